@@ -1,0 +1,59 @@
+# Every target works in a fresh clone. To choose: PYTHON, VENV, and ARGS (more arguments for demo, test and lock).
+
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+INSTALLED := $(VENV)/.installed
+LOCK := config/requirements.txt
+DEV_LOCK := config/requirements-dev.txt
+
+# The first that really runs: a name on PATH may be an older Python, or a shim with nothing behind it.
+USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	if $$name -c '$(USABLE)' 2>/dev/null; then echo $$name; break; fi; done)
+
+# Universal: one file for every system and Python from 3.11 on. No address of an index gets into it.
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command 'make lock'
+
+.PHONY: help setup demo test lint format lock clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## create .venv with the locked packages and this project, once
+
+$(INSTALLED): pyproject.toml $(LOCK) $(DEV_LOCK)
+	$(if $(PYTHON),,$(error No Python 3.11 or newer with pip and venv was found. Install one, or say PYTHON=/path/to/python))
+	@echo 'Setting up $(VENV) with $(PYTHON) (under a minute, once)'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --require-hashes --requirement $(DEV_LOCK)
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## run everything on this machine and watch orders settle; ARGS=--help lists its flags
+	@$(BIN)/allocation demo $(ARGS)
+
+test: setup ## run the tests; ARGS='-k words' runs some of them
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## check style, formatting, types and the direction of imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: setup ## put the code into its format
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+lock: setup ## write the lock files anew; ARGS=--upgrade takes the newest versions
+	@$(COMPILE) $(ARGS) --output-file $(LOCK)
+	@$(COMPILE) $(ARGS) --group dev --constraint $(LOCK) --output-file $(DEV_LOCK)
+
+clean: ## delete everything that the other targets made
+	@rm -rf $(VENV) build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find config tasks worker tests -type d -name __pycache__ -prune -exec rm -rf {} +

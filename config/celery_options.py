@@ -1,0 +1,78 @@
+"""Celery's options, the two queues and the beat table, made from the settings."""
+
+from typing import Any
+
+from config.settings import Settings
+
+BATCHES = "allocation"
+"""The queue of micro-batches and of the links of fallback chains."""
+
+SWEEPS = "allocation.sweep"
+"""The sweep's own queue, so that it never waits behind batches."""
+
+SWEEP_TASK = "allocation.sweep"
+
+PATIENCE_S = 1.0
+"""How long a task waits for its calls before it leaves the slow ones to finish by themselves."""
+
+
+def celery_options(settings: Settings) -> dict[str, Any]:
+    """Everything Celery is told, in lower case."""
+    return {
+        "broker_url": settings.broker,
+        "broker_transport_options": _transport(settings),
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_pool_limit": 4,
+        "include": ["tasks.allocate"],
+        # In the order in which a worker looks at them.
+        "task_queues": {name: {"exchange": name, "routing_key": name} for name in (SWEEPS, BATCHES)},
+        "task_default_queue": BATCHES,
+        "task_routes": {SWEEP_TASK: {"queue": SWEEPS}},
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "task_ignore_result": True,
+        # The ledger decides who may work on a shipment, so a message is acknowledged when it is read: one that was
+        # lost costs a lease, and none is ever delivered a second time an hour later (the visibility timeout).
+        "task_acks_late": False,
+        "worker_prefetch_multiplier": 1,
+        # RabbitMQ has no such switch (Celery would warn); there the prefetch multiplier has to do.
+        "worker_disable_prefetch": settings.broker.startswith(("redis", "unix", "sentinel")),
+        "worker_concurrency": settings.concurrency,
+        "worker_pool": "prefork",
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_soft_shutdown_timeout": 10.0,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # A task returns within PATIENCE_S and a few round trips to Redis; these only end a child that stands still.
+        "task_soft_time_limit": 60,
+        "task_time_limit": 90,
+        "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
+        "timezone": "UTC",
+        "enable_utc": True,
+        "beat_scheduler": "worker.beat:SweepScheduler",
+        "beat_max_loop_interval": 5,
+        "beat_schedule": {
+            "sweep": {
+                "task": SWEEP_TASK,
+                "schedule": settings.sweep_seconds,
+                "options": {"queue": SWEEPS, "expires": settings.sweep_seconds},
+            }
+        },
+    }
+
+
+def _transport(settings: Settings) -> dict[str, Any]:
+    if not settings.broker.startswith(("redis", "unix", "sentinel")):
+        return {}
+    return {
+        "visibility_timeout": 3600,
+        "socket_timeout": 15,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        # In the order in which the worker names its queues: the sweep first.
+        "queue_order_strategy": "priority",
+    }

@@ -1,0 +1,24 @@
+"""`{ cheapest_quote = true }`: the carrier service with the cheapest quote."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from config.strategies.quote import quotes_call
+from config.strategies.strategy import V1, V2, Call, Flavour, Strategy
+
+
+class CheapestQuote(Strategy):
+    """One shipment a call; v1 compares the quotes itself, for v2 we ask for them and take the cheapest."""
+
+    name: ClassVar[str] = "cheapest_quote"
+    most: ClassVar[dict[Flavour, int]] = {V2: 1, V1: 1}
+    needs_quote: ClassVar[frozenset[Flavour]] = frozenset({V2})
+
+    cheapest_quote: Literal[True]
+
+    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:  # noqa: ARG002  # never bulk
+        """`PUT /allocation/{ref}/allocatewithcheapestquote`, or v2's call for the quotes."""
+        (reference,) = references
+        if flavour == V1:
+            return Call(method="PUT", path=("allocation", reference, "allocatewithcheapestquote"))
+        return quotes_call(flavour, reference)

@@ -1,0 +1,22 @@
+"""`{ default_rules = true }`: whatever the merchant's own allocation rules inside PRO choose."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from config.strategies.strategy import V1, V2, Call, Flavour, Strategy
+
+
+class DefaultRules(Strategy):
+    """Many shipments a call in both flavours: v2 queues them, v1 answers at once."""
+
+    name: ClassVar[str] = "default_rules"
+    most: ClassVar[dict[Flavour, int]] = {V2: 100, V1: 100}
+
+    default_rules: Literal[True]
+
+    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:  # noqa: ARG002  # always bulk
+        """`PUT /shipments/allocate` or `PUT /allocation/allocate`."""
+        if flavour == V1:
+            body = {"ConsignmentReferences": list(references)}
+            return Call(method="PUT", path=("allocation", "allocate"), body=body, root="AllocateConsignmentsRequest")
+        return Call(method="PUT", path=("shipments", "allocate"), body={"shipments": list(references)})

@@ -1,0 +1,61 @@
+"""`{ filters = { direction = "outbound", drop_off = true } }`: the cheapest service that matches the filters."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from config.strategies.strategy import V1, V2, Call, Flavour, Reference, Strategy
+
+
+class ServiceFilters(BaseModel):
+    """What a service must be; a flag that is left out does not filter. At most ten tags, all of which must match."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    direction: Literal["outbound", "inbound"]
+    pickup: bool | None = None
+    drop_off: bool | None = None
+    # A TOML or JSON array is a list, which strict mode would not take for a tuple.
+    tags: Annotated[tuple[Reference, ...], Field(max_length=10, strict=False)] = ()
+
+    def as_table(self) -> dict[str, Any]:
+        """The filters that were given, in the words of v2."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def as_v1(self) -> dict[str, Any]:
+        """The filters that were given, in the words of v1, which has no tags."""
+        flags = {"IsPickup": self.pickup, "IsDropOff": self.drop_off}
+        given = {name: flag for name, flag in flags.items() if flag is not None}
+        return {"ServiceDirection": self.direction.capitalize(), **given}
+
+    def __str__(self) -> str:
+        """`direction=outbound drop_off=True`, for logs and Flower."""
+        return " ".join(f"{name}={value}" for name, value in self.as_table().items())
+
+
+class Filters(Strategy):
+    """Many shipments a call in both flavours: v2 queues them, v1 answers at once."""
+
+    name: ClassVar[str] = "filters"
+    most: ClassVar[dict[Flavour, int]] = {V2: 100, V1: 100}
+
+    filters: ServiceFilters
+
+    def unfit(self, flavour: Flavour) -> str | None:
+        """As for every strategy, and tags do not fit v1."""
+        if flavour == V1 and self.filters.tags:
+            return f"filters has no tags in {V1}"
+        return super().unfit(flavour)
+
+    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:  # noqa: ARG002  # always bulk
+        """`PUT /shipments/allocate/filters` or `PUT /allocation/allocateConsignmentsWithServiceFilters`."""
+        if flavour == V1:
+            return Call(
+                method="PUT",
+                path=("allocation", "allocateConsignmentsWithServiceFilters"),
+                body={"ConsignmentReferences": list(references), "Filters": self.filters.as_v1()},
+                root="AllocateConsignmentsWithServiceFiltersRequest",
+            )
+        body = {"shipments": list(references), "filters": self.filters.as_table()}
+        return Call(method="PUT", path=("shipments", "allocate", "filters"), body=body)

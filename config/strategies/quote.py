@@ -1,0 +1,40 @@
+"""`{ quote = "cheapest" }` or `"earliest"`: ask for quotes, choose one, allocate with it."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from config.strategies.strategy import V1, V2, Call, Flavour, QuoteChoice, Strategy
+
+
+def quotes_call(flavour: Flavour, reference: str) -> Call:
+    """The call that asks for the quotes of a shipment; it allocates nothing."""
+    if flavour == V1:
+        return Call(method="GET", path=("quotes", "consignment", reference))
+    return Call(method="POST", path=("shipments", reference, "quote"))
+
+
+def call_with_quote(flavour: Flavour, reference: str, quote_reference: str) -> Call:
+    """The call that allocates a shipment with one of its quotes."""
+    if flavour == V1:
+        return Call(method="PUT", path=("allocation", reference, "allocatewithquote", quote_reference))
+    return Call(method="PUT", path=("shipments", reference, "allocate", "quote", quote_reference))
+
+
+class Quote(Strategy):
+    """One shipment and two calls in both flavours: its quotes, then the chosen one."""
+
+    name: ClassVar[str] = "quote"
+    most: ClassVar[dict[Flavour, int]] = {V2: 1, V1: 1}
+    needs_quote: ClassVar[frozenset[Flavour]] = frozenset({V2, V1})
+
+    quote: QuoteChoice
+
+    @property
+    def choice(self) -> QuoteChoice:
+        """The merchant's own."""
+        return self.quote
+
+    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:  # noqa: ARG002  # never bulk
+        """The call for the quotes."""
+        (reference,) = references
+        return quotes_call(flavour, reference)

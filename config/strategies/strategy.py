@@ -1,0 +1,87 @@
+"""What a strategy is: a value from a merchant file that knows which call asks for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+Flavour = Literal["shipments-v2", "consignments-v1"]
+V2: Flavour = "shipments-v2"
+V1: Flavour = "consignments-v1"
+
+QuoteChoice = Literal["cheapest", "earliest"]
+
+
+def _no_path_step(reference: str) -> str:
+    """Refuse the two names that no escaping keeps a URL from reading as "here" and "up"."""
+    if reference in {".", ".."}:
+        raise ValueError(f"{reference} is not a reference")
+    return reference
+
+
+Reference = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100, pattern=r"^[ -~]*[!-~][ -~]*$"),
+    AfterValidator(_no_path_step),
+]
+"""The vendor's reference of a carrier service or group: printable ASCII, escaped before it enters a path."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One request to the allocation API, before it has a host, a key or a wire format.
+
+    `path` holds unescaped segments; whoever sends the call escapes each one.
+    `root` names the document element when the body travels as XML.
+    """
+
+    method: Literal["GET", "PUT", "POST"]
+    path: tuple[str, ...]
+    body: dict[str, Any] | None = None
+    root: str | None = None
+
+
+class Strategy(BaseModel):
+    """One way to ask for an allocation, written in a merchant file as a table with one key: its name.
+
+    A subclass says in `most` how many shipments one call may carry for each flavour that has the strategy
+    (a flavour that is missing there does not have it) and builds that call.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: ClassVar[str]
+    most: ClassVar[dict[Flavour, int]]
+    most_bulk: ClassVar[dict[Flavour, int]] = {}
+    """As `most`, for a merchant who chose the "many" endpoints (`bulk = true`)."""
+    needs_quote: ClassVar[frozenset[Flavour]] = frozenset()
+    """The flavours where `call` only asks for quotes, and the allocation is a second call with the chosen one."""
+
+    @property
+    def choice(self) -> QuoteChoice:
+        """Which quote to allocate with, where the strategy needs one."""
+        return "cheapest"
+
+    def per_call(self, flavour: Flavour, *, bulk: bool = False) -> int:
+        """How many shipments one call of this strategy carries at the most."""
+        if bulk and flavour in self.most_bulk:
+            return self.most_bulk[flavour]
+        return self.most[flavour]
+
+    def unfit(self, flavour: Flavour) -> str | None:
+        """Why a merchant of this flavour cannot use the strategy, or None when he can."""
+        return None if flavour in self.most else f"{self.name} is not a strategy of {flavour}"
+
+    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:
+        """The call that asks for these shipments (for their quotes, where the strategy needs one)."""
+        raise NotImplementedError(f"{type(self).__name__} builds no call")
+
+    def as_table(self) -> dict[str, Any]:
+        """The strategy as the merchant file and the events write it: `{"carrier_service": "REF"}`."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def __str__(self) -> str:
+        """`carrier_service FF_LINET-00001`, for logs and Flower."""
+        argument = getattr(self, self.name)
+        return self.name if argument is True else f"{self.name} {argument}"

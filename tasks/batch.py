@@ -1,0 +1,280 @@
+"""The work on a micro-batch: every shipment goes its own way, side by side, and is settled when it is there."""
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
+
+from tasks.events import allocated_event, failed_event
+from tasks.move import (
+    Call,
+    Fail,
+    FallBack,
+    Moment,
+    Move,
+    Park,
+    Read,
+    Settle,
+    after_call,
+    after_read,
+    first_move,
+    paused_move,
+)
+from tasks.outcome import WORDS, Finding, Outcome
+from tasks.ports import Account, Api, Handover, Ledger, Report, Taken, Telemetry, Verdict
+from tasks.shipment import Shipment, iso
+
+FallingBack = Callable[[list[Shipment]], Awaitable[None]]
+"""Called with shipments that fell back, the same way, after the task had returned."""
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Batch:
+    """One task's shipments. `run` returns when all are done or `patience_s` is over; slow ones then go on alone."""
+
+    account: Account
+    taken: Taken
+    ledger: Ledger
+    api: Api
+    telemetry: Telemetry
+    wake_in: Callable[[float], None]
+    in_hands: dict[str, Shipment] = field(init=False)
+    fallen_back: list[Shipment] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """All that was taken is in our hands until it leaves them."""
+        self.in_hands = {shipment.reference: shipment for shipment in self.taken.shipments}
+
+    async def run(self, patience_s: float, late: FallingBack) -> tuple[list[Shipment], asyncio.Task[None] | None]:
+        """Work; return what fell back in time, and the task that goes on with slow calls, if there are any."""
+        work = {asyncio.create_task(self._work_on(group)) for group in self._groups()}
+        if not work:
+            return [], None
+        _, slow = await asyncio.wait(work, timeout=patience_s)
+        in_time, self.fallen_back = self.fallen_back, []
+        going_on = asyncio.create_task(self._go_on(slow, patience_s, late)) if slow else None
+        _raise_bugs(work - slow)
+        return in_time, going_on
+
+    async def _go_on(self, slow: set[asyncio.Task[None]], patience_s: float, late: FallingBack) -> None:
+        done: set[asyncio.Task[None]] = set()
+        while slow:
+            some, slow = await asyncio.wait(slow, timeout=patience_s)
+            done |= some
+            falling, self.fallen_back = self.fallen_back, []
+            for same_way in by_way(falling):
+                await late(same_way)
+        _raise_bugs(done)
+
+    def _groups(self) -> Iterator[tuple[Shipment, ...]]:
+        """Shipments that one call can ask for together; whoever must be read back goes alone."""
+        together: dict[Any, list[Shipment]] = defaultdict(list)
+        api = self.account.merchant.file.api
+        for shipment in self.taken.shipments:
+            most = shipment.strategy.per_call(api.flavour, bulk=api.bulk)
+            if most == 1 or self._must_go_alone(shipment):
+                yield (shipment,)
+            else:
+                together[shipment.strategy].append(shipment)
+        for strategy, shipments in together.items():
+            most = strategy.per_call(api.flavour, bulk=api.bulk)
+            for start in range(0, len(shipments), most):
+                yield tuple(shipments[start : start + most])
+
+    def _must_go_alone(self, shipment: Shipment) -> bool:
+        return self.account.key is None or not isinstance(self._first(shipment), Call)
+
+    def _first(self, shipment: Shipment) -> Move:
+        moment = self._moment(tries=0)
+        if self.account.key is None:
+            return paused_move(shipment, moment, "its API key cannot be found")
+        if self.taken.paused:
+            return paused_move(shipment, moment, self.taken.paused)
+        return first_move(shipment, moment)
+
+    async def _work_on(self, group: Sequence[Shipment]) -> None:
+        if len(group) == 1:
+            await self._go(self._first(group[0]), tries=0)
+        else:
+            await self._go_together(group)
+
+    async def _go_together(self, group: Sequence[Shipment]) -> None:
+        permits = await asyncio.gather(*(self.ledger.permit(s, self.taken.task) for s in group))
+        held = [shipment for shipment, permit in zip(group, permits, strict=True) if permit]
+        for shipment in set(group) - set(held):
+            self._let_go(shipment)
+        if held:
+            began = time.monotonic()
+            outcomes = await self._allocate(held)
+            took_s = time.monotonic() - began
+            await asyncio.gather(*(self._called(s, outcomes[s.reference], took_s, tries=1) for s in held))
+
+    async def _allocate(self, shipments: Sequence[Shipment]) -> dict[str, Outcome]:
+        references = [shipment.reference for shipment in shipments]
+        key = self.account.key or ""
+        return dict(await self.api.allocate(self.account.merchant, key, shipments[0].strategy, references))
+
+    async def _go(self, move: Move, tries: int) -> None:
+        """Follow one shipment from move to move until it leaves this task."""
+        match move:
+            case Call():
+                await self._call(move, tries)
+            case Read():
+                await self._read(move, tries)
+            case FallBack() | Park() | Settle() | Fail():
+                await self._leave(move, None)
+            case _:
+                assert_never(move)
+
+    async def _call(self, move: Call, tries: int) -> None:
+        await _pause(move.pause_s)
+        shipment = move.shipment
+        if not await self.ledger.permit(shipment, self.taken.task):
+            self._let_go(shipment)
+            return
+        began = time.monotonic()
+        outcomes = await self._allocate([shipment])
+        await self._called(shipment, outcomes[shipment.reference], time.monotonic() - began, tries + 1)
+
+    async def _called(self, shipment: Shipment, outcome: Outcome, took_s: float, tries: int) -> None:
+        move = after_call(shipment, outcome, self._moment(tries))
+        await self._next(move, self._entry("allocate", shipment, outcome, took_s), tries)
+
+    async def _read(self, move: Read, tries: int) -> None:
+        await _pause(move.pause_s)
+        shipment = move.shipment
+        began = time.monotonic()
+        finding = await self.api.read_back(self.account.merchant, self.account.key or "", shipment.reference)
+        entry = self._entry("read", shipment, finding, time.monotonic() - began)
+        await self._next(after_read(shipment, finding, self._moment(tries + 1)), entry, tries + 1)
+
+    async def _next(self, move: Move, entry: dict[str, Any], tries: int) -> None:
+        """Write the entry; go on if the shipment stays with this task."""
+        if not isinstance(move, Call | Read):
+            await self._leave(move, entry)
+        elif await self._report(move.shipment, "keep", entry):
+            progress = move.shipment.progress
+            noted = move.shipment.with_progress(entries=progress.entries + 1)
+            self.in_hands[noted.reference] = noted
+            await self._go(replace(move, shipment=noted), tries)
+        else:
+            self._let_go(move.shipment)
+
+    def _let_go(self, shipment: Shipment) -> None:
+        self.in_hands.pop(shipment.reference, None)
+
+    async def _leave(self, move: Settle | FallBack | Park | Fail, entry: dict[str, Any] | None) -> None:
+        await self._write(move, entry)
+        self._let_go(move.shipment)
+
+    async def _write(self, move: Settle | FallBack | Park | Fail, entry: dict[str, Any] | None) -> None:
+        match move:
+            case Settle():
+                await self._settle(move, entry)
+            case FallBack(shipment=shipment):
+                if await self._report(shipment, "hand", entry):
+                    self.fallen_back.append(shipment)
+            case Park():
+                await self._park(move, entry)
+            case Fail():
+                await self._fail(move, entry)
+            case _:
+                assert_never(move)
+
+    async def _settle(self, move: Settle, entry: dict[str, Any] | None) -> None:
+        event = allocated_event(move.shipment, move.allocated, adopted=move.adopted, now=self.ledger.now())
+        await self._report(move.shipment, "allocated", entry, event=event)
+
+    async def _park(self, move: Park, entry: dict[str, Any] | None) -> None:
+        if move.pause_merchant is not None:
+            name, digest = self.account.merchant.name, self.account.digest
+            if await self.ledger.pause(name, move.pause_merchant, digest):
+                self.telemetry.paused(name, move.pause_merchant)
+        await self._report(move.shipment, "park", entry, due=self.ledger.now() + move.wait_s)
+        self.wake_in(move.wait_s)
+
+    async def hand_back(self) -> None:
+        """Give up what is still in our hands: it is due at once, and read back first, as a call may be under way."""
+        for shipment in list(self.in_hands.values()):
+            progress = shipment.progress
+            doubtful = shipment.with_progress(doubt=True, unknowns=progress.unknowns + 1)
+            await self._leave(Park(shipment=doubtful, wait_s=0.0), None)
+
+    async def _fail(self, move: Fail, entry: dict[str, Any] | None) -> None:
+        story = [*await self.ledger.story(move.shipment), *([entry] if entry else [])]
+        steps = [{name: e.get(name) for name in _OF_A_STEP} for e in story if e.get("do") == "allocate"]
+        event = failed_event(move.shipment, move.reason, move.message, steps, replay=0, now=self.ledger.now())
+        if await self._report(move.shipment, "failed", entry, event=event, reason=move.reason):
+            self.telemetry.failed(move.shipment, move.reason, move.message)
+
+    async def _report(
+        self,
+        shipment: Shipment,
+        verdict: Verdict,
+        entry: dict[str, Any] | None,
+        *,
+        due: float = 0.0,
+        event: str = "",
+        reason: str = "",
+    ) -> bool:
+        noted = shipment.with_progress(entries=shipment.progress.entries + (entry is not None))
+        report = Report(
+            shipment=noted, task=self.taken.task, verdict=verdict, entry=entry, due=due, event=event, reason=reason
+        )
+        return await self.ledger.report(report)
+
+    def _entry(self, do: str, shipment: Shipment, finding: Finding, took_s: float) -> dict[str, Any]:
+        entry = {
+            "at": iso(self.ledger.now() - took_s),
+            "do": do,
+            "strategy": shipment.strategy.as_table(),
+            "outcome": WORDS[type(finding)],
+            "reason": finding.reason,
+            "message": getattr(finding, "message", None) or None,
+            "correlation_id": finding.correlation_id,
+            "ms": round(took_s * 1000),
+        }
+        return {name: value for name, value in entry.items() if value is not None}
+
+    def _moment(self, tries: int) -> Moment:
+        retry = self.account.merchant.file.retry
+        return Moment(now=self.ledger.now(), random=random.random(), tries=tries, retry=retry)  # noqa: S311  # jitter
+
+
+_OF_A_STEP = ("strategy", "outcome", "reason", "correlation_id")
+
+
+def by_way(shipments: Sequence[Shipment]) -> list[list[Shipment]]:
+    """Shipments grouped by the steps that lie before them: each group can share a chain."""
+    ways: dict[Any, list[Shipment]] = defaultdict(list)
+    for shipment in shipments:
+        ways[shipment.progress.step, shipment.steps[shipment.progress.step :]].append(shipment)
+    return list(ways.values())
+
+
+def handover(shipments: Sequence[Shipment], token: str) -> Handover:
+    """What the next link of a chain is told about shipments that stand at the same step."""
+    first = shipments[0]
+    return Handover(
+        merchant=first.merchant,
+        shipments=len(shipments),
+        strategy=str(first.strategy),
+        step=first.progress.step,
+        token=token,
+        references=tuple(shipment.reference for shipment in shipments),
+    )
+
+
+async def _pause(seconds: float) -> None:
+    if seconds > 0:
+        await asyncio.sleep(seconds)
+
+
+def _raise_bugs(done: set[asyncio.Task[None]]) -> None:
+    """Outcomes are values; what was raised all the same is a bug or a lost ledger, and is not swallowed."""
+    raised = [error for task in done if (error := task.exception())]
+    if raised:
+        raise BaseExceptionGroup("work on a batch", raised)

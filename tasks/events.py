@@ -1,0 +1,72 @@
+"""The events that go out, as CloudEvents 1.0 in JSON text."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tasks.move import FailReason
+from tasks.outcome import Allocated
+from tasks.shipment import Shipment, iso
+
+ALLOCATED = "shipment.allocated"
+FAILED = "shipment.allocation_failed"
+SOURCE = "urn:allocation-worker"
+
+
+def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, now: float) -> str:
+    """The one event of an allocated shipment. `now` in seconds since the epoch."""
+    carrier, price = allocated.carrier, allocated.price
+    data = {
+        **_common(shipment),
+        "strategy": shipment.strategy.as_table() if shipment.progress.attempts else None,
+        "fell_back": shipment.progress.step > 0,
+        "carrier": asdict(carrier) if carrier else None,
+        "price": asdict(price) if price else None,
+        "tracking_references": list(allocated.tracking_references),
+        "labels": [asdict(label) for label in allocated.labels],
+        "adopted": adopted,
+        "correlation_id": allocated.correlation_id,
+        "allocated_at": iso(now),
+    }
+    return _event(ALLOCATED, f"{shipment.merchant}/{shipment.reference}/allocated", shipment, data, now)
+
+
+def failed_event(
+    shipment: Shipment,
+    reason: FailReason,
+    message: str,
+    steps: Sequence[dict[str, Any]],
+    *,
+    replay: int,
+    now: float,
+) -> str:
+    """The event of a shipment that will not be allocated. `steps`: its attempts, oldest first."""
+    data = {**_common(shipment), "reason": reason, "message": message, "steps": list(steps), "failed_at": iso(now)}
+    return _event(FAILED, f"{shipment.merchant}/{shipment.reference}/failed/{replay}", shipment, data, now)
+
+
+def _common(shipment: Shipment) -> dict[str, Any]:
+    return {
+        "merchant": shipment.merchant,
+        "order": shipment.order,
+        "shipment": shipment.reference,
+        "api": shipment.api,
+        "rule": shipment.rule,
+        "attempts": shipment.progress.attempts,
+        "order_event": shipment.order_event,
+    }
+
+
+def _event(kind: str, event_id: str, shipment: Shipment, data: dict[str, Any], now: float) -> str:
+    envelope = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": SOURCE,
+        "type": kind,
+        "subject": shipment.reference,
+        "time": iso(now),
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return json.dumps(envelope, separators=(",", ":"))

@@ -1,0 +1,155 @@
+"""Read an order-created event: bytes in, an order or the reason for its rejection out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+MAX_EVENT_BYTES = 1024 * 1024
+KEPT_OF_TOO_LARGE_BYTES = 64 * 1024
+ORDER_CREATED = "order.created"
+
+RejectReason = Literal["bad_json", "bad_envelope", "bad_order", "event_too_large", "unknown_merchant"]
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+
+
+def _calendar_time(value: object) -> object:
+    """RFC 3339 text only: a number, or digits in quotes, would pass for seconds since the epoch."""
+    if not isinstance(value, str) or value.isdecimal():
+        raise ValueError("a timestamp is text such as 2026-11-23T17:00:00Z")
+    return value
+
+
+Timestamp = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_calendar_time)]
+
+
+def _no_dots(reference: str) -> str:
+    """Both are within the letters of a reference, but a path that holds one means another path."""
+    if reference in (".", ".."):
+        raise ValueError("'.' and '..' cannot be references")
+    return reference
+
+
+Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$"), AfterValidator(_no_dots)]
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class Value(_Read):
+    """What the goods are worth: decimal text and a currency."""
+
+    amount: Amount
+    currency: Text | None = None
+
+
+class Destination(_Read):
+    """Where the shipment goes, as far as rules may ask."""
+
+    country: Text | None = None
+    postcode: Text | None = None
+
+
+class Shipment(_Read):
+    """One thing to allocate; weight in kilograms."""
+
+    reference: Reference
+    weight_kg: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    value: Value | None = None
+    destination: Destination | None = None
+    tags: tuple[Text, ...] | None = None
+
+
+class OrderData(_Read):
+    """The `data` of an order-created event."""
+
+    merchant: Text
+    order: Text
+    shipments: Annotated[tuple[Shipment, ...], Field(min_length=1)]
+    shipping_method: Text | None = None
+    deliver_by: Timestamp | None = None
+
+
+class Envelope(_Read):
+    """The CloudEvents attributes that every event must carry, and those that are typed when present."""
+
+    specversion: Literal["1.0"]
+    id: Text
+    source: Text
+    type: Text
+    time: Timestamp | None = None
+    datacontenttype: Text | None = None
+    subject: Text | None = None
+
+
+class OrderEvent(Envelope):
+    """A whole order-created event."""
+
+    type: Literal["order.created"]
+    data: OrderData
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """An order event that could be read. `published` is the event's own time, when it stated one."""
+
+    event_id: str
+    published: datetime | None
+    data: OrderData
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejection:
+    """An event that could not be taken; `error` says where and why, for the person who mends it."""
+
+    reason: RejectReason
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotOurs:
+    """An event of another type: acknowledged and counted, otherwise ignored."""
+
+    type: str
+
+
+_EVENT = TypeAdapter(OrderEvent)
+
+
+def read_order(event: bytes) -> Order | Rejection | NotOurs:
+    """Read one event of the orders stream; never raises."""
+    if len(event) > MAX_EVENT_BYTES:
+        return Rejection(reason="event_too_large", error=f"{len(event)} bytes; an event has at most {MAX_EVENT_BYTES}")
+    try:
+        read = _EVENT.validate_json(event)
+    except ValidationError as error:
+        return _not_read(event, error)
+    return Order(event_id=read.id, published=read.time, data=read.data)
+
+
+def _not_read(event: bytes, error: ValidationError) -> Rejection | NotOurs:
+    """Say which of the three layers is wrong: the JSON, the envelope, or the order."""
+    if error.errors()[0]["type"] == "json_invalid":
+        return Rejection(reason="bad_json", error=_first_problems(error))
+    try:
+        envelope = Envelope.model_validate_json(event)
+    except ValidationError as wrong:
+        return Rejection(reason="bad_envelope", error=_first_problems(wrong))
+    if envelope.type != ORDER_CREATED:
+        return NotOurs(type=envelope.type)
+    return Rejection(reason="bad_order", error=_first_problems(error))
+
+
+def _first_problems(error: ValidationError, most: int = 5) -> str:
+    """The first problems as `data.order: Field required`; the input itself is not repeated, it may be personal."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    # A list whose items are wrong is also reported as too short; that is no news.
+    problems = [p for p in problems if p["type"] != "too_short"] or problems
+    texts = [f"{'.'.join(map(str, p['loc']))}: {p['msg']}".removeprefix(": ") for p in problems[:most]]
+    more = len(problems) - most
+    return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,103 @@
+"""What the work on shipments needs from outside, as protocols; the process that runs it brings the real ones."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from config.merchants import Merchant
+from config.strategies.catalogue import AnyStrategy
+from tasks.outcome import Finding, Outcome
+from tasks.shipment import Shipment
+
+Verdict = Literal["keep", "hand", "park", "allocated", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Handover:
+    """What a Celery message says: whose shipments, how many, asking for what, and the token that proves the claim."""
+
+    merchant: str
+    shipments: int
+    strategy: str
+    token: str
+    references: tuple[str, ...]
+    step: int | None = None
+
+    def as_message(self) -> dict[str, Any]:
+        """References and ids only: the broker and Flower show all of it."""
+        return {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """The shipments of a message that were still to be had; `paused`: why the merchant is paused, or ''."""
+
+    task: str
+    paused: str
+    shipments: tuple[Shipment, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What became of a shipment: an entry for its story, and the verdict. `due`: seconds since the epoch."""
+
+    shipment: Shipment
+    task: str
+    verdict: Verdict
+    entry: Mapping[str, Any] | None = None
+    due: float = 0.0
+    event: str = ""
+    reason: str = ""
+
+
+class Ledger(Protocol):
+    """The durable record of every shipment and its schedule."""
+
+    def now(self) -> float:
+        """Seconds since the epoch by the ledger's clock."""
+
+    async def take(self, handover: Handover) -> Taken:
+        """Take the shipments of a message, as far as its token still holds."""
+
+    async def permit(self, shipment: Shipment, task: str) -> bool:
+        """Whether this task still holds the shipment and may call for it now; notes that a call is going out."""
+
+    async def report(self, report: Report) -> bool:
+        """Write what became of a shipment; False when this task does not hold it any more."""
+
+    async def story(self, shipment: Shipment) -> Sequence[dict[str, Any]]:
+        """The kept entries of a shipment's story, oldest first."""
+
+    async def pause(self, merchant: str, why: str, digest: str) -> bool:
+        """Pause a merchant until its key or file changes; False when it was paused already."""
+
+
+class Api(Protocol):
+    """A merchant's allocation API."""
+
+    async def allocate(
+        self, merchant: Merchant, key: str, strategy: AnyStrategy, references: Sequence[str]
+    ) -> Mapping[str, Outcome]:
+        """Ask for an allocation by one call; exactly one outcome for each reference."""
+
+    async def read_back(self, merchant: Merchant, key: str, reference: str) -> Finding:
+        """Read one shipment."""
+
+
+class Telemetry(Protocol):
+    """Who is told of what a person should know."""
+
+    def failed(self, shipment: Shipment, reason: str, message: str) -> None:
+        """A shipment failed for good."""
+
+    def paused(self, merchant: str, why: str) -> None:
+        """A merchant was paused."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """A merchant's good file and its key, as found just now; `digest` changes when either does."""
+
+    merchant: Merchant
+    key: str | None = field(repr=False)
+    digest: str

@@ -1,0 +1,151 @@
+"""A shipment while it is being worked on: what is fixed since intake, and how far it has come."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from config.strategies.catalogue import AnyStrategy
+from tasks.order import Order
+from tasks.order import Shipment as OrderedShipment
+from tasks.plan import Facts, Plan
+
+KEPT_FIRST = KEPT_LAST = 20
+"""How many entries of a story are kept from its beginning and from its end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a shipment has come; written with every verdict, so that any worker can go on from here.
+
+    `doubt`: a call may have gone through and has not been read back. `unread_refusal`: a refusal that named no cause
+    and counts once a read-back says unallocated. `queued_at`: seconds since the epoch at which the API took the
+    shipment in for this step. `unknowns`: calls of this step that came back unknown. `waits`: times parked since
+    anything moved, the exponent of the backoff.
+    """
+
+    step: int = 0
+    doubt: bool = False
+    unread_refusal: str | None = None
+    queued_at: float | None = None
+    unknowns: int = 0
+    waits: int = 0
+    attempts: int = 0
+    entries: int = 0
+    last_refusal: str | None = None
+
+    def as_json(self) -> str:
+        """Only what differs from the beginning."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value != _DEFAULTS[name]})
+
+    @property
+    def must_read(self) -> bool:
+        """Whether the next call must be a read-back."""
+        return self.doubt or self.queued_at is not None or self.unread_refusal is not None
+
+
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Progress)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shipment:
+    """One shipment in a task's hands. Times are seconds since the epoch by the ledger's clock."""
+
+    merchant: str
+    reference: str
+    order: str
+    order_event: str
+    api: str
+    rule: str
+    steps: tuple[AnyStrategy, ...]
+    received: float
+    published: float
+    progress: Progress
+    losses: int = 0
+
+    @property
+    def strategy(self) -> AnyStrategy:
+        """The present step."""
+        return self.steps[self.progress.step]
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether another step follows the present one."""
+        return self.progress.step + 1 < len(self.steps)
+
+    def with_progress(self, **changes: Any) -> "Shipment":  # noqa: ANN401  # fields of Progress, checked by it
+        """The same shipment, further on."""
+        return replace(self, progress=replace(self.progress, **changes))
+
+
+def intake_facts(order: Order, shipment: OrderedShipment, facts: Facts, plan: Plan, api: str) -> str:
+    """What the ledger fixes at intake, as JSON: rule, plan and the facts they read."""
+    return json.dumps(
+        {
+            "order": order.data.order,
+            "event": order.event_id,
+            "api": api,
+            "rule": plan.rule,
+            "why": plan.why,
+            "steps": [step.as_table() for step in plan.steps],
+            "facts": facts.as_table(),
+        },
+        separators=(",", ":"),
+    )
+
+
+def published_s(order: Order) -> float | None:
+    """The event's own time in seconds since the epoch, when it stated one."""
+    return order.published.timestamp() if order.published else None
+
+
+def from_ledger(merchant: str, reference: str, record: Mapping[str, bytes | None]) -> Shipment:
+    """A shipment from the fields of its record."""
+    facts = json.loads(record["facts"] or b"{}")
+    progress = Progress(**json.loads(record.get("progress") or b"{}"))
+    received = float(record["received"] or 0) / 1000
+    return Shipment(
+        merchant=merchant,
+        reference=reference,
+        order=facts["order"],
+        order_event=facts["event"],
+        api=facts["api"],
+        rule=facts["rule"],
+        steps=_steps(json.dumps(facts["steps"])),
+        received=received,
+        published=min(received, float(record.get("published") or received)),
+        progress=_after_loss(progress) if record.get("doubt") == b"1" else progress,
+        losses=int(record.get("lost") or 0),
+    )
+
+
+def _after_loss(progress: Progress) -> Progress:
+    """A worker was lost while its call may have been on its way: that call counts as one that came back unknown."""
+    return replace(progress, doubt=True, unknowns=progress.unknowns + 1, attempts=progress.attempts + 1)
+
+
+_PLAN = TypeAdapter(tuple[AnyStrategy, ...])
+
+
+@lru_cache(maxsize=4096)
+def _steps(tables: str) -> tuple[AnyStrategy, ...]:
+    """Plans repeat, so each is built once."""
+    return _PLAN.validate_json(tables, strict=False)
+
+
+def slot(entry: int) -> str:
+    """Where the nth entry (from 1) of a story is kept: the first ones for good, the last ones in a ring."""
+    if entry <= KEPT_FIRST:
+        return f"entry:{entry}"
+    return f"entry:{KEPT_FIRST + 1 + (entry - KEPT_FIRST - 1) % KEPT_LAST}"
+
+
+def iso(seconds: float) -> str:
+    """A time as the events write it: UTC, milliseconds, `Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+

@@ -1,0 +1,64 @@
+"""The Celery application, found by `celery -A worker`, and what its processes do when they start and end."""
+
+import asyncio
+import gc
+from typing import Any
+
+from celery import Celery, signals
+
+from config.celery_options import SWEEP_TASK, SWEEPS, celery_options
+from config.settings import SettingsError, load
+from worker.store import announce, connect
+from worker.telemetry import start_logging, start_sentry
+
+try:
+    settings = load()
+except SettingsError as error:
+    raise SystemExit(f"allocation cannot start.\n{error}") from None
+
+app = Celery("allocation")
+app.conf.update(celery_options(settings))
+app.set_default()
+
+
+@signals.setup_logging.connect
+def _logging(loglevel: Any = None, **_: Any) -> None:  # what Celery passes
+    start_logging()
+
+
+@signals.worker_init.connect
+@signals.beat_init.connect
+def _starting(**_: Any) -> None:
+    start_sentry(settings)
+    asyncio.run(_announce())
+
+
+async def _announce() -> None:
+    redis = connect(settings)
+    await announce(redis, settings)
+    await redis.aclose()
+
+
+@signals.worker_ready.connect
+def _ready(**_: Any) -> None:
+    """Begin with what is due, rather than at beat's next turn."""
+    app.send_task(SWEEP_TASK, queue=SWEEPS, expires=settings.sweep_seconds, ignore_result=True)
+
+
+@signals.worker_before_create_process.connect
+def _before_fork(**_: Any) -> None:
+    """Keep what the children share out of the garbage collector's hands, so that its pages stay shared."""
+    gc.freeze()
+
+
+@signals.worker_process_init.connect
+def _child_starts(**_: Any) -> None:
+    # Imported here: the parent and beat need neither the HTTP client nor the event loop.
+    from worker.runtime import ChildRuntime  # noqa: PLC0415
+
+    app.runtime = ChildRuntime(app, settings)
+
+
+@signals.worker_process_shutdown.connect
+def _child_ends(**_: Any) -> None:
+    app.runtime.stop()

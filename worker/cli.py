@@ -1,0 +1,56 @@
+"""The command line, `allocation`: each command is a module of `worker.commands`, imported when it is called."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from config.settings import SettingsError
+
+COMMANDS = {
+    "demo": "everything on one machine, with sample orders; leaves nothing behind",
+    "sandbox": "the simulated PRO API, with faults one can switch on",
+    "check": "validate settings and merchant files",
+    "publish": "put order-created events on the stream",
+    "status": "how many shipments in each state, what is due, what waits",
+    "schema": "JSON Schemas of events and merchant files, and the AsyncAPI document",
+    "intake": "process: read the orders stream",
+    "flower": "process: Flower, the live view of the workers",
+    "health": "whether a process of this machine is alive; for container health checks",
+}
+
+
+class _Lazy(click.Group):
+    """Imports only the command that was asked for: intake needs no demo, and `--help` needs nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"worker.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="allocation-worker", prog_name="allocation")
+def _allocation() -> None:
+    """Allocate shipments to carrier services: from order-created events to allocated events with label links.
+
+    Exit code 0: good. 1: a problem was found. 2: wrong usage.
+    """
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run the command line; the entry point of the console script."""
+    try:
+        return _allocation(argv)
+    except SettingsError as error:
+        click.echo(f"allocation: the settings are not usable.\n{error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,47 @@
+"""Many askers, one round trip: what is asked while a round trip is under way goes into the next one together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+class Coalesced(Generic[Asked, Answer]):
+    """Turns a function of many items into one of a single item, for coroutines that run side by side."""
+
+    def __init__(self, ask_many: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]], most: int) -> None:
+        """`most`: items per round trip."""
+        self._ask_many = ask_many
+        self._most = most
+        self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def ask(self, item: Asked) -> Answer:
+        """The answer for one item; raises what its round trip raised."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        return await answer
+
+    async def _flush(self) -> None:
+        # Everybody who is ready to ask in this turn of the loop gets into the first round trip.
+        await asyncio.sleep(0)
+        while self._waiting:
+            some, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            await self._round_trip(some)
+        self._flushing = None
+
+    async def _round_trip(self, some: list[tuple[Asked, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._ask_many([item for item, _ in some])
+        except Exception as error:  # noqa: BLE001  # handed to everybody who asked
+            for _, future in some:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), answer in zip(some, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)

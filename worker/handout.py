@@ -1,0 +1,59 @@
+"""Hand out what is due: claim it in the ledger, then send one Celery message per micro-batch."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from config.celery_options import BATCHES
+from config.settings import Settings
+from tasks.allocate import ALLOCATE_TASK
+from tasks.ports import Handover
+from worker.beat import queue_depth
+from worker.ledger import Ledger
+from worker.store import PASSING
+
+log = structlog.get_logger(__name__)
+
+WAITING_PER_CHILD = 1
+AT_WORK_PER_CHILD = 4
+
+
+class HandOut:
+    """Keeps Celery's queue short: it holds only what can run now, the rest waits in the schedule."""
+
+    def __init__(self, app: Celery, ledger: Ledger, settings: Settings) -> None:
+        """`app` sends, `ledger` claims."""
+        self._app = app
+        self._ledger = ledger
+        self._most_waiting = max(2, WAITING_PER_CHILD * settings.concurrency)
+        self._most_at_work = AT_WORK_PER_CHILD * settings.concurrency * settings.batch
+
+    async def hand_out(self, most: int | None = None) -> int:
+        """Send messages until the queue is filled, at most `most`; returns how many.
+
+        With Redis or the broker away it says so and returns: whatever is due stays due.
+        """
+        try:
+            room = self._most_waiting - await asyncio.to_thread(self._depth)
+            wanted = room if most is None else min(room, most)
+            if wanted <= 0:
+                return 0
+            batches = await self._ledger.claim(wanted, self._most_at_work)
+            if batches:
+                await asyncio.to_thread(self._send, batches)
+        except (*PASSING, OperationalError) as error:
+            log.warning("hand_out_failed", error=str(error), next="the sweep tries again")
+            return 0
+        return len(batches)
+
+    def _depth(self) -> int:
+        with self._app.pool.acquire(block=True) as connection:
+            return queue_depth(connection, BATCHES)
+
+    def _send(self, batches: Sequence[Handover]) -> None:
+        for batch in batches:
+            # The queue's name alone: an exchange's bindings are lost when somebody empties the broker.
+            self._app.send_task(ALLOCATE_TASK, kwargs=batch.as_message(), queue=BATCHES, ignore_result=True)

@@ -1,0 +1,58 @@
+"""What a sweep does besides handing out: cut old streams, resume merchants, note that it ran."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+
+from config.settings import Settings
+from worker.ledger import Ledger
+from worker.merchants import Merchants
+from worker.orders import trim_read_orders
+from worker.store import PASSING, PREFIX, Store
+
+LAST_SWEEP = f"{PREFIX}last_sweep"
+
+log = structlog.get_logger(__name__)
+
+
+async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, settings: Settings) -> dict[str, Any]:
+    """Everything that is done once a sweep; safe to do twice at once. With Redis away it says so and returns."""
+    try:
+        resumed = [name for name in await _to_resume(ledger, merchants)]
+        for name in resumed:
+            log.warning("merchant_resumed", merchant=name, shipments=await ledger.resume(name))
+        await _cut_old(store, settings)
+        if settings.trim_orders:
+            await trim_read_orders(store.redis, settings.orders_stream)
+        await store.redis.set(LAST_SWEEP, await _now_ms(store))
+    except PASSING as error:
+        log.warning("housekeeping_failed", error=str(error), next="the next sweep tries again")
+        return {}
+    return {"resumed": resumed} if resumed else {}
+
+
+async def _to_resume(ledger: Ledger, merchants: Merchants) -> list[str]:
+    """Paused merchants whose file or key is another one than when they were paused."""
+    return list(_changed(await ledger.paused(), merchants))
+
+
+def _changed(paused: dict[str, dict[str, Any]], merchants: Merchants) -> Iterator[str]:
+    for name, pause in paused.items():
+        account = merchants.account(name)
+        if account and account.key is not None and account.digest != pause["digest"]:
+            yield name
+
+
+async def _cut_old(store: Store, settings: Settings) -> None:
+    """Out, failed and rejected streams are cut by age only."""
+    oldest_ms = max(0, await _now_ms(store) - round(settings.keep_days * 86_400_000))
+    pipe = store.redis.pipeline(transaction=False)
+    for stream in (settings.allocated_stream, settings.failed_stream, settings.rejected_stream):
+        pipe.xtrim(stream, minid=str(oldest_ms), approximate=True)
+    await pipe.execute()
+
+
+async def _now_ms(store: Store) -> int:
+    seconds, micros = await store.redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000

@@ -1,0 +1,170 @@
+"""Intake: order-created events from the stream into ledger and schedule, and at once out to the workers."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from config.merchants import Merchant
+from config.settings import Settings
+from tasks.order import (
+    KEPT_OF_TOO_LARGE_BYTES,
+    MAX_EVENT_BYTES,
+    NotOurs,
+    Order,
+    Rejection,
+    read_order,
+)
+from tasks.plan import choose, facts_of
+from tasks.shipment import intake_facts, published_s
+from worker.handout import HandOut
+from worker.ledger import Accepted, Ledger, Rejected
+from worker.merchants import Merchants
+from worker.orders import GROUP, Entry, Orders
+from worker.store import PASSING, RedisError, Store
+
+NO_EVENT = Rejection(reason="bad_envelope", error="the stream entry has no field 'event'")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(kw_only=True, slots=True)
+class Sorted:
+    """One read of the stream, sorted into what the ledger takes and what is rejected."""
+
+    accepted: list[Accepted] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    not_ours: int = 0
+
+
+def sort_entries(entries: Sequence[Entry], merchants: Merchants) -> Sorted:
+    """Read every entry; each one is taken or rejected as a whole."""
+    result = Sorted()
+    for stream_id, fields in entries:
+        event = fields.get(b"event")
+        if event is None:
+            result.rejected.append(_rejected(stream_id, repr(fields).encode(), NO_EVENT))
+        else:
+            _sort_event(stream_id, event, merchants, result)
+    return result
+
+
+def _sort_event(stream_id: str, event: bytes, merchants: Merchants, result: Sorted) -> None:
+    match read_order(event):
+        case Order() as order:
+            _sort_order(stream_id, event, order, merchants.get(order.data.merchant), result)
+        case Rejection() as rejection:
+            result.rejected.append(_rejected(stream_id, event, rejection))
+        case NotOurs():
+            result.not_ours += 1
+
+
+def _sort_order(stream_id: str, event: bytes, order: Order, merchant: Merchant | None, result: Sorted) -> None:
+    if merchant is None:
+        error = f"data.merchant: no valid merchant file for {order.data.merchant[:64]!a}"
+        result.rejected.append(_rejected(stream_id, event, Rejection(reason="unknown_merchant", error=error)))
+    else:
+        result.accepted.extend(_accepted(order, merchant))
+
+
+def _accepted(order: Order, merchant: Merchant) -> list[Accepted]:
+    shipments = []
+    for shipment in order.data.shipments:
+        facts = facts_of(order.data, shipment)
+        plan = choose(merchant.file, facts)
+        shipments.append(
+            Accepted(
+                merchant=merchant.name,
+                reference=shipment.reference,
+                facts=intake_facts(order, shipment, facts, plan, merchant.file.api.flavour),
+                asks=str(plan.steps[0]),
+                published=published_s(order),
+            )
+        )
+    return shipments
+
+
+def _rejected(stream_id: str, event: bytes, rejection: Rejection) -> Rejected:
+    kept = event if len(event) <= MAX_EVENT_BYTES else event[:KEPT_OF_TOO_LARGE_BYTES]
+    return Rejected(stream_id=stream_id, event=kept, reason=rejection.reason, error=rejection.error)
+
+
+class Intake:
+    """Reads, accepts, hands out, until it is told to stop."""
+
+    def __init__(self, settings: Settings, store: Store, hand_out: HandOut, ledger: Ledger) -> None:
+        """Wire it up; nothing is read yet."""
+        self._settings = settings
+        self._orders = Orders(store.redis, settings.orders_stream, settings.lease_seconds)
+        self._store = store
+        self._ledger = ledger
+        self._hand_out = hand_out
+        self._merchants = Merchants(settings.merchants_dir, settings.http_hosts)
+        self._stopping = asyncio.Event()
+        self._fresh = asyncio.Event()
+        self._take_over_at = 0.0
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; what is in hand is finished first."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        handing_out = asyncio.create_task(self._hand_out_fresh())
+        while not self._stopping.is_set():
+            try:
+                await self._store.insist(self._orders.make_group, float("inf"))
+                await self._serve()
+            except (*PASSING, RedisError) as error:
+                # What was read but not acknowledged is still in our name and comes back by take_over.
+                log.warning("intake_interrupted", error=str(error), next="goes on when the server is back")
+                await asyncio.sleep(0.5)
+        await handing_out
+        await self._leave()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        self._fresh.set()
+
+    async def _serve(self) -> None:
+        while not self._stopping.is_set():
+            if time.monotonic() >= self._take_over_at:
+                self._take_over_at = time.monotonic() + self._settings.lease_seconds / 4
+                await self._take(await self._orders.take_over())
+            await self._take(await self._orders.read())
+
+    async def _take(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        read = sort_entries(entries, self._merchants)
+        ids = [stream_id for stream_id, _ in entries]
+        fresh = await self._store.insist(
+            lambda: self._ledger.accept(read.accepted, read.rejected, ids, GROUP, read.not_ours),
+            self._settings.lease_seconds,
+        )
+        self._fresh.set()
+        _say(read, fresh)
+
+    async def _hand_out_fresh(self) -> None:
+        """Hand out beside reading, one hand-out at a time; whatever came during one gets another."""
+        while not self._stopping.is_set():
+            await self._fresh.wait()
+            self._fresh.clear()
+            await self._hand_out.hand_out()
+
+    async def _leave(self) -> None:
+        try:
+            await self._orders.leave()
+        except RedisError as error:
+            log.warning("intake_left_untidily", error=str(error), next="another intake takes over what it held")
+
+
+def _say(read: Sorted, fresh: int) -> None:
+    if fresh:
+        log.info("orders_taken", shipments=fresh, known=len(read.accepted) - fresh)
+    for rejected in read.rejected:
+        log.warning("order_rejected", stream_id=rejected.stream_id, reason=rejected.reason, error=rejected.error[:300])
+    if read.not_ours:
+        log.info("events_not_ours", events=read.not_ours)

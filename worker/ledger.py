@@ -1,0 +1,206 @@
+"""The ledger and its schedule in Redis: the truth about every shipment."""
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from config.settings import Settings
+from tasks.ports import Handover, Report, Taken
+from tasks.shipment import KEPT_FIRST, KEPT_LAST, Shipment, from_ledger, slot
+from worker.coalesce import Coalesced
+from worker.store import PASSING, PREFIX, Store
+
+MOST_PER_ROUND_TRIP = 100
+FARTHEST_WAIT_S = 2 * 3600
+"""No shipment is parked for longer at a time; a due time beyond that means that a clock has jumped."""
+
+_FIELDS = ("facts", "received", "published", "progress", "step", "doubt", "lost")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejected:
+    """An event for the rejected stream."""
+
+    stream_id: str
+    event: bytes
+    reason: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """A shipment for the ledger. `published`: seconds since the epoch, when the event said so."""
+
+    merchant: str
+    reference: str
+    facts: str
+    asks: str
+    published: float | None
+
+
+class Ledger:
+    """Reads and writes the ledger; one per event loop."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        """No round trip is made."""
+        self._store = store
+        self._settings = settings
+        self._lease_ms = round(settings.lease_seconds * 1000)
+        self._clock_ahead_s = time.time() - time.monotonic()
+        self._permits = Coalesced(self._hold_for_calls, MOST_PER_ROUND_TRIP)
+        self._reports = Coalesced(self._report_many, MOST_PER_ROUND_TRIP)
+
+    def now(self) -> float:
+        """Seconds since the epoch by the server's clock, as of the last round trip that told it."""
+        return time.monotonic() + self._clock_ahead_s
+
+    def _set_clock(self, server_ms: int) -> None:
+        self._clock_ahead_s = server_ms / 1000 - time.monotonic()
+
+    async def accept(
+        self,
+        accepted: Sequence[Accepted],
+        rejected: Sequence[Rejected],
+        stream_ids: Sequence[str],
+        group: str,
+        not_ours: int = 0,
+    ) -> int:
+        """Take one read of the orders stream, all or nothing; returns how many shipments were new."""
+        args: list[Any] = [group, len(accepted), len(rejected), not_ours]
+        for new in accepted:
+            published = "" if new.published is None else f"{new.published:.3f}"
+            args += [new.merchant, new.reference, new.facts, published, new.asks]
+        for bad in rejected:
+            args += [bad.stream_id, bad.event, bad.reason, bad.error]
+        keys = [self._settings.orders_stream, self._settings.rejected_stream]
+        return int(await self._store.run("accept", keys, [*args, *stream_ids]))
+
+    async def claim(self, most_batches: int, most_at_work: int) -> list[Handover]:
+        """Claim what is due, merchant by merchant in turn, for messages that are about to be sent."""
+        args = [
+            self._lease_ms,
+            self._settings.batch,
+            most_batches,
+            most_at_work,
+            uuid.uuid4().hex[:12],
+            max(FARTHEST_WAIT_S * 1000, 2 * self._lease_ms),
+        ]
+        return [_claimed(*batch) for batch in await self._store.run("claim", [], args)]
+
+    async def take(self, handover: Handover) -> Taken:
+        """Take the shipments of a message, as far as its token still holds, under a new token of our own."""
+        task = uuid.uuid4().hex[:12]
+        step = "" if handover.step is None else handover.step
+        args = [handover.merchant, handover.token, task, self._lease_ms, step, *handover.references]
+        answer = await self._store.insist(lambda: self._store.run("take", [], args), self._settings.lease_seconds)
+        self._set_clock(int(answer[0]))
+        shipments = tuple(
+            from_ledger(handover.merchant, reference.decode(), dict(zip(_FIELDS, record, strict=True)))
+            for reference, *record in answer[2:]
+        )
+        return Taken(task=task, paused=json.loads(answer[1])["why"] if answer[1] else "", shipments=shipments)
+
+    async def permit(self, shipment: Shipment, task: str) -> bool:
+        """Whether the task still holds the shipment and may call now; notes that a call is going out."""
+        return await self._unless_away(self._permits.ask((shipment, task)))
+
+    async def report(self, report: Report) -> bool:
+        """Write what became of a shipment; False when the task does not hold it any more."""
+        return await self._unless_away(self._reports.ask(report))
+
+    async def renew(self, held: Sequence[tuple[Shipment, str]]) -> list[bool]:
+        """Renew the leases of shipments that are being worked on."""
+        return await self._hold(held, call="0")
+
+    async def _unless_away(self, answer: Any) -> bool:  # noqa: ANN401  # an awaitable bool
+        """A server that stays away for a whole lease has, for all we know, given the shipment to another."""
+        try:
+            return bool(await answer)
+        except PASSING as error:
+            log.warning("lease_given_up", error=str(error), next="the sweep brings the shipment back")
+            return False
+
+    async def _hold_for_calls(self, asked: Sequence[tuple[Shipment, str]]) -> list[bool]:
+        return await self._hold(asked, call="1")
+
+    async def _hold(self, asked: Sequence[tuple[Shipment, str]], call: str) -> list[bool]:
+        args: list[Any] = [self._lease_ms]
+        for shipment, task in asked:
+            args += [shipment.merchant, shipment.reference, task, call]
+        patience_s = self._settings.lease_seconds / 2
+        return [bool(held) for held in await self._store.insist(lambda: self._store.run("hold", [], args), patience_s)]
+
+    async def _report_many(self, reports: Sequence[Report]) -> list[bool]:
+        args: list[Any] = [self._lease_ms, round(self._settings.keep_days * 86400)]
+        for report in reports:
+            args += _report_args(report)
+        keys = [self._settings.allocated_stream, self._settings.failed_stream]
+        patience_s = self._settings.lease_seconds
+        return [bool(one) for one in await self._store.insist(lambda: self._store.run("report", keys, args), patience_s)]
+
+    async def story(self, shipment: Shipment) -> list[dict[str, Any]]:
+        """The kept entries of a shipment's story, oldest first."""
+        entries = shipment.progress.entries
+        first = range(1, min(entries, KEPT_FIRST) + 1)
+        last = range(max(KEPT_FIRST, entries - KEPT_LAST) + 1, entries + 1)
+        slots = [slot(entry) for entry in (*first, *last)]
+        if not slots:
+            return []
+        key = f"{PREFIX}shipment:{shipment.merchant}:{shipment.reference}"
+        found = await self._store.insist(lambda: self._store.redis.hmget(key, slots), self._settings.lease_seconds)
+        return [json.loads(entry) for entry in found if entry]
+
+    async def pause(self, merchant: str, why: str, digest: str) -> bool:
+        """Pause a merchant until its key or file changes; False when it was paused already."""
+        paused = json.dumps({"why": why, "digest": digest, "since": round(self.now(), 3)})
+        patience_s = self._settings.lease_seconds
+        new = await self._store.insist(lambda: self._store.redis.hsetnx(f"{PREFIX}paused", merchant, paused), patience_s)
+        return bool(new)
+
+    async def paused(self) -> dict[str, dict[str, Any]]:
+        """The paused merchants: why, since when, and the digest of file and key at that time."""
+        found = await self._store.redis.hgetall(f"{PREFIX}paused")
+        return {merchant.decode(): json.loads(text) for merchant, text in found.items()}
+
+    async def resume(self, merchant: str) -> int:
+        """Lift a pause and make the merchant's parked shipments due; returns how many."""
+        total = 0
+        while moved := int(await self._store.run("resume", [], [merchant, 1000])):
+            total += moved
+        return total
+
+
+def _claimed(merchant: bytes, token: bytes, asks: bytes, *references: bytes) -> Handover:
+    return Handover(
+        merchant=merchant.decode(),
+        shipments=len(references),
+        strategy=asks.decode(),
+        token=token.decode(),
+        references=tuple(reference.decode() for reference in references),
+    )
+
+
+def _report_args(report: Report) -> list[Any]:
+    shipment, progress = report.shipment, report.shipment.progress
+    entry = "" if report.entry is None else json.dumps(report.entry)
+    return [
+        shipment.merchant,
+        shipment.reference,
+        report.task,
+        report.verdict,
+        round(report.due * 1000),
+        progress.step,
+        progress.as_json(),
+        str(shipment.strategy),
+        slot(max(1, progress.entries)),
+        entry,
+        report.event,
+        report.reason,
+    ]

@@ -1,0 +1,31 @@
+-- Put before every script. The keys of a shipment follow from merchant and reference, whose letters (no colon) were
+-- checked before they came here, so scripts build them; one primary holds them all (no Redis Cluster).
+local P = KEYS[1]
+local MERCHANTS = P .. 'merchants'
+
+local function record(m, r) return P .. 'shipment:' .. m .. ':' .. r end
+local function waiting(m) return P .. 'waiting:' .. m end
+local function working(m) return P .. 'working:' .. m end
+local function tokens(m) return P .. 'tokens:' .. m end
+
+-- Milliseconds, by the server's clock: a process whose own clock is wrong changes nothing here.
+local function clock()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- The score of the first entry, or nil.
+local function head(key)
+  return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
+end
+
+-- Let a merchant be looked at no later than `at`.
+local function wake(m, at)
+  redis.call('ZADD', MERCHANTS, 'LT', at, m)
+end
+
+-- A token is 'phase:id': q = handed out, in a message; r = taken by a task; c = a call may be on its way.
+local function holds(m, r, id)
+  local token = redis.call('HGET', tokens(m), r)
+  return token and string.sub(token, 3) == id
+end

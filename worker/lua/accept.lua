@@ -1,0 +1,35 @@
+-- Takes one read of the orders stream: new shipments into ledger and schedule, rejected events to their stream, and
+-- only then the acknowledgement; all or nothing, so that a dead intake neither loses nor half-takes an event.
+-- A shipment that the ledger knows is a duplicate and stays as it is.
+--
+-- KEYS: prefix, orders stream, rejected stream
+-- ARGV: group, n shipments, n rejected, n events of other types, then per shipment: merchant, reference, facts, published, asks
+--       per rejected event: stream id, event, reason, error; then the stream ids to acknowledge
+-- Returns the number of new shipments.
+local now = clock()
+local shipments, rejected = tonumber(ARGV[2]), tonumber(ARGV[3])
+local i, fresh, touched = 5, 0, {}
+
+for _ = 1, shipments do
+  local m, r, facts, published, asks = unpack(ARGV, i, i + 4)
+  i = i + 5
+  local key = record(m, r)
+  if redis.call('EXISTS', key) == 0 then
+    redis.call('HSET', key, 'facts', facts, 'received', now, 'published', published, 'asks', asks, 'step', 0)
+    redis.call('ZADD', waiting(m), now, r)
+    fresh = fresh + 1
+    touched[m] = true
+  end
+end
+for _ = 1, rejected do
+  local id, event, reason, why = unpack(ARGV, i, i + 3)
+  i = i + 4
+  redis.call('XADD', KEYS[3], '*', 'event', event, 'reason', reason, 'error', why, 'stream_id', id)
+end
+if ARGV[4] ~= '0' then redis.call('INCRBY', P .. 'not_ours', ARGV[4]) end
+for m in pairs(touched) do wake(m, now) end
+while i <= #ARGV do
+  redis.call('XACK', KEYS[2], ARGV[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+  i = i + 1000
+end
+return fresh

@@ -1,0 +1,85 @@
+-- Hands out what is due, merchant by merchant in turn. A merchant's score is when to look at it next and, once that
+-- has come, its place in the line: whoever is served goes to the end. A second sweep at the same moment finds what the
+-- first one left. Leases that ran out come back here; one whose call may have been on its way is read back first, and
+-- one that lost its worker twice is handed out alone.
+--
+-- KEYS: prefix
+-- ARGV: lease in ms, most shipments of a batch, most batches, most shipments of a merchant at work, id of the batches,
+--       furthest a due time can honestly lie ahead in ms (beyond it a clock has jumped, and the entry is due)
+-- Returns per batch: merchant, id, what it asks for, reference...
+local now = clock()
+local lease, most, batches, cap, far = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
+local out = {}
+
+local function lease_ran_out(m, r)
+  local phase = string.sub(redis.call('HGET', tokens(m), r) or 'q', 1, 1)
+  if phase == 'c' then redis.call('HSET', record(m, r), 'doubt', 1) end
+  if phase ~= 'q' then redis.call('HINCRBY', record(m, r), 'lost', 1) end
+  redis.call('ZREM', working(m), r)
+  redis.call('HDEL', tokens(m), r)
+  redis.call('ZADD', waiting(m), now, r)
+end
+
+local function bring_back(m)
+  for _, r in ipairs(redis.call('ZRANGEBYSCORE', working(m), '-inf', now, 'LIMIT', 0, most)) do lease_ran_out(m, r) end
+  for _, r in ipairs(redis.call('ZRANGEBYSCORE', working(m), now + far, '+inf', 'LIMIT', 0, most)) do lease_ran_out(m, r) end
+  for _, r in ipairs(redis.call('ZRANGEBYSCORE', waiting(m), now + far, '+inf', 'LIMIT', 0, most)) do
+    redis.call('ZADD', waiting(m), now, r)
+  end
+end
+
+local function hand_out(m, refs, id, asks)
+  local scores, marks = {}, {}
+  for _, r in ipairs(refs) do
+    scores[#scores + 1] = now + lease
+    scores[#scores + 1] = r
+    marks[#marks + 1] = r
+    marks[#marks + 1] = 'q:' .. id
+  end
+  redis.call('ZADD', working(m), unpack(scores))
+  redis.call('HSET', tokens(m), unpack(marks))
+  redis.call('ZREM', waiting(m), unpack(refs))
+  local names = {}
+  for name in pairs(asks) do names[#names + 1] = name end
+  table.sort(names)
+  out[#out + 1] = { m, id, table.concat(names, ', ', 1, math.min(#names, 5)), unpack(refs) }
+end
+
+local function serve(m)
+  local room = math.min(most, cap - redis.call('ZCARD', working(m)))
+  if room <= 0 then return end
+  local together, asks, alone = {}, {}, {}
+  for _, r in ipairs(redis.call('ZRANGEBYSCORE', waiting(m), '-inf', now, 'LIMIT', 0, room)) do
+    local known = redis.call('HMGET', record(m, r), 'asks', 'lost')
+    if tonumber(known[2] or 0) >= 2 then
+      alone[#alone + 1] = { r, known[1] or '' }
+    else
+      together[#together + 1] = r
+      asks[known[1] or ''] = true
+    end
+  end
+  if #together > 0 then hand_out(m, together, ARGV[5] .. '.' .. #out, asks) end
+  for _, one in ipairs(alone) do
+    if #out >= batches then break end
+    hand_out(m, { one[1] }, ARGV[5] .. '.' .. #out, { [one[2]] = true })
+  end
+end
+
+-- When to look again: now if something is due and there is room, else at the next due time or the end of a lease.
+local function next_look(m)
+  local due, lease_end = head(waiting(m)), head(working(m))
+  if due and due <= now and redis.call('ZCARD', working(m)) < cap then return now end
+  if due and due <= now then return lease_end end
+  if due and lease_end then return math.min(due, lease_end) end
+  return due or lease_end
+end
+
+for _, m in ipairs(redis.call('ZRANGEBYSCORE', MERCHANTS, now + far, '+inf', 'LIMIT', 0, 100)) do wake(m, now) end
+for _, m in ipairs(redis.call('ZRANGEBYSCORE', MERCHANTS, '-inf', now, 'LIMIT', 0, batches + 100)) do
+  if #out >= batches then break end
+  bring_back(m)
+  serve(m)
+  local at = next_look(m)
+  if at then redis.call('ZADD', MERCHANTS, at, m) else redis.call('ZREM', MERCHANTS, m) end
+end
+return out

@@ -1,0 +1,93 @@
+"""The merchant files in use: read anew when they change; a file that became wrong leaves its last good one in use."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import structlog
+
+from config.merchants import Merchant, Problem, find_key, read
+from tasks.ports import Account
+
+LOOK_EVERY_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+Stamp = tuple[int, int, int]
+
+
+class Merchants:
+    """Looks at the folder at most once a second, and only at what changed there."""
+
+    def __init__(self, folder: Path, http_hosts: frozenset[str]) -> None:
+        """Reads nothing yet; a folder that does not exist counts as empty."""
+        self._folder = folder
+        self._http_hosts = http_hosts
+        self._good: dict[str, Merchant] = {}
+        self._stamps: dict[str, Stamp] = {}
+        self._looked_at = float("-inf")
+        self.problems: dict[str, list[Problem]] = {}
+
+    def get(self, name: str) -> Merchant | None:
+        """The merchant's last good file, or None when there is none (any more)."""
+        self._look()
+        return self._good.get(name)
+
+    def account(self, name: str) -> Account | None:
+        """The merchant's file and key as they are now."""
+        merchant = self.get(name)
+        if merchant is None:
+            return None
+        key = find_key(merchant.file.api.api_key)
+        digest = hashlib.sha256(f"{merchant.digest}:{key}".encode()).hexdigest()[:16]
+        return Account(merchant=merchant, key=key, digest=digest)
+
+    def names(self) -> list[str]:
+        """Every merchant that has a good file."""
+        self._look()
+        return sorted(self._good)
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = time.monotonic()
+        found = self._scan()
+        for gone in self._stamps.keys() - found.keys():
+            self._forget(gone)
+        for name, stamp in found.items():
+            if self._stamps.get(name) != stamp:
+                self._stamps[name] = stamp
+                self._read(name)
+
+    def _scan(self) -> dict[str, Stamp]:
+        try:
+            with os.scandir(self._folder) as entries:
+                return {e.name: _stamp(e) for e in entries if e.name.endswith(".toml")}
+        except OSError as error:
+            log.error("merchants_unreadable", folder=str(self._folder), error=error.strerror, next="last good ones stay")
+            return dict(self._stamps)
+
+    def _read(self, name: str) -> None:
+        match read(self._folder / name, self._http_hosts):
+            case Merchant() as merchant:
+                self._good[merchant.name] = merchant
+                self.problems.pop(name, None)
+            case problems:
+                self.problems[name] = problems
+                kept = "the last good one stays in use" if Path(name).stem in self._good else "its orders are rejected"
+                log.error("merchant_file_wrong", problems=[str(p) for p in problems], next=kept)
+
+    def _forget(self, name: str) -> None:
+        del self._stamps[name]
+        self.problems.pop(name, None)
+        if self._good.pop(Path(name).stem, None):
+            log.warning("merchant_file_gone", file=name, next="its unfinished shipments wait until it is back")
+
+
+def _stamp(entry: os.DirEntry[str]) -> Stamp:
+    try:
+        status = entry.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -1,0 +1,124 @@
+"""The client of the allocation API: one call, one outcome for each shipment, and never an exception."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import httpx
+
+from config.merchants import Api, Merchant
+from config.strategies.quote import call_with_quote
+from config.strategies.strategy import Call, Strategy
+from tasks.outcome import Finding, NotSent, NotYet, Outcome, Unknown
+from worker.pro.quotes import Offer, choose
+from worker.pro.reply import Reply
+from worker.pro.transport import CONNECT_TIMEOUT_S, MAX_BODY_BYTES, NotSentError, new_client
+from worker.pro.wire import Wire, target, wire_for
+
+Trouble = NotSent | Unknown
+"""What a call came to that brought no answer."""
+
+
+class ProApi:
+    """Calls the API of every merchant through one HTTP client; build it inside the running loop."""
+
+    def __init__(self, now: Callable[[], float], longest_call_s: float) -> None:
+        """`now`: seconds since the epoch; `longest_call_s` bounds every merchant's `timeout_s`."""
+        self._http = new_client()
+        self._now = now
+        self._longest_call_s = longest_call_s
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def allocate(
+        self, merchant: Merchant, key: str, strategy: Strategy, references: Sequence[str]
+    ) -> Mapping[str, Outcome]:
+        """Ask for an allocation by one call; exactly one outcome for each reference."""
+        api = merchant.file.api
+        if api.flavour in strategy.needs_quote:
+            (reference,) = references
+            return {reference: await self._allocate_with_quote(api, key, strategy, reference)}
+        return await self._ask(api, key, strategy, strategy.call(api.flavour, references, bulk=api.bulk), references)
+
+    async def read_back(self, merchant: Merchant, key: str, reference: str) -> Finding:
+        """Where the shipment stands at the API."""
+        api = merchant.file.api
+        wire = wire_for(api.flavour, api.format)
+        answer = await self._send(api, key, wire, wire.find_call(reference))
+        return wire.find(reference, answer, self._aware_now()) if isinstance(answer, Reply) else answer
+
+    async def _ask(
+        self, api: Api, key: str, strategy: Strategy, call: Call, references: Sequence[str]
+    ) -> dict[str, Outcome]:
+        wire = wire_for(api.flavour, api.format)
+        answer = await self._send(api, key, wire, call)
+        if isinstance(answer, Reply):
+            return wire.read(strategy, references, answer, self._aware_now())
+        return dict.fromkeys(references, answer)
+
+    async def _allocate_with_quote(self, api: Api, key: str, strategy: Strategy, reference: str) -> Outcome:
+        """Fetch the quotes and take the best that has not expired."""
+        quotes = await self._quotes(api, key, strategy, reference)
+        if not isinstance(quotes, tuple):
+            return quotes
+        offer = choose(quotes, strategy.choice, self._aware_now())
+        if offer is None:
+            return NotYet(reason="quote_expired", message="every quote had expired when it arrived")
+        call = call_with_quote(api.flavour, reference, offer.reference)
+        return (await self._ask(api, key, strategy, call, [reference]))[reference]
+
+    async def _quotes(self, api: Api, key: str, strategy: Strategy, reference: str) -> tuple[Offer, ...] | Outcome:
+        wire = wire_for(api.flavour, api.format)
+        answer = await self._send(api, key, wire, strategy.call(api.flavour, [reference]))
+        return wire.read_quotes(reference, answer, self._aware_now()) if isinstance(answer, Reply) else answer
+
+    async def _send(self, api: Api, key: str, wire: Wire, call: Call) -> Reply | Trouble:
+        timeout_s = min(api.timeout_s, self._longest_call_s)
+        connect_s = min(CONNECT_TIMEOUT_S, timeout_s)
+        request = self._http.build_request(
+            call.method,
+            api.base_url.rstrip("/") + target(call),
+            headers=wire.headers(key),
+            content=wire.encode(call),
+            # The pool's time includes DNS; none of the two can pass after a byte has gone out.
+            timeout=httpx.Timeout(timeout_s, connect=connect_s, pool=connect_s),
+        )
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                response = await self._http.send(request, stream=True)
+            return await _reply(response, limit.when())
+        except NotSentError as error:
+            return NotSent(reason="not_sent", message=f"{_host(api)}: {error}")
+        except (httpx.HTTPError, TimeoutError) as error:
+            reason = "timeout" if isinstance(error, TimeoutError) else "lost_answer"
+            return Unknown(reason=reason, message=f"{_host(api)}: {str(error) or f'no answer in {timeout_s:g} s'}")
+
+    def _aware_now(self) -> datetime:
+        return datetime.fromtimestamp(self._now(), UTC)
+
+
+async def _reply(response: httpx.Response, deadline: float | None) -> Reply:
+    """The answer; a body that breaks off, does not end or is enormous counts as far as it came, the status decides."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout_at(deadline):
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    break
+    except (httpx.HTTPError, TimeoutError):
+        pass
+    finally:
+        await response.aclose()
+    return Reply(
+        status=response.status_code,
+        body=bytes(body),
+        retry_after=response.headers.get("retry-after"),
+        content_type=response.headers.get("content-type", ""),
+    )
+
+
+def _host(api: Api) -> str:
+    return httpx.URL(api.base_url).host

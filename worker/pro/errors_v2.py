@@ -1,0 +1,160 @@
+"""v2's errors: the child code first, then the parent, then the status (vendor page "Shipments Error Codes")."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from config.strategies.strategy import V2, Strategy
+from tasks.outcome import NotYet, Outcome, Refused, Stopped, StopReason, Unknown
+from worker.pro.fields import message, slug, table, tables, text
+from worker.pro.reply import Reply, read_json
+from worker.pro.statuses import by_status, in_words
+
+_REFUSED = frozenset(
+    {
+        "non_unique_reference",
+        "virtual_service_not_found",
+        "invalid_carrier_service",
+        "allocation_failed",
+        "carrier_service_not_found",
+        "carrier_service_shipment_mismatch",
+        "no_quotes_available",
+    }
+)
+_CONFLICT = frozenset({"conflict", "rule_conflict"})
+_INVALID_STATE = frozenset({"invalid_state_for_operation", "shipment_invalid_state"})
+_PROCESSING = "processing"
+_STOPPED: dict[str, StopReason] = {
+    "shipment_not_found": "shipment_not_found",
+    "resource_removed": "shipment_gone",
+    "resource_quarantined": "shipment_gone",
+}
+
+_NAMES_A_REFERENCE = frozenset({"virtual_service", "carrier_service", "service_group"})
+_NO_SUCH_QUOTE = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+# Not standard, and in spite of their first digit no fault of the server.
+_NO_CARRIER = {521: "allocation_failed", 531: "no_quotes_available"}
+_POSITION = re.compile(r"(?:\$\.)?shipments\[(\d{1,3})\]", re.ASCII)
+_REFUSED_TOGETHER = Unknown(reason="refused_together", message="refused together with another shipment")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cause:
+    """What an answer says went wrong. `codes` begins with the children and ends with their parents."""
+
+    codes: tuple[str, ...]
+    message: str
+    correlation_id: str | None
+
+
+def cause_of(answer: dict[str, Any]) -> Cause:
+    """The cause in an error, in an entry of `rejected`, or in a result whose `details` are errors themselves."""
+    details = tables(answer.get("details"))
+    grandchildren = [child for detail in details for child in tables(detail.get("details"))]
+    found = (slug(error.get("code")) for error in (*grandchildren, *details, answer))
+    return Cause(
+        codes=tuple(code for code in found if code),
+        message=message(text(answer.get("message")), *map(_detail, (*details, *grandchildren)), *_exclusions(answer)),
+        correlation_id=text(answer.get("correlation_id")),
+    )
+
+
+def _detail(detail: dict[str, Any]) -> str | None:
+    about, words = text(detail.get("property")), text(detail.get("message"))
+    return f"{about}: {words}" if about and words else words
+
+
+def _exclusions(answer: dict[str, Any]) -> Iterator[str | None]:
+    """Why each excluded service could not take the shipment."""
+    for service in tables(answer.get("excluded_services")):
+        carrier = table(service.get("carrier"))
+        name = text(carrier.get("service_name")) or text(carrier.get("service_reference"))
+        reason = text(table(service.get("exclusion")).get("reason"))
+        yield f"{name}: {reason}" if name and reason else reason
+
+
+def by_code(cause: Cause) -> Outcome | None:
+    """What the codes mean, whatever the status; None when they are unknown or missing."""
+    # Wherever it stands: it may be our own earlier call that went through, and no other code outweighs that.
+    if not _INVALID_STATE.isdisjoint(cause.codes):
+        return Unknown(reason="invalid_state", message=cause.message, correlation_id=cause.correlation_id)
+    return next((outcome for code in cause.codes if (outcome := _row(code, cause))), None)
+
+
+def _row(code: str, cause: Cause) -> Outcome | None:
+    if code in _REFUSED:
+        return Refused(reason=code, message=cause.message, correlation_id=cause.correlation_id)
+    if code in _CONFLICT:
+        return Refused(reason="conflict", message=cause.message, correlation_id=cause.correlation_id)
+    if code in _STOPPED:
+        return Stopped(reason=_STOPPED[code], message=cause.message, correlation_id=cause.correlation_id)
+    if code == _PROCESSING:
+        return NotYet(reason=_PROCESSING, message=cause.message, correlation_id=cause.correlation_id)
+    return None
+
+
+def rejection(rejected: dict[str, Any]) -> Outcome:
+    """An entry of `rejected` in the answer to a "many" call: without a known cause it is a refusal."""
+    cause = cause_of(rejected)
+    return by_code(cause) or Refused(
+        reason=next(iter(cause.codes), "rejected"),
+        message=cause.message,
+        correlation_id=cause.correlation_id,
+        certain=bool(cause.codes),
+    )
+
+
+def read_error(strategy: Strategy, references: Sequence[str], reply: Reply, now: datetime) -> dict[str, Outcome]:
+    """The outcome for each shipment of an allocation call that was answered with an error.
+
+    A call for several is refused as a whole: what only one of them has, says nothing about the others. They are
+    unknown, so that the read-back sorts them out and the next call goes without the one that spoilt this.
+    """
+    outcome = error_outcome(reply, now, strategy)
+    if len(references) == 1:
+        return {references[0]: outcome}
+    guilty = _pointed_at(table(read_json(reply.body)), references)
+    shared = _REFUSED_TOGETHER if guilty or _of_one_shipment(outcome) else outcome
+    return {reference: outcome if reference in guilty else shared for reference in references}
+
+
+def _pointed_at(error: dict[str, Any], references: Sequence[str]) -> set[str]:
+    """The shipments that the details name by their position in our request, `$.shipments[3]`."""
+    found = (_POSITION.match(text(detail.get("property")) or "") for detail in tables(error.get("details")))
+    return {references[int(match[1])] for match in found if match and int(match[1]) < len(references)}
+
+
+def _of_one_shipment(outcome: Outcome) -> bool:
+    return isinstance(outcome, NotYet) or (isinstance(outcome, Stopped) and outcome.reason in _STOPPED.values())
+
+
+def error_outcome(reply: Reply, now: datetime, strategy: Strategy | None = None) -> Outcome:
+    """What an error means for an allocation with this strategy, or, without one, for a call that only asks."""
+    cause = cause_of(table(read_json(reply.body)))
+    return (
+        by_code(cause) or _by_step(reply, cause, strategy) or by_status(reply, now, cause.message, cause.correlation_id)
+    )
+
+
+def _by_step(reply: Reply, cause: Cause, strategy: Strategy | None) -> Outcome | None:
+    """The statuses whose meaning depends on v2 and on what was asked."""
+    words = cause.message or in_words(reply)
+    if strategy and V2 in strategy.needs_quote and reply.status in _NO_SUCH_QUOTE and _about_quote(cause):
+        return NotYet(reason="quote_expired", message=words, correlation_id=cause.correlation_id)
+    if reply.status == HTTPStatus.BAD_REQUEST:
+        return Stopped(reason="invalid_request", message=words, correlation_id=cause.correlation_id)
+    if reply.status == HTTPStatus.NOT_FOUND and strategy and strategy.name in _NAMES_A_REFERENCE:
+        reason = f"{strategy.name}_not_found"
+        return Refused(reason=reason, message=words, correlation_id=cause.correlation_id)
+    if reply.status == HTTPStatus.NOT_FOUND:
+        return Stopped(reason="shipment_not_found", message=words, correlation_id=cause.correlation_id)
+    if reply.status in _NO_CARRIER:
+        return Refused(reason=_NO_CARRIER[reply.status], message=words, correlation_id=cause.correlation_id)
+    return None
+
+
+def _about_quote(cause: Cause) -> bool:
+    return any("quote" in code for code in cause.codes)

@@ -1,0 +1,77 @@
+"""Careful hands for the fields of an answer, where anything may be missing or of another type."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+LONGEST_MESSAGE = 300
+
+_DECIMAL = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
+# Control characters, line separators, and halves of surrogate pairs, which no UTF-8 encoder takes.
+_UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_SMALL_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
+_SLUG = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII)
+_ABSENT: dict[str, Any] = {}
+
+
+def text(value: object) -> str | None:
+    """The text without control characters; None for anything that is no text or has none."""
+    if not isinstance(value, str):
+        return None
+    # Nearly every text is printable as it is; the test is far cheaper than the substitution.
+    return (value if value.isprintable() else _UNWANTED.sub(" ", value).strip(" ")) or None
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """The texts in a list."""
+    return tuple([found for item in entries(value) if (found := text(item))])
+
+
+def entries(value: object) -> list[Any]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def table(value: object) -> dict[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else _ABSENT
+
+
+def tables(value: object) -> list[dict[str, Any]]:
+    """The objects in a list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def decimal_text(value: object) -> str | None:
+    """A decimal number in the words of the API; None for anything else."""
+    return value if isinstance(value, str) and _DECIMAL.fullmatch(value) else None
+
+
+def small_number(value: object) -> int | None:
+    """A whole number of at most four digits; None for anything else."""
+    return int(value) if isinstance(value, str) and _SMALL_NUMBER.fullmatch(value) else None
+
+
+def slug(value: object) -> str | None:
+    """A code such as `shipment_not_found`, in lower case; None for what cannot be one."""
+    if not isinstance(value, str):
+        return None
+    lower = value.lower()
+    return lower if _SLUG.fullmatch(lower) else None
+
+
+def instant(value: object) -> datetime | None:
+    """An ISO 8601 time; one without an offset is taken as UTC. None when it is none."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def message(*parts: str | None) -> str:
+    """The parts that are there, each once, in one line for a person."""
+    line = "; ".join(dict.fromkeys(part for part in parts if part))
+    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"

@@ -1,0 +1,31 @@
+"""What a bare HTTP status means, for both flavours: the last resort, when no body says more."""
+
+from datetime import datetime
+from http import HTTPStatus
+
+from tasks.outcome import Outcome, Stopped, Throttled, Unknown
+from worker.pro.fields import message, text
+from worker.pro.reply import Reply, retry_after_s
+
+SERVER_ERRORS = range(500, 600)
+
+
+def by_status(reply: Reply, now: datetime, said: str = "", correlation_id: str | None = None) -> Outcome:
+    """The outcome for a status alone; `said` is what the body said about it. Whatever is unclear is unknown."""
+    words = message(said or in_words(reply))
+    match reply.status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return Stopped(reason="unauthorised", message=words, correlation_id=correlation_id)
+        case HTTPStatus.GONE:
+            return Stopped(reason="shipment_gone", message=words, correlation_id=correlation_id)
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            wait_s = retry_after_s(reply.retry_after, now)
+            return Throttled(reason="throttled", message=words, correlation_id=correlation_id, retry_after_s=wait_s)
+        case status:
+            reason = "server_error" if status in SERVER_ERRORS else "unexpected_status"
+            return Unknown(reason=reason, message=words, correlation_id=correlation_id)
+
+
+def in_words(reply: Reply) -> str:
+    """`HTTP 502 text/html`: tells a proxy's page from an answer of the API."""
+    return f"HTTP {reply.status} {text(reply.content_type) or ''}".rstrip()

@@ -1,0 +1,88 @@
+"""v1's XML: answers into the shape that their JSON has, requests out of it."""
+
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError, SubElement, XMLParser, tostring
+
+NAMESPACE = "http://electioapp.com/schemas/v1.1/MPD.Electio.SDK.DataTypes.Consignments"
+
+# XML does not say whether an element holds one thing or a list that happens to have one entry.
+_LISTS = frozenset({"ApiLinks", "ConsignmentLegs", "TrackingReferences", "Packages", "Quotes", "Legs"})
+
+
+def read_xml(body: bytes) -> Any:
+    """The document as objects, lists and texts, namespaces left out; None when it is none. Never raises.
+
+    The caller bounds the size of the body.
+    """
+    try:
+        # As text, because .NET writes documents that say utf-16 and are utf-8.
+        document = body.decode("utf-8-sig")
+        # No DOCTYPE, no entities, no expansion: refused before a parser sees it.
+        return None if "<!DOCTYPE" in document else _parse(document)
+    except (ParseError, ValueError):
+        return None
+
+
+def _parse(document: str) -> Any:
+    target = _Target()
+    parser = XMLParser(target=target)  # noqa: S314  # what makes XML dangerous needs a DOCTYPE
+    parser.feed(document)
+    parser.close()
+    return target.document
+
+
+class _Target:
+    """Builds the value while the parser reads, without recursion: depth costs nothing."""
+
+    def __init__(self) -> None:
+        self.document: Any = None
+        self._open: list[list[tuple[str, Any]]] = [[]]
+        self._text: list[str] = []
+
+    def start(self, _tag: str, _attributes: dict[str, str]) -> None:
+        self._open.append([])
+        self._text.clear()
+
+    def data(self, text: str) -> None:
+        self._text.append(text)
+
+    def end(self, tag: str) -> None:
+        name = tag.rpartition("}")[2]
+        children = self._open.pop()
+        self.document = _value(name, children) if children else self._leaf(name)
+        self._open[-1].append((name, self.document))
+        self._text.clear()
+
+    def _leaf(self, name: str) -> Any:
+        text = "".join(self._text).strip()
+        return text or ([] if _is_list(name) else None)
+
+
+def _value(name: str, children: list[tuple[str, Any]]) -> Any:
+    return [child for _, child in children] if _is_list(name) else dict(children)
+
+
+def _is_list(name: str) -> bool:
+    return name in _LISTS or name.startswith("ArrayOf")
+
+
+def write_xml(root: str, body: dict[str, Any]) -> bytes:
+    """A request document in v1's namespace, its elements in the order of the body, which counts."""
+    element = Element(root, xmlns=NAMESPACE)
+    _fill(element, body)
+    document: bytes = tostring(element, encoding="utf-8", xml_declaration=True)
+    return document
+
+
+def _fill(element: Element, value: Any) -> None:
+    match value:
+        case dict():
+            for name, child in value.items():
+                _fill(SubElement(element, name), child)
+        case list():
+            for child in value:
+                _fill(SubElement(element, "string"), child)
+        case bool():
+            element.text = "true" if value else "false"
+        case _:
+            element.text = str(value)

