@@ -231,7 +231,7 @@ _ADVICE = {
 }
 
 
-def _problem(file: str, error: Any) -> Problem:  # noqa: ANN401  # pydantic's ErrorDetails, a TypedDict of its own
+def _problem(file: str, error: Any) -> Problem:  # pydantic's ErrorDetails, a TypedDict of its own
     key = ".".join(str(part) for part in error["loc"])
     text = _ADVICE.get(error["type"], error["msg"].removeprefix("Value error, "))
     return Problem(file=file, key=key, text=text)

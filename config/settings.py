@@ -99,7 +99,7 @@ def load() -> Settings:
     Raises SettingsError with one line per problem. The offending value is never repeated, as it may be a secret.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # redis_url comes from the environment
+        return Settings()
     except ValidationError as error:
         raise SettingsError("\n".join(_problem(e) for e in error.errors())) from None
 

@@ -43,7 +43,7 @@ def read_message(message: dict[str, Any]) -> Handover:
 
 
 @shared_task(name=ALLOCATE_TASK, bind=True)
-def allocate(self: "Task[..., Any]", **message: Any) -> dict[str, Any]:  # noqa: ANN401  # the fields of Handover
+def allocate(self: "Task[..., Any]", **message: Any) -> dict[str, Any]:  # the fields of Handover
     """Work on a micro-batch; what falls back in time starts its chain."""
     handed = read_message(message)
     worked = _runtime(self).work(handed)
@@ -52,7 +52,7 @@ def allocate(self: "Task[..., Any]", **message: Any) -> dict[str, Any]:  # noqa:
     return {"merchant": handed.merchant, "shipments": handed.shipments, "fell_back": len(worked.fell_back)}
 
 
-def _fallback(self: "Task[..., Any]", handed: dict[str, Any], **_shown: Any) -> dict[str, Any]:  # noqa: ANN401
+def _fallback(self: "Task[..., Any]", handed: dict[str, Any], **_shown: Any) -> dict[str, Any]:
     """One link: work on what the link before handed on, and hand on what this step was refused.
 
     A refusal is a value, so the next link always runs; it takes only shipments that stand at its own step.

@@ -16,16 +16,16 @@ def short(tries: int, random: float) -> float | None:
     """The pause before the next call of the same visit (full jitter), or None when the shipment should be parked."""
     if tries >= SHORT_TRIES:
         return None
-    return random * min(SHORT_MOST_S, SHORT_FIRST_S * 2**tries)
+    return random * min(SHORT_MOST_S, SHORT_FIRST_S * 2.0**tries)
 
 
 def park(waits: int, random: float, retry_after_s: float | None = None) -> float:
     """How long a shipment is parked: growing, at least half of each bound, never sooner than the API asked."""
-    bound = min(PARK_MOST_S, PARK_FIRST_S * 2 ** min(waits, 20))
+    bound = min(PARK_MOST_S, PARK_FIRST_S * 2.0 ** min(waits, 20))
     wait = bound * (0.5 + random / 2)
     return wait if retry_after_s is None else max(wait, min(retry_after_s, RETRY_AFTER_MOST_S))
 
 
 def queue(waits: int, random: float) -> float:
     """The pause before a queued shipment is read back again."""
-    return min(QUEUE_MOST_S, QUEUE_FIRST_S * 2 ** min(waits, 20)) * (0.5 + random / 2)
+    return min(QUEUE_MOST_S, QUEUE_FIRST_S * 2.0 ** min(waits, 20)) * (0.5 + random / 2)

@@ -75,7 +75,7 @@ def matches(when: Conditions, facts: Facts) -> str | None:
     return "; ".join(reasons)
 
 
-def _holds(name: str, wanted: Any, facts: Facts) -> str | None:  # noqa: ANN401  # words or a range, by the name
+def _holds(name: str, wanted: Any, facts: Facts) -> str | None:  # words or a range, by the name
     match name:
         case "country" | "shipping_method" | "currency":
             return _one_of(name, wanted, getattr(facts, name))

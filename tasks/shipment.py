@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 
 from config.strategies.catalogue import AnyStrategy
 from tasks.order import Order
-from tasks.order import Shipment as OrderedShipment
 from tasks.plan import Facts, Plan
 
 KEPT_FIRST = KEPT_LAST = 20
@@ -77,12 +76,12 @@ class Shipment:
         """Whether another step follows the present one."""
         return self.progress.step + 1 < len(self.steps)
 
-    def with_progress(self, **changes: Any) -> "Shipment":  # noqa: ANN401  # fields of Progress, checked by it
+    def with_progress(self, **changes: Any) -> "Shipment":  # fields of Progress, checked by it
         """The same shipment, further on."""
         return replace(self, progress=replace(self.progress, **changes))
 
 
-def intake_facts(order: Order, shipment: OrderedShipment, facts: Facts, plan: Plan, api: str) -> str:
+def intake_facts(order: Order, facts: Facts, plan: Plan, api: str) -> str:
     """What the ledger fixes at intake, as JSON: rule, plan and the facts they read."""
     return json.dumps(
         {
@@ -147,5 +146,3 @@ def slot(entry: int) -> str:
 def iso(seconds: float) -> str:
     """A time as the events write it: UTC, milliseconds, `Z`."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-

@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 class SweepScheduler(Scheduler):
     """Keeps its schedule in memory (no file), as a sweep that comes twice or late does no harm."""
 
-    def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:  # noqa: ANN401  # kombu's Producer
+    def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:  # kombu's Producer
         """Send a due entry, unless the queue holds one already: while no worker runs, no messages pile up."""
         try:
             waiting = self._waiting()
@@ -29,7 +29,7 @@ class SweepScheduler(Scheduler):
             return queue_depth(connection, SWEEPS)
 
 
-def queue_depth(connection: Any, queue: str) -> int:  # noqa: ANN401  # kombu's Connection
+def queue_depth(connection: Any, queue: str) -> int:  # kombu's Connection
     """How many messages wait in a queue of the broker; 0 when there is no such queue yet."""
     try:
         return int(connection.default_channel.queue_declare(queue, passive=True).message_count)

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
 
@@ -11,18 +11,28 @@ from config.settings import SettingsError, load
 from worker.store import announce, connect
 from worker.telemetry import start_logging, start_sentry
 
+if TYPE_CHECKING:
+    from worker.runtime import ChildRuntime
+
 try:
     settings = load()
 except SettingsError as error:
     raise SystemExit(f"allocation cannot start.\n{error}") from None
 
-app = Celery("allocation")
+
+class Allocation(Celery):
+    """The application, and in a worker child what does the work there."""
+
+    runtime: "ChildRuntime"
+
+
+app = Allocation("allocation")
 app.conf.update(celery_options(settings))
 app.set_default()
 
 
 @signals.setup_logging.connect
-def _logging(loglevel: Any = None, **_: Any) -> None:  # what Celery passes
+def _logging(**_: Any) -> None:  # what Celery passes
     start_logging()
 
 

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, settings: Settings) -> dict[str, Any]:
     """Everything that is done once a sweep; safe to do twice at once. With Redis away it says so and returns."""
     try:
-        resumed = [name for name in await _to_resume(ledger, merchants)]
+        resumed = list(_changed(await ledger.paused(), merchants))
         for name in resumed:
             log.warning("merchant_resumed", merchant=name, shipments=await ledger.resume(name))
         await _cut_old(store, settings)
@@ -32,12 +32,8 @@ async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, setting
     return {"resumed": resumed} if resumed else {}
 
 
-async def _to_resume(ledger: Ledger, merchants: Merchants) -> list[str]:
-    """Paused merchants whose file or key is another one than when they were paused."""
-    return list(_changed(await ledger.paused(), merchants))
-
-
 def _changed(paused: dict[str, dict[str, Any]], merchants: Merchants) -> Iterator[str]:
+    """Paused merchants whose file or key is another one than when they were paused."""
     for name, pause in paused.items():
         account = merchants.account(name)
         if account and account.key is not None and account.digest != pause["digest"]:

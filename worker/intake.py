@@ -79,7 +79,7 @@ def _accepted(order: Order, merchant: Merchant) -> list[Accepted]:
             Accepted(
                 merchant=merchant.name,
                 reference=shipment.reference,
-                facts=intake_facts(order, shipment, facts, plan, merchant.file.api.flavour),
+                facts=intake_facts(order, facts, plan, merchant.file.api.flavour),
                 asks=str(plan.steps[0]),
                 published=published_s(order),
             )

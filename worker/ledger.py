@@ -119,7 +119,7 @@ class Ledger:
         """Renew the leases of shipments that are being worked on."""
         return await self._hold(held, call="0")
 
-    async def _unless_away(self, answer: Any) -> bool:  # noqa: ANN401  # an awaitable bool
+    async def _unless_away(self, answer: Any) -> bool:  # an awaitable bool
         """A server that stays away for a whole lease has, for all we know, given the shipment to another."""
         try:
             return bool(await answer)
@@ -143,7 +143,9 @@ class Ledger:
             args += _report_args(report)
         keys = [self._settings.allocated_stream, self._settings.failed_stream]
         patience_s = self._settings.lease_seconds
-        return [bool(one) for one in await self._store.insist(lambda: self._store.run("report", keys, args), patience_s)]
+        return [
+            bool(one) for one in await self._store.insist(lambda: self._store.run("report", keys, args), patience_s)
+        ]
 
     async def story(self, shipment: Shipment) -> list[dict[str, Any]]:
         """The kept entries of a shipment's story, oldest first."""
@@ -161,12 +163,14 @@ class Ledger:
         """Pause a merchant until its key or file changes; False when it was paused already."""
         paused = json.dumps({"why": why, "digest": digest, "since": round(self.now(), 3)})
         patience_s = self._settings.lease_seconds
-        new = await self._store.insist(lambda: self._store.redis.hsetnx(f"{PREFIX}paused", merchant, paused), patience_s)
+        new = await self._store.insist(
+            lambda: self._store.redis.hsetnx(f"{PREFIX}paused", merchant, paused), patience_s
+        )
         return bool(new)
 
     async def paused(self) -> dict[str, dict[str, Any]]:
         """The paused merchants: why, since when, and the digest of file and key at that time."""
-        found = await self._store.redis.hgetall(f"{PREFIX}paused")
+        found: Any = await self._store.redis.hgetall(f"{PREFIX}paused")
         return {merchant.decode(): json.loads(text) for merchant, text in found.items()}
 
     async def resume(self, merchant: str) -> int:

@@ -65,7 +65,9 @@ class Merchants:
             with os.scandir(self._folder) as entries:
                 return {e.name: _stamp(e) for e in entries if e.name.endswith(".toml")}
         except OSError as error:
-            log.error("merchants_unreadable", folder=str(self._folder), error=error.strerror, next="last good ones stay")
+            log.error(
+                "merchants_unreadable", folder=str(self._folder), error=error.strerror, next="last good ones stay"
+            )
             return dict(self._stamps)
 
     def _read(self, name: str) -> None:

@@ -3,6 +3,7 @@
 import os
 import socket
 import uuid
+from typing import Any
 
 from worker.store import Redis, ResponseError
 
@@ -34,23 +35,28 @@ class Orders:
 
     async def read(self) -> list[Entry]:
         """New entries, as soon as there are any; none after a second."""
-        answer = await self._redis.xreadgroup(
+        answer: Any = await self._redis.xreadgroup(
             GROUP, self.consumer, {self._stream: ">"}, count=READ_AT_ONCE, block=WAIT_MS
         )
-        return [(entry[0].decode(), entry[1]) for _, entries in answer or [] for entry in entries]
+        return [_entry(entry) for _, entries in answer or [] for entry in entries]
 
     async def take_over(self) -> list[Entry]:
         """Entries that a dead intake left unacknowledged for a lease, our own of before a failure among them."""
-        answer = await self._redis.xautoclaim(
+        answer: Any = await self._redis.xautoclaim(
             self._stream, GROUP, self.consumer, min_idle_time=self._lease_ms, start_id="0-0", count=READ_AT_ONCE
         )
-        return [(entry[0].decode(), entry[1]) for entry in answer[1] if entry[1] is not None]
+        return [_entry(entry) for entry in answer[1] if entry[1] is not None]
 
     async def leave(self) -> None:
         """Take this consumer out of the group, unless entries are still in its name."""
         pending = await self._redis.xpending_range(self._stream, GROUP, "-", "+", 1, consumername=self.consumer)
         if not pending:
             await self._redis.xgroup_delconsumer(self._stream, GROUP, self.consumer)
+
+
+def _entry(entry: Any) -> Entry:
+    stream_id, fields = entry
+    return stream_id.decode(), fields
 
 
 async def trim_read_orders(redis: Redis, stream: str) -> None:

@@ -41,8 +41,10 @@ log = structlog.get_logger(__name__)
 
 
 class ChildRuntime:
-    """Works on messages. Slow calls go on in the loop after their task has returned, so that no carrier API that hangs
-    holds a child; their leases are renewed until they are settled.
+    """Works on messages.
+
+    Slow calls go on in the loop after their task has returned, so that no carrier API that hangs holds a child; their
+    leases are renewed until they are settled.
     """
 
     def __init__(self, app: Celery, settings: Settings) -> None:

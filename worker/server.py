@@ -46,7 +46,10 @@ class EmbeddedServer:
         log = self.folder / "server.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603  # the packaged binary with our own words
-                [str(get_binary_path()), *self._words(), *options], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [str(get_binary_path()), *self._words(), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():

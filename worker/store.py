@@ -1,4 +1,4 @@
-"""The Redis server: connecting to it, saying what it is, running our scripts on it. The one place that imports redis."""
+"""The Redis server: connecting, saying what it is, running our scripts. The one place that imports redis."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any, TypeVar, cast
 
 import structlog
-from redis.asyncio import Redis as Redis
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
@@ -17,15 +17,16 @@ from redis.exceptions import (
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
+    ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError as RedisError
-from redis.exceptions import ResponseError as ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from config.settings import Settings, place
 
+__all__ = ["PASSING", "PREFIX", "Redis", "RedisError", "ResponseError", "Store", "announce", "connect", "describe"]
 
 PREFIX = "allocation:"
 
@@ -69,7 +70,7 @@ class Store:
         self._scripts: dict[str, AsyncScript] = {}
         self._trouble_since: float | None = None
 
-    async def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401  # Redis' answer
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # Redis' answer
         """Run a script once; loads it when the server does not know it.
 
         Raises one of `PASSING` while the server is away.

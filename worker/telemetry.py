@@ -74,7 +74,7 @@ def start_sentry(settings: Settings) -> None:
 _SECRET_WORDS = ("key", "authorization", "password", "secret", "token", "dsn")
 
 
-def _scrub(event: Any, _hint: Any) -> Any:  # noqa: ANN401  # Sentry's own types
+def _scrub(event: Any, _hint: Any) -> Any:  # Sentry's own types
     """Request headers and bodies, and whatever is named like a secret, never leave."""
     event.pop("request", None)
     extra = event.get("extra", {})
@@ -115,7 +115,7 @@ class Reports:
             sentry_sdk.capture_message(f"merchant paused: {why}", level="error")
 
 
-def check_in_sweep(interval_s: float) -> Any:  # noqa: ANN401  # a context manager of Sentry's
+def check_in_sweep(interval_s: float) -> Any:  # a context manager of Sentry's
     """A beat monitor's check-in around a sweep (Sentry's own beat integration makes none for intervals of seconds)."""
     minutes = max(1, round(interval_s / 60))
     config: Any = {"schedule": {"type": "interval", "value": minutes, "unit": "minute"}, "checkin_margin": 5}

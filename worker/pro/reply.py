@@ -10,7 +10,7 @@ from typing import Any
 LONGEST_WAIT_S = 3600.0
 """A `Retry-After` beyond this is taken for a mistake: the breaker asks again after it."""
 
-_SECONDS = re.compile(r"\d{1,12}(\.\d{1,6})?", re.ASCII)
+_SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,97 @@
+"""A sandbox that listens on a free port, in a thread of the tests' process, and a client for it."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import httpx
+from aiohttp import web
+
+from worker.sandbox.app import build
+from worker.sandbox.options import Options
+
+_numbers = count(1)
+
+
+def shipment_reference() -> str:
+    """A fresh reference of the length that v2 gives to shipments."""
+    return f"sp_{next(_numbers):032d}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """One running sandbox."""
+
+    client: httpx.Client
+    """Calls v2 with the accepted key."""
+
+    v1: httpx.Client
+    """Calls v1 with the accepted key."""
+
+    def put(self, reference: str, *path: str, **rest: Any) -> httpx.Response:
+        """PUT a v2 allocation of one shipment."""
+        return self.client.put("/pro/" + "/".join(("shipments", reference, "allocate", *path)), **rest)
+
+    def state(self, reference: str) -> str:
+        """Read the v2 state back."""
+        found: str = self.client.get(f"/pro/shipments/{reference}").raise_for_status().json()["state"]
+        return found
+
+    def settled(self, reference: str) -> str:
+        """Read the v2 state back until it is not `allocating`; the test's time limit ends a wait in vain."""
+        while (state := self.state(reference)) == "allocating":
+            pass
+        return state
+
+    def create(self, *shipments: dict[str, Any]) -> None:
+        """Describe shipments before the first call."""
+        self.client.post("/_sandbox/shipments", json=shipments).raise_for_status()
+
+    def break_with(self, *faults: dict[str, Any]) -> None:
+        """Put faults in force."""
+        self.client.post("/_sandbox/faults", json=faults).raise_for_status()
+
+    def story(self, reference: str, **query: str) -> dict[str, Any]:
+        """One shipment's history."""
+        found: dict[str, Any] = (
+            self.client.get(f"/_sandbox/shipments/{reference}", params=query).raise_for_status().json()
+        )
+        return found
+
+    def counts(self, **query: str) -> dict[str, Any]:
+        """What the oracle counted."""
+        found: dict[str, Any] = self.client.get("/_sandbox/counts", params=query).raise_for_status().json()
+        return found
+
+
+@contextmanager
+def running(options: Options) -> Iterator[Running]:
+    """Start a sandbox, and stop it at the end."""
+    loop = asyncio.new_event_loop()
+    runner = web.AppRunner(build(options), access_log=None, shutdown_timeout=0.1)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        address = asyncio.run_coroutine_threadsafe(_listen(runner), loop).result()
+        v2 = {"x-api-key": options.keys[0], "x-api-version": "1.1"}
+        v1 = {"ocp-apim-subscription-key": options.keys[0], "electio-api-version": "1.1"}
+        with (
+            httpx.Client(base_url=address, headers=v2, timeout=10) as client,
+            httpx.Client(base_url=address, headers=v1, timeout=10) as v1_client,
+        ):
+            yield Running(client=client, v1=v1_client)
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _listen(runner: web.AppRunner) -> str:
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return f"http://127.0.0.1:{runner.addresses[0][1]}"
