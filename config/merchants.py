@@ -158,12 +158,13 @@ class MerchantFile(_Table):
         for name in names:
             if names.count(name) > 1 or name == "default":
                 raise ValueError(f"two rules are called {name!r} (one without a match is 'default'); rename one")
-        for where, strategy in self._strategies():
+        for where, strategy in self.strategies():
             if reason := strategy.unfit(self.api.flavour):
                 raise ValueError(f"{where}: {reason}; {self.api.flavour} has: {', '.join(available(self.api.flavour))}")
         return self
 
-    def _strategies(self) -> Iterator[tuple[str, AnyStrategy]]:
+    def strategies(self) -> Iterator[tuple[str, AnyStrategy]]:
+        """Every strategy of the file, and where in it."""
         for where, choice in [("allocation", self.allocation), *((f"rule {r.name!r}", r) for r in self.rules)]:
             yield f"{where}.strategy", choice.strategy
             for index, step in enumerate(choice.fallback):

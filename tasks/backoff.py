@@ -12,6 +12,31 @@ QUEUE_FIRST_S = 1.0
 QUEUE_MOST_S = 60.0
 
 
+class RetryBudget:
+    """How many further calls may be made at once while an API answers badly: a tenth of the good ones, and a few.
+
+    So that an outage does not multiply calls: without budget a shipment is parked at its first bad answer.
+    """
+
+    MOST = 20.0
+    EARNED_BY_A_GOOD_CALL = 0.1
+
+    def __init__(self) -> None:
+        """Begins full."""
+        self._left = self.MOST
+
+    def earn(self) -> None:
+        """Note a good answer."""
+        self._left = min(self.MOST, self._left + self.EARNED_BY_A_GOOD_CALL)
+
+    def spend(self) -> bool:
+        """Whether one more call can be afforded now."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 def short(tries: int, random: float) -> float | None:
     """The pause before the next call of the same visit (full jitter), or None when the shipment should be parked."""
     if tries >= SHORT_TRIES:

@@ -6,8 +6,9 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
+from tasks.backoff import SHORT_TRIES, RetryBudget
 from tasks.events import allocated_event, failed_event
 from tasks.move import (
     Call,
@@ -21,11 +22,14 @@ from tasks.move import (
     after_call,
     after_read,
     first_move,
+    held_up,
     paused_move,
 )
-from tasks.outcome import WORDS, Finding, Outcome
-from tasks.ports import Account, Api, Handover, Ledger, Report, Taken, Telemetry, Verdict
+from tasks.outcome import WORDS, Finding, Health, Outcome, health
+from tasks.ports import Account, Api, Handover, Ledger, PermitRequest, Report, Taken, Telemetry, Verdict
 from tasks.shipment import Shipment, iso
+
+Leave = Settle | FallBack | Park | Fail
 
 FallingBack = Callable[[list[Shipment]], Awaitable[None]]
 """Called with shipments that fell back, the same way, after the task had returned."""
@@ -40,6 +44,7 @@ class Batch:
     ledger: Ledger
     api: Api
     telemetry: Telemetry
+    budget: RetryBudget
     wake_in: Callable[[float], None]
     in_hands: dict[str, Shipment] = field(init=False)
     fallen_back: list[Shipment] = field(default_factory=list)
@@ -102,15 +107,40 @@ class Batch:
             await self._go_together(group)
 
     async def _go_together(self, group: Sequence[Shipment]) -> None:
-        permits = await asyncio.gather(*(self.ledger.permit(s, self.taken.task) for s in group))
-        held = [shipment for shipment, permit in zip(group, permits, strict=True) if permit]
-        for shipment in set(group) - set(held):
+        """One call for all of them, which takes one place within the merchant's calls per second."""
+        first, *others = group
+        leads = await self._permitted(first, "allocate")
+        if leads is None:
+            # The API or the merchant's limit is in the way, and would be for the others too.
+            await asyncio.gather(*(self._go(Call(shipment=shipment), tries=0) for shipment in others))
+            return
+        permits = await asyncio.gather(*(self._permitted(s, "allocate", of_many=True) for s in others))
+        held = [first, *(s for s, permit in zip(others, permits, strict=True) if permit is not None)]
+        await _pause(max([leads, *(permit for permit in permits if permit is not None)]))
+        began = time.monotonic()
+        outcomes = await self._allocate(held)
+        took_s = time.monotonic() - began
+        await asyncio.gather(*(self._called(s, outcomes[s.reference], took_s, tries=1) for s in held))
+
+    async def _permitted(
+        self, shipment: Shipment, purpose: Literal["read", "allocate"], *, of_many: bool = False
+    ) -> float | None:
+        """How long to wait before the call, in seconds; None when the shipment was parked or is not ours any more."""
+        request = PermitRequest(
+            shipment=shipment,
+            task=self.taken.task,
+            purpose=purpose,
+            per_second=0.0 if of_many else self.account.merchant.file.limits.per_second,
+            api=self.account.api,
+        )
+        permit = await self.ledger.permit(request)
+        if not permit.held:
             self._let_go(shipment)
-        if held:
-            began = time.monotonic()
-            outcomes = await self._allocate(held)
-            took_s = time.monotonic() - began
-            await asyncio.gather(*(self._called(s, outcomes[s.reference], took_s, tries=1) for s in held))
+            return None
+        if permit.park:
+            await self._leave(held_up(shipment, self._moment(tries=0), permit.wait_s), None)
+            return None
+        return permit.wait_s
 
     async def _allocate(self, shipments: Sequence[Shipment]) -> dict[str, Outcome]:
         references = [shipment.reference for shipment in shipments]
@@ -132,30 +162,43 @@ class Batch:
     async def _call(self, move: Call, tries: int) -> None:
         await _pause(move.pause_s)
         shipment = move.shipment
-        if not await self.ledger.permit(shipment, self.taken.task):
-            self._let_go(shipment)
+        wait_s = await self._permitted(shipment, "allocate")
+        if wait_s is None:
             return
+        await _pause(wait_s)
         began = time.monotonic()
         outcomes = await self._allocate([shipment])
         await self._called(shipment, outcomes[shipment.reference], time.monotonic() - began, tries + 1)
 
     async def _called(self, shipment: Shipment, outcome: Outcome, took_s: float, tries: int) -> None:
-        move = after_call(shipment, outcome, self._moment(tries))
-        await self._next(move, self._entry("allocate", shipment, outcome, took_s), tries)
+        move = after_call(shipment, outcome, self._moment(self._afforded(outcome, tries)))
+        await self._next(move, self._entry("allocate", shipment, outcome, took_s), tries, health(outcome))
 
     async def _read(self, move: Read, tries: int) -> None:
         await _pause(move.pause_s)
         shipment = move.shipment
+        wait_s = await self._permitted(shipment, "read")
+        if wait_s is None:
+            return
+        await _pause(wait_s)
         began = time.monotonic()
         finding = await self.api.read_back(self.account.merchant, self.account.key or "", shipment.reference)
         entry = self._entry("read", shipment, finding, time.monotonic() - began)
-        await self._next(after_read(shipment, finding, self._moment(tries + 1)), entry, tries + 1)
+        move_on = after_read(shipment, finding, self._moment(self._afforded(finding, tries + 1)))
+        await self._next(move_on, entry, tries + 1, health(finding))
 
-    async def _next(self, move: Move, entry: dict[str, Any], tries: int) -> None:
+    def _afforded(self, finding: Finding, tries: int) -> int:
+        """While an API answers badly, each further call in this visit must be afforded; else the visit is over."""
+        if health(finding) == "good":
+            self.budget.earn()
+            return tries
+        return tries if self.budget.spend() else SHORT_TRIES
+
+    async def _next(self, move: Move, entry: dict[str, Any], tries: int, answer: Health) -> None:
         """Write the entry; go on if the shipment stays with this task."""
         if not isinstance(move, Call | Read):
-            await self._leave(move, entry)
-        elif await self._report(move.shipment, "keep", entry):
+            await self._leave(move, entry, answer)
+        elif await self._report(move.shipment, "keep", entry, answer=answer):
             progress = move.shipment.progress
             noted = move.shipment.with_progress(entries=progress.entries + 1)
             self.in_hands[noted.reference] = noted
@@ -166,34 +209,34 @@ class Batch:
     def _let_go(self, shipment: Shipment) -> None:
         self.in_hands.pop(shipment.reference, None)
 
-    async def _leave(self, move: Settle | FallBack | Park | Fail, entry: dict[str, Any] | None) -> None:
-        await self._write(move, entry)
+    async def _leave(self, move: Leave, entry: dict[str, Any] | None, answer: Health | Literal[""] = "") -> None:
+        await self._write(move, entry, answer)
         self._let_go(move.shipment)
 
-    async def _write(self, move: Settle | FallBack | Park | Fail, entry: dict[str, Any] | None) -> None:
+    async def _write(self, move: Leave, entry: dict[str, Any] | None, answer: Health | Literal[""]) -> None:
         match move:
             case Settle():
-                await self._settle(move, entry)
+                await self._settle(move, entry, answer)
             case FallBack(shipment=shipment):
-                if await self._report(shipment, "hand", entry):
+                if await self._report(shipment, "hand", entry, answer=answer):
                     self.fallen_back.append(shipment)
             case Park():
-                await self._park(move, entry)
+                await self._park(move, entry, answer)
             case Fail():
-                await self._fail(move, entry)
+                await self._fail(move, entry, answer)
             case _:
                 assert_never(move)
 
-    async def _settle(self, move: Settle, entry: dict[str, Any] | None) -> None:
+    async def _settle(self, move: Settle, entry: dict[str, Any] | None, answer: Health | Literal[""]) -> None:
         event = allocated_event(move.shipment, move.allocated, adopted=move.adopted, now=self.ledger.now())
-        await self._report(move.shipment, "allocated", entry, event=event)
+        await self._report(move.shipment, "allocated", entry, event=event, answer=answer)
 
-    async def _park(self, move: Park, entry: dict[str, Any] | None) -> None:
+    async def _park(self, move: Park, entry: dict[str, Any] | None, answer: Health | Literal[""]) -> None:
         if move.pause_merchant is not None:
             name, digest = self.account.merchant.name, self.account.digest
             if await self.ledger.pause(name, move.pause_merchant, digest):
                 self.telemetry.paused(name, move.pause_merchant)
-        await self._report(move.shipment, "park", entry, due=self.ledger.now() + move.wait_s)
+        await self._report(move.shipment, "park", entry, due=self.ledger.now() + move.wait_s, answer=answer)
         self.wake_in(move.wait_s)
 
     async def hand_back(self) -> None:
@@ -203,11 +246,12 @@ class Batch:
             doubtful = shipment.with_progress(doubt=True, unknowns=progress.unknowns + 1)
             await self._leave(Park(shipment=doubtful, wait_s=0.0), None)
 
-    async def _fail(self, move: Fail, entry: dict[str, Any] | None) -> None:
+    async def _fail(self, move: Fail, entry: dict[str, Any] | None, answer: Health | Literal[""]) -> None:
         story = [*await self.ledger.story(move.shipment), *([entry] if entry else [])]
         steps = [{name: e.get(name) for name in _OF_A_STEP} for e in story if e.get("do") == "allocate"]
-        event = failed_event(move.shipment, move.reason, move.message, steps, replay=0, now=self.ledger.now())
-        if await self._report(move.shipment, "failed", entry, event=event, reason=move.reason):
+        replay, now = move.shipment.replays, self.ledger.now()
+        event = failed_event(move.shipment, move.reason, move.message, steps, replay=replay, now=now)
+        if await self._report(move.shipment, "failed", entry, event=event, reason=move.reason, answer=answer):
             self.telemetry.failed(move.shipment, move.reason, move.message)
 
     async def _report(
@@ -219,10 +263,19 @@ class Batch:
         due: float = 0.0,
         event: str = "",
         reason: str = "",
+        answer: Health | Literal[""] = "",
     ) -> bool:
         noted = shipment.with_progress(entries=shipment.progress.entries + (entry is not None))
         report = Report(
-            shipment=noted, task=self.taken.task, verdict=verdict, entry=entry, due=due, event=event, reason=reason
+            shipment=noted,
+            task=self.taken.task,
+            verdict=verdict,
+            entry=entry,
+            due=due,
+            event=event,
+            reason=reason,
+            api=self.account.api,
+            answer=answer,
         )
         return await self.ledger.report(report)
 

@@ -156,6 +156,16 @@ def paused_move(shipment: Shipment, moment: Moment, why: str) -> Move:
     return Fail(shipment=shipment, reason="unauthorised", message=f"{why}{_unread(shipment)}")
 
 
+def held_up(shipment: Shipment, moment: Moment, wait_s: float) -> Park | Fail:
+    """What to do when a limit or an open breaker stands before the call: wait, which is no attempt.
+
+    Some jitter, so that those who waited together do not come back together.
+    """
+    if _overdue(shipment, moment):
+        return _too_late(shipment)
+    return Park(shipment=shipment, wait_s=_until_deadline(shipment, moment, wait_s * (1 + moment.random / 2)))
+
+
 def after_call(shipment: Shipment, outcome: Outcome, moment: Moment) -> Move:
     """The move after a call for the present step."""
     shipment = shipment.with_progress(attempts=shipment.progress.attempts + 1)
@@ -173,8 +183,7 @@ def after_call(shipment: Shipment, outcome: Outcome, moment: Moment) -> Move:
         case NotSent() | NotYet():
             return _again(shipment, moment)
         case Unknown():
-            doubtful = shipment.with_progress(doubt=True, unknowns=shipment.progress.unknowns + 1)
-            return Read(shipment=doubtful, pause_s=backoff.short(0, moment.random) or 0.0)
+            return _read_again(shipment.with_progress(doubt=True, unknowns=shipment.progress.unknowns + 1), moment)
         case Stopped():
             return _stopped(shipment, outcome, moment)
     assert_never(outcome)

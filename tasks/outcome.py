@@ -114,6 +114,25 @@ Outcome = Allocated | Queued | NotYet | Refused | Throttled | NotSent | Unknown 
 Finding = Outcome | Unallocated
 """What a read-back came to."""
 
+Health = Literal["good", "bad", "throttled"]
+"""How an API did in one call: a refusal is a good answer, a server error or none at all a bad one."""
+
+_BAD_ANSWERS = frozenset({"timeout", "lost_answer", "server_error", "unreadable_answer", "unexpected_status"})
+
+
+def health(finding: Finding) -> Health:
+    """What an outcome tells about the API rather than about the shipment."""
+    match finding:
+        case Throttled():
+            return "throttled"
+        case NotSent():
+            return "bad"
+        case Unknown(reason=reason) if reason in _BAD_ANSWERS:
+            return "bad"
+        case _:
+            return "good"
+
+
 WORDS: dict[type[Finding], str] = {
     Allocated: "allocated",
     Queued: "queued",

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 from config.merchants import Merchant
 from config.strategies.catalogue import AnyStrategy
-from tasks.outcome import Finding, Outcome
+from tasks.outcome import Finding, Health, Outcome
 from tasks.shipment import Shipment
 
 Verdict = Literal["keep", "hand", "park", "allocated", "failed"]
@@ -38,8 +38,35 @@ class Taken:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PermitRequest:
+    """Asks to call an API for a shipment. `per_second`: the merchant's limit, 0 for none; `api`: host and key."""
+
+    shipment: Shipment
+    task: str
+    purpose: Literal["renew", "read", "allocate"]
+    per_second: float = 0.0
+    api: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Permit:
+    """Whether the task still holds the shipment, and in how many seconds it may call.
+
+    `park`: the wait is not worth a task's time. `open`: it is the API's breaker that says so.
+    """
+
+    held: bool
+    wait_s: float = 0.0
+    park: bool = False
+    open: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What became of a shipment: an entry for its story, and the verdict. `due`: seconds since the epoch."""
+    """What became of a shipment: an entry for its story, and the verdict. `due`: seconds since the epoch.
+
+    `answer`: how the API did, where it was called.
+    """
 
     shipment: Shipment
     task: str
@@ -48,6 +75,8 @@ class Report:
     due: float = 0.0
     event: str = ""
     reason: str = ""
+    api: str = ""
+    answer: Health | Literal[""] = ""
 
 
 class Ledger(Protocol):
@@ -59,8 +88,8 @@ class Ledger(Protocol):
     async def take(self, handover: Handover) -> Taken:
         """Take the shipments of a message, as far as its token still holds."""
 
-    async def permit(self, shipment: Shipment, task: str) -> bool:
-        """Whether this task still holds the shipment and may call for it now; notes that a call is going out."""
+    async def permit(self, request: PermitRequest) -> Permit:
+        """Whether this task still holds the shipment and when it may call; notes that a call is going out."""
 
     async def report(self, report: Report) -> bool:
         """Write what became of a shipment; False when this task does not hold it any more."""
@@ -96,8 +125,13 @@ class Telemetry(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """A merchant's good file and its key, as found just now; `digest` changes when either does."""
+    """A merchant's good file and its key, as found just now.
+
+    `digest` changes when either does. `api` names the host and the key without telling it: merchants who share both
+    share a breaker.
+    """
 
     merchant: Merchant
     key: str | None = field(repr=False)
     digest: str
+    api: str

@@ -65,6 +65,7 @@ class Shipment:
     published: float
     progress: Progress
     losses: int = 0
+    replays: int = 0
 
     @property
     def strategy(self) -> AnyStrategy:
@@ -119,6 +120,7 @@ def from_ledger(merchant: str, reference: str, record: Mapping[str, bytes | None
         published=min(received, float(record.get("published") or received)),
         progress=_after_loss(progress) if record.get("doubt") == b"1" else progress,
         losses=int(record.get("lost") or 0),
+        replays=int(record.get("replays") or 0),
     )
 
 

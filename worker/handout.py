@@ -18,7 +18,6 @@ from worker.store import PASSING
 log = structlog.get_logger(__name__)
 
 WAITING_PER_CHILD = 1
-AT_WORK_PER_CHILD = 4
 
 
 class HandOut:
@@ -29,7 +28,6 @@ class HandOut:
         self._app = app
         self._ledger = ledger
         self._most_waiting = max(2, WAITING_PER_CHILD * settings.concurrency)
-        self._most_at_work = AT_WORK_PER_CHILD * settings.concurrency * settings.batch
 
     async def hand_out(self, most: int | None = None) -> int:
         """Send messages until the queue is filled, at most `most`; returns how many.
@@ -41,7 +39,7 @@ class HandOut:
             wanted = room if most is None else min(room, most)
             if wanted <= 0:
                 return 0
-            batches = await self._ledger.claim(wanted, self._most_at_work)
+            batches = await self._ledger.claim(wanted)
             if batches:
                 await asyncio.to_thread(self._send, batches)
         except (*PASSING, OperationalError) as error:

@@ -22,6 +22,7 @@ from tasks.plan import choose, facts_of
 from tasks.shipment import intake_facts, published_s
 from worker.handout import HandOut
 from worker.ledger import Accepted, Ledger, Rejected
+from worker.limits import Limits
 from worker.merchants import Merchants
 from worker.orders import GROUP, Entry, Orders
 from worker.store import PASSING, RedisError, Store
@@ -103,6 +104,7 @@ class Intake:
         self._ledger = ledger
         self._hand_out = hand_out
         self._merchants = Merchants(settings.merchants_dir, settings.http_hosts)
+        self._limits = Limits(ledger, self._merchants)
         self._stopping = asyncio.Event()
         self._fresh = asyncio.Event()
         self._take_over_at = 0.0
@@ -140,6 +142,7 @@ class Intake:
             return
         read = sort_entries(entries, self._merchants)
         ids = [stream_id for stream_id, _ in entries]
+        await self._store.insist(self._limits.tell, self._settings.lease_seconds)
         fresh = await self._store.insist(
             lambda: self._ledger.accept(read.accepted, read.rejected, ids, GROUP, read.not_ours),
             self._settings.lease_seconds,

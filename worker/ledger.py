@@ -10,16 +10,19 @@ from typing import Any
 import structlog
 
 from config.settings import Settings
-from tasks.ports import Handover, Report, Taken
+from tasks.ports import Handover, Permit, PermitRequest, Report, Taken
 from tasks.shipment import KEPT_FIRST, KEPT_LAST, Shipment, from_ledger, slot
 from worker.coalesce import Coalesced
 from worker.store import PASSING, PREFIX, Store
 
 MOST_PER_ROUND_TRIP = 100
+LONGEST_SLOT_WAIT_S = 1.0
+"""How long a call may wait inside a task for its place within a merchant's calls per second."""
+
 FARTHEST_WAIT_S = 2 * 3600
 """No shipment is parked for longer at a time; a due time beyond that means that a clock has jumped."""
 
-_FIELDS = ("facts", "received", "published", "progress", "step", "doubt", "lost")
+_FIELDS = ("facts", "received", "published", "progress", "step", "doubt", "lost", "replays")
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +57,7 @@ class Ledger:
         self._settings = settings
         self._lease_ms = round(settings.lease_seconds * 1000)
         self._clock_ahead_s = time.time() - time.monotonic()
-        self._permits = Coalesced(self._hold_for_calls, MOST_PER_ROUND_TRIP)
+        self._permits = Coalesced(self._hold, MOST_PER_ROUND_TRIP)
         self._reports = Coalesced(self._report_many, MOST_PER_ROUND_TRIP)
 
     def now(self) -> float:
@@ -82,13 +85,12 @@ class Ledger:
         keys = [self._settings.orders_stream, self._settings.rejected_stream]
         return int(await self._store.run("accept", keys, [*args, *stream_ids]))
 
-    async def claim(self, most_batches: int, most_at_work: int) -> list[Handover]:
+    async def claim(self, most_batches: int) -> list[Handover]:
         """Claim what is due, merchant by merchant in turn, for messages that are about to be sent."""
         args = [
             self._lease_ms,
             self._settings.batch,
             most_batches,
-            most_at_work,
             uuid.uuid4().hex[:12],
             max(FARTHEST_WAIT_S * 1000, 2 * self._lease_ms),
         ]
@@ -107,35 +109,36 @@ class Ledger:
         )
         return Taken(task=task, paused=json.loads(answer[1])["why"] if answer[1] else "", shipments=shipments)
 
-    async def permit(self, shipment: Shipment, task: str) -> bool:
-        """Whether the task still holds the shipment and may call now; notes that a call is going out."""
-        return await self._unless_away(self._permits.ask((shipment, task)))
+    async def permit(self, request: PermitRequest) -> Permit:
+        """Whether the task still holds the shipment and when it may call; notes that a call is going out."""
+        try:
+            return await self._permits.ask(request)
+        except PASSING as error:
+            log.warning("lease_given_up", error=str(error), next="the sweep brings the shipment back")
+            return Permit(held=False)
 
     async def report(self, report: Report) -> bool:
         """Write what became of a shipment; False when the task does not hold it any more."""
-        return await self._unless_away(self._reports.ask(report))
-
-    async def renew(self, held: Sequence[tuple[Shipment, str]]) -> list[bool]:
-        """Renew the leases of shipments that are being worked on."""
-        return await self._hold(held, call="0")
-
-    async def _unless_away(self, answer: Any) -> bool:  # an awaitable bool
-        """A server that stays away for a whole lease has, for all we know, given the shipment to another."""
         try:
-            return bool(await answer)
+            return await self._reports.ask(report)
         except PASSING as error:
+            # Away for a whole lease: for all we know, the shipment is another's by now.
             log.warning("lease_given_up", error=str(error), next="the sweep brings the shipment back")
             return False
 
-    async def _hold_for_calls(self, asked: Sequence[tuple[Shipment, str]]) -> list[bool]:
-        return await self._hold(asked, call="1")
+    async def renew(self, held: Sequence[tuple[Shipment, str]]) -> None:
+        """Renew the leases of shipments that are being worked on."""
+        await self._hold([PermitRequest(shipment=shipment, task=task, purpose="renew") for shipment, task in held])
 
-    async def _hold(self, asked: Sequence[tuple[Shipment, str]], call: str) -> list[bool]:
-        args: list[Any] = [self._lease_ms]
-        for shipment, task in asked:
-            args += [shipment.merchant, shipment.reference, task, call]
+    async def _hold(self, asked: Sequence[PermitRequest]) -> list[Permit]:
+        args: list[Any] = [self._lease_ms, round(LONGEST_SLOT_WAIT_S * 1000)]
+        for request in asked:
+            shipment = request.shipment
+            args += [shipment.merchant, shipment.reference, request.task]
+            args += [request.purpose, request.per_second, request.api]
         patience_s = self._settings.lease_seconds / 2
-        return [bool(held) for held in await self._store.insist(lambda: self._store.run("hold", [], args), patience_s)]
+        flat = await self._store.insist(lambda: self._store.run("hold", [], args), patience_s)
+        return [_permit(word, wait) for word, wait in zip(flat[::2], flat[1::2], strict=True)]
 
     async def _report_many(self, reports: Sequence[Report]) -> list[bool]:
         args: list[Any] = [self._lease_ms, round(self._settings.keep_days * 86400)]
@@ -159,6 +162,14 @@ class Ledger:
         found = await self._store.insist(lambda: self._store.redis.hmget(key, slots), self._settings.lease_seconds)
         return [json.loads(entry) for entry in found if entry]
 
+    async def set_limits(self, merchant: str, in_flight: int, per_second: float) -> None:
+        """Tell the hand-out a merchant's limits; 0 means none."""
+        key = f"{PREFIX}limits:{merchant}"
+        if in_flight or per_second:
+            await self._store.redis.hset(key, mapping={"in_flight": in_flight, "per_second": per_second})
+        else:
+            await self._store.redis.delete(key)
+
     async def pause(self, merchant: str, why: str, digest: str) -> bool:
         """Pause a merchant until its key or file changes; False when it was paused already."""
         paused = json.dumps({"why": why, "digest": digest, "since": round(self.now(), 3)})
@@ -179,6 +190,12 @@ class Ledger:
         while moved := int(await self._store.run("resume", [], [merchant, 1000])):
             total += moved
         return total
+
+
+def _permit(word: bytes, wait_ms: int) -> Permit:
+    """Beyond our patience a wait is spent in the schedule, not in a task."""
+    wait_s = wait_ms / 1000
+    return Permit(held=word != b"lost", wait_s=wait_s, park=word in (b"wait", b"open"), open=word == b"open")
 
 
 def _claimed(merchant: bytes, token: bytes, asks: bytes, *references: bytes) -> Handover:
@@ -207,4 +224,6 @@ def _report_args(report: Report) -> list[Any]:
         entry,
         report.event,
         report.reason,
+        report.api,
+        report.answer,
     ]

@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -28,6 +29,8 @@ class Merchants:
         self._stamps: dict[str, Stamp] = {}
         self._looked_at = float("-inf")
         self.problems: dict[str, list[Problem]] = {}
+        self.changes = 0
+        """Counts the changes of what is in use."""
 
     def get(self, name: str) -> Merchant | None:
         """The merchant's last good file, or None when there is none (any more)."""
@@ -41,7 +44,9 @@ class Merchants:
             return None
         key = find_key(merchant.file.api.api_key)
         digest = hashlib.sha256(f"{merchant.digest}:{key}".encode()).hexdigest()[:16]
-        return Account(merchant=merchant, key=key, digest=digest)
+        host = urlsplit(merchant.file.api.base_url).netloc
+        api = f"{host}#{hashlib.sha256(f'{host}:{key}'.encode()).hexdigest()[:8]}"
+        return Account(merchant=merchant, key=key, digest=digest, api=api)
 
     def names(self) -> list[str]:
         """Every merchant that has a good file."""
@@ -74,6 +79,7 @@ class Merchants:
         match read(self._folder / name, self._http_hosts):
             case Merchant() as merchant:
                 self._good[merchant.name] = merchant
+                self.changes += 1
                 self.problems.pop(name, None)
             case problems:
                 self.problems[name] = problems
@@ -84,6 +90,7 @@ class Merchants:
         del self._stamps[name]
         self.problems.pop(name, None)
         if self._good.pop(Path(name).stem, None):
+            self.changes += 1
             log.warning("merchant_file_gone", file=name, next="its unfinished shipments wait until it is back")
 
 

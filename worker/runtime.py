@@ -14,6 +14,7 @@ from celery import Celery
 from config.celery_options import PATIENCE_S
 from config.settings import Settings
 from tasks.allocate import Worked, start_fallback
+from tasks.backoff import RetryBudget
 from tasks.batch import Batch
 from tasks.move import PAUSED_WAIT_S
 from tasks.ports import Account, Handover, Report, Taken
@@ -21,6 +22,7 @@ from tasks.shipment import Shipment
 from worker.handout import HandOut
 from worker.housekeeping import keep_house
 from worker.ledger import MOST_PER_ROUND_TRIP, Ledger
+from worker.limits import Limits
 from worker.merchants import Merchants
 from worker.pro.client import ProApi
 from worker.store import PASSING, Store, connect
@@ -53,6 +55,7 @@ class ChildRuntime:
         self._settings = settings
         self._slow: dict[asyncio.Task[None], Batch] = {}
         self._at_work: set[Batch] = set()
+        self._budgets: dict[str, RetryBudget] = {}
         self._alarms: set[int] = set()
         self._ringing: set[asyncio.Task[int]] = set()
         self._loop = uvloop.new_event_loop()
@@ -67,6 +70,7 @@ class ChildRuntime:
         self._api = ProApi(self._ledger.now, longest_call_s=settings.lease_seconds * LONGEST_CALL_OF_LEASE)
         self._reports = Reports()
         self._hand_out = HandOut(self._app, self._ledger, settings)
+        self._limits = Limits(self._ledger, self._merchants)
         self._renewing = asyncio.create_task(self._renew())
 
     def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
@@ -104,6 +108,7 @@ class ChildRuntime:
             ledger=self._ledger,
             api=self._api,
             telemetry=self._reports,
+            budget=self._budgets.setdefault(account.api, RetryBudget()),
             wake_in=self._wake_in,
         )
         self._at_work.add(batch)
@@ -161,6 +166,8 @@ class ChildRuntime:
 
     async def _sweep(self) -> dict[str, Any]:
         with check_in_sweep(self._settings.sweep_seconds):
+            with contextlib.suppress(*PASSING):
+                await self._limits.tell()
             handed_out = await self._hand_out.hand_out()
             kept = await keep_house(self._store, self._ledger, self._merchants, self._settings)
         return {"messages": handed_out, **kept}

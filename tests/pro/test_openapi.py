@@ -1,4 +1,4 @@
-"""Every request that v2 builds is valid by the vendor's OpenAPI document, and bodies look like the vendor's examples."""
+"""Every request that v2 builds is valid by the vendor's OpenAPI document; bodies look like the vendor's examples."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from config.strategies.quote import call_with_quote, quotes_call
 from config.strategies.strategy import V1, V2, Call
 from tests.pro.said import ALL, DEFAULT, EC, OTHER, REF, SERVICE
 from tests.pro.vendor import example, needs_vendor, openapi
+from worker.pro.states import standing
 from worker.pro.wire import target, wire_for
 
 pytestmark = needs_vendor
@@ -64,3 +65,11 @@ def test_body_has_the_shape_of_the_example(name: str, call: Call) -> None:
     """A body has exactly the keys that the vendor's example has."""
     assert call.body is not None
     assert call.body.keys() == json.loads(example(name)).keys()
+
+
+def test_every_state_has_a_meaning() -> None:
+    """Every state of the document is known, and all but six of them are an allocation."""
+    states = openapi("shipments-v2.json")["components"]["schemas"]["ShipmentState"]["enum"]
+    others = {"unallocated", "allocating", "allocation_failed", "cancelling", "cancelled", "destroyed"}
+    assert {state for state in states if standing(state) != "allocated"} == others
+    assert all(standing(state) for state in others)

@@ -108,7 +108,7 @@ def test_text_keeps_what_is_printed() -> None:
     """Letters of any script and hard spaces stay; control characters and halves of surrogate pairs go."""
     assert text("Tracked\u00a048\u00a0") == "Tracked\u00a048\u00a0"
     assert text("a\r\nb\ud800c") == "a b c"
-    assert [text(value) for value in ("", "\n", None, 5, {}, [])] == [None] * 6
+    assert [text(value) for value in ("", "\n", None, 5, {1})] == [None] * 5
 
 
 @pytest.mark.parametrize("value", ["2", "2.00", "-1.5", "1E+2", "0.000000"])
@@ -126,7 +126,7 @@ def test_no_decimal_is_none(value: object) -> None:
 def test_slug() -> None:
     """A code is lower case and short; a sentence is none."""
     assert slug("Shipment_Not_Found") == "shipment_not_found"
-    assert [slug(value) for value in ("no such thing", "", "x" * 65, None, {})] == [None] * 5
+    assert [slug(value) for value in ("no such thing", "", "x" * 65, None, {1})] == [None] * 5
 
 
 def test_message_is_one_short_line() -> None:

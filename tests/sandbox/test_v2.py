@@ -133,6 +133,20 @@ def test_a_group_tells_whom_it_left_out(sandbox: Running) -> None:
     assert left_out["exclusion"]["code"] == "ex_weight"
 
 
+def test_nobody_in_a_group_may_be_eligible(sandbox: Running) -> None:
+    """When no service of a group takes the shipment the answer says so and lists every one of them."""
+    reference = shipment_reference()
+    sandbox.create({"reference": reference, "weight_kg": 500})
+    answer = sandbox.put(reference, "service_group", "valuableGoods")
+    causes = [(each.get("property"), each["code"]) for each in answer.json()["details"]]
+    assert answer.status_code == 521
+    assert causes == [
+        (None, "carrier_service_not_found"),
+        ("DNQ72", "carrier_service_shipment_mismatch"),
+        ("GUARDED-SIGNED", "carrier_service_shipment_mismatch"),
+    ]
+
+
 def test_quotes_can_be_taken_up(sandbox: Running) -> None:
     """A shipment gets several quotes, the cheapest is not the earliest, and allocating with one gives its service."""
     reference = shipment_reference()
@@ -174,7 +188,7 @@ def test_shipments_may_have_to_be_created_first(start: Start) -> None:
 def test_a_shipment_may_still_be_in_the_making(sandbox: Running) -> None:
     """Until a shipment exists the API says `processing`; then it can be allocated."""
     reference = shipment_reference()
-    sandbox.create({"reference": reference, "exists_after_s": 0.1})
+    sandbox.create({"reference": reference, "exists_after_s": 0.3})
     early = sandbox.put(reference, "service", LINETEN)
     assert (early.status_code, early.json()["details"][0]["code"]) == (404, "processing")
     while sandbox.client.get(f"/pro/shipments/{reference}").status_code == 404:

@@ -3,6 +3,10 @@
 local P = KEYS[1]
 local MERCHANTS = P .. 'merchants'
 
+-- A merchant's window: the most of its shipments at work at once. It begins small, so that an API that hangs holds
+-- little, and grows with every good answer.
+local FIRST_WINDOW, MOST_WINDOW = 200, 2000
+
 local function record(m, r) return P .. 'shipment:' .. m .. ':' .. r end
 local function waiting(m) return P .. 'waiting:' .. m end
 local function working(m) return P .. 'working:' .. m end

@@ -4,11 +4,13 @@
 -- one that lost its worker twice is handed out alone.
 --
 -- KEYS: prefix
--- ARGV: lease in ms, most shipments of a batch, most batches, most shipments of a merchant at work, id of the batches,
+-- ARGV: lease in ms, most shipments of a batch, most batches, id of the batches,
 --       furthest a due time can honestly lie ahead in ms (beyond it a clock has jumped, and the entry is due)
 -- Returns per batch: merchant, id, what it asks for, reference...
 local now = clock()
-local lease, most, batches, cap, far = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
+local lease, most, batches, id = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local far = tonumber(ARGV[5])
+local AHEAD_MS = 1000
 local out = {}
 
 local function lease_ran_out(m, r)
@@ -28,13 +30,13 @@ local function bring_back(m)
   end
 end
 
-local function hand_out(m, refs, id, asks)
+local function hand_out(m, refs, asks)
   local scores, marks = {}, {}
   for _, r in ipairs(refs) do
     scores[#scores + 1] = now + lease
     scores[#scores + 1] = r
     marks[#marks + 1] = r
-    marks[#marks + 1] = 'q:' .. id
+    marks[#marks + 1] = 'q:' .. id .. '.' .. #out
   end
   redis.call('ZADD', working(m), unpack(scores))
   redis.call('HSET', tokens(m), unpack(marks))
@@ -42,14 +44,28 @@ local function hand_out(m, refs, id, asks)
   local names = {}
   for name in pairs(asks) do names[#names + 1] = name end
   table.sort(names)
-  out[#out + 1] = { m, id, table.concat(names, ', ', 1, math.min(#names, 5)), unpack(refs) }
+  out[#out + 1] = { m, id .. '.' .. #out, table.concat(names, ', ', 1, math.min(#names, 5)), unpack(refs) }
+end
+
+-- How many more shipments of a merchant may be at work: within its window and the limits of its file.
+local function room(m)
+  local window = tonumber(redis.call('HGET', P .. 'pace:' .. m, 'window') or FIRST_WINDOW)
+  local limits = redis.call('HMGET', P .. 'limits:' .. m, 'in_flight', 'per_second')
+  local in_flight, rate = tonumber(limits[1] or 0), tonumber(limits[2] or 0)
+  if in_flight > 0 then window = math.min(window, in_flight) end
+  local free = math.floor(window) - redis.call('ZCARD', working(m))
+  if rate > 0 then
+    local taken_ms = math.max(0, tonumber(redis.call('GET', P .. 'slot:' .. m) or 0) - now)
+    free = math.min(free, math.ceil((AHEAD_MS - taken_ms) * rate / 1000))
+  end
+  return math.min(most, free)
 end
 
 local function serve(m)
-  local room = math.min(most, cap - redis.call('ZCARD', working(m)))
-  if room <= 0 then return end
+  local free = room(m)
+  if free <= 0 then return end
   local together, asks, alone = {}, {}, {}
-  for _, r in ipairs(redis.call('ZRANGEBYSCORE', waiting(m), '-inf', now, 'LIMIT', 0, room)) do
+  for _, r in ipairs(redis.call('ZRANGEBYSCORE', waiting(m), '-inf', now, 'LIMIT', 0, free)) do
     local known = redis.call('HMGET', record(m, r), 'asks', 'lost')
     if tonumber(known[2] or 0) >= 2 then
       alone[#alone + 1] = { r, known[1] or '' }
@@ -58,18 +74,21 @@ local function serve(m)
       asks[known[1] or ''] = true
     end
   end
-  if #together > 0 then hand_out(m, together, ARGV[5] .. '.' .. #out, asks) end
+  if #together > 0 then hand_out(m, together, asks) end
   for _, one in ipairs(alone) do
     if #out >= batches then break end
-    hand_out(m, { one[1] }, ARGV[5] .. '.' .. #out, { [one[2]] = true })
+    hand_out(m, { one[1] }, { [one[2]] = true })
   end
 end
 
 -- When to look again: now if something is due and there is room, else at the next due time or the end of a lease.
 local function next_look(m)
   local due, lease_end = head(waiting(m)), head(working(m))
-  if due and due <= now and redis.call('ZCARD', working(m)) < cap then return now end
-  if due and due <= now then return lease_end end
+  if due and due <= now then
+    if room(m) > 0 then return now end
+    -- No room: whoever reports for this merchant wakes it; a rate frees room by time alone.
+    return math.min(lease_end or now + 500, now + 500)
+  end
   if due and lease_end then return math.min(due, lease_end) end
   return due or lease_end
 end

@@ -7,10 +7,15 @@
 --
 -- KEYS: prefix, allocated stream, failed stream
 -- ARGV: lease in ms, seconds to keep settled records, then per shipment: merchant, reference, id, verdict, due in ms,
---       step, progress, asks, slot of the entry, entry ('' for none), event, reason
+--       step, progress, asks, slot of the entry, entry ('' for none), event, reason,
+--       api, how it did ('good', 'bad', 'throttled', or '' for no call)
 -- Returns 1 (written) or 0 (not the holder any more) per shipment.
+--
+-- How the APIs did is counted too, whoever holds the shipment. A merchant's window (most shipments at work) grows with
+-- every good answer and is halved by a 429, at most once a second; a breaker opens on a share of bad answers.
 local now, lease, keep = clock(), tonumber(ARGV[1]), tonumber(ARGV[2])
-local out, touched = {}, {}
+local out, touched, apis, merchants = {}, {}, {}, {}
+local FIRST_OPEN_MS, MOST_OPEN_MS, BUCKET_MS, FEW, SHARE = 2000, 60000, 10000, 10, 0.5
 
 local function leave(m, r)
   redis.call('ZREM', working(m), r)
@@ -50,8 +55,76 @@ local verdicts = {
   end,
 }
 
-for i = 3, #ARGV, 12 do
-  local m, r, id, verdict, due, step, progress, asks, slot, entry, event, reason = unpack(ARGV, i, i + 11)
+local function note(m, api, answer)
+  if answer == '' then return end
+  apis[api] = apis[api] or { good = 0, bad = 0 }
+  merchants[m] = merchants[m] or { good = 0, throttled = 0 }
+  if answer == 'bad' then
+    apis[api].bad = apis[api].bad + 1
+  else
+    apis[api].good = apis[api].good + 1
+    merchants[m][answer] = merchants[m][answer] + 1
+  end
+end
+
+local function open_breaker(api)
+  local key = P .. 'breaker:' .. api
+  local opened = math.min(MOST_OPEN_MS, 2 * tonumber(redis.call('HGET', key, 'opened') or FIRST_OPEN_MS / 2))
+  redis.call('HSET', key, 'until', now + opened, 'opened', opened)
+  redis.call('PEXPIRE', key, opened + 3600000)
+  redis.call('SADD', P .. 'breakers', api)
+  redis.call('DEL', P .. 'probe:' .. api)
+end
+
+local function close_breaker(api)
+  redis.call('DEL', P .. 'breaker:' .. api, P .. 'probe:' .. api, P .. 'calls:' .. api)
+  redis.call('SREM', P .. 'breakers', api)
+end
+
+-- The last ten to twenty seconds of an API, in two buckets.
+local function judge(api, did)
+  local till = tonumber(redis.call('HGET', P .. 'breaker:' .. api, 'until') or 0)
+  if till > 0 then
+    if now < till then return end
+    if did.good > 0 then return close_breaker(api) end
+    return open_breaker(api)
+  end
+  local key, bucket = P .. 'calls:' .. api, math.floor(now / BUCKET_MS)
+  local known = redis.call('HMGET', key, 'bucket', 'good', 'bad', 'good before', 'bad before')
+  local age = bucket - tonumber(known[1] or 0)
+  local good, bad = tonumber(known[2] or 0), tonumber(known[3] or 0)
+  local good_before, bad_before = tonumber(known[4] or 0), tonumber(known[5] or 0)
+  if age == 1 then good_before, bad_before, good, bad = good, bad, 0, 0 end
+  if age > 1 then good_before, bad_before, good, bad = 0, 0, 0, 0 end
+  good, bad = good + did.good, bad + did.bad
+  redis.call('HSET', key, 'bucket', bucket, 'good', good, 'bad', bad, 'good before', good_before, 'bad before', bad_before)
+  redis.call('PEXPIRE', key, 3 * BUCKET_MS)
+  local all_bad, all = bad + bad_before, good + bad + good_before + bad_before
+  if did.bad > 0 and all_bad >= FEW and all_bad / all >= SHARE then
+    redis.call('DEL', key)
+    open_breaker(api)
+  end
+end
+
+local function steer(m, did)
+  local key = P .. 'pace:' .. m
+  local known = redis.call('HMGET', key, 'window', 'turned', 'at')
+  local window, turned = tonumber(known[1] or FIRST_WINDOW), tonumber(known[2])
+  if did.throttled > 0 then
+    if now - tonumber(known[3] or 0) < 1000 then return end
+    window = math.max(1, math.min(window, redis.call('ZCARD', working(m))) / 2)
+    redis.call('HSET', key, 'window', window, 'turned', window, 'at', now)
+    redis.call('ZADD', P .. 'slowed', now, m)
+  elseif did.good > 0 and window < MOST_WINDOW then
+    -- Doubles with every round of answers up to where it was throttled last, then grows by one a round.
+    local grown = (not turned or window < turned) and did.good or did.good / window
+    redis.call('HSET', key, 'window', math.min(MOST_WINDOW, window + grown))
+  end
+end
+
+for i = 3, #ARGV, 14 do
+  local m, r, id, verdict, due, step, progress, asks, slot, entry, event, reason, api, answer = unpack(ARGV, i, i + 13)
+  note(m, api, answer)
   local held = holds(m, r, id)
   if held then
     redis.call('HSET', record(m, r), 'progress', progress, 'step', step, 'asks', asks, 'doubt', 0)
@@ -60,6 +133,8 @@ for i = 3, #ARGV, 12 do
   end
   out[#out + 1] = held and 1 or 0
 end
+for api, did in pairs(apis) do judge(api, did) end
+for m, did in pairs(merchants) do steer(m, did) end
 for m in pairs(touched) do
   local due = head(waiting(m))
   if due then wake(m, math.max(due, now)) end

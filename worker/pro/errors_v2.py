@@ -9,7 +9,7 @@ from typing import Any
 
 from config.strategies.strategy import V2, Strategy
 from tasks.outcome import NotYet, Outcome, Refused, Stopped, StopReason, Unknown
-from worker.pro.fields import message, slug, table, tables, text
+from worker.pro.fields import message, named, slug, table, tables, text
 from worker.pro.reply import Reply, read_json
 from worker.pro.statuses import by_status, in_words
 
@@ -57,23 +57,21 @@ def cause_of(answer: dict[str, Any]) -> Cause:
     found = (slug(error.get("code")) for error in (*grandchildren, *details, answer))
     return Cause(
         codes=tuple(code for code in found if code),
-        message=message(text(answer.get("message")), *map(_detail, (*details, *grandchildren)), *_exclusions(answer)),
+        message=message(
+            text(answer.get("message")),
+            *(named(detail.get("property"), detail.get("message")) for detail in (*details, *grandchildren)),
+            *_exclusions(answer),
+        ),
         correlation_id=text(answer.get("correlation_id")),
     )
-
-
-def _detail(detail: dict[str, Any]) -> str | None:
-    about, words = text(detail.get("property")), text(detail.get("message"))
-    return f"{about}: {words}" if about and words else words
 
 
 def _exclusions(answer: dict[str, Any]) -> Iterator[str | None]:
     """Why each excluded service could not take the shipment."""
     for service in tables(answer.get("excluded_services")):
         carrier = table(service.get("carrier"))
-        name = text(carrier.get("service_name")) or text(carrier.get("service_reference"))
-        reason = text(table(service.get("exclusion")).get("reason"))
-        yield f"{name}: {reason}" if name and reason else reason
+        reason = table(service.get("exclusion")).get("reason")
+        yield named(carrier.get("service_name") or carrier.get("service_reference"), reason)
 
 
 def by_code(cause: Cause) -> Outcome | None:

@@ -71,6 +71,12 @@ def instant(value: object) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def named(name: object, words: object) -> str | None:
+    """`name: words` as far as both were said; None without words."""
+    said, about = text(words), text(name)
+    return f"{about}: {said}" if about and said else said
+
+
 def message(*parts: str | None) -> str:
     """The parts that are there, each once, in one line for a person."""
     line = "; ".join(dict.fromkeys(part for part in parts if part))

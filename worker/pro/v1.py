@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, assert_never
 from config.strategies.strategy import V1, Call, Flavour, Strategy
 from tasks.outcome import Allocated, Carrier, Finding, Outcome, Price, Queued, Refused, Stopped, Unallocated, Unknown
 from worker.pro import facts
-from worker.pro.fields import instant, message, table, tables, text
+from worker.pro.fields import instant, message, named, table, tables, text
 from worker.pro.legs_v1 import in_order, tracking
 from worker.pro.quotes import Offer, decimal
 from worker.pro.reply import Reply
@@ -165,6 +165,6 @@ def _quoted(quote: dict[str, Any]) -> Carrier | None:
 def _no_offers(answer: dict[str, Any]) -> Refused:
     """No service made an offer. Without reasons it may just as well mean that the consignment is already allocated."""
     services = tables(answer.get("UnqualifiedServices"))
-    reasons = [(text(service.get("MpdCarrierService")), text(service.get("ExclusionReason"))) for service in services]
-    said = message(text(answer.get("Message")), *(f"{name}: {reason}" for name, reason in reasons if reason))
+    reasons = (named(service.get("MpdCarrierService"), service.get("ExclusionReason")) for service in services)
+    said = message(text(answer.get("Message")), *reasons)
     return Refused(reason="no_quotes_available", message=said, certain=bool(services))

@@ -24,6 +24,7 @@ from worker.sandbox.wire import Endpoint, Flavour, Reply, Trouble
 _PREFIXES = frozenset({"pro", "prosandbox"})
 _CONTROL = "_sandbox"
 _LARGEST_BODY = 64 * 1024 * 1024
+_BACKLOG = 1024
 _LAST_WORDS_S = 0.1
 """How long an answer that is under way may take when the sandbox stops."""
 
@@ -158,6 +159,13 @@ def build(options: Options) -> web.Application:
     return application
 
 
+def runner(options: Options) -> web.AppRunner:
+    """The application and the limits of its connections, not listening yet."""
+    return web.AppRunner(
+        build(options), access_log=None, keepalive_timeout=options.keepalive_s, shutdown_timeout=_LAST_WORDS_S
+    )
+
+
 def serve(*, host: str = "127.0.0.1", port: int = 0, options: Options | None = None) -> None:
     """Serve until SIGTERM or SIGINT; port 0 is any free one. One line on stdout says where, once it can be called."""
     uvloop.run(_serve(host, port, options or Options()))
@@ -167,12 +175,10 @@ async def _serve(host: str, port: int, options: Options) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(
-        build(options), access_log=None, keepalive_timeout=options.keepalive_s, shutdown_timeout=_LAST_WORDS_S
-    )
-    await runner.setup()
-    await web.TCPSite(runner, host, port, backlog=1024).start()
-    sys.stdout.write(f"sandbox listening on http://{host}:{runner.addresses[0][1]}\n")
+    running = runner(options)
+    await running.setup()
+    await web.TCPSite(running, host, port, backlog=_BACKLOG).start()
+    sys.stdout.write(f"sandbox listening on http://{host}:{running.addresses[0][1]}\n")
     sys.stdout.flush()
     await stop.wait()
-    await runner.cleanup()
+    await running.cleanup()

@@ -3,22 +3,24 @@
 | endpoint | does |
 |---|---|
 | `GET /_sandbox/health` | 200 as soon as the sandbox answers |
-| `POST /_sandbox/shipments` | creates shipments, in place of any that had the same key and reference |
+| `POST /_sandbox/shipments` | creates shipments, or changes those that there are; what was counted stays |
 | `GET /_sandbox/shipments/{reference}` | one shipment's history: the last 50 calls |
 | `POST /_sandbox/faults` | adds faults behind those in force |
 | `DELETE /_sandbox/faults` | removes all faults |
 | `GET /_sandbox/counts` | what the API did altogether |
 
-The last two `GET`s take `?key=` to mean one merchant: a shipment belongs to the API key that named it first.
-Without it, a history is the first accepted key's, and the counts are everybody's.
+Shipments of different API keys are different shipments. A history and the counts take `?key=`; without it the
+history is the first accepted key's, and the counts are everybody's.
 
-**Shipments** are a JSON list. Only `reference` is required; shown are the defaults:
+**Shipments** are a JSON list. Only `reference` is required; shown are the defaults (`key`: the first accepted one):
 
     [{"reference": "sp_1", "key": "sandbox-key", "weight_kg": 1.0, "country": "GB", "tags": [],
       "state": "unallocated", "exists_after_s": 0}]
 
-`state` is any v2 state; a shipment created `allocated` or later has the cheapest service that takes it, which is
-not counted as an allocation. Until `exists_after_s` seconds have passed the API answers 404 `processing`.
+`state` is `unallocated`, `allocating` (for ever), `allocated`, `allocation_failed`, `manifested`, `dispatched`,
+`delivered`, `cancelling`, `cancelled` or `destroyed`. With `allocated` and what follows from it the cheapest service
+has the shipment, which does not count as an allocation. Until `exists_after_s` seconds have passed the API answers
+404 `processing`.
 
 **Faults** are a JSON list. Only `fault` is required; shown are the defaults:
 
@@ -139,8 +141,8 @@ class Control:
 
     def _create(self, described: list[Described], now: float) -> Reply:
         for each in described:
-            self._depot.add(_shipment(each, self._first_key, now))
-        return json_reply(201, {"created": len(described)})
+            self._depot.describe(_shipment(each, self._first_key, now))
+        return Reply(status=204)
 
     def _history(self, key: str, reference: str) -> Reply:
         shipment = self._depot.shipments.get((key, reference))

@@ -103,16 +103,18 @@ class Depot:
         """The next number, for references and correlation ids; it never repeats in one sandbox."""
         return next(self._serial)
 
-    def add(self, shipment: Shipment) -> None:
-        """Know a shipment, in place of one that had the same key and reference."""
-        self.shipments[shipment.key, shipment.reference] = shipment
+    def describe(self, shipment: Shipment) -> None:
+        """Take facts, state and service from this shipment; one that is known keeps its counts and its history."""
+        known = self.shipments.setdefault((shipment.key, shipment.reference), shipment)
+        known.facts, known.exists_at = shipment.facts, shipment.exists_at
+        known.state, known.allocation = shipment.state, shipment.allocation
 
     def known(self, key: str, reference: str, now: float) -> Shipment | None:
         """The shipment, created if it is the first time that it is named; it may still be in the making."""
         shipment = self.shipments.get((key, reference))
         if shipment is None and self._options.auto_create and _REFERENCE.fullmatch(reference):
             shipment = Shipment(key=key, reference=reference, created=now)
-            self.add(shipment)
+            self.shipments[key, reference] = shipment
         return shipment
 
     def find(self, key: str, reference: str, now: float) -> Shipment | Trouble:
@@ -151,7 +153,8 @@ class Depot:
         """Decide every queued shipment whose time has come, as of that time."""
         while self._queue and self._queue[0][0] <= now:
             due, shipment = self._queue.popleft()
-            self.allocate(shipment, shipment.waiting_for, due)
+            if shipment.state == "allocating":
+                self.allocate(shipment, shipment.waiting_for, due)
 
     def quote(self, shipment: Shipment, services: Sequence[Service], now: float) -> dict[str, tuple[Service, float]]:
         """New quotes for the shipment (service and expiry by quote reference); those of an earlier call are void."""

@@ -1,0 +1,245 @@
+"""The whole system for a test: its own server, the sandbox API and the processes of the Procfile, all real."""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from worker.server import EmbeddedServer
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+KEY = "sandbox-key"
+
+
+def procfile() -> dict[str, list[str]]:
+    """The commands of the Procfile by the process' name."""
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    return {name: shlex.split(command) for name, _, command in (line.partition(":") for line in lines if line)}
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, what: str = "the condition") -> None:
+    """Poll until it holds; a failed assertion says what was waited for."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not hold within {timeout_s} s"
+        time.sleep(0.05)
+
+
+def order_event(merchant: str, references: Sequence[str], **data: Any) -> dict[str, Any]:
+    """An order-created event with one shipment for each reference."""
+    facts = data.pop("facts", {})
+    return {
+        "specversion": "1.0",
+        "id": data.pop("event_id", f"evt-{merchant}-{references[0]}"),
+        "source": "urn:shop:test",
+        "type": "order.created",
+        "data": {
+            "merchant": merchant,
+            "order": data.pop("order", f"order-{references[0]}"),
+            "shipments": [{"reference": reference, **facts} for reference in references],
+            **data,
+        },
+    }
+
+
+def v2_file(url: str, strategy: str, fallback: str = "[]", more: str = "", key: str = "SANDBOX_KEY") -> str:
+    """A merchant file of v2."""
+    return (
+        f'[api]\nflavour = "shipments-v2"\nbase_url = "{url}/pro"\napi_key = {{ env = "{key}" }}\n'
+        f"[allocation]\nstrategy = {strategy}\nfallback = {fallback}\n{more}"
+    )
+
+
+def v1_file(url: str, strategy: str, fallback: str = "[]", body_format: str = "json", more: str = "") -> str:
+    """A merchant file of v1."""
+    return (
+        f'[api]\nflavour = "consignments-v1"\nbase_url = "{url}"\napi_key = {{ env = "SANDBOX_KEY" }}\n'
+        f'format = "{body_format}"\n[allocation]\nstrategy = {strategy}\nfallback = {fallback}\n{more}'
+    )
+
+
+class System:
+    """Everything on this machine, seen from outside: streams in, streams out, and the API's own counts."""
+
+    def __init__(self, folder: Path, *, sandbox: Sequence[str] = (), **environment: str) -> None:
+        """`sandbox`: more words for `allocation sandbox`; `environment`: more variables for every process."""
+        self.folder = folder
+        self.merchants = folder / "merchants"
+        self.merchants.mkdir(parents=True)
+        self.server = EmbeddedServer(folder / "redis")
+        self.server.start()
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("ALLOCATION_")},
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "ALLOCATION_REDIS_URL": self.server.url,
+            "ALLOCATION_MERCHANTS_DIR": str(self.merchants),
+            "ALLOCATION_SWEEP_SECONDS": "1",
+            "ALLOCATION_LEASE_SECONDS": "4",
+            "SANDBOX_KEY": KEY,
+            **environment,
+        }
+        self.redis = redis.Redis(port=self.server.port, decode_responses=True)
+        self.log = (folder / "processes.log").open("ab")
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.commands = procfile()
+        self.url = self._start_sandbox(sandbox)
+
+    def _start_sandbox(self, words: Sequence[str]) -> str:
+        command = [str(BIN / "allocation"), "sandbox", "--port", "0", *words]
+        self.sandbox = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=self.environment)
+        assert self.sandbox.stdout
+        line = self.sandbox.stdout.readline().decode()
+        return line.split()[-1]
+
+    def merchant(self, name: str, text: str) -> None:
+        """Write a merchant file, as an editor would: whole or not at all."""
+        part = self.merchants / f"{name}.part"
+        part.write_text(text)
+        part.rename(self.merchants / f"{name}.toml")
+
+    def start(self, *roles: str, **environment: str) -> None:
+        """Start processes of the Procfile, each under a name of its own: `worker`, or `worker:2` for a second one."""
+        for role in roles:
+            command = self.commands[role.partition(":")[0]]
+            self.processes[role] = subprocess.Popen(
+                command,
+                env={**self.environment, **environment},
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=self.log,
+                start_new_session=True,
+            )
+
+    def children(self, role: str) -> list[int]:
+        """The processes that a process has started."""
+        answer = subprocess.run(["/usr/bin/pgrep", "-P", str(self.processes[role].pid)], capture_output=True, check=False)
+        return [int(pid) for pid in answer.stdout.split()]
+
+    def kill(self, role: str) -> None:
+        """`kill -9` of a process and of what it started, as when a container dies."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.processes[role].pid, signal.SIGKILL)
+        self.processes[role].wait()
+
+    def terminate(self, role: str, timeout_s: float = 30) -> int:
+        """SIGTERM, then wait; returns the exit code."""
+        self.processes[role].terminate()
+        return self.processes[role].wait(timeout_s)
+
+    def publish(self, events: Iterable[dict[str, Any] | str | bytes]) -> None:
+        """Put events on the orders stream."""
+        pipe = self.redis.pipeline(transaction=False)
+        for event in events:
+            pipe.xadd("orders.created", {"event": json.dumps(event) if isinstance(event, dict) else event})
+        pipe.execute()
+
+    def stream(self, name: str) -> list[dict[str, Any]]:
+        """The data of every event of an out stream."""
+        return [json.loads(entry["event"])["data"] for _, entry in self.redis.xrange(name)]
+
+    def allocated(self) -> list[dict[str, Any]]:
+        """The data of every allocated event."""
+        return self.stream("shipments.allocated")
+
+    def failed(self) -> list[dict[str, Any]]:
+        """The data of every failed event."""
+        return self.stream("shipments.allocation_failed")
+
+    def rejected(self) -> list[dict[str, str]]:
+        """Every entry of the rejected stream."""
+        return [entry for _, entry in self.redis.xrange("orders.rejected")]
+
+    def settled(self) -> int:
+        """How many shipments have left the system, one way or the other; 0 while the server is away."""
+        with contextlib.suppress(redis.RedisError):
+            return int(self.redis.xlen("shipments.allocated") + self.redis.xlen("shipments.allocation_failed"))
+        return 0
+
+    def wait_settled(self, count: int, timeout_s: float = 60) -> None:
+        """Wait until so many shipments have left the system."""
+        wait_until(lambda: self.settled() >= count, timeout_s, f"{count} settled shipments")
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        """Replace the sandbox's faults."""
+        httpx.delete(f"{self.url}/_sandbox/faults").raise_for_status()
+        httpx.post(f"{self.url}/_sandbox/faults", json=list(faults)).raise_for_status()
+
+    def create(self, *shipments: dict[str, Any]) -> None:
+        """Create shipments at the sandbox."""
+        httpx.post(f"{self.url}/_sandbox/shipments", json=list(shipments)).raise_for_status()
+
+    def counts(self) -> dict[str, Any]:
+        """What the API did, by its own count."""
+        answer: dict[str, Any] = httpx.get(f"{self.url}/_sandbox/counts", timeout=30).json()
+        return answer
+
+    def logged(self) -> str:
+        """All that the processes have written."""
+        self.log.flush()
+        return (self.folder / "processes.log").read_text(errors="replace")
+
+    def verdict(self, published: Iterable[tuple[str, str]]) -> dict[str, int]:
+        """The five figures that must be zero, for the merchants and references that were published."""
+        wanted = set(published)
+        allocated = Counter((event["merchant"], event["shipment"]) for event in self.allocated())
+        failed = Counter((event["merchant"], event["shipment"]) for event in self.failed())
+        counts = self.counts()
+        known = {name for name, state in self._api_states().items() if state == "allocated"}
+        return {
+            "lost": len(wanted - allocated.keys() - failed.keys()),
+            "allocated twice": len(counts["allocated_twice"]),
+            "blind repeats": len(counts["blind_repeats"]),
+            "emitted twice": sum(n > 1 for n in (allocated + failed).values()),
+            "failed though allocated": sum(reference in known for _, reference in failed),
+        }
+
+    def _api_states(self) -> dict[str, str]:
+        """The state at the API of the shipments that failed here."""
+        states = {}
+        for event in self.failed():
+            history = httpx.get(f"{self.url}/_sandbox/shipments/{event['shipment']}").json()
+            states[event["shipment"]] = history.get("state", "")
+        return states
+
+    def stop(self) -> None:
+        """End everything."""
+        for role, process in self.processes.items():
+            if process.poll() is None:
+                self.kill(role)
+        self.sandbox.kill()
+        self.sandbox.wait()
+        if self.sandbox.stdout:
+            self.sandbox.stdout.close()
+        self.redis.close()
+        self.server.kill()
+        self.log.close()
+
+
+ALL_ZERO = {"lost": 0, "allocated twice": 0, "blind repeats": 0, "emitted twice": 0, "failed though allocated": 0}
+
+
+@contextlib.contextmanager
+def running(folder: Path, *roles: str, sandbox: Sequence[str] = (), **environment: str) -> Iterator[System]:
+    """A system with these processes; what they wrote is shown when the test fails."""
+    system = System(folder, sandbox=sandbox, **environment)
+    try:
+        system.start(*roles)
+        yield system
+    except BaseException:
+        sys.stderr.write(system.logged()[-8000:])
+        raise
+    finally:
+        system.stop()

@@ -1,0 +1,48 @@
+"""The sandbox as a process of its own, and what its options do to connections and times."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from time import monotonic
+
+import httpx
+
+from tests.sandbox.running import Running
+from worker.sandbox.options import Options
+
+Start = Callable[[Options], Running]
+
+
+def test_the_process_says_where_it_listens_and_ends_when_told() -> None:
+    """One line on stdout has the address; SIGTERM ends the process at once."""
+    command = [sys.executable, "-c", "from worker.sandbox.app import serve; serve()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        said, _, address = line.strip().rpartition(" ")
+        assert said == "sandbox listening on"
+        assert httpx.get(f"{address}/_sandbox/health").status_code == 200
+        started = monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=5) == 0
+        assert monotonic() - started < 2
+        assert process.stdout.read() == ""
+
+
+def test_idle_connections_are_closed(start: Start) -> None:
+    """A connection that was idle for the keep-alive time is closed by the server."""
+    url = start(Options(keepalive_s=0.05)).client.base_url
+    with socket.create_connection((url.host, url.port or 80), timeout=5) as connection:
+        connection.sendall(b"GET /_sandbox/health HTTP/1.1\r\nHost: sandbox\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert connection.recv(65536) == b""
+
+
+def test_every_call_takes_its_time(start: Start) -> None:
+    """A latency is added to every call of the API, and to none of the sandbox's own."""
+    sandbox = start(Options(latency_s=0.1))
+    started = monotonic()
+    sandbox.client.get("/shipments/sp_1")
+    assert monotonic() - started >= 0.1

@@ -1,0 +1,43 @@
+"""The limits of the merchant files, told to the hand-out whenever a file changes."""
+
+from worker.ledger import Ledger
+from worker.merchants import Merchants
+
+Limit = tuple[int, float]
+NONE: Limit = (0, 0.0)
+
+
+class Limits:
+    """Remembers what the ledger was told, so that it is told only what is new."""
+
+    def __init__(self, ledger: Ledger, merchants: Merchants) -> None:
+        """Nothing has been told yet."""
+        self._ledger = ledger
+        self._merchants = merchants
+        self._told: dict[str, Limit] = {}
+        self._told_of_change = -1
+
+    async def tell(self) -> None:
+        """Bring the ledger up to date; costs nothing while no file changes."""
+        names = self._merchants.names()
+        if self._merchants.changes == self._told_of_change:
+            return
+        for name in names:
+            await self._tell(name)
+        self._told_of_change = self._merchants.changes
+
+    async def _tell(self, name: str) -> None:
+        limit = self._limit(name)
+        # A first look tells everything: an earlier process may have told other limits.
+        if self._told.get(name) != limit:
+            await self._ledger.set_limits(name, *limit)
+            self._told[name] = limit
+
+    def _limit(self, name: str) -> Limit:
+        """As shipments: a merchant whose every call carries many may have many more of them at work."""
+        merchant = self._merchants.get(name)
+        if merchant is None:
+            return NONE
+        api, limits = merchant.file.api, merchant.file.limits
+        carried = min(s.per_call(api.flavour, bulk=api.bulk) for _, s in merchant.file.strategies())
+        return limits.in_flight * carried, limits.per_second * carried
