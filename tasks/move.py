@@ -201,7 +201,7 @@ def after_read(shipment: Shipment, finding: Finding, moment: Moment) -> Move:
         case Stopped(reason="invalid_request") | Refused() | Unknown() | NotSent() | NotYet():
             return _read_again(shipment, moment)
         case Throttled():
-            return _read_again(shipment, moment, finding.retry_after_s)
+            return _throttled(shipment, finding, moment)
         case Stopped():
             return _stopped(shipment, finding, moment)
     assert_never(finding)
@@ -236,7 +236,7 @@ def _refused(shipment: Shipment, reason: str, message: str) -> Move:
 
 def _stopped(shipment: Shipment, outcome: Stopped, moment: Moment) -> Move:
     if outcome.reason == "shipment_not_found" and moment.now < shipment.published + CREATION_GRACE_S:
-        return _again(shipment, moment)
+        return _read_again(shipment, moment) if shipment.progress.must_read else _again(shipment, moment)
     if outcome.reason != "unauthorised":
         reason = _STOPPED.get(outcome.reason, "invalid_request")
         return Fail(shipment=shipment, reason=reason, message=outcome.message or outcome.reason)
@@ -262,6 +262,8 @@ def _wait_in_queue(shipment: Shipment, moment: Moment) -> Move:
 
 
 def _throttled(shipment: Shipment, outcome: Throttled, moment: Moment) -> Move:
+    if _overdue(shipment, moment):
+        return _too_late(shipment)
     return _park(shipment, moment, backoff.park(shipment.progress.waits, moment.random, outcome.retry_after_s))
 
 
@@ -275,13 +277,13 @@ def _again(shipment: Shipment, moment: Moment) -> Move:
     return _park(shipment, moment, backoff.park(shipment.progress.waits, moment.random))
 
 
-def _read_again(shipment: Shipment, moment: Moment, retry_after_s: float | None = None) -> Move:
+def _read_again(shipment: Shipment, moment: Moment) -> Move:
     if _overdue(shipment, moment):
         return _too_late(shipment)
-    pause_s = backoff.short(moment.tries, moment.random) if retry_after_s is None else None
+    pause_s = backoff.short(moment.tries, moment.random)
     if pause_s is not None:
         return Read(shipment=shipment, pause_s=pause_s)
-    return _park(shipment, moment, backoff.park(shipment.progress.waits, moment.random, retry_after_s))
+    return _park(shipment, moment, backoff.park(shipment.progress.waits, moment.random))
 
 
 def _park(shipment: Shipment, moment: Moment, wait_s: float) -> Move:
@@ -306,6 +308,7 @@ def _too_late(shipment: Shipment) -> Fail:
 
 
 def _unread(shipment: Shipment) -> str:
-    if shipment.progress.must_read:
+    progress = shipment.progress
+    if progress.doubt or progress.unread_refusal is not None:
         return "; its last call may have gone through and could not be read back"
-    return ""
+    return "; the API had taken it in and was still allocating it" if progress.queued_at is not None else ""

@@ -103,10 +103,10 @@ def published_s(order: Order) -> float | None:
     return order.published.timestamp() if order.published else None
 
 
-def from_ledger(merchant: str, reference: str, record: Mapping[str, bytes | None]) -> Shipment:
+def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shipment:
     """A shipment from the fields of its record."""
     facts = json.loads(record["facts"] or b"{}")
-    progress = Progress(**json.loads(record.get("progress") or b"{}"))
+    progress = _doubted(Progress(**json.loads(record.get("progress") or b"{}")), record)
     received = float(record["received"] or 0) / 1000
     return Shipment(
         merchant=merchant,
@@ -118,15 +118,21 @@ def from_ledger(merchant: str, reference: str, record: Mapping[str, bytes | None
         steps=_steps(json.dumps(facts["steps"])),
         received=received,
         published=min(received, float(record.get("published") or received)),
-        progress=_after_loss(progress) if record.get("doubt") == b"1" else progress,
+        progress=progress,
         losses=int(record.get("lost") or 0),
         replays=int(record.get("replays") or 0),
     )
 
 
-def _after_loss(progress: Progress) -> Progress:
-    """A worker was lost while its call may have been on its way: that call counts as one that came back unknown."""
-    return replace(progress, doubt=True, unknowns=progress.unknowns + 1, attempts=progress.attempts + 1)
+def _doubted(progress: Progress, record: Mapping[str, Any]) -> Progress:
+    """What the ledger itself has reason to doubt.
+
+    A worker was lost while its call may have been on its way: that call counts as one that came back unknown. Or the
+    server was started again and may have forgotten a call.
+    """
+    if record.get("doubt") == b"1":
+        return replace(progress, doubt=True, unknowns=progress.unknowns + 1, attempts=progress.attempts + 1)
+    return replace(progress, doubt=True) if record.get("unsure") else progress
 
 
 _PLAN = TypeAdapter(tuple[AnyStrategy, ...])

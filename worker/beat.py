@@ -1,5 +1,8 @@
 """The scheduler of Celery beat: sends the sweep, but never a second one while the first still waits."""
 
+import os
+import threading
+import time
 from typing import Any
 
 import structlog
@@ -7,12 +10,35 @@ from celery.beat import ScheduleEntry, Scheduler
 from kombu.exceptions import OperationalError
 
 from config.celery_options import SWEEPS
+from worker.health import touch
 
 log = structlog.get_logger(__name__)
 
 
+STILL_S = 60.0
+"""A beat whose clockwork stood still for so long ends, to be started anew by whoever watches over it."""
+
+
 class SweepScheduler(Scheduler):
     """Keeps its schedule in memory (no file), as a sweep that comes twice or late does no harm."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Also starts the watch over its own clockwork."""
+        super().__init__(*args, **kwargs)
+        self._ticked_at = time.monotonic()
+        threading.Thread(target=self._watch, name="beat-watch", daemon=True).start()
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """One turn of the clockwork."""
+        self._ticked_at = time.monotonic()
+        touch("beat")
+        return float(super().tick(*args, **kwargs))
+
+    def _watch(self) -> None:
+        while time.monotonic() - self._ticked_at < STILL_S:
+            time.sleep(1)
+        log.error("beat_stands_still", seconds=STILL_S, next="ending, to be started anew")
+        os._exit(1)
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:  # kombu's Producer
         """Send a due entry, unless the queue holds one already: while no worker runs, no messages pile up."""

@@ -2,14 +2,24 @@
 
 import asyncio
 import gc
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from celery import Celery, signals
+from celery.worker import state
+from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
-from config.celery_options import SWEEP_TASK, SWEEPS, celery_options
+from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS, celery_options
 from config.settings import SettingsError, load
+from worker.beat import queue_depth
+from worker.health import touch
+from worker.progress import Progress
 from worker.store import announce, connect
 from worker.telemetry import start_logging, start_sentry
+
+log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
     from worker.runtime import ChildRuntime
@@ -29,6 +39,20 @@ class Allocation(Celery):
 app = Allocation("allocation")
 app.conf.update(celery_options(settings))
 app.set_default()
+
+
+def _waiting() -> int:
+    """Messages in the queue; none that we could know of while the broker is away."""
+    try:
+        with app.pool.acquire(block=True, timeout=1) as connection:
+            return queue_depth(connection, BATCHES)
+    except (OperationalError, OSError, ConnectionLimitExceeded):
+        return 0
+
+
+_progress = Progress(
+    waiting=_waiting, received=lambda: sum(state.total_count.values()), running=lambda: len(state.active_requests)
+)
 
 
 @signals.setup_logging.connect
@@ -53,6 +77,15 @@ async def _announce() -> None:
 def _ready(**_: Any) -> None:
     """Begin with what is due, rather than at beat's next turn."""
     app.send_task(SWEEP_TASK, queue=SWEEPS, expires=settings.sweep_seconds, ignore_result=True)
+
+
+@signals.heartbeat_sent.connect
+def _beats(**_: Any) -> None:
+    """Every two seconds while the worker's own clockwork turns; a stuck consumer is noticed here."""
+    touch("worker")
+    if _progress.stands_still():
+        log.error("worker_stands_still", next="ending, to be started anew")
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @signals.worker_before_create_process.connect

@@ -1,6 +1,7 @@
 """Intake: order-created events from the stream into ledger and schedule, and at once out to the workers."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from tasks.order import (
 from tasks.plan import choose, facts_of
 from tasks.shipment import intake_facts, published_s
 from worker.handout import HandOut
+from worker.health import BEAT_EVERY_S, leave, tell, touch
 from worker.ledger import Accepted, Ledger, Rejected
 from worker.limits import Limits
 from worker.merchants import Merchants
@@ -28,6 +30,8 @@ from worker.orders import GROUP, Entry, Orders
 from worker.store import PASSING, RedisError, Store
 
 NO_EVENT = Rejection(reason="bad_envelope", error="the stream entry has no field 'event'")
+
+STILL_S = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -108,6 +112,9 @@ class Intake:
         self._stopping = asyncio.Event()
         self._fresh = asyncio.Event()
         self._take_over_at = 0.0
+        self._beat_at = 0.0
+        self._served_at = time.monotonic()
+        self._position = ""
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; what is in hand is finished first."""
@@ -115,6 +122,7 @@ class Intake:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         handing_out = asyncio.create_task(self._hand_out_fresh())
+        watching = asyncio.create_task(self._watch())
         while not self._stopping.is_set():
             try:
                 await self._store.insist(self._orders.make_group, float("inf"))
@@ -123,8 +131,10 @@ class Intake:
                 # What was read but not acknowledged is still in our name and comes back by take_over.
                 log.warning("intake_interrupted", error=str(error), next="goes on when the server is back")
                 await asyncio.sleep(0.5)
+        watching.cancel()
         await handing_out
         await self._leave()
+        leave("intake")
 
     def _stop(self) -> None:
         self._stopping.set()
@@ -132,10 +142,32 @@ class Intake:
 
     async def _serve(self) -> None:
         while not self._stopping.is_set():
+            await self._beat()
             if time.monotonic() >= self._take_over_at:
                 self._take_over_at = time.monotonic() + self._settings.lease_seconds / 4
                 await self._take(await self._orders.take_over())
             await self._take(await self._orders.read())
+            self._served_at = time.monotonic()
+
+    async def _beat(self) -> None:
+        if time.monotonic() >= self._beat_at:
+            self._beat_at = time.monotonic() + BEAT_EVERY_S
+            touch("intake")
+            await tell(self._store, "intake", os.getpid(), self._position)
+
+    async def _watch(self) -> None:
+        """An intake that stands still although its server answers ends, to be started anew."""
+        while True:
+            await asyncio.sleep(STILL_S / 6)
+            if time.monotonic() - self._served_at > STILL_S and await self._server_answers():
+                log.error("intake_stands_still", seconds=STILL_S, next="ending, to be started anew")
+                os._exit(1)
+
+    async def _server_answers(self) -> bool:
+        try:
+            return bool(await self._store.redis.ping())
+        except PASSING:
+            return False
 
     async def _take(self, entries: Sequence[Entry]) -> None:
         if not entries:
@@ -147,6 +179,7 @@ class Intake:
             lambda: self._ledger.accept(read.accepted, read.rejected, ids, GROUP, read.not_ours),
             self._settings.lease_seconds,
         )
+        self._position = ids[-1]
         self._fresh.set()
         _say(read, fresh)
 

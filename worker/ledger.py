@@ -22,7 +22,7 @@ LONGEST_SLOT_WAIT_S = 1.0
 FARTHEST_WAIT_S = 2 * 3600
 """No shipment is parked for longer at a time; a due time beyond that means that a clock has jumped."""
 
-_FIELDS = ("facts", "received", "published", "progress", "step", "doubt", "lost", "replays")
+_FIELDS = ("facts", "received", "published", "progress", "step", "doubt", "lost", "replays", "unsure")
 
 log = structlog.get_logger(__name__)
 

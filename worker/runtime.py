@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from tasks.move import PAUSED_WAIT_S
 from tasks.ports import Account, Handover, Report, Taken
 from tasks.shipment import Shipment
 from worker.handout import HandOut
+from worker.health import BEAT_EVERY_S, tell
 from worker.housekeeping import keep_house
 from worker.ledger import MOST_PER_ROUND_TRIP, Ledger
 from worker.limits import Limits
@@ -57,6 +59,7 @@ class ChildRuntime:
         self._at_work: set[Batch] = set()
         self._budgets: dict[str, RetryBudget] = {}
         self._alarms: set[int] = set()
+        self._messages = 0
         self._ringing: set[asyncio.Task[int]] = set()
         self._loop = uvloop.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="allocation-loop", daemon=True).start()
@@ -72,6 +75,7 @@ class ChildRuntime:
         self._hand_out = HandOut(self._app, self._ledger, settings)
         self._limits = Limits(self._ledger, self._merchants)
         self._renewing = asyncio.create_task(self._renew())
+        self._beating = asyncio.create_task(self._beat())
 
     def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -91,6 +95,7 @@ class ChildRuntime:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _work(self, message: Handover) -> Worked:
+        self._messages += 1
         taken = await self._ledger.take(message)
         # Fill the place that this message left in the queue, so that no child waits until our calls are done.
         refill = asyncio.create_task(self._hand_out.hand_out(most=2))
@@ -164,6 +169,13 @@ class ChildRuntime:
                 for start in range(0, len(held), MOST_PER_ROUND_TRIP):
                     await self._ledger.renew(held[start : start + MOST_PER_ROUND_TRIP])
 
+    async def _beat(self) -> None:
+        """The worker's heartbeat to the ledger; any of its children speaks for it."""
+        while True:
+            with contextlib.suppress(*PASSING):
+                await tell(self._store, "worker", os.getppid(), {"messages": self._messages})
+            await asyncio.sleep(BEAT_EVERY_S)
+
     async def _sweep(self) -> dict[str, Any]:
         with check_in_sweep(self._settings.sweep_seconds):
             with contextlib.suppress(*PASSING):
@@ -181,5 +193,6 @@ class ChildRuntime:
                 task.cancel()
                 await batch.hand_back()
         self._renewing.cancel()
+        self._beating.cancel()
         await self._api.close()
         await self._store.redis.aclose()

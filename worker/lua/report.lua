@@ -127,7 +127,7 @@ for i = 3, #ARGV, 14 do
   note(m, api, answer)
   local held = holds(m, r, id)
   if held then
-    redis.call('HSET', record(m, r), 'progress', progress, 'step', step, 'asks', asks, 'doubt', 0)
+    redis.call('HSET', record(m, r), 'progress', progress, 'step', step, 'asks', asks, 'doubt', 0, 'noted', now)
     if entry ~= '' then redis.call('HSET', record(m, r), slot, entry) end
     verdicts[verdict](m, r, id, tonumber(due), event, reason)
   end

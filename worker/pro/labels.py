@@ -20,7 +20,7 @@ def labels(links: Iterable[Link]) -> tuple[Label, ...]:
         if relation not in _LABEL_WORDS and str(kind).lower() not in _LABEL_WORDS:
             continue
         address = text(href)
-        if address and address not in found and address.lower().startswith(("https://", "http://")):
+        if address and address.lower().startswith(("https://", "http://")):
             found[address] = Label(href=address, format=_format(address, relation))
     return tuple(found.values())
 

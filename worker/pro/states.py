@@ -1,8 +1,9 @@
 """What the state of a shipment means for its allocation."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, assert_never
 
-from tasks.outcome import Stopped, Unknown
+from tasks.outcome import Allocated, Finding, Queued, Stopped, Unallocated, Unknown
 from worker.pro.fields import message, text
 
 Standing = Literal["unallocated", "allocation_failed", "allocating", "allocated", "withdrawn"]
@@ -54,3 +55,21 @@ def unclear(state: object) -> Unknown:
     if state is None:
         return Unknown(reason="unreadable_answer", message="the answer names no state")
     return Unknown(reason=standing(state) or "unknown_state", message=message(f"state {text(state)}"))
+
+
+def finding(state: object, allocated: Callable[[], Allocated]) -> Finding:
+    """What a read-back with this state came to; `allocated` collects the allocation where there is one."""
+    found = standing(state)
+    match found:
+        case "allocated":
+            return allocated()
+        case "allocating":
+            return Queued(reason=found)
+        case "unallocated" | "allocation_failed":
+            return Unallocated(reason=found, state=found)
+        case "withdrawn":
+            return withdrawn(state)
+        case None:
+            return unclear(state)
+        case _:
+            assert_never(found)

@@ -5,16 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, ClassVar, Literal, assert_never
+from typing import Any, ClassVar, Literal
 
 from config.strategies.strategy import V1, Call, Flavour, Strategy
-from tasks.outcome import Allocated, Carrier, Finding, Outcome, Price, Queued, Refused, Stopped, Unallocated, Unknown
+from tasks.outcome import Allocated, Carrier, Finding, Outcome, Price, Refused, Stopped, Unknown
 from worker.pro import facts
 from worker.pro.fields import instant, message, named, table, tables, text
 from worker.pro.legs_v1 import in_order, tracking
 from worker.pro.quotes import Offer, decimal
 from worker.pro.reply import Reply
-from worker.pro.states import standing, unclear, withdrawn
+from worker.pro.states import finding
 from worker.pro.statuses import by_status, in_words
 from worker.pro.summaries_v1 import error_outcome, read_body, read_summaries
 from worker.pro.xml import write_xml
@@ -84,20 +84,7 @@ def _finding(reference: str, consignment: dict[str, Any]) -> Finding:
     if _reference(consignment) not in (None, reference):
         return Unknown(reason="other_shipment", message="the answer is about another consignment")
     state = consignment.get("ConsignmentState") or consignment.get("Status")
-    found = standing(state)
-    match found:
-        case "allocated":
-            return _allocated(consignment)
-        case "allocating":
-            return Queued(reason=found)
-        case "unallocated" | "allocation_failed":
-            return Unallocated(reason=found, state=found)
-        case "withdrawn":
-            return withdrawn(state)
-        case None:
-            return unclear(state)
-        case _:
-            assert_never(found)
+    return finding(state, lambda: _allocated(consignment))
 
 
 def _reference(consignment: dict[str, Any]) -> str | None:

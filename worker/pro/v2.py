@@ -4,16 +4,16 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, ClassVar, assert_never
+from typing import Any, ClassVar
 
 from config.strategies.strategy import V2, Call, Flavour, Strategy
-from tasks.outcome import Finding, Outcome, Queued, Refused, Unallocated, Unknown
+from tasks.outcome import Finding, Outcome, Refused, Unknown
 from worker.pro.errors_v2 import cause_of, error_outcome, read_error
 from worker.pro.fields import instant, table, tables, text
 from worker.pro.quotes import Offer, decimal
 from worker.pro.reply import Reply, read_json
 from worker.pro.results_v2 import allocated, carrier, read_results
-from worker.pro.states import standing, unclear, withdrawn
+from worker.pro.states import finding
 
 # A 407 is no proxy's: it is how v2 says that only some shipments of a call were queued.
 _DECIDED = frozenset(
@@ -73,21 +73,8 @@ class ShipmentsV2:
 def _finding(reference: str, shipment: dict[str, Any]) -> Finding:
     if text(shipment.get("reference")) not in (None, reference):
         return Unknown(reason="other_shipment", message="the answer is about another shipment")
-    state = shipment.get("state")
-    found = standing(state)
-    match found:
-        case "allocated":
-            return allocated(table(shipment.get("allocation")), _links(shipment))
-        case "allocating":
-            return Queued(reason=found)
-        case "unallocated" | "allocation_failed":
-            return Unallocated(reason=found, state=found)
-        case "withdrawn":
-            return withdrawn(state)
-        case None:
-            return unclear(state)
-        case _:
-            assert_never(found)
+    holder = table(shipment.get("allocation"))
+    return finding(shipment.get("state"), lambda: allocated(holder, _links(shipment)))
 
 
 def _links(shipment: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,9 @@ from xml.etree.ElementTree import Element, ParseError, SubElement, XMLParser, to
 NAMESPACE = "http://electioapp.com/schemas/v1.1/MPD.Electio.SDK.DataTypes.Consignments"
 
 # XML does not say whether an element holds one thing or a list that happens to have one entry.
-_LISTS = frozenset({"ApiLinks", "ConsignmentLegs", "TrackingReferences", "Packages", "Quotes", "Legs"})
+_LISTS = frozenset(
+    {"ApiLinks", "ConsignmentLegs", "TrackingReferences", "Packages", "Quotes", "Legs", "UnqualifiedServices"}
+)
 
 
 def read_xml(body: bytes) -> Any:

@@ -1,0 +1,231 @@
+"""What can go wrong while orders are under way, done for real; each scenario ends with the five figures."""
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from tests.acceptance.system import System, order_event, v1_file, v2_file, wait_until
+
+ROLES = ("intake", "worker", "beat")
+LINET = '{ virtual_service = "FF_LINET-00001" }'
+FALLBACK = '[{ carrier_service = "EXPRESS" }, { service_group = "EXPRESS" }]'
+SETTLE_TIMEOUT_S = 120.0
+"""From the last fault until every order must have ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One run: the five figures that must be zero, and how long it took."""
+
+    scenario: str
+    seed: int
+    orders: int
+    figures: dict[str, int]
+    seconds: float
+    after_last_fault_s: float
+
+
+def write_merchants(system: System) -> list[str]:
+    """One merchant for each way an order can go: single calls, chains, v1 in JSON and XML, queued bulk calls."""
+    url = system.url
+    bulk = v2_file(url, '{ carrier_service = "FF_LINET-00001" }').replace("[alloc", "bulk = true\n[alloc", 1)
+    system.merchant("virtual", v2_file(url, LINET))
+    system.merchant("chain", v2_file(url, '{ virtual_service = "EXPRESS" }', FALLBACK))
+    system.merchant("bulk", bulk)
+    system.merchant("many", v1_file(url, '{ carrier_service = "FF_LINET-00001" }'))
+    system.merchant("xml", v1_file(url, '{ default_rules = true }', body_format="xml"))
+    return ["virtual", "chain", "bulk", "many", "xml"]
+
+
+class Run:
+    """Orders under way, and where they stand."""
+
+    def __init__(self, system: System, seed: int, orders: int, merchants: Sequence[str]) -> None:
+        """Publish all orders at once."""
+        self.system = system
+        self.random = random.Random(seed)
+        self.seed = seed
+        self.orders = orders
+        self.shipments = [(merchants[n % len(merchants)], f"sp_{n:08d}") for n in range(orders)]
+        self.began = time.monotonic()
+        system.publish(order_event(merchant, [reference]) for merchant, reference in self.shipments)
+
+    def shares(self, count: int) -> Iterator[int]:
+        """Waits for `count` even shares of progress, and yields at each."""
+        for number in range(1, count + 1):
+            wanted = self.orders * number // (count + 2)
+            wait_until(lambda wanted=wanted: self.system.settled() >= wanted, SETTLE_TIMEOUT_S, f"{wanted} settled")  # type: ignore[misc]
+            yield number
+
+    def end(self, scenario: str) -> Result:
+        """Wait for the last order; then the figures."""
+        last_fault = time.monotonic()
+        self.system.wait_settled(self.orders, SETTLE_TIMEOUT_S)
+        now = time.monotonic()
+        return Result(
+            scenario=scenario,
+            seed=self.seed,
+            orders=self.orders,
+            figures=self.system.verdict(self.shipments),
+            seconds=round(now - self.began, 1),
+            after_last_fault_s=round(now - last_fault, 1),
+        )
+
+
+def kills(system: System, seed: int, orders: int, count: int) -> Result:
+    """`kill -9` at random of worker, a single child, intake and beat, again and again."""
+    run = Run(system, seed, orders, write_merchants(system))
+    for _ in run.shares(count):
+        _kill_one(system, run.random.choice([*ROLES, "child"]), run.random)
+    return run.end("kill -9")
+
+
+def _kill_one(system: System, what: str, choice: random.Random) -> None:
+    if what == "child":
+        children = system.children("worker")
+        if children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(choice.choice(children), signal.SIGKILL)
+        return
+    system.kill(what)
+    system.start(what)
+
+
+def terminations(system: System, seed: int, orders: int, count: int) -> Result:
+    """SIGTERM at random, as a deploy does: what is in hand is finished or handed back."""
+    run = Run(system, seed, orders, write_merchants(system))
+    for _ in run.shares(count):
+        role = run.random.choice(ROLES)
+        assert system.terminate(role) in (0, -signal.SIGTERM), f"{role} did not end in good order"
+        system.start(role)
+    return run.end("SIGTERM")
+
+
+def broker_emptied(system: System, seed: int, orders: int, count: int) -> Result:
+    """The broker's database emptied in mid-run: the ledger sends everything again."""
+    run = Run(system, seed, orders, write_merchants(system))
+    broker = redis.Redis(port=system.server.port, db=1)
+    for _ in run.shares(count):
+        broker.flushdb()
+    broker.close()
+    return run.end("broker emptied")
+
+
+def redis_killed(system: System, seed: int, orders: int, count: int) -> Result:
+    """The server killed and started again from its append-only file."""
+    run = Run(system, seed, orders, write_merchants(system))
+    for _ in run.shares(count):
+        system.server.kill()
+        system.server.start()
+    return run.end("Redis killed")
+
+
+def redis_frozen(system: System, seed: int, orders: int, count: int) -> Result:
+    """The server alive but not answering for some seconds."""
+    run = Run(system, seed, orders, write_merchants(system))
+    for _ in run.shares(count):
+        assert system.server.process
+        system.server.process.send_signal(signal.SIGSTOP)
+        time.sleep(6)  # the fault itself: longer than every socket timeout
+        system.server.process.send_signal(signal.SIGCONT)
+    return run.end("Redis frozen for 6 s")
+
+
+def redis_full(system: System, seed: int, orders: int, count: int) -> Result:
+    """The server out of memory for some seconds: writes are refused, nothing acknowledged is lost."""
+    run = Run(system, seed, orders, write_merchants(system))
+    for _ in run.shares(count):
+        system.redis.config_set("maxmemory", "1mb")
+        time.sleep(3)  # the fault itself
+        system.redis.config_set("maxmemory", "0")
+    return run.end("Redis full for 3 s")
+
+
+def tail_cut(system: System, seed: int, orders: int, count: int) -> Result:
+    """The last part of the append-only file lost, as in a power cut: what Redis forgot, a read-back finds again."""
+    run = Run(system, seed, orders, write_merchants(system))
+    for _ in run.shares(count):
+        system.server.kill()
+        _cut_tail(system.server.folder, 20_000)
+        system.server.start()
+        # The order events that were cut off are gone with it; a shop that publishes durably sends them again.
+        system.publish(order_event(merchant, [reference]) for merchant, reference in run.shipments)
+    return run.end("append-only file cut")
+
+
+def _cut_tail(folder: Path, most: int) -> None:
+    """Cut up to `most` bytes off the newest increment; the server repairs the torn end by itself."""
+    newest = max((folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+    size = newest.stat().st_size
+    with newest.open("r+b") as file:
+        file.truncate(max(0, size - most))
+
+
+def api_faults(system: System, seed: int, orders: int, count: int) -> Result:
+    """The API misbehaves in every way it knows, mixed at random by the seed."""
+    choice = random.Random(seed)
+    system.faults(*(_api_fault(choice, name) for name in choice.sample(sorted(API_FAULTS), k=len(API_FAULTS))))
+    run = Run(system, seed, orders, write_merchants(system))
+    for _ in run.shares(count):
+        system.faults(*(_api_fault(choice, name) for name in choice.sample(sorted(API_FAULTS), k=5)))
+    system.faults()
+    return run.end("API faults")
+
+
+API_FAULTS: dict[str, dict[str, Any]] = {
+    "500": {"fault": "status", "status": 500},
+    "500 after acting": {"fault": "status", "status": 500, "acts": True},
+    "502 with HTML": {"fault": "status", "status": 502, "body": "html"},
+    "503": {"fault": "status", "status": 503},
+    "429": {"fault": "throttled"},
+    "429 with Retry-After": {"fault": "throttled", "retry_after_s": 1},
+    "reset before acting": {"fault": "drop"},
+    "reset after acting": {"fault": "drop", "acts": True},
+    "slower than the timeout": {"fault": "slow", "latency_s": 4, "acts": True},
+    "half an answer": {"fault": "cut"},
+    "queued": {"fault": "queued", "on": "allocate"},
+    "missing in the answer": {"fault": "omit", "on": "allocate", "acts": True},
+    "garbage": {"fault": "garbage", "acts": True},
+}
+
+
+def _api_fault(choice: random.Random, name: str) -> dict[str, Any]:
+    return {"share": round(choice.uniform(0.02, 0.15), 3), "times_each": 2, **API_FAULTS[name]}
+
+
+def two_of_everything(system: System, seed: int, orders: int, count: int) -> Result:
+    """Two intakes, two workers, two beats."""
+    system.start("intake:2", "worker:2", "beat:2")
+    run = Run(system, seed, orders, write_merchants(system))
+    for _ in run.shares(count):
+        system.publish(order_event(merchant, [reference]) for merchant, reference in run.shipments[:50])
+    return run.end("two of everything")
+
+
+SCENARIOS: dict[str, Callable[[System, int, int, int], Result]] = {
+    "kills": kills,
+    "terminations": terminations,
+    "broker": broker_emptied,
+    "redis": redis_killed,
+    "frozen": redis_frozen,
+    "full": redis_full,
+    "tail": tail_cut,
+    "api": api_faults,
+    "two": two_of_everything,
+}
+"""Each takes the system, a seed, how many orders and how many faults."""
+
+
+def blind_repeats_of(system: System, reference: str) -> list[Any]:
+    """The API's history of a shipment, to see how a repeat came about."""
+    history: dict[str, Any] = httpx.get(f"{system.url}/_sandbox/shipments/{reference}").json()
+    return list(history.get("calls", []))

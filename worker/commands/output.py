@@ -1,0 +1,93 @@
+"""What the commands print: tables, JSON and words, with every foreign text made harmless."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 100_000
+"""Columns of an output that is no terminal: a program that reads it wants one line per row."""
+
+_DAY_S, _HOUR_S, _MINUTE_S = 86400, 3600, 60
+
+
+def visible(text: str) -> str:
+    r"""The text with control characters, line ends and invisible letters written out: `\n`, `\x1b`, `\u202e`."""
+    return "".join(letter if letter.isprintable() else _written_out(letter) for letter in text)
+
+
+def _written_out(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
+
+
+def cell(value: object, style: str = "") -> Text:
+    """A value in a table, as it is: rich reads no markup in it. None is `-`."""
+    return Text("-" if value is None else visible(str(value)), style=style)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """An empty table; a column whose name begins with `#` holds numbers."""
+    result = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        number = column.startswith("#")
+        result.add_column(column.removeprefix("#"), justify="right" if number else "left", overflow="fold")
+    return result
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """Where tables go: coloured and fitted on a terminal, plain and as wide as they are elsewhere."""
+    stream = stream or sys.stdout
+    width = None if stream.isatty() else WIDE
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def print_table(rows: Table) -> None:
+    """Print a table without the padding that rich leaves at the end of each line."""
+    out = console()
+    if out.is_terminal:
+        out.print(rows)
+        return
+    with out.capture() as captured:
+        out.print(rows)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def say(text: str, *, error: bool = False, **style: Any) -> None:  # click's styles
+    """Print a line of ours that may hold foreign words; colour reaches terminals only."""
+    click.secho(visible(text), err=error, **style)
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a JSON document; everything beyond ASCII is escaped in it."""
+    click.echo(json.dumps(value, indent=indent))
+
+
+def length(seconds: float) -> str:
+    """A time span in words: `0.4 s`, `42 s`, `3 min 5 s`, `2 h 5 min`, `4 d 1 h`."""
+    if seconds < 1:
+        return f"{seconds:.1f} s"
+    for unit, name, lower, lower_name in (
+        (_DAY_S, "d", _HOUR_S, "h"),
+        (_HOUR_S, "h", _MINUTE_S, "min"),
+        (_MINUTE_S, "min", 1, "s"),
+    ):
+        if seconds >= unit:
+            rest = int(seconds % unit // lower)
+            return f"{int(seconds // unit)} {name}" + (f" {rest} {lower_name}" if rest else "")
+    return f"{int(seconds)} s"
+
+
+def clock(seconds: float) -> str:
+    """A moment in UTC, to the second: `2026-11-21 10:03:07Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def count(number: int, noun: str) -> str:
+    """`1 shipment`, `2 shipments`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,39 @@
+"""One command's visit to the server: settings, a connection, and plain words when it is away."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from config.settings import Settings, load, place
+from worker.commands.output import visible
+from worker.store import RedisError, Store, connect
+
+T = TypeVar("T")
+
+Work = Callable[[Store, Settings], Awaitable[T]]
+
+
+def visit(work: Work[T]) -> T:
+    """Do something with the server that the settings name; an error of it ends the command with exit code 1."""
+    settings = load()
+    try:
+        return asyncio.run(connected(settings, work))
+    except (RedisError, OSError) as error:
+        raise click.ClickException(away(settings, error)) from None
+
+
+async def connected(settings: Settings, work: Work[T]) -> T:
+    """Do something with a connection of its own. Raises what the server's errors raise."""
+    redis = connect(settings)
+    try:
+        return await work(Store(redis), settings)
+    finally:
+        await redis.aclose()
+
+
+def away(settings: Settings, error: Exception) -> str:
+    """What a person is told when the server cannot be used."""
+    where = place(settings.redis_url.get_secret_value())
+    return visible(f"no answer from {where}: {error}; is ALLOCATION_REDIS_URL right, and the server up?")

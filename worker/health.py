@@ -1,0 +1,60 @@
+"""Heartbeats: to a file for the container's health check, to the ledger for `allocation status`."""
+
+import json
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from worker.store import PREFIX, Store
+
+FRESH_S = 30.0
+"""A heartbeat older than this counts as none."""
+
+BEAT_EVERY_S = 5.0
+
+ALIVE = f"{PREFIX}alive"
+
+
+def _folder() -> Path:
+    """Beside nobody else's files: one folder per user, in the machine's place for what need not last."""
+    return Path(tempfile.gettempdir()) / f"allocation-{os.getuid()}"
+
+
+def touch(role: str) -> None:
+    """Note in a file that this process is alive; a full disk is no reason to die."""
+    try:
+        _folder().mkdir(mode=0o700, exist_ok=True)
+        (_folder() / f"{role}.{os.getpid()}").touch()
+    except OSError:
+        return
+
+
+def leave(role: str) -> None:
+    """Take this process' file away."""
+    (_folder() / f"{role}.{os.getpid()}").unlink(missing_ok=True)
+
+
+def is_alive(role: str) -> bool:
+    """Whether a process of this role on this machine has given a heartbeat lately."""
+    return any(time.time() - path.stat().st_mtime < FRESH_S for path in _folder().glob(f"{role}.*"))
+
+
+async def tell(store: Store, role: str, pid: int, position: Any) -> None:
+    """Note in the ledger that a process is alive and how far it has come."""
+    seconds, _ = await store.redis.time()
+    beat = {"at": int(seconds), "position": position}
+    await store.redis.hset(ALIVE, f"{role}@{socket.gethostname()}:{pid}", json.dumps(beat))
+
+
+async def heartbeats(store: Store) -> dict[str, dict[str, Any]]:
+    """The processes that gave a heartbeat lately, by `role@host:pid`; forgets those that are long gone."""
+    seconds, _ = await store.redis.time()
+    found: Any = await store.redis.hgetall(ALIVE)
+    beats = {name.decode(): json.loads(text) for name, text in found.items()}
+    gone = [name for name, beat in beats.items() if int(seconds) - beat["at"] > 20 * FRESH_S]
+    if gone:
+        await store.redis.hdel(ALIVE, *gone)
+    return {name: beat for name, beat in beats.items() if int(seconds) - beat["at"] <= FRESH_S}

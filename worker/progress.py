@@ -1,0 +1,32 @@
+"""Does a worker that is connected also consume? Brokers have been known to leave one listening to nothing."""
+
+import time
+from collections.abc import Callable
+
+LOOK_EVERY_S = 10.0
+STILL_S = 40.0
+
+
+class Progress:
+    """Watches the queue's depth against the count of received messages."""
+
+    def __init__(self, waiting: Callable[[], int], received: Callable[[], int], running: Callable[[], int]) -> None:
+        """`waiting`: messages in the queue; `received`: ever received; `running`: tasks in children's hands."""
+        self._waiting = waiting
+        self._received = received
+        self._running = running
+        self._looked_at = 0.0
+        self._moved_at = time.monotonic()
+        self._last_received = -1
+
+    def stands_still(self) -> bool:
+        """Whether messages have waited for long while none was received and no child was busy."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_EVERY_S:
+            return False
+        self._looked_at = now
+        received = self._received()
+        if received != self._last_received or self._running() or not self._waiting():
+            self._last_received = received
+            self._moved_at = now
+        return now - self._moved_at > STILL_S
