@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from config.settings import Settings
+from config.settings import REDIS_BROKER_SCHEMES, Settings
 
 BATCHES = "allocation"
 """The queue of micro-batches and of the links of fallback chains."""
@@ -38,7 +38,7 @@ def celery_options(settings: Settings) -> dict[str, Any]:
         "task_acks_late": False,
         "worker_prefetch_multiplier": 1,
         # RabbitMQ has no such switch (Celery would warn); there the prefetch multiplier has to do.
-        "worker_disable_prefetch": settings.broker.startswith(("redis", "unix", "sentinel")),
+        "worker_disable_prefetch": settings.broker.startswith(REDIS_BROKER_SCHEMES),
         "worker_concurrency": settings.concurrency,
         "worker_pool": "prefork",
         "worker_send_task_events": True,
@@ -65,7 +65,7 @@ def celery_options(settings: Settings) -> dict[str, Any]:
 
 
 def _transport(settings: Settings) -> dict[str, Any]:
-    if not settings.broker.startswith(("redis", "unix", "sentinel")):
+    if not settings.broker.startswith(REDIS_BROKER_SCHEMES):
         return {}
     return {
         "visibility_timeout": 3600,

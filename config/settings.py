@@ -1,15 +1,17 @@
 """Settings of the whole application, read from the environment and a `.env` file."""
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
-BROKER_SCHEMES = (*REDIS_SCHEMES, "amqp", "amqps")
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+REDIS_BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
+BROKER_SCHEMES = (*REDIS_BROKER_SCHEMES, "amqp", "amqps")
 
 
 class SettingsError(Exception):
@@ -17,14 +19,19 @@ class SettingsError(Exception):
 
 
 def _of_scheme(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
-    scheme = urlsplit(url.get_secret_value()).scheme
-    if scheme not in schemes:
-        raise ValueError(f"begins with {scheme or 'no scheme'!r}; write one of {', '.join(s + '://' for s in schemes)}")
+    # Not by urlsplit, whose own errors repeat what stands before the host: the password.
+    scheme, separator, _ = url.get_secret_value().partition("://")
+    if not separator or scheme not in schemes:
+        raise ValueError(f"must begin with one of {', '.join(s + '://' for s in schemes)}")
     return url
 
 
-def _loopback(address: str) -> bool:
-    return address in ("localhost", "::1") or address.startswith("127.")
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address cannot mean another machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 RedisUrl = Annotated[SecretStr, AfterValidator(lambda url: _of_scheme(url, REDIS_SCHEMES))]
@@ -60,6 +67,12 @@ class Settings(BaseSettings):
     allow_http_hosts: str = Field("", description="comma-separated hosts whose base_url may be plain http")
     sentry_dsn: SecretStr | None = Field(None, validation_alias="SENTRY_DSN")
 
+    @model_validator(mode="after")
+    def _has_a_broker(self) -> "Settings":
+        if self.broker_url is None:
+            next_database(self.redis_url.get_secret_value())
+        return self
+
     @property
     def broker(self) -> str:
         """The broker's URL, with its password: for the client library only, never for a log."""
@@ -70,7 +83,7 @@ class Settings(BaseSettings):
     @property
     def flower_is_exposed(self) -> bool:
         """Whether Flower would be reachable from another machine."""
-        return not _loopback(self.flower_address)
+        return not is_loopback(self.flower_address)
 
     @property
     def http_hosts(self) -> frozenset[str]:
@@ -79,12 +92,16 @@ class Settings(BaseSettings):
 
 
 def next_database(url: str) -> str:
-    """The same Redis server, one database further: `redis://host/0` gives `redis://host/1`."""
-    parts = urlsplit(url)
-    database = parts.path.strip("/") or "0"
-    if not database.isdigit():
-        raise SettingsError("ALLOCATION_BROKER_URL: cannot be derived from ALLOCATION_REDIS_URL; set it")
-    return urlunsplit(parts._replace(path=f"/{int(database) + 1}"))
+    """The same Redis server, one database further: `redis://host/0` gives `redis://host/1`.
+
+    Raises ValueError when the URL does not name a database by its number.
+    """
+    address, question_mark, options = url.partition("?")
+    scheme, _, place_and_database = address.partition("://")
+    server, _, database = place_and_database.partition("/")
+    if scheme == "unix" or not (database or "0").isdecimal():
+        raise ValueError("ALLOCATION_BROKER_URL: cannot be derived from ALLOCATION_REDIS_URL; set it")
+    return f"{scheme}://{server}/{int(database or 0) + 1}{question_mark}{options}"
 
 
 def place(url: str) -> str:
@@ -106,11 +123,13 @@ def load() -> Settings:
 
 def _problem(error: object) -> str:
     match error:
-        case {"loc": (str(name), *_), "type": kind, "msg": text}:
+        case {"loc": (str(name), *_), "type": kind, "msg": str(text)}:
             variable = name if name.isupper() else f"ALLOCATION_{name.upper()}"
             if kind == "missing":
                 return f"{variable}: is not set; {_advice(name)}"
-            return f"{variable}: {text}"
+            return f"{variable}: {text.removeprefix('Value error, ')}"
+        case {"msg": str(text)}:
+            return text.removeprefix("Value error, ")
     return str(error)
 
 
