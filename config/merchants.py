@@ -4,17 +4,20 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from config.api import Api, KeyFromEnv, KeyFromFile
+from config.conditions import Conditions
+from config.settings import is_loopback
 from config.strategies.catalogue import AnyStrategy, available
-from config.strategies.strategy import V2, Flavour
+from config.strategies.strategy import Flavour
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a merchant may be called: the file's stem, part of keys in Redis and of labels in Flower."""
@@ -26,93 +29,19 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class KeyFromEnv(_Table):
-    """`{ env = "NAME" }`: the key is in an environment variable."""
-
-    env: str = Field(min_length=1)
-
-
-class KeyFromFile(_Table):
-    """`{ file = "/path" }`: the key is the content of a file, read anew whenever it changes."""
-
-    file: str = Field(min_length=1)
+Key = tuple[str | int, ...]
+Wrong = tuple[Key, str]
+"""The key of something wrong, and what to say about it."""
 
 
-class Api(_Table):
-    """`[api]`: where and how the merchant's allocation API is called."""
-
-    flavour: Flavour
-    base_url: str
-    api_key: KeyFromEnv | KeyFromFile
-    format: Literal["json", "xml"] = "json"
-    bulk: bool = False
-    timeout_s: float = Field(20, gt=0, le=300, strict=False)
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Api":
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("base_url must be an absolute http(s) URL, such as https://api.sorted.com/pro")
-        if parts.query or parts.fragment or "@" in parts.netloc:
-            raise ValueError("base_url must not carry a user, a query or a fragment")
-        if self.format == "xml" and self.flavour == V2:
-            raise ValueError('format = "xml" is spoken by consignments-v1 only; remove it')
-        if self.bulk and self.flavour != V2:
-            raise ValueError("bulk belongs to shipments-v2; consignments-v1 always uses the many endpoints; remove it")
-        return self
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _as_range(value: object) -> object:
-    return {"exactly": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Bound = Annotated[Decimal, Field(strict=False, ge=0, allow_inf_nan=False)]
-Words = Annotated[
-    tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_list), Field(min_length=1, strict=False)
-]
-
-
-class Range(_Table):
-    """A number, or `{ over, under, at_least, at_most }`; all that are given must hold."""
-
-    exactly: Bound | None = None
-    over: Bound | None = None
-    under: Bound | None = None
-    at_least: Bound | None = None
-    at_most: Bound | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> "Range":
-        if not self.model_fields_set:
-            raise ValueError("an empty range; give a number, or one of over, under, at_least, at_most")
-        return self
-
-
-Number = Annotated[Range, BeforeValidator(_as_range)]
-
-
-class Conditions(_Table):
-    """`when`: all that are given must hold; one on a fact the order does not state does not hold."""
-
-    country: Words | None = None
-    postcode_prefix: Words | None = None
-    shipping_method: Words | None = None
-    tags_any: Words | None = None
-    tags_all: Words | None = None
-    currency: Words | None = None
-    weight_kg: Number | None = None
-    value: Number | None = None
-    shipments: Number | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> "Conditions":
-        if not self.model_fields_set:
-            raise ValueError("no condition; the case without any is [allocation]")
-        return self
+def _refuse(wrong: Sequence[Wrong]) -> None:
+    """Raise everything that is wrong at once, each at its own key; a ValueError would stand for the whole table."""
+    if wrong:
+        errors = [
+            InitErrorDetails(type=PydanticCustomError("unfit", "{text}", {"text": text}), loc=key, input=None)
+            for key, text in wrong
+        ]
+        raise ValidationError.from_exception_data("merchant file", errors)
 
 
 class Choice(_Table):
@@ -120,6 +49,18 @@ class Choice(_Table):
 
     strategy: AnyStrategy
     fallback: Annotated[tuple[AnyStrategy, ...], Field(strict=False, max_length=10)] = ()
+
+    def strategies(self) -> Iterator[tuple[Key, AnyStrategy]]:
+        """Every step, each with its key."""
+        yield ("strategy",), self.strategy
+        for index, step in enumerate(self.fallback):
+            yield ("fallback", index), step
+
+    def unfit(self, flavour: Flavour) -> Iterator[Wrong]:
+        """What a merchant of this flavour cannot ask for."""
+        for key, strategy in self.strategies():
+            if reason := strategy.unfit(flavour):
+                yield key, f"{reason}; use one of {', '.join(available(flavour))}"
 
 
 class Rule(Choice):
@@ -133,14 +74,14 @@ class Retry(_Table):
     """`[retry]`: how often and how long."""
 
     attempts: int = Field(8, ge=1, le=1000)
-    deadline_hours: float = Field(48, gt=0, le=24 * 365, strict=False)
+    deadline_hours: float = Field(48, gt=0, le=24 * 365)
 
 
 class Limits(_Table):
     """`[limits]`: over all workers; 0 means no limit."""
 
     in_flight: int = Field(0, ge=0)
-    per_second: float = Field(0, ge=0, strict=False)
+    per_second: float = Field(0, ge=0, allow_inf_nan=False)
 
 
 class MerchantFile(_Table):
@@ -152,23 +93,35 @@ class MerchantFile(_Table):
     retry: Retry = Retry()
     limits: Limits = Limits()
 
-    @model_validator(mode="after")
-    def _fits(self) -> "MerchantFile":
-        names = [rule.name for rule in self.rules]
-        for name in names:
-            if names.count(name) > 1 or name == "default":
-                raise ValueError(f"two rules are called {name!r} (one without a match is 'default'); rename one")
-        for where, strategy in self.strategies():
-            if reason := strategy.unfit(self.api.flavour):
-                raise ValueError(f"{where}: {reason}; {self.api.flavour} has: {', '.join(available(self.api.flavour))}")
-        return self
+    @field_validator("allocation")
+    @classmethod
+    def _allocation_fits(cls, allocation: Choice, others: ValidationInfo) -> Choice:
+        if api := others.data.get("api"):
+            _refuse([*allocation.unfit(api.flavour)])
+        return allocation
 
-    def strategies(self) -> Iterator[tuple[str, AnyStrategy]]:
-        """Every strategy of the file, and where in it."""
-        for where, choice in [("allocation", self.allocation), *((f"rule {r.name!r}", r) for r in self.rules)]:
-            yield f"{where}.strategy", choice.strategy
-            for index, step in enumerate(choice.fallback):
-                yield f"{where}.fallback[{index}]", step
+    @field_validator("rules")
+    @classmethod
+    def _rules_fit(cls, rules: tuple[Rule, ...], others: ValidationInfo) -> tuple[Rule, ...]:
+        wrong = [*_unfit_names([rule.name for rule in rules])]
+        if api := others.data.get("api"):
+            wrong += [((i, *key), text) for i, rule in enumerate(rules) for key, text in rule.unfit(api.flavour)]
+        _refuse(wrong)
+        return rules
+
+    def strategies(self) -> Iterator[tuple[Key, AnyStrategy]]:
+        """Every strategy of the file, each with its key."""
+        yield from ((("allocation", *key), strategy) for key, strategy in self.allocation.strategies())
+        for index, rule in enumerate(self.rules):
+            yield from ((("rules", index, *key), strategy) for key, strategy in rule.strategies())
+
+
+def _unfit_names(names: Sequence[str]) -> Iterator[Wrong]:
+    for index, name in enumerate(names):
+        if name == "default":
+            yield (index, "name"), "'default' is what [allocation] is called; rename it"
+        elif name in names[:index]:
+            yield (index, "name"), f"another rule is called {name!r}; rename one of them"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,7 +131,6 @@ class Problem:
     file: str
     key: str
     text: str
-    fatal: bool = True
 
     def __str__(self) -> str:
         """`acme.toml: api.base_url: ...`."""
@@ -204,10 +156,11 @@ def read(path: Path, http_hosts: frozenset[str] = frozenset()) -> Merchant | lis
         file = MerchantFile.model_validate(table)
     except OSError as error:
         return [Problem(file=path.name, key="", text=f"cannot be read: {error.strerror}; check its permissions")]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return [Problem(file=path.name, key="", text=f"is not TOML: {error}")]
     except ValidationError as error:
         return [_problem(path.name, e) for e in error.errors(include_url=False, include_input=False)]
+    except (ValueError, RecursionError) as error:
+        # Besides its own errors, tomllib passes on those of a number or a nesting that is too large for Python.
+        return [Problem(file=path.name, key="", text=f"is not TOML: {error}; mend it there")]
     problems = [*_name_problems(path), *_url_problems(path, file, http_hosts)]
     return problems or Merchant(name=path.stem, file=file, digest=hashlib.sha256(raw).hexdigest())
 
@@ -220,8 +173,7 @@ def _name_problems(path: Path) -> Iterator[Problem]:
 def _url_problems(path: Path, file: MerchantFile, http_hosts: frozenset[str]) -> Iterator[Problem]:
     parts = urlsplit(file.api.base_url)
     host = (parts.hostname or "").lower()
-    loopback = host in ("localhost", "::1") or host.startswith("127.")
-    if parts.scheme == "http" and not loopback and host not in http_hosts:
+    if parts.scheme == "http" and not is_loopback(host) and host not in http_hosts:
         text = "sends the key without TLS; write https, or allow this host in ALLOCATION_ALLOW_HTTP_HOSTS"
         yield Problem(file=path.name, key="api.base_url", text=text)
 
@@ -229,6 +181,9 @@ def _url_problems(path: Path, file: MerchantFile, http_hosts: frozenset[str]) ->
 _ADVICE = {
     "extra_forbidden": "unknown key; remove it or check its spelling",
     "missing": "is missing; add it",
+    "model_type": "must be a table of keys",
+    "too_short": "must not be empty; fill it or remove it",
+    "tuple_type": "must be a list, in square brackets",
 }
 
 
@@ -259,7 +214,7 @@ def find_key(source: KeyFromEnv | KeyFromFile) -> str | None:
         case KeyFromFile(file=path):
             try:
                 key = Path(path).read_text()
-            except (OSError, UnicodeDecodeError):
+            except (OSError, ValueError):
                 return None
     key = key.strip()
     return key if key and key.isascii() and key.isprintable() else None

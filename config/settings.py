@@ -7,6 +7,7 @@ from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
@@ -98,10 +99,11 @@ def next_database(url: str) -> str:
     """
     address, question_mark, options = url.partition("?")
     scheme, _, place_and_database = address.partition("://")
-    server, _, database = place_and_database.partition("/")
-    if scheme == "unix" or not (database or "0").isdecimal():
+    server, _, path = place_and_database.partition("/")
+    database = path.strip("/") or "0"
+    if scheme == "unix" or not database.isdecimal():
         raise ValueError("ALLOCATION_BROKER_URL: cannot be derived from ALLOCATION_REDIS_URL; set it")
-    return f"{scheme}://{server}/{int(database or 0) + 1}{question_mark}{options}"
+    return f"{scheme}://{server}/{int(database) + 1}{question_mark}{options}"
 
 
 def place(url: str) -> str:
@@ -121,19 +123,14 @@ def load() -> Settings:
         raise SettingsError("\n".join(_problem(e) for e in error.errors())) from None
 
 
-def _problem(error: object) -> str:
-    match error:
-        case {"loc": (str(name), *_), "type": kind, "msg": str(text)}:
-            variable = name if name.isupper() else f"ALLOCATION_{name.upper()}"
-            if kind == "missing":
-                return f"{variable}: is not set; {_advice(name)}"
-            return f"{variable}: {text.removeprefix('Value error, ')}"
-        case {"msg": str(text)}:
-            return text.removeprefix("Value error, ")
-    return str(error)
+def _problem(error: ErrorDetails) -> str:
+    text = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return text
+    name = str(error["loc"][0])
+    variable = name if name.isupper() else f"ALLOCATION_{name.upper()}"
+    return f"{variable}: {_NOT_SET if error['type'] == 'missing' else text}"
 
 
-def _advice(name: str) -> str:
-    if name == "redis_url":
-        return "name your server, such as redis://localhost:6379/0 (`allocation demo` brings its own)"
-    return "set it"
+# Only the address of Redis has no default.
+_NOT_SET = "is not set; name your server, such as redis://localhost:6379/0 (`allocation demo` brings its own)"

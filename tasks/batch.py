@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, assert_never
 
@@ -27,7 +27,7 @@ from tasks.move import (
 )
 from tasks.outcome import WORDS, Finding, Health, Outcome, health
 from tasks.ports import Account, Api, Handover, Ledger, PermitRequest, Report, Taken, Telemetry, Verdict
-from tasks.shipment import Shipment, iso
+from tasks.shipment import Shipment, iso, lost_call
 
 Leave = Settle | FallBack | Park | Fail
 
@@ -48,31 +48,34 @@ class Batch:
     wake_in: Callable[[float], None]
     in_hands: dict[str, Shipment] = field(init=False)
     fallen_back: list[Shipment] = field(default_factory=list)
+    work: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """All that was taken is in our hands until it leaves them."""
+        """All that was taken is in our hands until it leaves them, in the state in which it would be handed back."""
         self.in_hands = {shipment.reference: shipment for shipment in self.taken.shipments}
 
     async def run(self, patience_s: float, late: FallingBack) -> tuple[list[Shipment], asyncio.Task[None] | None]:
-        """Work; return what fell back in time, and the task that goes on with slow calls, if there are any."""
-        work = {asyncio.create_task(self._work_on(group)) for group in self._groups()}
-        if not work:
+        """Work; return what fell back in time, and the task that goes on with slow calls, if there are any.
+
+        That task also raises what was raised by now: a bug in the way of one shipment does not stand in the others'.
+        """
+        self.work = {asyncio.create_task(self._work_on(group)) for group in self._groups()}
+        if not self.work:
             return [], None
-        _, slow = await asyncio.wait(work, timeout=patience_s)
+        done, slow = await asyncio.wait(self.work, timeout=patience_s)
         in_time, self.fallen_back = self.fallen_back, []
-        going_on = asyncio.create_task(self._go_on(slow, patience_s, late)) if slow else None
-        _raise_bugs(work - slow)
-        return in_time, going_on
+        if not slow and not _raised(done):
+            return in_time, None
+        return in_time, asyncio.create_task(self._go_on(slow, patience_s, late))
 
     async def _go_on(self, slow: set[asyncio.Task[None]], patience_s: float, late: FallingBack) -> None:
-        done: set[asyncio.Task[None]] = set()
         while slow:
-            some, slow = await asyncio.wait(slow, timeout=patience_s)
-            done |= some
+            _, slow = await asyncio.wait(slow, timeout=patience_s)
             falling, self.fallen_back = self.fallen_back, []
             for same_way in by_way(falling):
                 await late(same_way)
-        _raise_bugs(done)
+        if raised := _raised(self.work):
+            raise BaseExceptionGroup("work on a batch", raised)
 
     def _groups(self) -> Iterator[tuple[Shipment, ...]]:
         """Shipments that one call can ask for together; whoever must be read back goes alone."""
@@ -112,7 +115,7 @@ class Batch:
         leads = await self._permitted(first, "allocate")
         if leads is None:
             # The API or the merchant's limit is in the way, and would be for the others too.
-            await asyncio.gather(*(self._go(Call(shipment=shipment), tries=0) for shipment in others))
+            await _side_by_side(self._go(Call(shipment=shipment), tries=0) for shipment in others)
             return
         permits = await asyncio.gather(*(self._permitted(s, "allocate", of_many=True) for s in others))
         held = [first, *(s for s, permit in zip(others, permits, strict=True) if permit is not None)]
@@ -120,7 +123,7 @@ class Batch:
         began = time.monotonic()
         outcomes = await self._allocate(held)
         took_s = time.monotonic() - began
-        await asyncio.gather(*(self._called(s, outcomes[s.reference], took_s, tries=1) for s in held))
+        await _side_by_side(self._called(s, outcomes[s.reference], took_s, tries=1) for s in held)
 
     async def _permitted(
         self, shipment: Shipment, purpose: Literal["read", "allocate"], *, of_many: bool = False
@@ -143,6 +146,7 @@ class Batch:
         return permit.wait_s
 
     async def _allocate(self, shipments: Sequence[Shipment]) -> dict[str, Outcome]:
+        self.in_hands |= {shipment.reference: lost_call(shipment) for shipment in shipments}
         references = [shipment.reference for shipment in shipments]
         key = self.account.key or ""
         return dict(await self.api.allocate(self.account.merchant, key, shipments[0].strategy, references))
@@ -240,11 +244,12 @@ class Batch:
         self.wake_in(move.wait_s)
 
     async def hand_back(self) -> None:
-        """Give up what is still in our hands: it is due at once, and read back first, as a call may be under way."""
+        """Stop, and give up what is still in our hands: it is due at once, and read back first where a call was out."""
+        for task in self.work:
+            task.cancel()
+        await asyncio.gather(*self.work, return_exceptions=True)
         for shipment in list(self.in_hands.values()):
-            progress = shipment.progress
-            doubtful = shipment.with_progress(doubt=True, unknowns=progress.unknowns + 1)
-            await self._leave(Park(shipment=doubtful, wait_s=0.0), None)
+            await self._leave(Park(shipment=shipment, wait_s=0.0), None)
 
     async def _fail(self, move: Fail, entry: dict[str, Any] | None, answer: Health | Literal[""]) -> None:
         story = [*await self.ledger.story(move.shipment), *([entry] if entry else [])]
@@ -326,8 +331,13 @@ async def _pause(seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-def _raise_bugs(done: set[asyncio.Task[None]]) -> None:
-    """Outcomes are values; what was raised all the same is a bug or a lost ledger, and is not swallowed."""
-    raised = [error for task in done if (error := task.exception())]
+def _raised(done: set[asyncio.Task[None]]) -> list[BaseException]:
+    """Outcomes are values; what was raised all the same is a bug or a lost ledger."""
+    return [error for task in done if not task.cancelled() and (error := task.exception())]
+
+
+async def _side_by_side(ways: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Go every way to its end, and only then raise what was raised on one."""
+    raised = [error for error in await asyncio.gather(*ways, return_exceptions=True) if error]
     if raised:
-        raise BaseExceptionGroup("work on a batch", raised)
+        raise BaseExceptionGroup("work on one call", raised)

@@ -1,5 +1,6 @@
 """Read an order-created event: bytes in, an order or the reason for its rejection out."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -27,9 +28,12 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
 def _calendar_time(value: object) -> object:
-    """RFC 3339 text only: a number, or digits in quotes, would pass for seconds since the epoch."""
-    if not isinstance(value, str) or value.isdecimal():
+    """RFC 3339 text only: a number, also one in quotes, would pass for seconds since the epoch."""
+    if not isinstance(value, str) or not _DATE.match(value):
         raise ValueError("a timestamp is text such as 2026-11-23T17:00:00Z")
     return value
 
@@ -54,7 +58,7 @@ class _Read(BaseModel):
 class Value(_Read):
     """What the goods are worth: decimal text and a currency."""
 
-    amount: Amount
+    amount: Amount | None = None
     currency: Text | None = None
 
 

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
-from config.merchants import Conditions, MerchantFile, Range
+from config.conditions import Conditions, Range
+from config.merchants import MerchantFile
 from config.strategies.catalogue import AnyStrategy
 from tasks.order import OrderData, Shipment
 
@@ -49,7 +50,7 @@ def facts_of(order: OrderData, shipment: Shipment) -> Facts:
         tags=shipment.tags,
         currency=value.currency if value else None,
         weight_kg=None if shipment.weight_kg is None else str(shipment.weight_kg),
-        value=str(value.amount) if value else None,
+        value=None if value is None or value.amount is None else str(value.amount),
         shipments=len(order.shipments),
     )
 
@@ -113,7 +114,6 @@ def _in_range(name: str, wanted: Range, fact: str | int | None) -> str | None:
         return None
     number = Decimal(fact)
     bounds = {
-        "exactly": lambda bound: number == bound,
         "over": lambda bound: number > bound,
         "under": lambda bound: number < bound,
         "at_least": lambda bound: number >= bound,

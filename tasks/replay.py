@@ -14,7 +14,7 @@ MOST_REPLAYS = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FreshStart:
-    """What the ledger writes for a failed shipment that begins anew: `facts` as at intake, and an entry of its story."""
+    """What the ledger writes for a failed shipment that begins anew: facts as at intake, an entry of its story."""
 
     plan: Plan
     facts: str

@@ -106,9 +106,8 @@ def published_s(order: Order) -> float | None:
 def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shipment:
     """A shipment from the fields of its record."""
     facts = json.loads(record["facts"] or b"{}")
-    progress = _doubted(Progress(**json.loads(record.get("progress") or b"{}")), record)
     received = float(record["received"] or 0) / 1000
-    return Shipment(
+    shipment = Shipment(
         merchant=merchant,
         reference=reference,
         order=facts["order"],
@@ -118,21 +117,21 @@ def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
         steps=_steps(json.dumps(facts["steps"])),
         received=received,
         published=min(received, float(record.get("published") or received)),
-        progress=progress,
+        progress=Progress(**json.loads(record.get("progress") or b"{}")),
         losses=int(record.get("lost") or 0),
         replays=int(record.get("replays") or 0),
     )
-
-
-def _doubted(progress: Progress, record: Mapping[str, Any]) -> Progress:
-    """What the ledger itself has reason to doubt.
-
-    A worker was lost while its call may have been on its way: that call counts as one that came back unknown. Or the
-    server was started again and may have forgotten a call.
-    """
     if record.get("doubt") == b"1":
-        return replace(progress, doubt=True, unknowns=progress.unknowns + 1, attempts=progress.attempts + 1)
-    return replace(progress, doubt=True) if record.get("unsure") else progress
+        # A worker was lost while its call may have been on its way.
+        return lost_call(shipment)
+    # Or the server was started again and may have forgotten a call.
+    return shipment.with_progress(doubt=True) if record.get("unsure") else shipment
+
+
+def lost_call(shipment: Shipment) -> Shipment:
+    """The shipment once nobody waits for the answer to its call any more: that call counts as one come back unknown."""
+    progress = shipment.progress
+    return shipment.with_progress(doubt=True, unknowns=progress.unknowns + 1, attempts=progress.attempts + 1)
 
 
 _PLAN = TypeAdapter(tuple[AnyStrategy, ...])

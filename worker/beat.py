@@ -7,9 +7,10 @@ from typing import Any
 
 import structlog
 from celery.beat import ScheduleEntry, Scheduler
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
 from config.celery_options import SWEEPS
+from worker.broker import queue_depth
 from worker.health import touch
 
 log = structlog.get_logger(__name__)
@@ -22,15 +23,13 @@ STILL_S = 60.0
 class SweepScheduler(Scheduler):
     """Keeps its schedule in memory (no file), as a sweep that comes twice or late does no harm."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Also starts the watch over its own clockwork."""
-        super().__init__(*args, **kwargs)
-        self._ticked_at = time.monotonic()
-        threading.Thread(target=self._watch, name="beat-watch", daemon=True).start()
+    _ticked_at = 0.0
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """One turn of the clockwork."""
-        self._ticked_at = time.monotonic()
+        """One turn of the clockwork; the first starts the watch over it."""
+        first, self._ticked_at = not self._ticked_at, time.monotonic()
+        if first:
+            threading.Thread(target=self._watch, name="beat-watch", daemon=True).start()
         touch("beat")
         return float(super().tick(*args, **kwargs))
 
@@ -44,20 +43,12 @@ class SweepScheduler(Scheduler):
         """Send a due entry, unless the queue holds one already: while no worker runs, no messages pile up."""
         try:
             waiting = self._waiting()
-        except (OperationalError, OSError) as error:
+        except (ConnectionLimitExceeded, OperationalError, OSError) as error:
             log.warning("broker_away", error=str(error), next="the sweep is sent when it is back")
             return
         if not waiting:
             super().apply_entry(entry, producer=producer)
 
     def _waiting(self) -> int:
-        with self.app.pool.acquire(block=True) as connection:
+        with self.app.pool.acquire(block=True, timeout=5) as connection:
             return queue_depth(connection, SWEEPS)
-
-
-def queue_depth(connection: Any, queue: str) -> int:  # kombu's Connection
-    """How many messages wait in a queue of the broker; 0 when there is no such queue yet."""
-    try:
-        return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
-    except connection.channel_errors:
-        return 0

@@ -11,9 +11,9 @@ from celery import Celery, signals
 from celery.worker import state
 from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
-from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS, celery_options
+from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS
 from config.settings import SettingsError, load
-from worker.beat import queue_depth
+from worker.broker import configure, queue_depth
 from worker.health import touch
 from worker.progress import Progress
 from worker.store import announce, connect
@@ -36,8 +36,7 @@ class Allocation(Celery):
     runtime: "ChildRuntime"
 
 
-app = Allocation("allocation")
-app.conf.update(celery_options(settings))
+app = configure(Allocation("allocation"), settings)
 app.set_default()
 
 

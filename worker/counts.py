@@ -34,12 +34,12 @@ class MerchantCounts:
 class OrdersCounts:
     """Entries of the orders stream that no intake has read, and that one has read but not yet taken.
 
-    `undelivered` is None where the server cannot tell; `group` is false as long as no intake ever ran.
+    `undelivered` is None where the server cannot tell; `has_group` is false as long as no intake ever ran.
     """
 
     undelivered: int | None
     unacknowledged: int
-    group: bool
+    has_group: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,11 +114,11 @@ async def count_orders(redis: Redis, stream: str) -> OrdersCounts:
     try:
         info: dict[str, Any] = await redis.xinfo_stream(stream)
     except ResponseError:
-        return OrdersCounts(undelivered=0, unacknowledged=0, group=False)
+        return OrdersCounts(undelivered=0, unacknowledged=0, has_group=False)
     for group in await redis.xinfo_groups(stream):
         if group["name"] == GROUP.encode():
-            return OrdersCounts(undelivered=_lag(group, info), unacknowledged=group["pending"], group=True)
-    return OrdersCounts(undelivered=info["length"], unacknowledged=0, group=False)
+            return OrdersCounts(undelivered=_lag(group, info), unacknowledged=group["pending"], has_group=True)
+    return OrdersCounts(undelivered=info["length"], unacknowledged=0, has_group=False)
 
 
 def _lag(group: dict[str, Any], stream: dict[str, Any]) -> int | None:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
 from config.celery_options import BATCHES
 from config.settings import Settings
 from tasks.allocate import ALLOCATE_TASK
 from tasks.ports import Handover
-from worker.beat import queue_depth
+from worker.broker import queue_depth
 from worker.ledger import Ledger
 from worker.store import PASSING
 
@@ -42,13 +42,13 @@ class HandOut:
             batches = await self._ledger.claim(wanted)
             if batches:
                 await asyncio.to_thread(self._send, batches)
-        except (*PASSING, OperationalError) as error:
+        except (*PASSING, ConnectionLimitExceeded, OperationalError) as error:
             log.warning("hand_out_failed", error=str(error), next="the sweep tries again")
             return 0
         return len(batches)
 
     def _depth(self) -> int:
-        with self._app.pool.acquire(block=True) as connection:
+        with self._app.pool.acquire(block=True, timeout=5) as connection:
             return queue_depth(connection, BATCHES)
 
     def _send(self, batches: Sequence[Handover]) -> None:

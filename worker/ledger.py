@@ -111,20 +111,11 @@ class Ledger:
 
     async def permit(self, request: PermitRequest) -> Permit:
         """Whether the task still holds the shipment and when it may call; notes that a call is going out."""
-        try:
-            return await self._permits.ask(request)
-        except PASSING as error:
-            log.warning("lease_given_up", error=str(error), next="the sweep brings the shipment back")
-            return Permit(held=False)
+        return await self._permits.ask(request)
 
     async def report(self, report: Report) -> bool:
         """Write what became of a shipment; False when the task does not hold it any more."""
-        try:
-            return await self._reports.ask(report)
-        except PASSING as error:
-            # Away for a whole lease: for all we know, the shipment is another's by now.
-            log.warning("lease_given_up", error=str(error), next="the sweep brings the shipment back")
-            return False
+        return await self._reports.ask(report)
 
     async def renew(self, held: Sequence[tuple[Shipment, str]]) -> None:
         """Renew the leases of shipments that are being worked on."""
@@ -137,7 +128,11 @@ class Ledger:
             args += [shipment.merchant, shipment.reference, request.task]
             args += [request.purpose, request.per_second, request.api]
         patience_s = self._settings.lease_seconds / 2
-        flat = await self._store.insist(lambda: self._store.run("hold", [], args), patience_s)
+        try:
+            flat = await self._store.insist(lambda: self._store.run("hold", [], args), patience_s)
+        except PASSING as error:
+            _give_up(len(asked), error)
+            return [Permit(held=False)] * len(asked)
         return [_permit(word, wait) for word, wait in zip(flat[::2], flat[1::2], strict=True)]
 
     async def _report_many(self, reports: Sequence[Report]) -> list[bool]:
@@ -190,6 +185,11 @@ class Ledger:
         while moved := int(await self._store.run("resume", [], [merchant, 1000])):
             total += moved
         return total
+
+
+def _give_up(shipments: int, error: Exception) -> None:
+    """The server was away for so long that, for all we know, the shipments are another's by now."""
+    log.warning("leases_given_up", shipments=shipments, error=str(error), next="the sweep brings them back")
 
 
 def _permit(word: bytes, wait_ms: int) -> Permit:

@@ -1,7 +1,7 @@
 """What the ledger holds about single shipments, for a person to read; nothing here changes anything."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,13 @@ async def server_ms(redis: Redis) -> int:
 
 async def known_merchants(redis: Redis, folder: Path) -> list[str]:
     """Merchants that have a file, good or not, or something unfinished in the ledger."""
-    unfinished = await redis.zrange(f"{PREFIX}merchants", 0, -1)
+    unfinished: Any = await redis.zrange(f"{PREFIX}merchants", 0, -1)
     paused: Any = await redis.hkeys(f"{PREFIX}paused")
-    files = (path.stem for path in folder.glob("*.toml"))
-    return sorted({*files, *(name.decode() for name in (*unfinished, *paused))})
+    return sorted({*_file_names(folder), *(name.decode() for name in (*unfinished, *paused))})
+
+
+def _file_names(folder: Path) -> Iterable[str]:
+    return (path.stem for path in folder.glob("*.toml"))
 
 
 async def merchants_of(redis: Redis, reference: str, merchants: Iterable[str]) -> list[str]:
@@ -138,32 +141,23 @@ def _unfinished(due: float | None, lease_end: float | None, token: bytes | None)
     return None if due is None else Waiting(due=due / 1000)
 
 
-async def _settled(
-    redis: Redis, settings: Settings, shipment: Shipment, fields: dict[str, bytes]
-) -> Settled | Nowhere:
+async def _settled(redis: Redis, settings: Settings, shipment: Shipment, fields: dict[str, bytes]) -> Settled | Nowhere:
     if "state" not in fields:
         return Nowhere()
     state, settled_ms = fields["state"].decode(), int(fields["settled"])
+    stream, ending = settings.allocated_stream, state
     if state == "failed":
-        event = await failed_event(
-            redis, settings.failed_stream, shipment.merchant, shipment.reference, shipment.replays, settled_ms
-        )
-    else:
-        event_id = f"{shipment.merchant}/{shipment.reference}/{state}"
-        event = await _event_of(redis, settings.allocated_stream, event_id, settled_ms)
+        stream, ending = settings.failed_stream, f"failed/{shipment.replays}"
+    event = await event_of(redis, stream, f"{shipment.merchant}/{shipment.reference}/{ending}", settled_ms)
     return Settled(state=state, reason=fields.get("reason", b"").decode(), at=settled_ms / 1000, event=event)
 
 
-async def failed_event(  # noqa: PLR0913, PLR0917
-    redis: Redis, stream: str, merchant: str, reference: str, replays: int, settled_ms: int
-) -> dict[str, Any] | None:
-    """The event that told of a failure, as long as its stream has it."""
-    return await _event_of(redis, stream, f"{merchant}/{reference}/failed/{replays}", settled_ms)
+async def event_of(redis: Redis, stream: str, event_id: str, settled_ms: int) -> dict[str, Any] | None:
+    """The event that told of a settled shipment, as long as its stream has it.
 
-
-async def _event_of(redis: Redis, stream: str, event_id: str, settled_ms: int) -> dict[str, Any] | None:
-    """An out stream has no index, but an event's entry was written when its shipment was settled."""
-    entries = await redis.xrange(stream, min=str(settled_ms), max=str(settled_ms + _CLOCK_SLACK_MS), count=2000)
+    A stream has no index of event ids, but the entry was written at the moment at which the shipment was settled.
+    """
+    entries: Any = await redis.xrange(stream, min=str(settled_ms), max=str(settled_ms + _CLOCK_SLACK_MS), count=2000)
     for _, fields in entries:
         event: dict[str, Any] = json.loads(fields[b"event"])
         if event["id"] == event_id:
@@ -179,13 +173,19 @@ def _story(entries: int, fields: dict[str, bytes]) -> Iterable[tuple[int, dict[s
                 yield number, json.loads(entry)
 
 
-async def failures(redis: Redis, settings: Settings, merchant: str) -> AsyncIterator[Failure]:
-    """A merchant's failed shipments that are still kept, oldest first."""
+async def failures(
+    redis: Redis, settings: Settings, merchant: str, *, reason: str | None = None, most: int | None = None
+) -> list[Failure]:
+    """A merchant's failed shipments that are still kept, oldest first; of one reason only, or not more than `most`."""
     kept_since = await server_ms(redis) - round(settings.keep_days * 86_400_000)
-    references = await redis.zrangebyscore(f"{PREFIX}failed:{merchant}", kept_since, "+inf")
+    references: Any = await redis.zrangebyscore(f"{PREFIX}failed:{merchant}", kept_since, "+inf")
+    found: list[Failure] = []
     for start in range(0, len(references), _READ_AT_ONCE):
-        for failure in await read_failures(redis, merchant, references[start : start + _READ_AT_ONCE]):
-            yield failure
+        page = await read_failures(redis, merchant, references[start : start + _READ_AT_ONCE])
+        found += [failure for failure in page if reason in {None, failure.reason}]
+        if most is not None and len(found) >= most:
+            break
+    return found[:most]
 
 
 _OF_A_FAILURE = ("state", "reason", "asks", "settled", "replays", "facts", "progress")

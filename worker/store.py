@@ -14,6 +14,7 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
+    ExecAbortError,
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -26,21 +27,25 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from config.settings import Settings, place
 
-__all__ = ["PASSING", "PREFIX", "Redis", "RedisError", "ResponseError", "Store", "announce", "connect", "describe"]
+__all__ = [
+    "PASSING",
+    "PREFIX",
+    "REFUSALS",
+    "Redis",
+    "RedisError",
+    "ResponseError",
+    "Store",
+    "announce",
+    "connect",
+    "describe",
+]
 
 PREFIX = "allocation:"
 
-PASSING = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    BusyLoadingError,
-    ReadOnlyError,
-    MasterDownError,
-    ClusterDownError,
-    TryAgainError,
-    OutOfMemoryError,
-    OSError,
-)
+REFUSALS = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError, OutOfMemoryError, ExecAbortError)
+"""Errors of a server that is up but takes no writes: full, or not the primary (any more)."""
+
+PASSING = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, *REFUSALS)
 """Errors of a server that is away, restarting, failing over or full: waited out, as it comes back by itself."""
 
 T = TypeVar("T")

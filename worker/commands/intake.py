@@ -4,7 +4,6 @@ import asyncio
 
 import click
 
-from config.celery_options import celery_options
 from config.settings import Settings, load
 
 
@@ -20,6 +19,7 @@ def command() -> None:
 async def _run(settings: Settings) -> None:
     from celery import Celery  # noqa: PLC0415  # seconds of imports that `--help` does not need
 
+    from worker.broker import configure  # noqa: PLC0415
     from worker.handout import HandOut  # noqa: PLC0415
     from worker.intake import Intake  # noqa: PLC0415
     from worker.ledger import Ledger  # noqa: PLC0415
@@ -28,8 +28,7 @@ async def _run(settings: Settings) -> None:
 
     start_logging()
     start_sentry(settings)
-    app = Celery("allocation")
-    app.conf.update(celery_options(settings))
+    app = configure(Celery("allocation"), settings)
     redis = connect(settings)
     await announce(redis, settings)
     ledger = Ledger(Store(redis), settings)

@@ -17,6 +17,11 @@ WIDE = 100_000
 _DAY_S, _HOUR_S, _MINUTE_S = 86400, 3600, 60
 
 
+def example(*lines: str) -> str:
+    """The end of a command's help: command lines to copy, which click does not join into a paragraph."""
+    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
+
+
 def visible(text: str) -> str:
     r"""The text with control characters, line ends and invisible letters written out: `\n`, `\x1b`, `\u202e`."""
     return "".join(letter if letter.isprintable() else _written_out(letter) for letter in text)

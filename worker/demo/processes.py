@@ -69,9 +69,9 @@ class Processes:
         self._started: list[_Process] = []
         folder.mkdir()
 
-    def start(self, name: str, command: str, environment: Mapping[str, str]) -> Path:
-        """Start a command; returns the file with its output."""
-        log = self._folder / f"{name}.log"
+    def start(self, name: str, command: str, environment: Mapping[str, str]) -> None:
+        """Start a command; `name` is for its output."""
+        log = self._log(name)
         with log.open("wb") as output:
             popen = subprocess.Popen(  # noqa: S603  # one of the commands above
                 command.split(),
@@ -84,7 +84,13 @@ class Processes:
             )
         self._guard.watch(popen.pid)
         self._started.append(_Process(name=name, popen=popen, log=log))
-        return log
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def output(self, name: str) -> str:
+        """All that a process has written."""
+        return self._log(name).read_text(errors="replace")
 
     def check(self) -> None:
         """Raise ProcessEndedError if one of them runs no more."""
@@ -100,8 +106,7 @@ class Processes:
     def last_lines(self, most: int) -> Iterator[tuple[str, str]]:
         """The last lines of each process."""
         for process in self._started:
-            lines = process.log.read_text(errors="replace").splitlines()
-            yield from ((process.name, line) for line in lines[-most:])
+            yield from ((process.name, line) for line in self.output(process.name).splitlines()[-most:])
 
     def stop(self) -> None:
         """End them all: the last one started first to be told, none left behind."""

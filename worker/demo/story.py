@@ -1,4 +1,4 @@
-"""The story that the demo plays, as data: its merchants, what their shops order, what goes wrong, how it must end."""
+"""The story that the demo plays, as data: what the shops order, what goes wrong, and how it must end."""
 
 import json
 from collections.abc import Mapping
@@ -6,65 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tasks.order import ORDER_CREATED, RejectReason
-
-MERCHANTS = {
-    "acme": """
-[api]
-flavour  = "shipments-v2"
-base_url = "$api/pro"
-api_key  = { file = "$key" }
-
-[allocation]
-strategy = { virtual_service = "FF_LINET-00001" }
-fallback = [{ service_group = "valuableGoods" }]
-
-[[rules]]
-name     = "heavy goes by freight"
-when     = { weight_kg = { over = 20 } }
-strategy = { service_group = "freight" }
-
-[[rules]]
-name     = "next day goes express"
-when     = { shipping_method = "next-day" }
-strategy = { virtual_service = "EXPRESS" }
-fallback = [{ carrier_service = "EXPRESS" }]
-
-[[rules]]
-name     = "evenings by moped"
-when     = { shipping_method = "evening" }
-strategy = { virtual_service = "MOPED-2019" }
-fallback = [{ carrier_service = "FF_LINET-00001" }]
-""",
-    "bustle": """
-[api]
-flavour  = "shipments-v2"
-base_url = "$api/pro"
-api_key  = { file = "$key" }
-
-[allocation]
-strategy = { service_group = "valuableGoods" }
-""",
-    "heritage": """
-[api]
-flavour  = "consignments-v1"
-base_url = "$api"
-api_key  = { file = "$key" }
-
-[allocation]
-strategy = { carrier_service = "EXPRESS" }
-""",
-    "parchment": """
-[api]
-flavour  = "consignments-v1"
-format   = "xml"
-base_url = "$api"
-api_key  = { file = "$key" }
-
-[allocation]
-strategy = { default_rules = true }
-""",
-}
-"""A merchant file each; `$api` is where the simulated API listens, `$key` a file with its key."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,9 +98,7 @@ class Scene:
 
 def _acme(number: str, reference: str, **more: Any) -> Order:  # fields of Parcel, and the shipping method
     method = more.pop("shipping_method", "standard")
-    return Order(
-        merchant="acme", number=number, parcels=(Parcel(reference=reference, **more),), shipping_method=method
-    )
+    return Order(merchant="acme", number=number, parcels=(Parcel(reference=reference, **more),), shipping_method=method)
 
 
 _LOST = _acme("1007", "sp_00802615769404976542730318118918")
@@ -168,8 +107,8 @@ _THROTTLED = tuple(f"sp_0080261576940497654273031811893{n}" for n in range(3))
 SCENES = (
     Scene(
         title="One call, one carrier",
-        before="The shop of merchant acme sold a parcel of 1.2 kg. acme's file says: ask PRO, the API that picks "
-        "carriers, for the service FF_LINET-00001.",
+        before="The shop of merchant acme sold a parcel of 1.2 kg. acme's file says: ask PRO for FF_LINET-00001. It is "
+        "the call that PRO's own help page shows.",
         after="PRO gave the parcel to Lineten. The links lead to its labels, ready to print.",
         order=_acme("1001", "sp_00802615769404976542730318118912"),
         ending=Ending(service="FF_LINET-00001"),

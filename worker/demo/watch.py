@@ -1,48 +1,58 @@
 """What can be seen of the shipments from outside: their records in the ledger and the events that went out."""
 
 import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from config.settings import Settings
 from tasks.order import Order, read_order
-from tasks.shipment import from_ledger
 from worker.housekeeping import LAST_SWEEP
-from worker.ledger import Ledger
 from worker.orders import GROUP
-from worker.store import PREFIX, Redis, ResponseError, Store
+from worker.records import Record, Settled, read_record
+from worker.store import Redis, ResponseError
 
 Key = tuple[str, str]
 """Merchant and reference: what a shipment is known by."""
 
-State = Literal["unsettled", "allocated", "failed"]
-
-_STATES: dict[str, State] = {"shipment.allocated": "allocated", "shipment.allocation_failed": "failed"}
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """One shipment: rule and story from the ledger, and the `data` of its event once one went out."""
+    """One shipment: its record in the ledger, and how many events went out for it."""
 
     key: Key
-    rule: str
-    why: str
-    story: tuple[Mapping[str, Any], ...]
-    state: State = "unsettled"
-    data: Mapping[str, Any] = field(default_factory=dict)
-    events: int = 0
+    record: Record
+    events: int
 
     @property
-    def service(self) -> str | None:
-        """The reference of the carrier service that took it."""
-        return (self.data.get("carrier") or {}).get("service_reference")
+    def state(self) -> Literal["unsettled", "allocated", "failed"]:
+        """Whether and how it has ended."""
+        match self.record.where:
+            case Settled(state="allocated" | "failed" as state):
+                return state
+            case _:
+                return "unsettled"
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The `data` of its event; empty before there is one."""
+        match self.record.where:
+            case Settled(event=dict(event)):
+                data: dict[str, Any] = event["data"]
+                return data
+            case _:
+                return {}
+
+    @property
+    def carrier(self) -> Mapping[str, Any]:
+        """The carrier and its service, as far as the API named them."""
+        return self.data.get("carrier") or {}
 
     @property
     def outcomes(self) -> tuple[str, ...]:
         """What each call for it came to."""
-        return tuple(entry["outcome"] for entry in self.story)
+        return tuple(entry["outcome"] for _, entry in self.record.story)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,15 +70,16 @@ class Watch:
         """No round trip is made."""
         self._redis = redis
         self._settings = settings
-        self._ledger = Ledger(Store(redis), settings)
         self._read_up_to: dict[str, str] = {}
-        self._events: dict[Key, list[tuple[State, dict[str, Any]]]] = defaultdict(list)
+        self._events: Counter[Key] = Counter()
+        self._sweeps: set[bytes] = set()
         self.rejected: dict[str, Refusal] = {}
-        self.events = 0
 
     async def publish(self, event: str) -> str:
         """Put an event on the orders stream; returns its id there."""
         stream_id: Any = await self._redis.xadd(self._settings.orders_stream, {"event": event})
+        # Whoever asks for further orders does not mean ours.
+        self._read_up_to[self._settings.orders_stream] = stream_id.decode()
         return str(stream_id.decode())
 
     async def look(self) -> None:
@@ -76,15 +87,11 @@ class Watch:
         settings = self._settings
         for stream in (settings.allocated_stream, settings.failed_stream):
             for _, fields in await self._fresh(stream):
-                self._note(json.loads(fields[b"event"]))
+                data = json.loads(fields[b"event"])["data"]
+                self._events[data["merchant"], data["shipment"]] += 1
         for _, fields in await self._fresh(settings.rejected_stream):
             refusal = Refusal(reason=fields[b"reason"].decode(), error=fields[b"error"].decode())
             self.rejected[fields[b"stream_id"].decode()] = refusal
-
-    def _note(self, event: dict[str, Any]) -> None:
-        data = event["data"]
-        self._events[data["merchant"], data["shipment"]].append((_STATES[event["type"]], data))
-        self.events += 1
 
     async def _fresh(self, stream: str, most: int = 100) -> list[tuple[str, dict[bytes, bytes]]]:
         after = self._read_up_to.get(stream, "0")
@@ -95,33 +102,11 @@ class Watch:
 
     async def seen(self, key: Key) -> Seen | None:
         """A shipment as it is now; None while the ledger does not know it."""
-        merchant, reference = key
-        found: Any = await self._redis.hgetall(f"{PREFIX}shipment:{merchant}:{reference}")
-        record = {name.decode(): value for name, value in found.items()}
-        if "facts" not in record:
-            return None
-        facts = json.loads(record["facts"])
-        story = await self._ledger.story(from_ledger(merchant, reference, record))
-        seen = Seen(key=key, rule=facts["rule"], why=facts["why"], story=tuple(story))
-        return self._with_event(seen)
-
-    def _with_event(self, seen: Seen) -> Seen:
-        events = self._events.get(seen.key)
-        if not events:
-            return seen
-        state, data = events[0]
-        return Seen(
-            key=seen.key,
-            rule=seen.rule,
-            why=seen.why,
-            story=seen.story,
-            state=state,
-            data=data,
-            events=len(events),
-        )
+        record = await read_record(self._redis, self._settings, *key)
+        return Seen(key=key, record=record, events=self._events[key]) if record else None
 
     async def further_orders(self) -> list[tuple[str, tuple[Key, ...]]]:
-        """Events on the orders stream since the last call: their ids and the shipments they name."""
+        """Events on the orders stream since the last call or publication: their ids, and the shipments they name."""
         entries = await self._fresh(self._settings.orders_stream, most=20)
         return [(stream_id, _keys(fields.get(b"event", b""))) for stream_id, fields in entries]
 
@@ -139,10 +124,11 @@ class Watch:
         except ResponseError:  # neither stream nor group is there yet
             return False
 
-    async def last_sweep(self) -> bytes | None:
-        """When the last sweep ran, which takes a worker; None before the first."""
-        at: bytes | None = await self._redis.get(LAST_SWEEP)
-        return at
+    async def sweeps(self) -> int:
+        """How many sweeps were seen to have run, which takes a worker."""
+        at: Any = await self._redis.get(LAST_SWEEP)
+        self._sweeps |= {at} - {None}
+        return len(self._sweeps)
 
 
 def _keys(event: bytes) -> tuple[Key, ...]:

@@ -12,11 +12,17 @@ local function waiting(m) return P .. 'waiting:' .. m end
 local function working(m) return P .. 'working:' .. m end
 local function tokens(m) return P .. 'tokens:' .. m end
 
--- Milliseconds, by the server's clock: a process whose own clock is wrong changes nothing here.
+-- Milliseconds, by the server's clock: a process whose own clock is wrong changes nothing here. And the place at the
+-- end of the line of merchants, which goes by microseconds, so that nobody is served twice before somebody else only
+-- because of his name; a millisecond back, so that it is not in the future.
 local function clock()
   local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  local now = t[1] * 1000
+  return now + math.floor(t[2] / 1000), now + t[2] / 1000 - 1
 end
+
+-- Fails when the key is something else. Lua does not roll back: what could fail later is tried before the first write.
+local function check_stream(key) redis.call('XLEN', key) end
 
 -- The score of the first entry, or nil.
 local function head(key)

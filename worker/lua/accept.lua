@@ -6,8 +6,9 @@
 -- ARGV: group, n shipments, n rejected, n events of other types, then per shipment: merchant, reference, facts, published, asks
 --       per rejected event: stream id, event, reason, error; then the stream ids to acknowledge
 -- Returns the number of new shipments.
-local now = clock()
+local now, place = clock()
 local shipments, rejected = tonumber(ARGV[2]), tonumber(ARGV[3])
+check_stream(KEYS[3])
 local i, fresh, touched = 5, 0, {}
 
 for _ = 1, shipments do
@@ -27,7 +28,7 @@ for _ = 1, rejected do
   redis.call('XADD', KEYS[3], '*', 'event', event, 'reason', reason, 'error', why, 'stream_id', id)
 end
 if ARGV[4] ~= '0' then redis.call('INCRBY', P .. 'not_ours', ARGV[4]) end
-for m in pairs(touched) do wake(m, now) end
+for m in pairs(touched) do wake(m, place) end
 while i <= #ARGV do
   redis.call('XACK', KEYS[2], ARGV[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
   i = i + 1000

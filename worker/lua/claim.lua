@@ -7,7 +7,7 @@
 -- ARGV: lease in ms, most shipments of a batch, most batches, id of the batches,
 --       furthest a due time can honestly lie ahead in ms (beyond it a clock has jumped, and the entry is due)
 -- Returns per batch: merchant, id, what it asks for, reference...
-local now = clock()
+local now, place = clock()
 local lease, most, batches, id = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local far = tonumber(ARGV[5])
 local AHEAD_MS = 1000
@@ -81,11 +81,13 @@ local function serve(m)
   end
 end
 
--- When to look again: now if something is due and there is room, else at the next due time or the end of a lease.
+-- When to look again: at once if something is due and there is room, behind all others who are in the line; else at
+-- the next due time or the end of a lease.
 local function next_look(m)
   local due, lease_end = head(waiting(m)), head(working(m))
   if due and due <= now then
-    if room(m) > 0 then return now end
+    place = place + 0.001
+    if room(m) > 0 then return place end
     -- No room: whoever reports for this merchant wakes it; a rate frees room by time alone.
     return math.min(lease_end or now + 500, now + 500)
   end
@@ -93,7 +95,7 @@ local function next_look(m)
   return due or lease_end
 end
 
-for _, m in ipairs(redis.call('ZRANGEBYSCORE', MERCHANTS, now + far, '+inf', 'LIMIT', 0, 100)) do wake(m, now) end
+for _, m in ipairs(redis.call('ZRANGEBYSCORE', MERCHANTS, now + far, '+inf', 'LIMIT', 0, 100)) do wake(m, place) end
 for _, m in ipairs(redis.call('ZRANGEBYSCORE', MERCHANTS, '-inf', now, 'LIMIT', 0, batches + 100)) do
   if #out >= batches then break end
   bring_back(m)

@@ -13,8 +13,11 @@
 --
 -- How the APIs did is counted too, whoever holds the shipment. A merchant's window (most shipments at work) grows with
 -- every good answer and is halved by a 429, at most once a second; a breaker opens on a share of bad answers.
-local now, lease, keep = clock(), tonumber(ARGV[1]), tonumber(ARGV[2])
+local now, place = clock()
+local lease, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
 local out, touched, apis, merchants = {}, {}, {}, {}
+check_stream(KEYS[2])
+check_stream(KEYS[3])
 local FIRST_OPEN_MS, MOST_OPEN_MS, BUCKET_MS, FEW, SHARE = 2000, 60000, 10000, 10, 0.5
 
 local function leave(m, r)
@@ -137,6 +140,6 @@ for api, did in pairs(apis) do judge(api, did) end
 for m, did in pairs(merchants) do steer(m, did) end
 for m in pairs(touched) do
   local due = head(waiting(m))
-  if due then wake(m, math.max(due, now)) end
+  if due then wake(m, math.max(due, place)) end
 end
 return out

@@ -5,9 +5,9 @@
 -- ARGV: merchant, most shipments
 -- Returns how many were made due.
 local m = ARGV[1]
-local now = clock()
+local now, place = clock()
 redis.call('HDEL', P .. 'paused', m)
 local parked = redis.call('ZRANGEBYSCORE', waiting(m), '(' .. now, '+inf', 'LIMIT', 0, ARGV[2])
 for _, r in ipairs(parked) do redis.call('ZADD', waiting(m), now, r) end
-if #parked > 0 then wake(m, now) end
+if #parked > 0 then wake(m, place) end
 return #parked

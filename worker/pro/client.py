@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import httpx
 
-from config.merchants import Api, Merchant
+from config.api import Api
+from config.merchants import Merchant
 from config.strategies.quote import call_with_quote
 from config.strategies.strategy import Call, Strategy
 from tasks.outcome import Finding, NotSent, NotYet, Outcome, Unknown

@@ -1,0 +1,89 @@
+"""The `[api]` table of a merchant file: where and how the merchant's allocation API is called."""
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator
+
+from config.strategies.strategy import V2, Flavour
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
+_SPACE = re.compile(r"\s")
+
+
+class KeyFromEnv(BaseModel):
+    """`{ env = "NAME" }`: the key is in an environment variable."""
+
+    model_config = _STRICT
+
+    env: str = Field(min_length=1)
+
+
+class KeyFromFile(BaseModel):
+    """`{ file = "/path" }`: the key is the content of a file, read anew whenever it changes."""
+
+    model_config = _STRICT
+
+    file: str = Field(min_length=1)
+
+
+def _key_source(value: object) -> KeyFromEnv | KeyFromFile:
+    match value:
+        case KeyFromEnv() | KeyFromFile():
+            return value
+        case {"env": _}:
+            return KeyFromEnv.model_validate(value)
+        case {"file": _}:
+            return KeyFromFile.model_validate(value)
+    raise ValueError('the key itself never stands here; write { env = "NAME" } or { file = "/path" }')
+
+
+KeySource = Annotated[
+    KeyFromEnv | KeyFromFile, PlainValidator(_key_source, json_schema_input_type=KeyFromEnv | KeyFromFile)
+]
+
+
+def _base_url(url: str) -> str:
+    if not _is_absolute(url):
+        raise ValueError("must be an absolute http(s) URL, such as https://api.sorted.com/pro")
+    if any(mark in url for mark in "@?#"):
+        raise ValueError("must not carry a user, a query or a fragment; remove it")
+    return url
+
+
+def _is_absolute(url: str) -> bool:
+    """Whether a call can be sent there; urlsplit judges a port only when asked for it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and not _SPACE.search(url)
+
+
+class Api(BaseModel):
+    """Where and how; the key itself is never part of it. `timeout_s`: the longest one call may take."""
+
+    model_config = _STRICT
+
+    flavour: Flavour
+    base_url: Annotated[str, AfterValidator(_base_url)]
+    api_key: KeySource
+    format: Literal["json", "xml"] = "json"
+    bulk: bool = False
+    timeout_s: float = Field(20, gt=0, le=300)
+
+    @field_validator("format")
+    @classmethod
+    def _is_spoken(cls, value: str, others: ValidationInfo) -> str:
+        if value == "xml" and others.data.get("flavour") == V2:
+            raise ValueError("xml is spoken by consignments-v1 only; remove it")
+        return value
+
+    @field_validator("bulk")
+    @classmethod
+    def _is_known(cls, value: bool, others: ValidationInfo) -> bool:  # noqa: FBT001  # pydantic passes it so
+        if value and others.data.get("flavour", V2) != V2:
+            raise ValueError("belongs to shipments-v2, as consignments-v1 always asks for many; remove it")
+        return value

@@ -1,0 +1,78 @@
+"""The conditions of a rule, as `when` states them: words, numbers and ranges of numbers."""
+
+import math
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, model_validator
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _number(value: object) -> object:
+    """TOML's own numbers only: a Decimal would be read from text too."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError("must be a number that is not below 0, without quotes")
+    return value
+
+
+def _as_range(value: object) -> object:
+    """A number alone is a range of one."""
+    if isinstance(value, dict):
+        return value
+    return {"at_least": _number(value), "at_most": _number(value)}
+
+
+Bound = Annotated[Decimal, Field(strict=False), BeforeValidator(_number, json_schema_input_type=NonNegativeFloat)]
+Word = Annotated[str, Field(min_length=1)]
+Words = Annotated[
+    tuple[Word, ...],
+    BeforeValidator(_as_list, json_schema_input_type=Word | tuple[Word, ...]),
+    Field(min_length=1, strict=False),
+]
+
+
+class Range(BaseModel):
+    """A number, or `{ over, under, at_least, at_most }`; all that are given must hold."""
+
+    model_config = _STRICT
+
+    over: Bound | None = None
+    under: Bound | None = None
+    at_least: Bound | None = None
+    at_most: Bound | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Range":
+        if not self.model_fields_set:
+            raise ValueError("an empty range; give a number, or one of over, under, at_least, at_most")
+        return self
+
+
+Number = Annotated[Range, BeforeValidator(_as_range, json_schema_input_type=NonNegativeFloat | Range)]
+
+
+class Conditions(BaseModel):
+    """`when`: all that are given must hold; one on a fact the order does not state does not hold."""
+
+    model_config = _STRICT
+
+    country: Words | None = None
+    postcode_prefix: Words | None = None
+    shipping_method: Words | None = None
+    tags_any: Words | None = None
+    tags_all: Words | None = None
+    currency: Words | None = None
+    weight_kg: Number | None = None
+    value: Number | None = None
+    shipments: Number | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Conditions":
+        if not self.model_fields_set:
+            raise ValueError("no condition; the case without any is [allocation]")
+        return self

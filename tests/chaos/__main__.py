@@ -1,0 +1,58 @@
+"""`make chaos SEEDS=…`: every scenario at full size, a table of figures; exit code 1 when one is not zero."""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.acceptance.system import ALL_ZERO, running
+from tests.chaos.scenarios import ROLES, SCENARIOS, SETTLE_TIMEOUT_S, Result
+
+SIZES = {
+    "kills": (5000, 20),
+    "terminations": (2000, 6),
+    "broker": (2000, 3),
+    "redis": (1500, 2),
+    "frozen": (1500, 2),
+    "full": (1500, 2),
+    "tail": (1500, 2),
+    "api": (400, 3),
+    "two": (2000, 3),
+}
+"""How many orders and how many faults each scenario has at full size."""
+
+
+def run(name: str, seed: int, orders: int, faults: int) -> Result:
+    """One scenario in a system of its own."""
+    with tempfile.TemporaryDirectory(prefix="allocation-chaos-") as folder, running(Path(folder), *ROLES) as system:
+        return SCENARIOS[name](system, seed, orders, faults)
+
+
+def main() -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each scenario, with seeds 1, 2, …")
+    parser.add_argument("--only", choices=SCENARIOS, action="append", help="only this scenario (may be repeated)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a run instead of the table")
+    options = parser.parse_args()
+    bad = 0
+    for name in options.only or SCENARIOS:
+        for seed in range(1, options.seeds + 1):
+            result = run(name, seed, *SIZES[name])
+            bad += result.figures != ALL_ZERO or result.after_last_fault_s > SETTLE_TIMEOUT_S
+            sys.stdout.write((json.dumps(asdict(result)) if options.json else line(result)) + "\n")
+            sys.stdout.flush()
+    return 1 if bad else 0
+
+
+def line(result: Result) -> str:
+    """A run as a row of the table."""
+    figures = ", ".join(f"{name} {count}" for name, count in result.figures.items())
+    times = f"{result.seconds:6.1f} s, {result.after_last_fault_s:5.1f} s after the last fault"
+    return f"{result.scenario:22} seed {result.seed}: {result.orders:5} orders  {times}  {figures}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

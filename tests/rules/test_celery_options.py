@@ -1,0 +1,77 @@
+"""What Celery is told."""
+
+from typing import Any
+
+import pytest
+from celery.app.defaults import NAMESPACES, flatten
+
+from config.celery_options import BATCHES, PATIENCE_S, SWEEP_TASK, SWEEPS, celery_options
+from config.settings import Settings
+
+
+def options(broker: str = "redis://redis.test/1", **settings: Any) -> dict[str, Any]:
+    """Celery's options for a broker."""
+    return celery_options(
+        Settings.model_validate({"redis_url": "redis://redis.test/0", "broker_url": broker, **settings})
+    )
+
+
+def test_celery_knows_every_option() -> None:
+    """Celery takes a misspelled option without a word, so each is compared with those it has."""
+    assert options().keys() <= {name for name, _ in flatten(NAMESPACES)} | {"include"}
+
+
+def test_messages_are_json_and_results_are_none() -> None:
+    """Nothing but JSON is accepted, and no result is kept: the ledger is the truth."""
+    told = options()
+    assert (told["accept_content"], told["task_serializer"], told["task_ignore_result"]) == (["json"], "json", True)
+    assert "result_backend" not in told
+
+
+def test_the_sweep_has_a_queue_of_its_own() -> None:
+    """The sweep never waits behind batches, and is looked for first."""
+    told = options()
+    assert list(told["task_queues"]) == [SWEEPS, BATCHES]
+    assert told["task_routes"][SWEEP_TASK] == {"queue": SWEEPS}
+    assert told["task_default_queue"] == BATCHES
+    assert told["broker_transport_options"]["queue_order_strategy"] == "priority"
+
+
+def test_beat_sends_the_sweep_alone() -> None:
+    """Beat sends one task, as often as the settings say, and what nobody took by the next turn is dropped."""
+    (entry,) = options(sweep_seconds=2)["beat_schedule"].values()
+    assert (entry["task"], entry["schedule"]) == (SWEEP_TASK, 2)
+    assert entry["options"] == {"queue": SWEEPS, "expires": 2}
+
+
+def test_an_idle_worker_finds_work() -> None:
+    """No worker keeps messages in hand that another could work on."""
+    told = options(concurrency=3)
+    assert (told["worker_prefetch_multiplier"], told["worker_disable_prefetch"]) == (1, True)
+    assert told["worker_concurrency"] == 3
+
+
+def test_no_message_comes_twice_for_its_age() -> None:
+    """A message is acknowledged when it is read, so that the visibility timeout brings none back."""
+    assert options()["task_acks_late"] is False
+
+
+def test_a_task_returns_long_before_it_is_ended() -> None:
+    """The limits end only a child that stands still, the soft one first."""
+    told = options()
+    assert 10 * PATIENCE_S < told["task_soft_time_limit"] < told["task_time_limit"]
+
+
+@pytest.mark.parametrize("broker", ["redis://r/1", "rediss://r/1", "redis+socket:///r.sock", "sentinel://r:26379/1"])
+def test_redis_connections_do_not_hang(broker: str) -> None:
+    """On every kind of Redis a connection that died is noticed."""
+    told = options(broker)
+    assert told["broker_transport_options"].keys() >= {"socket_timeout", "socket_keepalive", "health_check_interval"}
+    assert told["worker_disable_prefetch"] is True
+
+
+@pytest.mark.parametrize("broker", ["amqp://r//", "amqps://r//"])
+def test_rabbitmq_is_not_told_about_redis(broker: str) -> None:
+    """Options that only Redis has stay away from another broker."""
+    told = options(broker)
+    assert (told["broker_transport_options"], told["worker_disable_prefetch"]) == ({}, False)

@@ -1,0 +1,278 @@
+"""Reading order-created events: what is taken, and the reason for which the rest is rejected."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.order import MAX_EVENT_BYTES, NotOurs, Order, Rejection, read_order
+from tests.rules.events_in import event, order, read, shipment, without
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+
+
+def reason(table: Any) -> str | None:
+    """The reason of the rejection, or None when the event was taken."""
+    found = read(table)
+    return found.reason if isinstance(found, Rejection) else None
+
+
+def test_everything_an_event_may_state_is_read() -> None:
+    """Each optional key of the contract arrives in its own type."""
+    stated = shipment(
+        weight_kg=1.2,
+        value={"amount": "59.98", "currency": "GBP"},
+        destination={"country": "GB", "postcode": "M1 1AE"},
+        tags=["fragile"],
+    )
+    found = read(
+        event(stated, shipping_method="next-day", deliver_by="2026-11-23T17:00:00Z")
+        | {"time": "2026-11-21T10:00:00Z", "datacontenttype": "application/json", "subject": "1001"}
+    )
+    assert found.event_id == "evt-1"
+    assert found.published == datetime(2026, 11, 21, 10, tzinfo=UTC)
+    assert found.data.deliver_by == datetime(2026, 11, 23, 17, tzinfo=UTC)
+    (first,) = found.data.shipments
+    assert (first.weight_kg, first.value.amount, first.tags) == (1.2, Decimal("59.98"), ("fragile",))
+    assert (first.destination.country, first.destination.postcode) == ("GB", "M1 1AE")
+
+
+def test_little_is_required() -> None:
+    """The envelope's four, merchant, order and one reference are enough."""
+    found = order()
+    assert found.published is None
+    assert [s.reference for s in found.data.shipments] == ["sp_1"]
+
+
+@pytest.mark.parametrize("key", ["specversion", "id", "source", "type"])
+def test_the_four_of_the_envelope_are_required(key: str) -> None:
+    """Without one of them, with null or an empty text for it, the envelope is bad."""
+    for table in (without(event(), key), event() | {key: None}, event() | {key: ""}, event() | {key: 7}):
+        assert reason(table) == "bad_envelope"
+
+
+@pytest.mark.parametrize("key", ["merchant", "order", "shipments"])
+def test_merchant_order_and_shipments_are_required(key: str) -> None:
+    """Without one of them, with null or something empty for it, the order is bad."""
+    data: dict[str, Any] = event()["data"]
+    for wrong in (without(data, key), data | {key: None}, data | {key: ""}, data | {key: []}):
+        assert reason(event() | {"data": wrong}) == "bad_order"
+
+
+@pytest.mark.parametrize("data", [None, [], "x", {}, 5])
+def test_data_is_required(data: Any) -> None:
+    """An order event without data, or with data that is no object, is a bad order."""
+    assert reason(event() | {"data": data}) == "bad_order"
+    assert reason(without(event(), "data")) == "bad_order"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"\xff{}",
+        b"{'a': 1}",
+        b'{"a": 1,}',
+        b"[" * 100_000,
+        b'"\\ud800"',
+        json.dumps(event()).encode()[:-1],
+    ],
+)
+def test_what_is_no_json(text: bytes) -> None:
+    """What cannot be parsed, also for its depth or its encoding, is bad JSON."""
+    found = read_order(text)
+    assert isinstance(found, Rejection)
+    assert found.reason == "bad_json"
+
+
+@pytest.mark.parametrize("table", [None, [], [event()], "event", 5, True])
+def test_json_that_is_no_object(table: Any) -> None:
+    """JSON that is no object has no envelope."""
+    assert reason(table) == "bad_envelope"
+
+
+@pytest.mark.parametrize("version", ["1", "1.0.0", "0.3", "1.1", 1.0, 1, [], " 1.0"])
+def test_specversion_is_exactly_one_text(version: Any) -> None:
+    """Only the text 1.0 is a version that we can read."""
+    assert reason(event() | {"specversion": version}) == "bad_envelope"
+
+
+@pytest.mark.parametrize("table", [event() | {"time": "today"}, event() | {"subject": 5}, event() | {"subject": ""}])
+def test_optional_attributes_have_a_type(table: Any) -> None:
+    """What the envelope carries besides its four must be of its type."""
+    assert reason(table) == "bad_envelope"
+
+
+def test_size_is_judged_first() -> None:
+    """An event of exactly 1 MiB is read, and of one with a byte more not even the JSON is looked at."""
+    text = json.dumps(event()).encode()
+    assert isinstance(read_order(text + b" " * (MAX_EVENT_BYTES - len(text))), Order)
+    for too_large in (text + b" " * (MAX_EVENT_BYTES + 1 - len(text)), b"{" * (MAX_EVENT_BYTES + 1)):
+        found = read_order(too_large)
+        assert isinstance(found, Rejection)
+        assert found.reason == "event_too_large"
+
+
+@pytest.mark.parametrize("data", [None, 5, {}, {"merchant": ""}])
+def test_other_types_are_not_ours(data: Any) -> None:
+    """An event of another type is neither taken nor rejected, whatever its data is."""
+    assert read(event() | {"type": "order.cancelled", "data": data}) == NotOurs(type="order.cancelled")
+
+
+@given(st.text(LETTERS, min_size=1, max_size=64).filter(lambda text: text not in (".", "..")))
+def test_reference(reference: str) -> None:
+    """A reference is 1 to 64 of the letters in the contract."""
+    assert order(shipment(reference=reference)).data.shipments[0].reference == reference
+
+
+@pytest.mark.parametrize(
+    "reference", ["", "a" * 65, "a b", "a/b", "a:b", "é", "a\n", "%41", "\u0661", ".", "..", 5, None, ["a"]]
+)
+def test_no_reference(reference: Any) -> None:
+    """Anything else, and the two names that mean a path of their own, is a bad order."""
+    assert reason(event(shipment(reference=reference))) == "bad_order"
+
+
+@pytest.mark.parametrize("weight", [0, 0.0, 1, 1.2, 1e-9, 30_000])
+def test_weight(weight: float) -> None:
+    """A weight is any finite number from 0 on."""
+    assert order(shipment(weight_kg=weight)).data.shipments[0].weight_kg == weight
+
+
+@pytest.mark.parametrize(
+    "weight", [-0.001, -1, float("nan"), float("inf"), float("-inf"), 10**400, "1.2", "", True, [], {}]
+)
+def test_no_weight(weight: Any) -> None:
+    """A weight below 0, without end, or of another type is a bad order."""
+    assert reason(event(shipment(weight_kg=weight))) == "bad_order"
+
+
+@pytest.mark.parametrize("amount", ["0", "59.98", "2.00", 5, 5.25, "1E+3"])
+def test_amount(amount: Any) -> None:
+    """An amount is a decimal number, as text or not, and keeps its digits."""
+    value = order(shipment(value={"amount": amount})).data.shipments[0].value
+    assert value is not None
+    assert str(value.amount) == str(amount)
+
+
+@pytest.mark.parametrize("amount", ["-0.01", -1, "", "ten", "NaN", "Infinity", "-Infinity", float("nan"), True, [], {}])
+def test_no_amount(amount: Any) -> None:
+    """An amount below 0, without end, or no number is a bad order."""
+    assert reason(event(shipment(value={"amount": amount}))) == "bad_order"
+
+
+def test_a_value_may_state_a_part() -> None:
+    """Neither the amount nor the currency is required."""
+    for part in ({"currency": "GBP"}, {"amount": "1"}, {}):
+        assert reason(event(shipment(value=part))) is None
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        event(shipping_method=""),
+        event(shipping_method=5),
+        event(shipment(value={"amount": "1", "currency": ""})),
+        event(shipment(value="59.98")),
+        event(shipment(destination={"country": ""})),
+        event(shipment(destination={"postcode": 1})),
+        event(shipment(destination="GB")),
+        event(shipment(tags="fragile")),
+        event(shipment(tags=[""])),
+        event(shipment(tags=[None])),
+        event(shipment(tags={"fragile": True})),
+        event("sp_1"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_present_is_of_its_type(table: Any) -> None:
+    """An optional text that is empty or no text, a list or table that is none: a bad order."""
+    assert reason(table) == "bad_order"
+
+
+def test_null_is_not_stated() -> None:
+    """Null for an optional key says as much as its absence, at every depth."""
+    nothing = dict.fromkeys(("weight_kg", "value", "destination", "tags"))
+    deep = {"value": {"amount": None, "currency": None}, "destination": {"country": None, "postcode": None}}
+    bare = order()
+    assert order(shipment(**nothing), shipping_method=None, deliver_by=None).data == bare.data
+    assert reason(event(shipment(**deep)) | {"time": None, "subject": None}) is None
+
+
+def test_extra_keys_are_ignored() -> None:
+    """Keys that we do not know change nothing, at every depth."""
+    more = {"colour": {"deep": [1, None]}}
+    known = shipment(destination={"country": "GB"}, value={"amount": "1"})
+    extra = shipment(destination={"country": "GB"} | more, value={"amount": "1"} | more) | more
+    assert read(event(extra, **more) | more) == read(event(known))
+
+
+@pytest.mark.parametrize("moment", ["2026-11-21T10:00:00Z", "2026-11-21T11:00:00.000+01:00", "2026-11-21t10:00:00z"])
+def test_timestamp(moment: str) -> None:
+    """A timestamp is RFC 3339 with its offset, and arrives as a moment."""
+    assert order(deliver_by=moment).data.deliver_by == datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *("", "soon", "2026-11-21", "2026-11-21T10:00:00", "2026-13-21T10:00:00Z", " 2026-11-21T10:00:00Z"),
+        *("1763719200", "1763719200.5", "+5", "-5", 1763719200, 1763719200.5, True, {}),
+    ],
+)
+def test_no_timestamp(moment: Any) -> None:
+    """A date alone, a time without an offset, and a number in whatever guise are no timestamps."""
+    assert reason(event(deliver_by=moment)) == "bad_order"
+    assert reason(event() | {"time": moment}) == "bad_envelope"
+
+
+def test_an_event_is_taken_as_a_whole() -> None:
+    """One bad shipment among good ones rejects all of them."""
+    assert reason(event(shipment(), shipment(reference="sp 2"), shipment(reference="sp_3"))) == "bad_order"
+
+
+def test_a_reference_may_stand_twice() -> None:
+    """A shipment that an event names twice is read twice: that they are one is for the ledger to see."""
+    assert len(order(shipment(), shipment()).data.shipments) == 2
+
+
+def test_rejection_says_where_and_repeats_nothing() -> None:
+    """The error names each key that is wrong, and not what stands there, as that may be personal."""
+    wrong = shipment(destination={"postcode": 1234567}, tags=["", "ok"])
+    found = read(event(wrong, shipping_method="", deliver_by="next Tuesday") | {"id": "evt-secret"})
+    assert isinstance(found, Rejection)
+    for key in ("destination.postcode", "shipments.0.tags.0", "data.shipping_method", "data.deliver_by"):
+        assert key in found.error
+    assert not any(word in found.error for word in ("1234567", "Tuesday", "evt-secret"))
+
+
+def test_error_of_a_large_event_is_short() -> None:
+    """Of very many problems the first are named and the others are counted."""
+    found = read(event(*[shipment(reference="")] * 5000))
+    assert len(found.error) < 1000
+    assert found.error.endswith("; and 4995 more")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.binary(max_size=100))
+def test_reading_bytes_never_raises(text: bytes) -> None:
+    """Any bytes are read or rejected."""
+    assert isinstance(read_order(text), Rejection)
+
+
+@given(st.sampled_from(["id", "type", "time", "data", "merchant", "shipments", "reference", "value", "tags"]), JSON)
+def test_reading_rubbish_never_raises(key: str, rubbish: Any) -> None:
+    """Any JSON in any place is read or rejected."""
+    for table in (event() | {key: rubbish}, event(**{key: rubbish}), event(shipment(**{key: rubbish}))):
+        assert isinstance(read(table), Order | Rejection | NotOurs)

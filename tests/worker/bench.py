@@ -1,0 +1,128 @@
+"""The ledger under a test's hands: a real server, and short words for what intake and worker do with it."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from config.settings import Settings
+from config.strategies.catalogue import STRATEGIES, AnyStrategy
+from tasks.order import Order, OrderData, Shipment
+from tasks.plan import Facts, Plan
+from tasks.ports import Handover, Permit, PermitRequest, Report, Taken, Verdict
+from tasks.shipment import Shipment as Held
+from tasks.shipment import intake_facts
+from worker.ledger import Accepted, Ledger
+from worker.orders import GROUP
+from worker.records import server_ms
+from worker.store import PREFIX, Redis, Store, connect
+
+_BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
+
+
+def step(name: str, argument: Any) -> AnyStrategy:
+    """A strategy as a merchant file names it."""
+    return _BY_NAME[name].model_validate({name: argument})
+
+
+STEPS = (step("virtual_service", "FIRST"), step("carrier_service", "SECOND"), step("service_group", "THIRD"))
+
+
+def new(merchant: str, *references: str, steps: tuple[AnyStrategy, ...] = STEPS) -> list[Accepted]:
+    """Shipments as intake hands them to the ledger, each in an order of its own."""
+    return [_accepted(merchant, reference, steps) for reference in references]
+
+
+def _accepted(merchant: str, reference: str, steps: tuple[AnyStrategy, ...]) -> Accepted:
+    data = OrderData(merchant=merchant, order=f"order-{reference}", shipments=(Shipment(reference=reference),))
+    order = Order(event_id=f"evt-{reference}", published=None, data=data)
+    plan = Plan(rule="default", why="the file has no rules", steps=steps)
+    facts = intake_facts(order, Facts(), plan, "shipments-v2")
+    return Accepted(merchant=merchant, reference=reference, facts=facts, asks=str(steps[0]), published=None)
+
+
+class Bench:
+    """A ledger of its own connection; any number of them share the server."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connects with the first command. `raw` is the same client without its types, to look behind the ledger."""
+        self.settings = settings
+        self.redis: Redis = connect(settings)
+        self.raw: Any = self.redis
+        self.store = Store(self.redis)
+        self.ledger = Ledger(self.store, settings)
+
+    async def close(self) -> None:
+        """Leave the server."""
+        await self.redis.aclose()
+
+    async def accept(self, merchant: str, *references: str) -> int:
+        """Take shipments into the ledger; returns how many were new."""
+        return await self.ledger.accept(new(merchant, *references), [], [], GROUP)
+
+    async def claim_all(self, most_batches: int = 100) -> list[Handover]:
+        """Claim until nothing is handed out any more."""
+        found: list[Handover] = []
+        while batches := await self.ledger.claim(most_batches):
+            found += batches
+        return found
+
+    async def take(self, merchant: str, *references: str) -> Taken:
+        """Accept shipments, claim them, and take the one batch that comes of it."""
+        await self.accept(merchant, *references)
+        (batch,) = await self.ledger.claim(1)
+        return await self.ledger.take(batch)
+
+    async def permit(self, held: Held, task: str, **rest: Any) -> Permit:
+        """Ask to call an API for a shipment."""
+        return await self.ledger.permit(PermitRequest(shipment=held, task=task, **{"purpose": "allocate", **rest}))
+
+    async def report(self, taken: Taken, verdict: Verdict, **rest: Any) -> list[bool]:
+        """Report the same of every shipment of a batch."""
+        return await self.report_of(taken.shipments, taken.task, verdict, **rest)
+
+    async def report_of(self, held: Iterable[Held], task: str, verdict: Verdict, **rest: Any) -> list[bool]:
+        """Report the same of some shipments."""
+        reports = [Report(shipment=one, task=task, verdict=verdict, **rest) for one in held]
+        return await asyncio.gather(*(self.ledger.report(report) for report in reports))
+
+    async def settle(self, batches: Iterable[Handover]) -> None:
+        """Take batches and report everything in them as allocated."""
+        for batch in batches:
+            await self.report(await self.ledger.take(batch), "allocated", event="{}")
+
+    async def next_millisecond(self) -> None:
+        """Return in a later millisecond of the server's clock than the one that began this."""
+        began = await server_ms(self.redis)
+        while await server_ms(self.redis) == began:
+            pass
+
+    async def end_leases(self, merchant: str, score: float = 1) -> None:
+        """Let the leases of a merchant's shipments end in the millisecond `score`: long ago."""
+        await self._rescore("working", merchant, score)
+
+    async def end_waits(self, merchant: str, score: float = 1) -> None:
+        """Let a merchant's waiting shipments be due in the millisecond `score`: long ago."""
+        await self._rescore("waiting", merchant, score)
+
+    async def _rescore(self, kind: str, merchant: str, score: float) -> None:
+        key = f"{PREFIX}{kind}:{merchant}"
+        if references := await self.raw.zrange(key, 0, -1):
+            await self.raw.zadd(key, dict.fromkeys(references, score))
+        await self.look_at(merchant, score)
+
+    async def look_at(self, merchant: str, score: float = 1) -> None:
+        """Let the next look at a merchant be in the millisecond `score`: long ago."""
+        await self.raw.zadd(f"{PREFIX}merchants", {merchant: score})
+
+    async def phase(self, merchant: str, reference: str) -> str:
+        """The letter before a shipment's token: q, r or c; '' without a token."""
+        token = await self.field(f"tokens:{merchant}", reference)
+        return token.partition(":")[0]
+
+    async def field(self, key: str, name: str) -> str:
+        """A field of one of the ledger's hashes, '' when it is not there."""
+        return (await self.raw.hget(f"{PREFIX}{key}", name) or b"").decode()
+
+    async def dump(self) -> dict[bytes, bytes]:
+        """All that the server holds."""
+        return {key: await self.raw.dump(key) for key in await self.raw.keys("*")}

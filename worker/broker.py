@@ -1,0 +1,36 @@
+"""The broker as Celery sees it: kombu's Redis transport, made to wait out a server that is full or read-only."""
+
+from typing import Any, TypeVar
+
+from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES, redis
+
+from config.celery_options import celery_options
+from config.settings import Settings
+from worker.store import REFUSALS
+
+App = TypeVar("App", bound=Celery)
+
+
+class Transport(redis.Transport):
+    """Takes a server that refuses writes for one that is away: Celery then reconnects with backoff.
+
+    As it comes, a worker that reads a message while Redis is out of memory takes the refusal for a bug, and exits.
+    """
+
+    connection_errors = (*redis.Transport.connection_errors, *REFUSALS)
+
+
+def configure(app: App, settings: Settings) -> App:
+    """Give an application its options and our transport."""
+    TRANSPORT_ALIASES.update(redis="worker.broker:Transport", rediss="worker.broker:Transport")
+    app.conf.update(celery_options(settings))
+    return app
+
+
+def queue_depth(connection: Any, queue: str) -> int:
+    """How many messages wait in a queue of the broker; 0 when there is no such queue yet."""
+    try:
+        return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+    except connection.channel_errors:
+        return 0

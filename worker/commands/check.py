@@ -1,0 +1,161 @@
+"""`allocation check`: what is wrong with settings and merchant files, before it matters."""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import click
+from pydantic_settings import BaseSettings
+
+from config.api import KeyFromEnv, KeyFromFile
+from config.merchants import Choice, Merchant, find_key, read_all
+from config.settings import Settings, SettingsError, load
+from worker.commands.output import cell, count, example, print_json, print_table, say, table
+
+Severity = Literal["problem", "warning", "note"]
+_COLOURS = {"problem": "red", "warning": "yellow", "note": "cyan"}
+
+ENVIRONMENT = "environment"
+_REDIS_UNSET = "ALLOCATION_REDIS_URL: is not set"
+_NAME_OF_A_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+
+
+class _Where(BaseSettings):
+    """The settings that reading merchant files needs; they are there even when others are wrong."""
+
+    model_config = Settings.model_config
+
+    merchants_dir: Path = Settings.model_fields["merchants_dir"].default
+    allow_http_hosts: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remark:
+    """Something a person should know, and what to do about it. Only a problem makes the check fail."""
+
+    severity: Severity
+    file: str
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        """`problem: acme.toml: api.base_url: ...`."""
+        return ": ".join(part for part in (self.severity, self.file, self.key, self.text) if part)
+
+
+@click.command(epilog=example("allocation check config/merchants"))
+@click.argument(
+    "folder", required=False, metavar="[DIR]", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
+def command(folder: Path | None, *, as_json: bool) -> None:
+    """Validate the settings and every merchant file in DIR (by default ALLOCATION_MERCHANTS_DIR).
+
+    Each problem is named with file, key and advice, and makes the exit code 1. A warning does not: without its API key,
+    for one, a merchant is paused until the key is there. Nothing is called, and no key is printed.
+    """
+    where = _Where()
+    hosts = Settings.model_construct(allow_http_hosts=where.allow_http_hosts).http_hosts
+    folder = folder or where.merchants_dir
+    merchants, problems = read_all(folder, hosts)
+    remarks = [
+        *_of_settings(),
+        *(Remark(severity="problem", file=p.file, key=p.key, text=p.text) for p in problems),
+        *_of_folder(folder),
+        *(remark for merchant in merchants.values() for remark in _of_key(merchant)),
+    ]
+    if as_json:
+        print_json(_document(merchants.values(), remarks))
+    else:
+        _print(merchants.values(), remarks)
+    sys.exit(int(any(remark.severity == "problem" for remark in remarks)))
+
+
+def _of_settings() -> Iterator[Remark]:
+    try:
+        _ = load().broker
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            key, _, text = line.partition(": ")
+            # Files can be checked where no server is at hand.
+            severity: Severity = "note" if line.startswith(_REDIS_UNSET) else "problem"
+            yield Remark(severity=severity, file=ENVIRONMENT, key=key, text=text)
+    known = {f"ALLOCATION_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.upper().startswith("ALLOCATION_") and name.upper() not in known:
+            text = "is not a setting and is ignored; check its spelling"
+            yield Remark(severity="warning", file=ENVIRONMENT, key=name, text=text)
+
+
+def _of_folder(folder: Path) -> Iterator[Remark]:
+    names = sorted(path.name for path in folder.glob("*") if path.suffix.lower() == ".toml")
+    if not any(name.endswith(".toml") for name in names):
+        text = "no merchant file; write one as <merchant>.toml, `allocation schema merchant-file` says what goes in"
+        yield Remark(severity="problem", file=str(folder), key="", text=text)
+    alike: dict[str, str] = {}
+    for name in names:
+        if not name.endswith(".toml"):
+            text = "is ignored, as its name does not end in .toml; rename it"
+            yield Remark(severity="warning", file=name, key="", text=text)
+        if twin := alike.get(name.lower()):
+            text = f"differs from {twin} only in capital letters, and so do the merchants; rename or remove one"
+            yield Remark(severity="problem", file=name, key="", text=text)
+        alike[name.lower()] = name
+
+
+def _of_key(merchant: Merchant) -> Iterator[Remark]:
+    source = merchant.file.api.api_key
+    if find_key(source) is None:
+        text = f"{_place(source)} holds no usable key, so the merchant would be paused; put the key there"
+        yield Remark(severity="warning", file=f"{merchant.name}.toml", key="api.api_key", text=text)
+
+
+def _place(source: KeyFromEnv | KeyFromFile) -> str:
+    """Where a key is looked for. What looks like no name of a variable may be the key itself, and is not repeated."""
+    match source:
+        case KeyFromEnv(env=name) if _NAME_OF_A_VARIABLE.fullmatch(name):
+            return f"the environment variable {name}"
+        case KeyFromEnv():
+            return "the environment variable that `env` names (is that a name, in capital letters?)"
+        case KeyFromFile(file=path):
+            return f"the file {path}"
+
+
+def _steps(choice: Choice) -> list[str]:
+    return [str(step) for step in (choice.strategy, *choice.fallback)]
+
+
+def _print(merchants: Iterable[Merchant], remarks: list[Remark]) -> None:
+    rows = table("merchant", "api", "steps when no rule matches", "rules")
+    for merchant in merchants:
+        rules = ", ".join(rule.name for rule in merchant.file.rules)
+        steps = ", then ".join(_steps(merchant.file.allocation))
+        rows.add_row(cell(merchant.name), cell(merchant.file.api.flavour), cell(steps), cell(rules or None))
+    if rows.row_count:
+        print_table(rows)
+    for remark in remarks:
+        say(str(remark), fg=_COLOURS[remark.severity])
+    found = sum(remark.severity == "problem" for remark in remarks)
+    say(f"{count(rows.row_count, 'merchant')} good, {count(found, 'problem')}", bold=True)
+
+
+def _document(merchants: Iterable[Merchant], remarks: list[Remark]) -> dict[str, Any]:
+    return {
+        "merchants": [
+            {
+                "merchant": merchant.name,
+                "api": merchant.file.api.flavour,
+                "steps": _steps(merchant.file.allocation),
+                "rules": [{"name": rule.name, "steps": _steps(rule)} for rule in merchant.file.rules],
+            }
+            for merchant in merchants
+        ],
+        **{
+            f"{severity}s": [{"file": r.file, "key": r.key, "text": r.text} for r in remarks if r.severity == severity]
+            for severity in get_args(Severity)
+        },
+    }

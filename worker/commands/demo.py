@@ -1,0 +1,20 @@
+"""`allocation demo`: everything on one machine, with a story of sample orders."""
+
+import sys
+
+import click
+
+
+@click.command()
+@click.option("--stay", is_flag=True, help="Keep it running after the story, for orders of your own; Ctrl-C ends it.")
+@click.option("--keep", is_flag=True, help="Keep the folder with the server's files, the merchants and the logs.")
+@click.option("--verbose", is_flag=True, help="Show what the processes write to their logs.")
+def command(*, stay: bool, keep: bool, verbose: bool) -> None:
+    """Run everything on this machine, with sample orders that meet all kinds of trouble, and explain what happens.
+
+    It brings its own server and a simulated PRO API, ends by itself in less than a minute and leaves nothing behind.
+    Exit code 0: everything settled as expected.
+    """
+    from worker.demo.run import Options, run  # noqa: PLC0415  # a second of imports that `--help` does not need
+
+    sys.exit(run(Options(stay=stay, keep=keep, verbose=verbose)))

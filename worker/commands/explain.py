@@ -1,0 +1,173 @@
+"""`allocation explain`: one shipment's whole story."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from config.merchants import Merchant, read
+from config.settings import Settings
+from worker.commands.output import cell, clock, count, example, print_json, print_table, say, table
+from worker.commands.session import visit
+from worker.commands.story import document, path, whereabouts
+from worker.counts import OrdersCounts, count_orders
+from worker.publishing import RejectedEvent, rejected_events
+from worker.records import Record, known_merchants, merchants_of, read_record
+from worker.store import Store
+
+_REJECTED_LOOKED_AT = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The shipments of a reference, one per merchant; without any, what may be the cause.
+
+    `deadlines`: seconds since the epoch, by the names of those merchants whose files are good.
+    """
+
+    records: tuple[Record, ...]
+    deadlines: dict[str, float] = field(default_factory=dict)
+    rejected: tuple[RejectedEvent, ...] = ()
+    orders: OrdersCounts | None = None
+
+
+@click.command(epilog=example("allocation explain sp_00802615769404976542730318118912"))
+@click.argument("reference")
+@click.option("--merchant", metavar="M", help="Whose shipment; needed when its merchant file is gone.")
+@click.option("--json", "as_json", is_flag=True, help="Print the story as JSON.")
+def command(reference: str, merchant: str | None, *, as_json: bool) -> None:
+    """Tell the whole story of the shipment REFERENCE.
+
+    Which rule chose its plan and why, every kept attempt and read-back, where the shipment is now, and what happens
+    next. Two merchants may have a shipment of the same reference; both are shown. Exit code 1: there is none.
+    """
+
+    async def work(store: Store, settings: Settings) -> Found:
+        return await _find(store, settings, reference, merchant)
+
+    found = visit(work)
+    if as_json:
+        print_json(_as_json(reference, found))
+    else:
+        _print(reference, found)
+    sys.exit(0 if found.records else 1)
+
+
+async def _find(store: Store, settings: Settings, reference: str, merchant: str | None) -> Found:
+    redis = store.redis
+    candidates = [merchant] if merchant else await known_merchants(redis, settings.merchants_dir)
+    names = await merchants_of(redis, reference, candidates)
+    records = [await read_record(redis, settings, name, reference) for name in names]
+    found = tuple(record for record in records if record)
+    if found:
+        return Found(records=found, deadlines=dict(_deadlines(found, settings)))
+    return Found(
+        records=(),
+        rejected=tuple(await _mentions(store, settings, reference)),
+        orders=await count_orders(redis, settings.orders_stream),
+    )
+
+
+def _deadlines(records: Iterable[Record], settings: Settings) -> Iterator[tuple[str, float]]:
+    for shipment in (record.shipment for record in records):
+        merchant = read(settings.merchants_dir / f"{shipment.merchant}.toml", settings.http_hosts)
+        if isinstance(merchant, Merchant):
+            yield shipment.merchant, shipment.received + merchant.file.retry.deadline_hours * 3600
+
+
+async def _mentions(store: Store, settings: Settings, reference: str) -> list[RejectedEvent]:
+    """The newest rejected events that name the reference."""
+    quoted = json.dumps(reference).encode()
+    newest = rejected_events(store.redis, settings.rejected_stream, _REJECTED_LOOKED_AT)
+    return [rejected async for rejected in newest if quoted in rejected.event]
+
+
+def _as_json(reference: str, found: Found) -> dict[str, Any]:
+    return {
+        "reference": reference,
+        "shipments": [document(record, found.deadlines.get(record.shipment.merchant)) for record in found.records],
+        "rejected": [{"stream_id": r.stream_id, "reason": r.reason, "error": r.error} for r in found.rejected],
+        "advice": list(_advice(found)),
+    }
+
+
+def _advice(found: Found) -> Iterator[str]:
+    """What to do when the ledger knows no such shipment."""
+    if found.orders is None:
+        return
+    for rejected in found.rejected:
+        if rejected.reason == "unknown_merchant":
+            yield "add or mend the merchant file, then: allocation replay --rejected-all --reason unknown_merchant"
+        else:
+            yield "mend the event and publish it: allocation replay --rejected FILE"
+        return
+    if found.orders.undelivered != 0 or found.orders.unacknowledged:
+        yield "the orders stream holds entries that no intake has taken yet; does intake run?"
+    yield "check the reference; if its merchant's file is gone, name the merchant with --merchant"
+
+
+def _print(reference: str, found: Found) -> None:
+    for record in found.records:
+        _print_record(record, found.deadlines.get(record.shipment.merchant))
+    if not found.records:
+        say(f"{reference}: the ledger knows no such shipment", fg="red")
+    for rejected in found.rejected:
+        say(f"rejected event {rejected.stream_id} names it: {rejected.reason}: {rejected.error}")
+    for line in _advice(found):
+        say(line)
+
+
+def _print_record(record: Record, deadline: float | None) -> None:
+    shipment = record.shipment
+    say(f"{shipment.reference} of {shipment.merchant}", bold=True)
+    lines = {
+        "order": f"{shipment.order}, event {shipment.order_event}",
+        "received": clock(shipment.received) + _replayed(record),
+        "api": shipment.api,
+        "rule": f"{shipment.rule}: {record.why}",
+        "facts": ", ".join(f"{name} {_plain(fact)}" for name, fact in record.facts.items()),
+        "plan": path(record),
+        "now": whereabouts(record, deadline),
+    }
+    for name, text in lines.items():
+        say(f"  {name:<9}{text}")
+    _print_story(record)
+
+
+def _replayed(record: Record) -> str:
+    replays = record.shipment.replays
+    return f", when it was put back ({count(replays, 'replay')})" if replays else ""
+
+
+def _plain(fact: Any) -> str:
+    return " ".join(fact) if isinstance(fact, list) else str(fact)
+
+
+_COLUMNS = ("outcome", "reason", "message", "correlation_id", "ms")
+
+
+def _print_story(record: Record) -> None:
+    rows = table("#", "time", "did", "strategy", "outcome", "reason", "message", "correlation id", "#ms")
+    before = 0
+    for number, entry in record.story:
+        if number > before + 1:
+            rows.add_row("", cell(f"{number - before - 1} more, not kept"))
+        before = number
+        rest = (entry.get(name) for name in _COLUMNS)
+        rows.add_row(*map(cell, (number, entry["at"], entry["do"], _strategy(entry), *rest)))
+    if rows.row_count:
+        print_table(rows)
+    else:
+        say("  nothing was tried yet")
+
+
+def _strategy(entry: dict[str, Any]) -> str | None:
+    """The strategy of an attempt; of a replay, the rule that it chose."""
+    if "strategy" in entry:
+        return " ".join(
+            name if value is True else f"{name} {_plain(value)}" for name, value in entry["strategy"].items()
+        )
+    return f"rule {entry['by']}" if "by" in entry else None

@@ -1,0 +1,87 @@
+"""`allocation failed`: failed shipments, grouped by cause."""
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+
+import click
+
+from config.settings import Settings
+from tasks.shipment import iso
+from worker.commands.output import cell, clock, count, example, print_json, print_table, say, table
+from worker.commands.session import visit
+from worker.records import Failure, event_of, failures, known_merchants
+from worker.store import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cause:
+    """Shipments of one merchant that failed for one reason at one strategy.
+
+    `oldest` and `newest` in seconds since the epoch; `example` and `message` are the newest one's.
+    """
+
+    merchant: str
+    reason: str
+    strategy: str
+    shipments: int
+    oldest: float
+    newest: float
+    example: str
+    message: str | None
+
+
+@click.command(epilog=example("allocation failed --merchant acme"))
+@click.option("--merchant", metavar="M", help="Only this merchant's.")
+@click.option("--json", "as_json", is_flag=True, help="Print the causes as JSON.")
+def command(merchant: str | None, *, as_json: bool) -> None:
+    """Show the failed shipments that can still be put back, grouped by cause, the most frequent first.
+
+    A cause is a merchant, a reason and the strategy that was asked for last. `allocation explain` tells an example's
+    story, `allocation replay` puts shipments back.
+    """
+
+    async def work(store: Store, settings: Settings) -> list[Cause]:
+        return await _causes(store, settings, merchant)
+
+    causes = visit(work)
+    if as_json:
+        print_json([asdict(cause) | {"oldest": iso(cause.oldest), "newest": iso(cause.newest)} for cause in causes])
+        return
+    if causes:
+        _print(causes)
+    say(f"{count(sum(cause.shipments for cause in causes), 'shipment')}, {count(len(causes), 'cause')}")
+
+
+async def _causes(store: Store, settings: Settings, merchant: str | None) -> list[Cause]:
+    names = [merchant] if merchant else await known_merchants(store.redis, settings.merchants_dir)
+    groups: dict[tuple[str, str, str], list[Failure]] = defaultdict(list)
+    for name in names:
+        for failure in await failures(store.redis, settings, name):
+            groups[failure.merchant, failure.reason, failure.asked].append(failure)
+    causes = [await _cause(store, settings, group) for group in groups.values()]
+    return sorted(causes, key=lambda cause: (-cause.shipments, cause.merchant, cause.reason))
+
+
+async def _cause(store: Store, settings: Settings, group: list[Failure]) -> Cause:
+    oldest, newest = group[0], group[-1]
+    event_id = f"{newest.merchant}/{newest.reference}/failed/{newest.replays}"
+    event = await event_of(store.redis, settings.failed_stream, event_id, newest.settled_ms)
+    return Cause(
+        merchant=newest.merchant,
+        reason=newest.reason,
+        strategy=newest.asked,
+        shipments=len(group),
+        oldest=oldest.settled_ms / 1000,
+        newest=newest.settled_ms / 1000,
+        example=newest.reference,
+        message=event["data"]["message"] if event else None,
+    )
+
+
+def _print(causes: list[Cause]) -> None:
+    rows = table("#shipments", "merchant", "reason", "strategy", "oldest", "newest", "example", "message")
+    for cause in causes:
+        times = (clock(cause.oldest), clock(cause.newest))
+        cause_words = (cause.merchant, cause.reason, cause.strategy)
+        rows.add_row(*map(cell, (cause.shipments, *cause_words, *times, cause.example, cause.message)))
+    print_table(rows)

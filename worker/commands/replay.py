@@ -1,0 +1,186 @@
+"""`allocation replay`: puts failed shipments, and rejected events, back."""
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from config.settings import Settings
+from tasks.replay import MOST_REPLAYS
+from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
+from worker.commands.publish import EVENT_FILE, publish_files
+from worker.commands.replay_rejected import replay_rejected
+from worker.commands.session import visit
+from worker.ledger import Ledger
+from worker.replaying import Begun, Kept, Replay, Wanted, prepare, put_back
+from worker.store import Store
+
+_WHY_KEPT: dict[Kept, str] = {
+    "no_merchant_file": "without a valid merchant file there is no plan; `allocation check` says what is wrong",
+    "too_often": f"put back {MOST_REPLAYS} times already; mend the cause, or insist with --force",
+    "changed_meanwhile": "somebody else put it back meanwhile",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Done:
+    """What a replay of failed shipments came to; `resumed`: parked shipments of a pause that was lifted, if one was."""
+
+    replay: Replay
+    dry_run: bool
+    resumed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _How:
+    rate: float
+    dry_run: bool
+    force: bool
+
+
+@click.command(
+    epilog=example(
+        "allocation replay sp_00802615769404976542730318118912",
+        "allocation replay --merchant acme --reason all_steps_refused --limit 10 --dry-run",
+        "allocation replay --rejected-all --reason unknown_merchant",
+    )
+)
+@click.argument("reference", required=False)
+@click.option("--merchant", metavar="M", help="Failed shipments of this merchant; alone it also lifts a pause.")
+@click.option("--reason", metavar="R", help="Failed shipments (or rejected events) of this reason.")
+@click.option("--all", "everything", is_flag=True, help="All failed shipments.")
+@click.option("--rejected", type=EVENT_FILE, metavar="FILE", help="Publish mended events instead, as `publish` does.")
+@click.option("--rejected-all", is_flag=True, help="Publish rejected events again that would be taken now.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N of them, the oldest first.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=50.0,
+    show_default=True,
+    metavar="N",
+    help="So many per second.",
+)
+@click.option("--force", is_flag=True, help=f"Also shipments that were put back {MOST_REPLAYS} times.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def command(  # noqa: PLR0913  # one argument per option
+    *,
+    reference: str | None,
+    merchant: str | None,
+    reason: str | None,
+    everything: bool,
+    rejected: Path | None,
+    rejected_all: bool,
+    dry_run: bool,
+    limit: int | None,
+    rate: float,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Put failed shipments back, or rejected events.
+
+    A failed shipment is put back with a rule and a plan chosen anew, by the facts of its order and today's merchant
+    file. It is read back before anything is asked for, so that nothing is allocated twice. All conditions that are
+    given must hold, and at least one must be given. Exit code 1: something wanted could not be put back.
+    """
+    wanted = Wanted(reference=reference, merchant=merchant, reason=reason, most=limit)
+    _check_usage(wanted, everything=everything, rejected=rejected is not None, rejected_all=rejected_all)
+    if rejected is not None:
+        publish_files([rejected], rate=rate, validate=True, as_json=as_json)
+    elif rejected_all:
+        replay_rejected(reason, limit, rate, dry_run=dry_run, as_json=as_json)
+    else:
+        _replay_failed(wanted, _How(rate=rate, dry_run=dry_run, force=force), as_json=as_json)
+
+
+def _check_usage(wanted: Wanted, *, everything: bool, rejected: bool, rejected_all: bool) -> None:
+    failed = any((wanted.reference, wanted.merchant, everything))
+    modes = (failed, rejected, rejected_all)
+    if sum(modes) > 1 or (rejected and wanted.reason):
+        raise click.UsageError("failed shipments, --rejected and --rejected-all: one at a time")
+    if not any(modes) and not wanted.reason:
+        raise click.UsageError("say what to put back: a REFERENCE, --merchant, --reason, --all or --rejected-all")
+
+
+def _replay_failed(wanted: Wanted, how: _How, *, as_json: bool) -> None:
+    async def work(store: Store, settings: Settings) -> Done:
+        return await _put_back(store, settings, wanted, how)
+
+    done = visit(work)
+    if as_json:
+        print_json(_document(done))
+    else:
+        _print(done)
+    nothing = wanted.reference is not None and not done.replay.begun and not done.replay.kept
+    if nothing:
+        words = (
+            f"{wanted.reference}: no such failed shipment; `allocation explain {wanted.reference}` tells where it is"
+        )
+        say(words, error=True)
+    sys.exit(1 if nothing or done.replay.kept else 0)
+
+
+async def _put_back(store: Store, settings: Settings, wanted: Wanted, how: _How) -> Done:
+    replay = await prepare(store.redis, settings, wanted, how.rate)
+    merchants = sorted({begun.failure.merchant for begun in replay.begun})
+    if wanted.reference and len(merchants) > 1:
+        raise click.UsageError(f"failed shipments of {', '.join(merchants)} have this reference; say --merchant")
+    if how.dry_run:
+        return Done(replay=replay, dry_run=True)
+    # Before the rest: lifting a pause makes all that is parked due at once.
+    resumed = await _lift_pause(Ledger(store, settings), wanted)
+    return Done(replay=await put_back(store, replay, 0 if how.force else MOST_REPLAYS), dry_run=False, resumed=resumed)
+
+
+async def _lift_pause(ledger: Ledger, wanted: Wanted) -> int | None:
+    """Only for a whole merchant: who wants one shipment back has not said that the merchant is well."""
+    if wanted.merchant is None or wanted.reference or wanted.reason or wanted.merchant not in await ledger.paused():
+        return None
+    return await ledger.resume(wanted.merchant)
+
+
+def _print(done: Done) -> None:
+    replay = done.replay
+    plans = Counter(_way(begun) for begun in replay.begun)
+    if plans:
+        rows = table("#shipments", "merchant", "failed by", "rule now", "begins with")
+        for way, shipments in plans.most_common():
+            rows.add_row(*map(cell, (shipments, *way)))
+        print_table(rows)
+    if done.resumed is not None:
+        say(f"the merchant's pause was lifted, and {count(done.resumed, 'parked shipment')} made due")
+    last = f", the last one due in {length(replay.begun[-1].due_s)}" if len(replay.begun) > 1 else ""
+    say(f"{'would put back' if done.dry_run else 'put back'} {count(len(replay.begun), 'shipment')}{last}")
+    for failure, why in replay.kept:
+        say(f"{failure.reference} of {failure.merchant} stays failed: {_WHY_KEPT[why]}", error=True)
+    if replay.left_over:
+        say("more have failed; the same command puts the next ones back")
+
+
+def _way(begun: Begun) -> tuple[str, str, str, str]:
+    failure, plan = begun.failure, begun.start.plan
+    return failure.merchant, failure.reason, plan.rule, str(plan.steps[0])
+
+
+def _document(done: Done) -> dict[str, Any]:
+    replay = done.replay
+    return {
+        "dry_run": done.dry_run,
+        "put_back": [
+            {
+                "merchant": begun.failure.merchant,
+                "reference": begun.failure.reference,
+                "failed_by": begun.failure.reason,
+                "rule": begun.start.plan.rule,
+                "strategy": begun.start.plan.steps[0].as_table(),
+                "due_s": begun.due_s,
+            }
+            for begun in replay.begun
+        ],
+        "kept": [{"merchant": f.merchant, "reference": f.reference, "why": why} for f, why in replay.kept],
+        "left_over": replay.left_over,
+        "resumed": done.resumed,
+    }

@@ -1,0 +1,55 @@
+"""`allocation schema`: JSON Schemas, and the AsyncAPI document."""
+
+import json
+from pathlib import Path
+
+import click
+
+from tasks.schemas import NAMES, schema
+from worker.commands.output import cell, example, print_json, print_table, table
+
+_ABOUT = {
+    "order-created": "an event of the orders stream",
+    "shipment-allocated": "the event of an allocated shipment",
+    "shipment-allocation-failed": "the event of a shipment that failed",
+    "orders-rejected": "the fields of an entry of the rejected stream",
+    "merchant-file": "a merchant file, for editors that check TOML",
+    "asyncapi": "the AsyncAPI 3.0 document of the four streams",
+}
+
+
+@click.command(epilog=example("allocation schema merchant-file > merchant.schema.json"))
+@click.argument("name", required=False, type=click.Choice(NAMES))
+@click.option(
+    "--all", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write all into a folder."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the list of names as JSON; a schema is JSON anyway.")
+def command(name: str | None, folder: Path | None, *, as_json: bool) -> None:
+    """Print the JSON Schema NAME, or the AsyncAPI document; without NAME, list them.
+
+    A schema says all that one can say; `allocation check` and the intake know a little more.
+    """
+    if name and folder:
+        raise click.UsageError("a NAME or --all DIR, one of them")
+    if folder:
+        _write_all(folder)
+    elif name:
+        print_json(schema(name))
+    elif as_json:
+        print_json(_ABOUT)
+    else:
+        rows = table("name", "describes")
+        for each, about in _ABOUT.items():
+            rows.add_row(cell(each), cell(about))
+        print_table(rows)
+
+
+def _write_all(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in NAMES:
+            path = folder / ("asyncapi.json" if name == "asyncapi" else f"{name}.schema.json")
+            path.write_text(json.dumps(schema(name), indent=2) + "\n")
+            click.echo(path)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None

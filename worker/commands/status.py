@@ -1,0 +1,148 @@
+"""`allocation status`: how much there is of everything, and whether that is healthy."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+from celery import Celery
+from kombu.exceptions import OperationalError
+from rich.table import Table
+
+from config.celery_options import BATCHES, SWEEPS, celery_options
+from config.settings import Settings, load, place
+from worker.broker import queue_depth
+from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
+from worker.commands.session import away, connected
+from worker.counts import Counts, count_all
+from worker.store import RedisError, Store
+
+SWEEPS_MISSED = 3
+SWEEP_LATE_S = 30.0
+LEASES_WAITED = 2
+_BROKER_PATIENCE_S = 3
+
+Queues = dict[str, int] | str
+"""How many messages wait in each queue of the broker, or why nobody can tell."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """What one look found; no `counts` when the server did not answer."""
+
+    counts: Counts | None
+    queues: Queues
+    problems: tuple[str, ...]
+
+
+@click.command(epilog=example("allocation status --watch 2"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per look.")
+@click.option("--watch", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Look again and again, until Ctrl-C.")
+def command(*, as_json: bool, watch: float | None) -> None:
+    """Show how many shipments of each merchant are where, and what is late.
+
+    Due shipments may be handed out now, parked ones wait for their time, working ones are in a worker's hands. The exit
+    code is 1, and the output says why, when the server does not answer, when the last sweep is older than three
+    intervals (at least 30 s), or when a shipment has been due for two leases.
+    """
+    settings = load()
+    while True:
+        status = look(settings)
+        if watch and not as_json:
+            click.clear()
+        _show(status, settings, as_json=as_json, indent=None if watch else 2)
+        if watch is None:
+            break
+        time.sleep(watch)
+    sys.exit(1 if status.problems else 0)
+
+
+def look(settings: Settings) -> Status:
+    """Ask server and broker; that one of them is away is an answer, too."""
+    queues = _look_at_broker(settings)
+    try:
+        counts = asyncio.run(connected(settings, _count))
+    except (RedisError, OSError) as error:
+        reason = away(settings, error)
+        return Status(counts=None, queues=queues, problems=(reason,))
+    return Status(counts=counts, queues=queues, problems=tuple(_problems(counts, queues, settings)))
+
+
+async def _count(store: Store, settings: Settings) -> Counts:
+    return await count_all(store.redis, settings)
+
+
+def _look_at_broker(settings: Settings) -> Queues:
+    app = Celery("allocation")
+    app.conf.update(celery_options(settings))
+    try:
+        with app.connection_for_read() as connection:
+            # By itself it would try for ever.
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=_BROKER_PATIENCE_S)
+            return {queue: queue_depth(connection, queue) for queue in (BATCHES, SWEEPS)}
+    except (OperationalError, OSError) as error:
+        return f"no answer from {place(settings.broker)}: {error}"
+
+
+def _problems(counts: Counts, queues: Queues, settings: Settings) -> Iterator[str]:
+    """What is not healthy, and what to look at."""
+    if isinstance(queues, str):
+        yield f"broker: {queues}; nothing is handed out until it is back"
+    late_s = max(SWEEPS_MISSED * settings.sweep_seconds, SWEEP_LATE_S)
+    if counts.last_sweep_s is None:
+        yield "there was no sweep yet; do worker and beat run?"
+    elif counts.last_sweep_s > late_s:
+        yield f"the last sweep was {length(counts.last_sweep_s)} ago; do worker and beat run?"
+    for merchant in counts.merchants:
+        if (merchant.oldest_due_s or 0) > LEASES_WAITED * settings.lease_seconds:
+            waited = length(merchant.oldest_due_s or 0)
+            yield f"{merchant.merchant}: a shipment has been due for {waited}; do the workers keep up?"
+
+
+def _show(status: Status, settings: Settings, *, as_json: bool, indent: int | None) -> None:
+    if as_json:
+        print_json(_document(status), indent=indent)
+        return
+    if status.counts:
+        print_table(_merchants(status.counts))
+        for name, value in _facts(status.counts, status.queues, settings):
+            say(f"{name}: {value}")
+    for problem in status.problems:
+        say(f"problem: {problem}", fg="red")
+
+
+def _merchants(counts: Counts) -> Table:
+    rows = table("merchant", "#due", "#parked", "#working", "#allocated", "#failed", "#oldest due", "paused")
+    for each in counts.merchants:
+        oldest = None if each.oldest_due_s is None else length(each.oldest_due_s)
+        numbers = (each.due, each.parked, each.working, each.allocated)
+        failed = cell(each.failed, "red" if each.failed else "")
+        rows.add_row(cell(each.merchant), *map(cell, numbers), failed, cell(oldest), cell(each.paused, "yellow"))
+    return rows
+
+
+def _facts(counts: Counts, queues: Queues, settings: Settings) -> Iterator[tuple[str, str]]:
+    """What is told of the whole, line by line."""
+    yield "server", counts.server
+    for warning in counts.unsafe:
+        yield "warning", warning
+    yield "last sweep", "none yet" if counts.last_sweep_s is None else f"{length(counts.last_sweep_s)} ago"
+    unread = "an unknown number" if counts.orders.undelivered is None else counts.orders.undelivered
+    reader = "" if counts.orders.has_group else "; no intake has run yet"
+    yield settings.orders_stream, f"{unread} unread, {counts.orders.unacknowledged} being taken{reader}"
+    yield settings.rejected_stream, count(counts.rejected, "event")
+    yield "events of other types", str(counts.not_ours)
+    yield "queues", queues if isinstance(queues, str) else ", ".join(f"{q} {depth}" for q, depth in queues.items())
+
+
+def _document(status: Status) -> dict[str, Any]:
+    known = isinstance(status.queues, dict)
+    return {
+        "healthy": not status.problems,
+        "problems": status.problems,
+        **(asdict(status.counts) if status.counts else {}),
+        "queues": status.queues if known else None,
+    }
