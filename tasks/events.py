@@ -17,10 +17,12 @@ SOURCE = "urn:allocation-worker"
 def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, now: float) -> str:
     """The one event of an allocated shipment. `now` in seconds since the epoch."""
     carrier, price = allocated.carrier, allocated.price
+    # What a read-back found was allocated by the last step that was called for, not by one that still waits its turn.
+    step = shipment.progress.attempted
     data = {
         **_common(shipment),
-        "strategy": shipment.strategy.as_table() if shipment.progress.attempts else None,
-        "fell_back": shipment.progress.step > 0,
+        "strategy": None if step is None else shipment.steps[step].as_table(),
+        "fell_back": bool(step),
         "carrier": asdict(carrier) if carrier else None,
         "price": asdict(price) if price else None,
         "tracking_references": list(allocated.tracking_references),

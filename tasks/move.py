@@ -168,7 +168,7 @@ def held_up(shipment: Shipment, moment: Moment, wait_s: float) -> Park | Fail:
 
 def after_call(shipment: Shipment, outcome: Outcome, moment: Moment) -> Move:
     """The move after a call for the present step."""
-    shipment = shipment.with_progress(attempts=shipment.progress.attempts + 1)
+    shipment = shipment.called()
     match outcome:
         case Allocated():
             return Settle(shipment=shipment, allocated=outcome, adopted=False)
@@ -177,16 +177,24 @@ def after_call(shipment: Shipment, outcome: Outcome, moment: Moment) -> Move:
         case Refused(certain=True):
             return _refused(shipment, outcome.reason, outcome.message)
         case Refused():
-            return Read(shipment=shipment.with_progress(unread_refusal=outcome.reason))
+            return _read_first(shipment, outcome)
         case Throttled():
             return _throttled(shipment, outcome, moment)
         case NotSent() | NotYet():
             return _again(shipment, moment)
         case Unknown():
             return _read_again(shipment.with_progress(doubt=True, unknowns=shipment.progress.unknowns + 1), moment)
+        case Stopped(reason="invalid_request"):
+            # The status alone may have said so, of a body that could not be read: it might be the state gate's.
+            return _read_first(shipment, outcome)
         case Stopped():
             return _stopped(shipment, outcome, moment)
     assert_never(outcome)
+
+
+def _read_first(shipment: Shipment, outcome: Refused | Stopped) -> Read:
+    """A no that may just as well mean "already allocated" is read back before it counts."""
+    return Read(shipment=shipment.with_progress(unread_refusal=outcome.reason, unread_message=outcome.message))
 
 
 def after_read(shipment: Shipment, finding: Finding, moment: Moment) -> Move:
@@ -210,9 +218,11 @@ def after_read(shipment: Shipment, finding: Finding, moment: Moment) -> Move:
 def _may_be_allocated(shipment: Shipment, finding: Unallocated, moment: Moment) -> Move:
     """Read as unallocated: nothing went through, or what the API had taken in came to nothing."""
     progress = shipment.progress
-    read = shipment.with_progress(doubt=False, unread_refusal=None, queued_at=None)
+    read = shipment.with_progress(doubt=False, unread_refusal=None, unread_message="", queued_at=None)
+    if progress.unread_refusal == "invalid_request":
+        return Fail(shipment=read, reason="invalid_request", message=progress.unread_message or "HTTP 400")
     if progress.unread_refusal is not None:
-        return _refused(read, progress.unread_refusal, "refused, and read back as not allocated")
+        return _refused(read, progress.unread_refusal, progress.unread_message)
     if progress.queued_at is not None and finding.state == "allocation_failed":
         return _refused(read, "allocation_failed", "taken in by the API, which then could not allocate it")
     if shipment.losses >= MOST_LOSSES:

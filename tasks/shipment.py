@@ -21,19 +21,21 @@ KEPT_FIRST = KEPT_LAST = 20
 class Progress:
     """How far a shipment has come; written with every verdict, so that any worker can go on from here.
 
-    `doubt`: a call may have gone through and has not been read back. `unread_refusal`: a refusal that named no cause
-    and counts once a read-back says unallocated. `queued_at`: seconds since the epoch at which the API took the
+    `doubt`: a call may have gone through and has not been read back. `unread_refusal`: a no that might mean
+    "already allocated" and counts once a read-back says unallocated; `unread_message`: what the API said of it. `queued_at`: seconds since the epoch at which the API took the
     shipment in for this step. `unknowns`: calls of this step that came back unknown. `waits`: times parked since
-    anything moved, the exponent of the backoff.
+    anything moved, the exponent of the backoff. `attempted`: the last step of this plan that was called for.
     """
 
     step: int = 0
     doubt: bool = False
     unread_refusal: str | None = None
+    unread_message: str = ""
     queued_at: float | None = None
     unknowns: int = 0
     waits: int = 0
     attempts: int = 0
+    attempted: int | None = None
     entries: int = 0
     last_refusal: str | None = None
 
@@ -80,6 +82,10 @@ class Shipment:
     def with_progress(self, **changes: Any) -> "Shipment":  # fields of Progress, checked by it
         """The same shipment, further on."""
         return replace(self, progress=replace(self.progress, **changes))
+
+    def called(self) -> "Shipment":
+        """The same shipment after one more attempt at its present step."""
+        return self.with_progress(attempts=self.progress.attempts + 1, attempted=self.progress.step)
 
 
 def intake_facts(order: Order, facts: Facts, plan: Plan, api: str) -> str:
@@ -130,8 +136,7 @@ def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
 
 def lost_call(shipment: Shipment) -> Shipment:
     """The shipment once nobody waits for the answer to its call any more: that call counts as one come back unknown."""
-    progress = shipment.progress
-    return shipment.with_progress(doubt=True, unknowns=progress.unknowns + 1, attempts=progress.attempts + 1)
+    return shipment.called().with_progress(doubt=True, unknowns=shipment.progress.unknowns + 1)
 
 
 _PLAN = TypeAdapter(tuple[AnyStrategy, ...])

@@ -141,9 +141,12 @@ class Ledger:
             args += _report_args(report)
         keys = [self._settings.allocated_stream, self._settings.failed_stream]
         patience_s = self._settings.lease_seconds
-        return [
-            bool(one) for one in await self._store.insist(lambda: self._store.run("report", keys, args), patience_s)
-        ]
+        try:
+            written = await self._store.insist(lambda: self._store.run("report", keys, args), patience_s)
+        except PASSING as error:
+            _give_up(len(reports), error)
+            return [False] * len(reports)
+        return [bool(one) for one in written]
 
     async def story(self, shipment: Shipment) -> list[dict[str, Any]]:
         """The kept entries of a shipment's story, oldest first."""

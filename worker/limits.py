@@ -19,12 +19,13 @@ class Limits:
 
     async def tell(self) -> None:
         """Bring the ledger up to date; costs nothing while no file changes."""
-        names = self._merchants.names()
-        if self._merchants.changes == self._told_of_change:
+        names, changes = self._merchants.names(), self._merchants.changes
+        if changes == self._told_of_change:
             return
         for name in names:
             await self._tell(name)
-        self._told_of_change = self._merchants.changes
+        # As counted before: a file may have changed while others were told.
+        self._told_of_change = changes
 
     async def _tell(self, name: str) -> None:
         limit = self._limit(name)

@@ -102,6 +102,8 @@ class ChildRuntime:
         account = self._merchants.account(message.merchant)
         fell_back = await self._allocate(account, taken) if account else await self._wait_for_file(message, taken)
         await refill
+        # What is settled has made room within the merchant's window and limits.
+        await self._hand_out.hand_out(most=2)
         return Worked(token=taken.task, fell_back=fell_back)
 
     async def _allocate(self, account: Account, taken: Taken) -> list[Shipment]:
@@ -143,6 +145,7 @@ class ChildRuntime:
 
     def _slow_done(self, task: asyncio.Task[None]) -> None:
         self._slow.pop(task, None)
+        self._wake_in(0.0)
         if not task.cancelled() and (error := task.exception()):
             log.error("batch_broken", exc_info=error, next="its leases run out and the sweep brings it back")
 

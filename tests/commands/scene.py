@@ -32,8 +32,9 @@ ALLOCATION = '[allocation]\nstrategy = { virtual_service = "V" }\nfallback = [{ 
 HEAVY = '[[rules]]\nname = "heavy"\nwhen = { weight_kg = { over = 20 } }\nstrategy = { service_group = "freight" }\n'
 FILE = API + ALLOCATION + HEAVY
 
+AT = "2026-11-21T10:00:00.000Z"
 ENTRY = {
-    "at": "2026-11-21T10:00:00.000Z",
+    "at": AT,
     "do": "allocate",
     "strategy": {"virtual_service": "V"},
     "outcome": "refused",
@@ -125,7 +126,7 @@ class Scene:
 
     def park(self, wait_s: float) -> None:
         """Take all that is due, and park it after one refused attempt."""
-        self._report(lambda ledger, shipment: {"verdict": "park", "due": ledger.now() + wait_s, "entry": ENTRY})
+        self._report(lambda ledger, _: {"verdict": "park", "due": ledger.now() + wait_s, "entry": ENTRY})
 
     def allocate(self) -> None:
         """Take all that is due, and have it allocated."""
@@ -163,4 +164,7 @@ def _one_further(shipment: Shipment) -> Shipment:
 
 
 async def _take_all(_: Store, ledger: Ledger) -> list[Taken]:
-    return [await ledger.take(batch) for batch in await ledger.claim(100)]
+    taken: list[Taken] = []
+    while batches := await ledger.claim(100):
+        taken += [await ledger.take(batch) for batch in batches]
+    return taken

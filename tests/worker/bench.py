@@ -1,7 +1,7 @@
 """The ledger under a test's hands: a real server, and short words for what intake and worker do with it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from config.settings import Settings
@@ -38,6 +38,16 @@ def _accepted(merchant: str, reference: str, steps: tuple[AnyStrategy, ...]) -> 
     plan = Plan(rule="default", why="the file has no rules", steps=steps)
     facts = intake_facts(order, Facts(), plan, "shipments-v2")
     return Accepted(merchant=merchant, reference=reference, facts=facts, asks=str(steps[0]), published=None)
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    """Let the loop turn until the condition holds.
+
+    Raises TimeoutError when it does not.
+    """
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110  # what is waited for knows nothing of tests
+            await asyncio.sleep(0.002)
 
 
 class Bench:

@@ -68,9 +68,9 @@ def split(content: bytes, file: str) -> Iterator[FoundEvent]:
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
     start, end = _skip(text, 0), len(text.rstrip(_WHITE))
-    items = _items(text, start) if text[start : start + 1] == "[" else None
-    if items is not None:
-        yield from items
+    if text.startswith("[", start):
+        items = _items(text, start)
+        yield from [(start, end)] if items is None else items
         return
     while start < end:
         stop = _end_of_value(text, start) or _end_of_nonsense(text, start, end)
@@ -92,11 +92,9 @@ def _end_of_value(text: str, start: int) -> int | None:
 
 
 def _end_of_nonsense(text: str, start: int, end: int) -> int:
-    """A broken event spans many lines when its first one is open, else it is one of JSON Lines."""
-    line_end = text.find("\n", start, end)
-    line = text[start : end if line_end < 0 else line_end].rstrip(_WHITE)
-    is_open = line.startswith("[") or (line.startswith("{") and not line.endswith("}"))
-    return end if is_open else start + len(line)
+    """Up to the next line that looks like the beginning of an event."""
+    next_event = text.find("\n{", start, end)
+    return end if next_event < 0 else start + len(text[start:next_event].rstrip(_WHITE))
 
 
 def _items(text: str, start: int) -> list[tuple[int, int]] | None:

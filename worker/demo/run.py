@@ -68,7 +68,7 @@ async def _demo(options: Options) -> int:
         code = 1
     finally:
         screen.say("All ended; the folder is kept." if options.keep else "All ended; nothing is left behind.")
-    _close(screen, code)
+    _close(screen, options, code)
     return code
 
 
@@ -145,15 +145,16 @@ def _invite(screen: Screen, ready: Stage) -> None:
     screen.say()
 
 
-def _close(screen: Screen, code: int) -> None:
+def _close(screen: Screen, options: Options, code: int) -> None:
     screen.say()
     if code:
         screen.say("The demo did not end as expected; what was wrong stands above.", style="bold red")
         return
     own = _own_command()
     screen.say("Everything settled as expected. Where to go next:", style="bold")
-    screen.line(f"{own} demo --stay", indent=3)
-    screen.say("the same again, and then orders of your own", indent=6)
+    if not options.stay:
+        screen.line(f"{own} demo --stay", indent=3)
+        screen.say("the same again, and then orders of your own", indent=6)
     screen.line(f"{own} --help", indent=3)
     screen.say("all commands", indent=6)
     screen.line("README.md", indent=3)

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -117,7 +117,7 @@ class Screen:
         if not self.terminal:
             yield
             return
-        with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
+        with Live(console=self._console, refresh_per_second=8, transient=True) as self._live:
             yield
         self._live = None
 
@@ -125,7 +125,8 @@ class Screen:
         """Let the table show the latest of these, as far as half of the screen has room for them."""
         if self._live:
             most = max(3, self._console.height // 2 - 5)
-            self._live.update(_table(shipments[-most:], self._width, caption), refresh=True)
+            table = _table(shipments[-most:], self._width, caption)
+            self._live.update(Padding(table, (1, 0, 0, 0)))
 
     def summary(self, shipments: Sequence[Seen]) -> None:
         """Print the whole table, on a terminal; elsewhere its lines stand above already."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from worker.commands.story import whereabouts
 from worker.demo.watch import Seen
 
 MOST_OF_A_REFERENCE = 14
@@ -44,7 +43,7 @@ def story(seen: Seen) -> Iterator[tuple[str, str]]:
         case "failed":
             yield "failed", f"{seen.data['reason']}: {seen.data['message']}"
         case "unsettled":
-            yield "now", whereabouts(record)
+            yield "now", "not settled"
 
 
 def short(reference: str) -> str:

@@ -18,7 +18,7 @@ local lease, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
 local out, touched, apis, merchants = {}, {}, {}, {}
 check_stream(KEYS[2])
 check_stream(KEYS[3])
-local FIRST_OPEN_MS, MOST_OPEN_MS, BUCKET_MS, FEW, SHARE = 2000, 60000, 10000, 10, 0.5
+local FIRST_OPEN_MS, MOST_OPEN_MS, BUCKET_MS, FEW, SHARE = 1000, 15000, 10000, 10, 0.5
 
 local function leave(m, r)
   redis.call('ZREM', working(m), r)
@@ -61,7 +61,7 @@ local verdicts = {
 local function note(m, api, answer)
   if answer == '' then return end
   apis[api] = apis[api] or { good = 0, bad = 0 }
-  merchants[m] = merchants[m] or { good = 0, throttled = 0 }
+  merchants[m] = merchants[m] or { good = 0, throttled = 0, at_work = redis.call('ZCARD', working(m)) }
   if answer == 'bad' then
     apis[api].bad = apis[api].bad + 1
   else
@@ -115,7 +115,7 @@ local function steer(m, did)
   local window, turned = tonumber(known[1] or FIRST_WINDOW), tonumber(known[2])
   if did.throttled > 0 then
     if now - tonumber(known[3] or 0) < 1000 then return end
-    window = math.max(1, math.min(window, redis.call('ZCARD', working(m))) / 2)
+    window = math.max(1, math.min(window, did.at_work) / 2)
     redis.call('HSET', key, 'window', window, 'turned', window, 'at', now)
     redis.call('ZADD', P .. 'slowed', now, m)
   elseif did.good > 0 and window < MOST_WINDOW then

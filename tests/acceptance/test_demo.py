@@ -1,0 +1,117 @@
+"""`allocation demo` as a person runs it: everything real, on this machine alone."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.demo_run import ALLOCATION, Run, demo
+from worker.demo.story import SCENES, Scene
+
+SEED = "sp_00802615769404976542730318118912"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for everything temporary."""
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def told(home: Path) -> Iterator[Run]:
+    """A demo that has run to its end."""
+    with demo(home) as run:
+        run.end()
+        yield run
+
+
+def words(text: str) -> str:
+    """The text with all its white space made single: where lines were broken does not matter."""
+    return " ".join(text.split())
+
+
+def test_it_ends_well(told: Run) -> None:
+    """The story settles as expected: exit code 0, and the API itself counted no shipment twice."""
+    assert told.process.returncode == 0, told.text
+    assert "11 shipments allocated, none twice" in told.text
+    assert "NOT AS EXPECTED" not in told.text
+
+
+def test_the_seed_call_has_carrier_and_labels(told: Run) -> None:
+    """The call of PRO's own help page ends with its carrier and a link for each format of the label."""
+    block = told.text.partition(f"acme, shipment {SEED}")[2].partition("As expected")[0]
+    assert "virtual_service FF_LINET-00001: allocated" in block
+    assert "Lineten - Standard On Demand, 2.00 GBP" in block
+    links = [line.strip() for line in block.splitlines() if "/labels/" in line]
+    assert [link.rpartition("/pro")[2] for link in links] == [f"/labels/{SEED}/pdf", f"/labels/{SEED}/zpl"]
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.title)
+def test_every_scene_is_told(told: Run, scene: Scene) -> None:
+    """A scene says what is about to happen, then what did."""
+    text = words(told.text)
+    assert -1 < text.find(words(f"{scene.title} {scene.before}")) < text.find(words(f"As expected. {scene.after}"))
+
+
+def test_it_fits_a_narrow_screen(told: Run) -> None:
+    """Without a terminal there are lines of at most 80 columns, with no colour and no control character."""
+    assert [line for line in told.lines if len(line) > 80] == []
+    assert [line for line in told.lines if line and not line.isprintable()] == []
+
+
+def test_it_leaves_nothing_behind(told: Run) -> None:
+    """When it has ended, its processes and its folder are gone."""
+    assert told.left_behind() == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_clears_everything_away(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """Told to end in the middle of the story, it ends its processes and removes its folder first."""
+    with demo(tmp_path) as run:
+        run.until(SCENES[1].title)
+        assert run.end(number) == code
+        assert "nothing is left behind" in run.text
+        assert run.left_behind() == []
+
+
+def test_a_kill_clears_everything_away(tmp_path: Path) -> None:
+    """Killed, it can do nothing any more, and yet nothing stays."""
+    with demo(tmp_path) as run:
+        run.until(SCENES[1].title)
+        run.process.kill()
+        deadline = time.monotonic() + 10
+        while (left := run.left_behind()) and time.monotonic() < deadline:
+            """The guard is at work."""
+        assert left == []
+
+
+def test_a_lost_process_is_a_failure(tmp_path: Path) -> None:
+    """If a process dies the demo says which, shows what the processes wrote, and ends with exit code 1."""
+    with demo(tmp_path) as run:
+        run.until(SCENES[1].title)
+        (beat,) = [pid for pid, command in run.processes().items() if "worker beat" in command]
+        os.kill(beat, signal.SIGKILL)
+        assert run.end() == 1
+        assert "beat ended by itself" in run.text
+        assert "beat | " in run.text
+        assert run.left_behind() == []
+
+
+def test_further_orders_are_shown(tmp_path: Path) -> None:
+    """With --stay it takes orders from elsewhere, with the settings it printed, until it is told to end."""
+    with demo(tmp_path, "--stay") as run:
+        run.until("Now your own orders")
+        exports = dict(run.until("export ").removeprefix("export ").split("=", 1) for _ in range(2))
+        example = run.until(" publish ").split()[-1]
+        publish = [ALLOCATION, "publish", example]
+        subprocess.run(publish, env={**os.environ, **exports}, check=True, capture_output=True, timeout=30)
+        (shipment,) = json.loads(Path(example).read_text())["data"]["shipments"]
+        run.until(f"acme, shipment {shipment['reference']}")
+        run.until(f"/labels/{shipment['reference']}/zpl")
+        assert run.end(signal.SIGINT) == 0
+        assert run.left_behind() == []

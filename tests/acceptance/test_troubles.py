@@ -1,0 +1,195 @@
+"""Single troubles, each done for real and seen from outside."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.system import ALL_ZERO, System, order_event, running, v2_file, wait_until
+
+LINET = '{ virtual_service = "FF_LINET-00001" }'
+ROLES = ("intake", "worker", "beat")
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One running system with a merchant of v2."""
+    with running(tmp_path_factory.mktemp("system"), *ROLES) as system:
+        system.merchant("acme", v2_file(system.url, LINET))
+        yield system
+
+
+def test_allocating_for_ever(system: System) -> None:
+    """A shipment that the API never stops allocating fails as stuck_allocating, well before its deadline."""
+    system.merchant("short", v2_file(system.url, LINET, more="[retry]\ndeadline_hours = 0.002\n"))
+    system.faults({"fault": "stuck", "on": "allocate", "references": ["sp_stuck"]})
+    system.publish([order_event("short", ["sp_stuck"])])
+    wait_until(lambda: any(e["shipment"] == "sp_stuck" for e in system.failed()), 30, "a failed event")
+    (event,) = [e for e in system.failed() if e["shipment"] == "sp_stuck"]
+    assert event["reason"] == "stuck_allocating"
+
+
+def test_a_host_that_does_not_exist(system: System) -> None:
+    """Without DNS nothing was sent: the shipment waits until its deadline and never falls back."""
+    gone = "https://no-such-host.invalid"
+    fallback = '[{ carrier_service = "FF_LINET-00001" }]'
+    system.merchant("gone", v2_file(gone, LINET, fallback, more="[retry]\ndeadline_hours = 0.001\n"))
+    system.publish([order_event("gone", ["sp_gone"])])
+    wait_until(lambda: any(e["shipment"] == "sp_gone" for e in system.failed()), 30, "a failed event")
+    (event,) = [e for e in system.failed() if e["shipment"] == "sp_gone"]
+    assert event["reason"] == "deadline_passed"
+    assert {(step["outcome"], *step["strategy"]) for step in event["steps"]} == {("not_sent", "virtual_service")}
+
+
+def test_a_key_that_appears_later(system: System, tmp_path: Path) -> None:
+    """A merchant without a key is paused, said so once, and goes on by itself when the key is there."""
+    key = tmp_path / "key"
+    text = v2_file(system.url, LINET).replace('{ env = "SANDBOX_KEY" }', f'{{ file = "{key}" }}')
+    system.merchant("keyless", text)
+    system.publish([order_event("keyless", [f"sp_key{n}" for n in range(5)])])
+    wait_until(lambda: "keyless" in system.redis.hgetall("allocation:paused"), 20, "the pause")
+    system.publish([order_event("keyless", [f"sp_more{n}" for n in range(5)])])
+    wait_until(lambda: system.redis.zcard("allocation:waiting:keyless") == 10, 20, "ten parked shipments")
+    assert system.logged().count('"merchant_paused"') == 1
+    key.write_text("sandbox-key\n")
+    wait_until(lambda: sum(e["merchant"] == "keyless" for e in system.allocated()) == 10, 20, "ten allocated")
+
+
+def test_a_key_that_is_refused(system: System, tmp_path: Path) -> None:
+    """401 pauses the merchant after few calls instead of burning its orders, and a new key resumes it."""
+    key = tmp_path / "key"
+    key.write_text("wrong-key")
+    text = v2_file(system.url, LINET).replace('{ env = "SANDBOX_KEY" }', f'{{ file = "{key}" }}')
+    system.merchant("wrong", text)
+    system.publish([order_event("wrong", [f"sp_wrong{n}" for n in range(50)])])
+    wait_until(lambda: "wrong" in system.redis.hgetall("allocation:paused"), 20, "the pause")
+    key.write_text("sandbox-key")
+    wait_until(lambda: sum(e["merchant"] == "wrong" for e in system.allocated()) == 50, 30, "all allocated")
+    assert not [e for e in system.failed() if e["merchant"] == "wrong"]
+
+
+def test_a_file_that_goes_away(system: System) -> None:
+    """Unfinished shipments of a merchant without a file wait, and go on when it is back."""
+    text = v2_file(system.url, LINET)
+    system.merchant("away", text)
+    system.faults({"fault": "throttled", "references": ["sp_away"], "retry_after_s": 2, "times": 1})
+    system.publish([order_event("away", ["sp_away"])])
+    wait_until(lambda: system.redis.zcard("allocation:waiting:away") == 1, 20, "the shipment parked")
+    (system.merchants / "away.toml").unlink()
+    wait_until(lambda: "away" in system.redis.hgetall("allocation:paused"), 30, "the pause")
+    system.merchant("away", text)
+    wait_until(lambda: any(e["merchant"] == "away" for e in system.allocated()), 30, "allocated")
+
+
+def test_limits_hold_over_all_workers(system: System) -> None:
+    """Calls per second of a merchant stay within its limit, however many children there are."""
+    system.merchant("slow", v2_file(system.url, LINET, more="[limits]\nper_second = 20\n"))
+    began = time.monotonic()
+    system.publish(order_event("slow", [f"sp_slow{n}"]) for n in range(60))
+    wait_until(lambda: sum(e["merchant"] == "slow" for e in system.allocated()) == 60, 30, "all allocated")
+    # Sixty calls at twenty a second: the first goes at once, the last after 59 gaps of 50 ms.
+    assert time.monotonic() - began > 59 * 0.05 - 0.2
+
+
+def test_a_late_task_cannot_write(tmp_path: Path) -> None:
+    """A worker stopped in mid-call loses its lease to another; when it wakes it writes nothing and calls nothing."""
+    with running(tmp_path, "intake", "beat", ALLOCATION_CONCURRENCY="1", ALLOCATION_LEASE_SECONDS="3") as system:
+        system.merchant("acme", v2_file(system.url, LINET))
+        system.faults({"fault": "slow", "on": "allocate", "latency_s": 1, "acts": True, "times": 1})
+        system.start("worker")
+        system.publish([order_event("acme", ["sp_late"])])
+        wait_until(lambda: system.counts()["puts"] == 1, 20, "the call")
+        stopped = [system.processes["worker"].pid, *system.children("worker")]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        system.start("worker:2")
+        system.wait_settled(1, 30)
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: "sp_late" not in system.redis.zrange("allocation:working:acme", 0, -1), 10)
+        system.publish([order_event("acme", ["sp_next"])])
+        system.wait_settled(2, 20)
+        assert system.verdict([("acme", "sp_late"), ("acme", "sp_next")]) == ALL_ZERO
+        assert system.allocated()[0]["adopted"] is True
+
+
+def test_a_clock_that_is_off(tmp_path: Path) -> None:
+    """A worker whose clock is five minutes fast changes nothing: the server's time counts, in events too."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("import time\n_t = time.time\ntime.time = lambda: _t() + 300\n")
+    with running(tmp_path / "system", "intake", "beat") as system:
+        system.merchant("acme", v2_file(system.url, LINET))
+        system.start("worker", PYTHONPATH=str(site))
+        system.start("worker:2")
+        shipments = [("acme", f"sp_clock{n}") for n in range(200)]
+        system.publish(order_event(merchant, [reference]) for merchant, reference in shipments)
+        system.wait_settled(200, 40)
+        assert system.verdict(shipments) == ALL_ZERO
+        newest = max(event["allocated_at"] for event in system.allocated())
+        assert newest < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 60))
+
+
+def test_a_shipment_that_kills_its_worker(tmp_path: Path) -> None:
+    """Handed out alone after two losses, it alone fails, as worker_lost; its neighbours are allocated."""
+    with running(tmp_path, *ROLES, ALLOCATION_LEASE_SECONDS="2", ALLOCATION_CONCURRENCY="2") as system:
+        system.merchant("acme", v2_file(system.url, LINET))
+        system.faults({"fault": "hang", "on": "allocate", "references": ["sp_killer"]})
+        done = threading.Event()
+        killer = threading.Thread(target=_kill_whoever_calls_for, args=(system, "sp_killer", done))
+        killer.start()
+        try:
+            system.publish([order_event("acme", [*(f"sp_ok{n}" for n in range(5)), "sp_killer"])])
+            system.wait_settled(6, 60)
+        finally:
+            done.set()
+            killer.join()
+        assert sorted(event["shipment"] for event in system.allocated()) == [f"sp_ok{n}" for n in range(5)]
+        (failed,) = system.failed()
+        assert (failed["shipment"], failed["reason"]) == ("sp_killer", "worker_lost")
+
+
+def _kill_whoever_calls_for(system: System, reference: str, done: threading.Event) -> None:
+    """`kill -9` all children as soon as a call for the shipment is under way, each time."""
+    while not done.wait(0.02):
+        token = system.redis.hget("allocation:tokens:acme", reference)
+        if token and token.startswith("c:"):
+            for pid in system.children("worker"):
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda t=token: system.redis.hget("allocation:tokens:acme", reference) != t or done.is_set(), 30)  # type: ignore[misc]
+
+
+def test_two_thousand_bad_events_among_a_hundred_good_ones(tmp_path: Path) -> None:
+    """Each bad event is rejected with its reason, the good ones are allocated, and all processes live on."""
+    good = [order_event("acme", [f"sp_good{n}"]) for n in range(100)]
+    base = order_event("acme", ["sp_x"])
+    kinds: list[tuple[str, str]] = [
+        ("bad_json", "{"),
+        ("bad_json", "\x00\x01"),
+        ("bad_json", "[" * 50_000),
+        ("bad_envelope", "[]"),
+        ("bad_envelope", '"text"'),
+        ("bad_envelope", json.dumps({**base, "specversion": "1"})),
+        ("bad_envelope", json.dumps({**base, "id": ""})),
+        ("bad_order", json.dumps({**base, "data": []})),
+        ("bad_order", json.dumps({**base, "data": {**base["data"], "shipments": []}})),
+        ("bad_order", json.dumps({**base, "data": {**base["data"], "shipments": [{"reference": "\x1b[2J"}]}})),
+        ("bad_order", json.dumps(base).replace('"sp_x"}', '"sp_x", "weight_kg": -1}')),
+        ("unknown_merchant", json.dumps(order_event("ghost", ["sp_x"]))),
+    ]
+    with running(tmp_path, *ROLES) as system:
+        system.merchant("acme", v2_file(system.url, LINET))
+        bad = [kinds[n % len(kinds)] for n in range(2000)]
+        for n in range(100):
+            system.publish([*(event for _, event in bad[n * 20 : n * 20 + 20]), good[n]])
+        system.wait_settled(100, 60)
+        wait_until(lambda: len(system.rejected()) == 2000, 30, "2000 rejected events")
+        assert [entry["reason"] for entry in system.rejected()] == [reason for reason, _ in bad]
+        assert len(system.allocated()) == 100
+        assert all(process.poll() is None for process in system.processes.values())
+        assert "\x1b" not in system.logged()

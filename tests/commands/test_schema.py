@@ -1,0 +1,167 @@
+"""`allocation schema`: what is written down is what comes in and goes out."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from config.settings import Settings
+from config.strategies.catalogue import STRATEGIES, AnyStrategy
+from config.strategies.filters import ServiceFilters
+from config.strategies.quote import Quote
+from tasks.events import allocated_event, failed_event
+from tasks.move import FailReason
+from tasks.outcome import Allocated, Carrier, Label, Price
+from tasks.schemas import NAMES, schema
+from tasks.shipment import Progress, Shipment
+from tests.commands.scene import API, FILE, Scene, order
+
+WORDS = st.text(max_size=8)
+MAYBE = st.none() | WORDS
+STEPS: list[AnyStrategy] = [
+    *(STRATEGIES[index].model_validate({STRATEGIES[index].name: "REF"}) for index in range(3)),
+    Quote(quote="cheapest"),
+    STRATEGIES[5].model_validate({"filters": ServiceFilters(direction="outbound", tags=("Oil",))}),
+]
+CARRIERS = st.builds(Carrier, reference=MAYBE, name=MAYBE, service_reference=MAYBE, service_name=MAYBE)
+PRICES = st.builds(Price, net=MAYBE, gross=MAYBE, currency=MAYBE)
+ALLOCATED = st.builds(
+    Allocated,
+    carrier=st.none() | CARRIERS,
+    price=st.none() | PRICES,
+    tracking_references=st.lists(WORDS, max_size=2).map(tuple),
+    labels=st.lists(st.builds(Label, href=WORDS, format=MAYBE), max_size=2).map(tuple),
+    correlation_id=MAYBE,
+)
+SHIPMENTS = st.builds(
+    Shipment,
+    merchant=WORDS,
+    reference=WORDS,
+    order=WORDS,
+    order_event=WORDS,
+    api=st.sampled_from(["shipments-v2", "consignments-v1"]),
+    rule=WORDS,
+    steps=st.just(tuple(STEPS)),
+    received=st.just(0.0),
+    published=st.just(0.0),
+    progress=st.builds(Progress, step=st.integers(0, 4), attempts=st.integers(0, 3)),
+)
+ATTEMPTS = st.fixed_dictionaries(
+    {
+        "strategy": st.sampled_from([step.as_table() for step in STEPS]),
+        "outcome": WORDS,
+        "reason": MAYBE,
+        "correlation_id": MAYBE,
+    }
+)
+STRATEGY_TITLES = {strategy.__name__ for strategy in STRATEGIES} | {ServiceFilters.__name__}
+MOMENTS = st.floats(0, 4e9)
+
+
+def validator(name: str) -> Draft202012Validator:
+    """What judges by a schema."""
+    return Draft202012Validator(schema(name))
+
+
+ALLOCATED_SCHEMA, FAILED_SCHEMA = validator("shipment-allocated"), validator("shipment-allocation-failed")
+
+
+@given(SHIPMENTS, ALLOCATED, st.booleans(), MOMENTS)
+def test_allocated_events_are_as_described(shipment: Shipment, got: Allocated, adopted: bool, now: float) -> None:  # noqa: FBT001
+    """Every allocated event that can be made is valid by its schema."""
+    ALLOCATED_SCHEMA.validate(json.loads(allocated_event(shipment, got, adopted=adopted, now=now)))
+
+
+@given(SHIPMENTS, st.sampled_from(get_args(FailReason)), st.lists(ATTEMPTS, max_size=2), st.integers(0, 3), MOMENTS)
+def test_failed_events_are_as_described(
+    shipment: Shipment, reason: FailReason, steps: list[dict[str, Any]], replay: int, now: float
+) -> None:
+    """Every failed event that can be made is valid by its schema."""
+    FAILED_SCHEMA.validate(json.loads(failed_event(shipment, reason, "why", steps, replay=replay, now=now)))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "asyncapi"])
+def test_schemas_are_schemas(name: str) -> None:
+    """Every schema is valid by its own dialect, and refuses an empty object."""
+    Draft202012Validator.check_schema(schema(name))
+    assert not validator(name).is_valid({})
+
+
+@pytest.mark.parametrize("name", ["shipment-allocated", "shipment-allocation-failed", "orders-rejected"])
+def test_what_goes_out_has_all_its_keys(name: str) -> None:
+    """In what goes out no key is ever left out, and none is added unsaid."""
+    document = schema(name)
+    for each in (document, *document.get("$defs", {}).values()):
+        if each["title"] not in STRATEGY_TITLES:
+            assert each["required"] == list(each["properties"])
+            assert each["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("event", "good"),
+    [
+        (order("a", extra="allowed"), True),
+        (order("a", time="2026-11-21T10:00:00Z"), True),
+        (order(), False),
+        (order(".."), False),
+        (order("a" * 65), False),
+        (order("a", type="order.paid"), False),
+        (order("a", specversion="1.1"), False),
+        (order("a", weight_kg=-1), False),
+    ],
+)
+def test_orders_are_judged_as_by_intake(event: dict[str, Any], *, good: bool) -> None:
+    """The schema of an order-created event takes the good and refuses the bad."""
+    assert validator("order-created").is_valid(event) is good
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        (FILE, True),
+        (FILE.replace("{ over = 20 }", "20"), True),
+        (FILE.replace("weight_kg = { over = 20 }", 'country = "GB", tags_any = ["a", "b"]'), True),
+        (FILE.replace("over", "beyond"), False),
+        (FILE.replace("virtual_service", "nonsense"), False),
+        (FILE + "[extra]\n", False),
+        (API, False),
+    ],
+)
+def test_merchant_files_are_judged_as_by_check(text: str, *, good: bool) -> None:
+    """The schema of a merchant file knows the short forms, and no unknown key."""
+    assert validator("merchant-file").is_valid(tomllib.loads(text)) is good
+
+
+def references(document: Any) -> Iterator[str]:
+    """Every `$ref` within a document."""
+    for key, value in document.items() if isinstance(document, dict) else enumerate(document):
+        if key == "$ref":
+            yield value
+        elif isinstance(value, dict | list):
+            yield from references(value)
+
+
+def test_asyncapi_names_the_four_streams() -> None:
+    """Every stream is a channel under its default name, and every reference within the document leads somewhere."""
+    document = schema("asyncapi")
+    assert document["asyncapi"] == "3.0.0"
+    streams = ("orders_stream", "allocated_stream", "failed_stream", "rejected_stream")
+    addresses = [channel["address"] for channel in document["channels"].values()]
+    assert addresses == [Settings.model_fields[name].default for name in streams]
+    for reference in references(document):
+        place = document
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+
+
+def test_schemas_are_printed_and_written(scene: Scene) -> None:
+    """Without a name they are listed, with one printed; all of them can be written into a folder."""
+    assert scene.run("schema", "--json").document.keys() == set(NAMES)
+    assert scene.run("schema", "order-created").document == schema("order-created")
+    assert scene.run("schema", "--all", "out").code == 0
+    assert len(list((scene.folder / "out").glob("*.json"))) == len(NAMES)

@@ -1,0 +1,131 @@
+"""The breaker of an API: nobody calls where most calls come to nothing, and one at a time tries again."""
+
+import asyncio
+
+import pytest
+
+from tasks.ports import Permit, Taken
+from tests.worker.bench import Bench
+
+API, OTHER_API = "api.example#1", "api.example#2"
+FIRST_OPEN_S, LONGEST_OPEN_S = 2, 60
+
+
+async def answered(bench: Bench, taken: Taken, *, good: int = 0, bad: int = 0) -> None:
+    """Report so many answers of the API."""
+    for answer, count in (("good", good), ("bad", bad)):
+        for start in range(0, count, len(taken.shipments)):
+            some = taken.shipments[: min(len(taken.shipments), count - start)]
+            await bench.report_of(some, taken.task, "keep", api=API, answer=answer)
+
+
+async def asked(bench: Bench, taken: Taken, api: str = API) -> Permit:
+    """Ask to call."""
+    return await bench.permit(taken.shipments[0], taken.task, api=api)
+
+
+async def time_is_over(bench: Bench) -> None:
+    """Let the time for which the breaker is open have passed, without a probe under way."""
+    await bench.raw.hset(f"allocation:breaker:{API}", "until", 1)
+    await bench.raw.delete(f"allocation:probe:{API}")
+
+
+@pytest.fixture
+def taken(runner: asyncio.Runner, bench: Bench) -> Taken:
+    """Twenty shipments in a task's hands."""
+    return runner.run(bench.take("acme", *(f"sp_{n}" for n in range(20))))
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "opens"), [(0, 9, False), (0, 10, True), (10, 9, False), (12, 11, False), (12, 12, True)]
+)
+async def test_a_share_of_bad_answers_opens_it(bench: Bench, taken: Taken, good: int, bad: int, opens: bool) -> None:  # noqa: FBT001
+    """It opens when at least ten answers, and at least half of the last ones, were bad."""
+    await answered(bench, taken, good=good, bad=bad)
+    permit = await asked(bench, taken)
+    assert (permit.held, permit.open, permit.park) == (True, opens, opens)
+    assert not opens or 0 < permit.wait_s <= FIRST_OPEN_S
+
+
+@pytest.mark.parametrize("answer", ["good", "throttled"])
+async def test_answers_that_do_not_open_it(bench: Bench, taken: Taken, answer: str) -> None:
+    """Neither refusals, which are good answers, nor throttling say that an API is broken."""
+    for _ in range(5):
+        await bench.report(taken, "keep", api=API, answer=answer)
+    assert not (await asked(bench, taken)).open
+
+
+async def test_old_answers_do_not_count(bench: Bench, taken: Taken) -> None:
+    """Answers of half a minute ago neither open a breaker nor keep it closed."""
+    await answered(bench, taken, good=100)
+    bucket = int(await bench.field(f"calls:{API}", "bucket"))
+    await bench.raw.hset(f"allocation:calls:{API}", "bucket", bucket - 2)
+    await answered(bench, taken, bad=10)
+    assert (await asked(bench, taken)).open
+
+
+async def test_it_concerns_one_api(bench: Bench, taken: Taken) -> None:
+    """Who calls another host, or with another key, is not held up; another merchant with the same ones is."""
+    await answered(bench, taken, bad=10)
+    other = await bench.take("other", "x")
+    assert not (await asked(bench, taken, OTHER_API)).open
+    assert (await asked(bench, other)).open
+
+
+async def test_an_open_breaker_leaves_no_doubt(bench: Bench, taken: Taken) -> None:
+    """Who is told to wait has made no call, and the ledger says so."""
+    await answered(bench, taken, bad=10)
+    await asked(bench, taken)
+    assert await bench.phase("acme", taken.shipments[0].reference) == "r"
+
+
+async def test_who_lost_the_lease_is_no_probe(bench: Bench, taken: Taken) -> None:
+    """A task that holds nothing is told that first, and does not use up the probe."""
+    await answered(bench, taken, bad=10)
+    await time_is_over(bench)
+    assert not (await bench.permit(taken.shipments[0], "a stale task", api=API)).held
+    assert not (await asked(bench, taken)).open
+
+
+async def test_one_probe_at_a_time(bench: Bench, taken: Taken) -> None:
+    """When its time is over one caller may try; the others wait for a second, until the probe is answered or lost."""
+    await answered(bench, taken, bad=10)
+    await time_is_over(bench)
+    permits = [await asked(bench, taken) for _ in range(3)]
+    assert [permit.open for permit in permits] == [False, True, True]
+    assert [permit.wait_s for permit in permits[1:]] == [1, 1]
+    assert 0 < await bench.raw.pttl(f"allocation:probe:{API}") <= 30_000
+
+
+async def test_a_good_answer_closes_it(bench: Bench, taken: Taken) -> None:
+    """After one good answer everybody calls again, and what was bad before is forgotten."""
+    await answered(bench, taken, bad=10)
+    await time_is_over(bench)
+    await asked(bench, taken)
+    await answered(bench, taken, good=1)
+    assert not any([(await asked(bench, taken)).open for _ in range(3)])
+    await answered(bench, taken, bad=8)
+    assert not (await asked(bench, taken)).open
+    assert await bench.raw.smembers("allocation:breakers") == set()
+
+
+async def test_it_reopens_for_longer(bench: Bench, taken: Taken) -> None:
+    """Each bad answer to a probe doubles the time for which nobody calls, up to a minute."""
+    await answered(bench, taken, bad=10)
+    waits = [(await asked(bench, taken)).wait_s]
+    for _ in range(6):
+        await time_is_over(bench)
+        await asked(bench, taken)
+        await answered(bench, taken, bad=1)
+        waits.append((await asked(bench, taken)).wait_s)
+    assert waits == pytest.approx([2, 4, 8, 16, 32, 60, 60], abs=0.5)
+    assert max(waits) <= LONGEST_OPEN_S
+
+
+async def test_late_answers_do_not_prolong_it(bench: Bench, taken: Taken) -> None:
+    """Answers to calls that were under way when it opened change nothing while it is open."""
+    await answered(bench, taken, bad=10)
+    before = await bench.field(f"breaker:{API}", "until")
+    await answered(bench, taken, bad=20)
+    await answered(bench, taken, good=1)
+    assert await bench.field(f"breaker:{API}", "until") == before

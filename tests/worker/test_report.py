@@ -1,0 +1,157 @@
+"""What is written about shipments: by their holder only, and the verdict in the same transaction as its event."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from config.settings import Settings
+from tests.worker.bench import Bench, until
+from worker.store import ResponseError
+
+A_DAY_S = 86400
+
+
+async def events(bench: Bench, stream: str) -> list[str]:
+    """The events of an out stream."""
+    return [entry[b"event"].decode() for _, entry in await bench.raw.xrange(stream)]
+
+
+async def test_a_settled_shipment_leaves_the_schedule(bench: Bench) -> None:
+    """An allocated shipment has its event, is not due any more, and its record is kept as long as the settings say."""
+    taken = await bench.take("acme", "a")
+    assert await bench.report(taken, "allocated", event="the event") == [True]
+    assert await events(bench, bench.settings.allocated_stream) == ["the event"]
+    assert await events(bench, bench.settings.failed_stream) == []
+    await bench.end_leases("acme")
+    assert await bench.claim_all() == []
+    assert await bench.raw.zcard("allocation:working:acme") == await bench.raw.zcard("allocation:waiting:acme") == 0
+    assert 0 < await bench.raw.ttl("allocation:shipment:acme:a") <= bench.settings.keep_days * A_DAY_S
+    assert await bench.field("counts:acme", "allocated") == "1"
+
+
+async def test_a_failed_shipment_is_on_the_list(bench: Bench) -> None:
+    """A failed shipment has its event and reason, and is among its merchant's failures until its record expires."""
+    taken = await bench.take("acme", "a")
+    await bench.raw.zadd("allocation:failed:acme", {"expired": 1})
+    await bench.report(taken, "failed", event="the event", reason="conflict")
+    assert await events(bench, bench.settings.failed_stream) == ["the event"]
+    assert await bench.raw.zrange("allocation:failed:acme", 0, -1) == [b"a"]
+    assert await bench.field("shipment:acme:a", "reason") == "conflict"
+    assert await bench.raw.ttl("allocation:shipment:acme:a") > 0
+
+
+async def test_an_event_goes_out_once(bench: Bench) -> None:
+    """Who settles a shipment a second time is told that it is not his, and no second event goes out."""
+    taken = await bench.take("acme", "a")
+    assert await bench.report(taken, "allocated", event="first") == [True]
+    assert await bench.report(taken, "failed", event="second", reason="conflict") == [False]
+    assert await events(bench, bench.settings.allocated_stream) == ["first"]
+    assert await events(bench, bench.settings.failed_stream) == []
+
+
+@pytest.mark.parametrize("verdict", ["keep", "hand", "park", "allocated", "failed"])
+async def test_a_late_task_changes_nothing(bench: Bench, verdict: Any) -> None:
+    """Whatever a task reports after its lease was given to another, no byte of the ledger changes."""
+    late = await bench.take("acme", "a")
+    await bench.end_leases("acme")
+    (batch,) = await bench.claim_all()
+    now = await bench.ledger.take(batch)
+    before = await bench.dump()
+    told = await bench.report(late, verdict, entry={"do": "allocate"}, event="late", reason="conflict", due=1.0)
+    assert told == [False]
+    assert await bench.dump() == before
+    assert await bench.report(now, "allocated", event="in time") == [True]
+
+
+async def test_settling_is_one_step(settings: Settings, bench: Bench) -> None:
+    """At no moment is a shipment neither in the schedule nor told of, and at none is it both."""
+    references = [f"sp_{n}" for n in range(100)]
+    taken = await bench.take("acme", *references)
+    watcher = Bench(settings)
+    settling = asyncio.gather(*(bench.report_of([one], taken.task, "allocated", event="{}") for one in taken.shipments))
+    seen = set()
+    while not settling.done():
+        pipe = watcher.raw.pipeline(transaction=True)
+        pipe.zcard("allocation:working:acme")
+        pipe.xlen(settings.allocated_stream)
+        seen.add(sum(await pipe.execute()))
+    await settling
+    await watcher.close()
+    assert seen == {100}
+
+
+async def test_progress_outlives_its_worker(bench: Bench) -> None:
+    """What was reported on the way is there for whoever takes the shipment next."""
+    taken = await bench.take("acme", "a")
+    further = taken.shipments[0].with_progress(step=1, attempts=3, unknowns=2, waits=4, last_refusal="conflict")
+    await bench.report_of([further], taken.task, "park")
+    (batch,) = await bench.claim_all()
+    assert (await bench.ledger.take(batch)).shipments[0].progress == further.progress
+    assert batch.strategy == "carrier_service SECOND"
+
+
+async def test_unfinished_records_stay(bench: Bench) -> None:
+    """No record of a shipment expires before it is settled, whatever was reported of it."""
+    taken = await bench.take("acme", "a")
+    for verdict in ("keep", "hand", "park"):
+        await bench.report(taken, verdict, due=bench.ledger.now() + 3600)
+        assert await bench.raw.ttl("allocation:shipment:acme:a") == -1
+
+
+@pytest.mark.parametrize("entries", [1, 20, 21, 40, 41, 75])
+async def test_a_story_keeps_its_beginning_and_its_end(bench: Bench, entries: int) -> None:
+    """Of a long story the first twenty and the last twenty entries are kept, in order; of a short one all."""
+    taken = await bench.take("acme", "a")
+    held = taken.shipments[0]
+    for number in range(1, entries + 1):
+        held = held.with_progress(entries=number)
+        await bench.report_of([held], taken.task, "keep", entry={"number": number})
+    kept = [entry["number"] for entry in await bench.ledger.story(held)]
+    wanted = range(1, entries + 1)
+    assert kept == [*wanted[:20], *wanted[20:][-20:]]
+
+
+async def test_a_story_of_nothing(bench: Bench) -> None:
+    """A shipment to which nothing has happened has no story."""
+    taken = await bench.take("acme", "a")
+    assert await bench.ledger.story(taken.shipments[0]) == []
+
+
+async def test_many_reports_at_once(bench: Bench) -> None:
+    """Whoever reports beside hundreds of others gets his own answer."""
+    first = await bench.take("acme", *(f"sp_{n}" for n in range(100)))
+    other = await bench.take("other", *(f"sp_{n}" for n in range(100)))
+    settled, stale, kept = await asyncio.gather(
+        bench.report(first, "allocated", event="{}"),
+        bench.report_of(other.shipments, "a stale task", "allocated", event="{}"),
+        bench.report_of(other.shipments, other.task, "keep"),
+    )
+    assert (settled, stale, kept) == ([True] * 100, [False] * 100, [True] * 100)
+    assert await bench.raw.xlen(bench.settings.allocated_stream) == 100
+
+
+@pytest.mark.parametrize("stream", ["allocated_stream", "failed_stream"])
+async def test_a_stream_that_is_none(bench: Bench, stream: str) -> None:
+    """When an out stream's name belongs to something else, no shipment leaves the schedule without its event."""
+    taken = await bench.take("acme", "a", "b")
+    await bench.raw.set(getattr(bench.settings, stream), "something else")
+    before = await bench.dump()
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await bench.report(taken, "allocated", event="{}")
+    assert await bench.dump() == before
+
+
+async def test_a_full_server_is_waited_for(bench: Bench) -> None:
+    """Without memory a report changes nothing and waits; it is written whole once there is some."""
+    taken = await bench.take("acme", "a")
+    before = await bench.dump()
+    await bench.raw.config_set("maxmemory", 1)
+    try:
+        writing = asyncio.create_task(bench.report(taken, "allocated", event="{}"))
+        await until(lambda: bench.store._trouble_since is not None)
+        assert await bench.dump() == before
+    finally:
+        await bench.raw.config_set("maxmemory", 0)
+    assert await writing == [True]
+    assert await events(bench, bench.settings.allocated_stream) == ["{}"]

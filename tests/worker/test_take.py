@@ -1,0 +1,123 @@
+"""Who may work on a shipment: only the task whose token the ledger knows."""
+
+import asyncio
+from dataclasses import replace
+
+from config.settings import Settings
+from tasks.batch import handover
+from tests.worker.bench import Bench
+
+
+async def test_a_message_is_taken_once(bench: Bench) -> None:
+    """The same message a second time gets nothing."""
+    await bench.accept("acme", "a", "b")
+    (batch,) = await bench.ledger.claim(1)
+    first, second = await bench.ledger.take(batch), await bench.ledger.take(batch)
+    assert sorted(held.reference for held in first.shipments) == ["a", "b"]
+    assert second.shipments == ()
+
+
+async def test_copies_of_a_message_race(settings: Settings, bench: Bench) -> None:
+    """Of many copies of a message taken at once, each shipment goes to one."""
+    await bench.accept("acme", *(f"sp_{n}" for n in range(50)))
+    (batch,) = await bench.ledger.claim(1)
+    others = [Bench(settings) for _ in range(8)]
+    taken = await asyncio.gather(*(other.ledger.take(batch) for other in others))
+    await asyncio.gather(*(other.close() for other in others))
+    assert sorted(len(one.shipments) for one in taken) == [0] * 7 + [50]
+
+
+async def test_a_stale_message_gets_nothing(bench: Bench) -> None:
+    """A message whose lease ran out and was handed out again gets nothing; the new one does."""
+    await bench.accept("acme", "a")
+    (stale,) = await bench.ledger.claim(1)
+    await bench.end_leases("acme")
+    (fresh,) = await bench.ledger.claim(1)
+    assert (await bench.ledger.take(stale)).shipments == ()
+    assert len((await bench.ledger.take(fresh)).shipments) == 1
+
+
+async def test_an_invented_token_gets_nothing(bench: Bench) -> None:
+    """Shipments go to nobody whose token the ledger did not make, nor to one that names other shipments."""
+    await bench.accept("acme", "a")
+    (batch,) = await bench.ledger.claim(1)
+    assert (await bench.ledger.take(replace(batch, token="invented"))).shipments == ()
+    assert (await bench.ledger.take(replace(batch, references=("unheard_of",)))).shipments == ()
+
+
+async def test_a_link_takes_only_its_own_step(bench: Bench) -> None:
+    """A link of a chain gets the shipments that were handed on at its step, and a copy of it gets nothing."""
+    taken = await bench.take("acme", "a")
+    second = taken.shipments[0].with_progress(step=1)
+    await bench.report_of([second], taken.task, "hand")
+    link = handover([second], taken.task)
+    assert (await bench.ledger.take(replace(link, step=2))).shipments == ()
+    (held,) = (await bench.ledger.take(link)).shipments
+    assert str(held.strategy) == "carrier_service SECOND"
+    assert (await bench.ledger.take(link)).shipments == ()
+
+
+async def test_a_chain_goes_on_to_its_end(bench: Bench) -> None:
+    """Each link is handed what the one before was refused, until the last step."""
+    taken = await bench.take("acme", "a")
+    steps = [str(taken.shipments[0].strategy)]
+    while taken.shipments[0].has_fallback:
+        refused = taken.shipments[0].with_progress(step=taken.shipments[0].progress.step + 1)
+        await bench.report_of([refused], taken.task, "hand")
+        taken = await bench.ledger.take(handover([refused], taken.task))
+        steps.append(str(taken.shipments[0].strategy))
+    assert steps == ["virtual_service FIRST", "carrier_service SECOND", "service_group THIRD"]
+
+
+async def test_a_link_that_never_ran(bench: Bench) -> None:
+    """When a chain is lost, the sweep brings its shipments back at the step where they stand."""
+    taken = await bench.take("acme", "a")
+    await bench.report_of([taken.shipments[0].with_progress(step=2)], taken.task, "hand")
+    await bench.end_leases("acme")
+    (batch,) = await bench.claim_all()
+    (held,) = (await bench.ledger.take(batch)).shipments
+    assert (held.progress.step, held.losses, held.progress.doubt) == (2, 0, False)
+
+
+async def test_who_lost_the_lease_may_not_call(bench: Bench) -> None:
+    """A task whose shipment was handed out again is told so before its call, and does not disturb the new holder."""
+    late = await bench.take("acme", "a")
+    await bench.end_leases("acme")
+    (batch,) = await bench.claim_all()
+    before = await bench.dump()
+    assert not (await bench.permit(late.shipments[0], late.task)).held
+    assert await bench.dump() == before
+    assert len((await bench.ledger.take(batch)).shipments) == 1
+
+
+async def test_what_is_fixed_at_intake_comes_out(bench: Bench) -> None:
+    """A task gets order, event, rule and plan as they were fixed when the shipment came in."""
+    taken = await bench.take("acme", "a")
+    (held,) = taken.shipments
+    assert (held.merchant, held.reference, held.order, held.order_event) == ("acme", "a", "order-a", "evt-a")
+    assert (held.api, held.rule, len(held.steps)) == ("shipments-v2", "default", 3)
+    assert held.received == held.published
+    assert abs(held.received - bench.ledger.now()) < 5
+
+
+async def test_a_pause_is_told(bench: Bench) -> None:
+    """Whoever takes shipments of a paused merchant learns why; a second pause is none, and a resume ends it."""
+    assert await bench.ledger.pause("acme", "the key is refused", "digest")
+    assert not await bench.ledger.pause("acme", "again", "digest")
+    taken = await bench.take("acme", "a")
+    assert taken.paused == "the key is refused"
+    paused = (await bench.ledger.paused())["acme"]
+    assert (paused["why"], paused["digest"]) == ("the key is refused", "digest")
+    await bench.report(taken, "park", due=bench.ledger.now() + 600)
+    assert await bench.claim_all() == []
+    assert await bench.ledger.resume("acme") == 1
+    (batch,) = await bench.claim_all()
+    assert (await bench.ledger.take(batch)).paused == ""
+
+
+async def test_a_resume_frees_everything(bench: Bench) -> None:
+    """However much a merchant has parked, a resume makes all of it due."""
+    await bench.accept("acme", *(f"sp_{n}" for n in range(2500)))
+    await bench.end_waits("acme", (bench.ledger.now() + 600) * 1000)
+    assert await bench.ledger.resume("acme") == 2500
+    assert sum(batch.shipments for batch in await bench.claim_all()) == 200
