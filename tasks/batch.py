@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, assert_never
 
+from config.strategies.catalogue import AnyStrategy
 from tasks.backoff import SHORT_TRIES, RetryBudget
 from tasks.events import allocated_event, failed_event
 from tasks.move import (
@@ -25,7 +26,7 @@ from tasks.move import (
     held_up,
     paused_move,
 )
-from tasks.outcome import WORDS, Finding, Health, Outcome, health
+from tasks.outcome import WORDS, Finding, Health, Outcome, Refused, health
 from tasks.ports import Account, Api, Handover, Ledger, PermitRequest, Report, Taken, Telemetry, Verdict
 from tasks.shipment import Shipment, iso, lost_call
 
@@ -79,18 +80,20 @@ class Batch:
 
     def _groups(self) -> Iterator[tuple[Shipment, ...]]:
         """Shipments that one call can ask for together; whoever must be read back goes alone."""
-        together: dict[Any, list[Shipment]] = defaultdict(list)
-        api = self.account.merchant.file.api
+        together: dict[AnyStrategy, list[Shipment]] = defaultdict(list)
         for shipment in self.taken.shipments:
-            most = shipment.strategy.per_call(api.flavour, bulk=api.bulk)
-            if most == 1 or self._must_go_alone(shipment):
+            if self._most(shipment.strategy) == 1 or self._must_go_alone(shipment):
                 yield (shipment,)
             else:
                 together[shipment.strategy].append(shipment)
         for strategy, shipments in together.items():
-            most = strategy.per_call(api.flavour, bulk=api.bulk)
+            most = self._most(strategy)
             for start in range(0, len(shipments), most):
                 yield tuple(shipments[start : start + most])
+
+    def _most(self, strategy: AnyStrategy) -> int:
+        api = self.account.merchant.file.api
+        return 1 if strategy.unfit(api.flavour) else strategy.per_call(api.flavour, bulk=api.bulk)
 
     def _must_go_alone(self, shipment: Shipment) -> bool:
         return self.account.key is None or not isinstance(self._first(shipment), Call)
@@ -146,10 +149,13 @@ class Batch:
         return permit.wait_s
 
     async def _allocate(self, shipments: Sequence[Shipment]) -> dict[str, Outcome]:
-        self.in_hands |= {shipment.reference: lost_call(shipment) for shipment in shipments}
+        merchant, strategy = self.account.merchant, shipments[0].strategy
         references = [shipment.reference for shipment in shipments]
-        key = self.account.key or ""
-        return dict(await self.api.allocate(self.account.merchant, key, shipments[0].strategy, references))
+        if unfit := strategy.unfit(merchant.file.api.flavour):
+            # The plan is from before the merchant changed to the other generation of the API.
+            return dict.fromkeys(references, Refused(reason="strategy_unfit", message=unfit))
+        self.in_hands |= {shipment.reference: lost_call(shipment) for shipment in shipments}
+        return dict(await self.api.allocate(merchant, self.account.key or "", strategy, references))
 
     async def _go(self, move: Move, tries: int) -> None:
         """Follow one shipment from move to move until it leaves this task."""

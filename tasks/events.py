@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from tasks.move import FailReason
-from tasks.outcome import Allocated
+from tasks.outcome import Allocated, Carrier, Label, Price
 from tasks.shipment import Shipment, iso
 
 ALLOCATED = "shipment.allocated"
 FAILED = "shipment.allocation_failed"
 SOURCE = "urn:allocation-worker"
+
+_CARRIER, _PRICE, _LABEL = (tuple(field.name for field in fields(kind)) for kind in (Carrier, Price, Label))
+_TEXT = json.JSONEncoder(separators=(",", ":"))
 
 
 def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, now: float) -> str:
@@ -23,10 +26,10 @@ def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, 
         **_common(shipment),
         "strategy": None if step is None else shipment.steps[step].as_table(),
         "fell_back": bool(step),
-        "carrier": asdict(carrier) if carrier else None,
-        "price": asdict(price) if price else None,
+        "carrier": _table(carrier, _CARRIER) if carrier else None,
+        "price": _table(price, _PRICE) if price else None,
         "tracking_references": list(allocated.tracking_references),
-        "labels": [asdict(label) for label in allocated.labels],
+        "labels": [_table(label, _LABEL) for label in allocated.labels],
         "adopted": adopted,
         "correlation_id": allocated.correlation_id,
         "allocated_at": iso(now),
@@ -46,6 +49,10 @@ def failed_event(
     """The event of a shipment that will not be allocated. `steps`: its attempts, oldest first."""
     data = {**_common(shipment), "reason": reason, "message": message, "steps": list(steps), "failed_at": iso(now)}
     return _event(FAILED, f"{shipment.merchant}/{shipment.reference}/failed/{replay}", shipment, data, now)
+
+
+def _table(value: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in names}
 
 
 def _common(shipment: Shipment) -> dict[str, Any]:
@@ -71,4 +78,4 @@ def _event(kind: str, event_id: str, shipment: Shipment, data: dict[str, Any], n
         "datacontenttype": "application/json",
         "data": data,
     }
-    return json.dumps(envelope, separators=(",", ":"))
+    return _TEXT.encode(envelope)

@@ -21,10 +21,11 @@ KEPT_FIRST = KEPT_LAST = 20
 class Progress:
     """How far a shipment has come; written with every verdict, so that any worker can go on from here.
 
-    `doubt`: a call may have gone through and has not been read back. `unread_refusal`: a no that might mean
-    "already allocated" and counts once a read-back says unallocated; `unread_message`: what the API said of it. `queued_at`: seconds since the epoch at which the API took the
-    shipment in for this step. `unknowns`: calls of this step that came back unknown. `waits`: times parked since
-    anything moved, the exponent of the backoff. `attempted`: the last step of this plan that was called for.
+    `doubt`: a call may have gone through and has not been read back. `unread_refusal`: a no that might mean "already
+    allocated" and counts once a read-back says unallocated; `unread_message`: what the API said with it. `queued_at`:
+    seconds since the epoch at which the API took the shipment in for this step. `unknowns`: calls of this step that
+    came back unknown. `waits`: times parked since anything moved, the exponent of the backoff. `attempted`: the last
+    step of this plan that was called for.
     """
 
     step: int = 0

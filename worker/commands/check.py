@@ -130,7 +130,7 @@ def _steps(choice: Choice) -> list[str]:
 
 
 def _print(merchants: Iterable[Merchant], remarks: list[Remark]) -> None:
-    rows = table("merchant", "api", "steps when no rule matches", "rules")
+    rows = table("merchant", "api", "~steps when no rule matches", "~rules")
     for merchant in merchants:
         rules = ", ".join(rule.name for rule in merchant.file.rules)
         steps = ", then ".join(_steps(merchant.file.allocation))

@@ -150,14 +150,14 @@ _COLUMNS = ("outcome", "reason", "message", "correlation_id", "ms")
 
 
 def _print_story(record: Record) -> None:
-    rows = table("#", "time", "did", "strategy", "outcome", "reason", "message", "correlation id", "#ms")
+    rows = table("#", "~time", "did", "~strategy", "outcome", "~reason", "~message", "~correlation id", "#ms")
     before = 0
     for number, entry in record.story:
         if number > before + 1:
             rows.add_row("", cell(f"{number - before - 1} more, not kept"))
         before = number
         rest = (entry.get(name) for name in _COLUMNS)
-        rows.add_row(*map(cell, (number, entry["at"], entry["do"], _strategy(entry), *rest)))
+        rows.add_row(*map(cell, (number, entry["at"].replace("T", " "), entry["do"], _strategy(entry), *rest)))
     if rows.row_count:
         print_table(rows)
     else:

@@ -1,5 +1,6 @@
 """`allocation failed`: failed shipments, grouped by cause."""
 
+import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 
@@ -7,7 +8,7 @@ import click
 
 from config.settings import Settings
 from tasks.shipment import iso
-from worker.commands.output import cell, clock, count, example, print_json, print_table, say, table
+from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
 from worker.commands.session import visit
 from worker.records import Failure, event_of, failures, known_merchants
 from worker.store import Store
@@ -79,9 +80,9 @@ async def _cause(store: Store, settings: Settings, group: list[Failure]) -> Caus
 
 
 def _print(causes: list[Cause]) -> None:
-    rows = table("#shipments", "merchant", "reason", "strategy", "oldest", "newest", "example", "message")
+    rows = table("#shipments", "merchant", "reason", "~strategy", "oldest", "newest", "~example", "~message")
     for cause in causes:
-        times = (clock(cause.oldest), clock(cause.newest))
-        cause_words = (cause.merchant, cause.reason, cause.strategy)
-        rows.add_row(*map(cell, (cause.shipments, *cause_words, *times, cause.example, cause.message)))
+        ages = (f"{length(max(0.0, time.time() - at))} ago" for at in (cause.oldest, cause.newest))
+        words = (cause.merchant, cause.reason, cause.strategy, *ages, cause.example, cause.message)
+        rows.add_row(*map(cell, (cause.shipments, *words)))
     print_table(rows)

@@ -3,7 +3,7 @@
 import json
 import sys
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -36,12 +36,17 @@ def cell(value: object, style: str = "") -> Text:
     return Text("-" if value is None else visible(str(value)), style=style)
 
 
-def table(*columns: str, title: str | None = None) -> Table:
-    """An empty table; a column whose name begins with `#` holds numbers."""
-    result = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+def table(*columns: str) -> Table:
+    """An empty table. A column whose name begins with `#` holds numbers; one with `~` is folded where room is short."""
+    result = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        number = column.startswith("#")
-        result.add_column(column.removeprefix("#"), justify="right" if number else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if column.startswith("#") else "left"
+        result.add_column(
+            column.removeprefix("#").removeprefix("~"),
+            justify=justify,
+            no_wrap=not column.startswith("~"),
+            overflow="fold" if column.startswith("~") else "ellipsis",
+        )
     return result
 
 
@@ -53,19 +58,19 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def print_table(rows: Table) -> None:
-    """Print a table without the padding that rich leaves at the end of each line."""
+    """Print a table; elsewhere than on a terminal without the empty lines and the padding that rich puts around it."""
     out = console()
     if out.is_terminal:
         out.print(rows)
         return
     with out.capture() as captured:
         out.print(rows)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n"))
 
 
 def say(text: str, *, error: bool = False, **style: Any) -> None:  # click's styles
     """Print a line of ours that may hold foreign words; colour reaches terminals only."""
-    click.secho(visible(text), err=error, **style)
+    click.secho(visible(text), err=error, reset=bool(style), **style)
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:

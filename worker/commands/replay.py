@@ -146,7 +146,7 @@ def _print(done: Done) -> None:
     replay = done.replay
     plans = Counter(_way(begun) for begun in replay.begun)
     if plans:
-        rows = table("#shipments", "merchant", "failed by", "rule now", "begins with")
+        rows = table("#shipments", "merchant", "failed by", "~rule now", "~begins with")
         for way, shipments in plans.most_common():
             rows.add_row(*map(cell, (shipments, *way)))
         print_table(rows)

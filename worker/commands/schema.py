@@ -38,7 +38,7 @@ def command(name: str | None, folder: Path | None, *, as_json: bool) -> None:
     elif as_json:
         print_json(_ABOUT)
     else:
-        rows = table("name", "describes")
+        rows = table("name", "~describes")
         for each, about in _ABOUT.items():
             rows.add_row(cell(each), cell(about))
         print_table(rows)

@@ -54,10 +54,18 @@ def command(*, as_json: bool, watch: float | None) -> None:
         if watch and not as_json:
             click.clear()
         _show(status, settings, as_json=as_json, indent=None if watch else 2)
-        if watch is None:
+        if watch is None or not _pause(watch):
             break
-        time.sleep(watch)
     sys.exit(1 if status.problems else 0)
+
+
+def _pause(seconds: float) -> bool:
+    """Wait; False when Ctrl-C ended it."""
+    try:
+        time.sleep(seconds)
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def look(settings: Settings) -> Status:
@@ -115,7 +123,7 @@ def _show(status: Status, settings: Settings, *, as_json: bool, indent: int | No
 
 
 def _merchants(counts: Counts) -> Table:
-    rows = table("merchant", "#due", "#parked", "#working", "#allocated", "#failed", "#oldest due", "paused")
+    rows = table("merchant", "#due", "#parked", "#working", "#allocated", "#failed", "#oldest due", "~paused")
     for each in counts.merchants:
         oldest = None if each.oldest_due_s is None else length(each.oldest_due_s)
         numbers = (each.due, each.parked, each.working, each.allocated)

@@ -20,6 +20,7 @@ MOST_S = 50.0
 """After so long whatever has not settled is taken for stuck."""
 
 POLL_S = 0.05
+HTTP_S = 5.0
 READING_S = 1.0
 """A pause before each scene on a terminal, where somebody reads along."""
 
@@ -31,14 +32,23 @@ class NotReadyError(Exception):
     """The demo could not begin; the text says what was waited for."""
 
 
+class ToldToEndError(Exception):
+    """A signal came."""
+
+
 @dataclass(kw_only=True, slots=True)
 class Play:
-    """One run of the story; `cast` are the shipments so far, in the order of their coming."""
+    """One run of the story; `cast` are the shipments so far, in the order of their coming.
+
+    `signals` are those that came. It is looked at between round trips, as Python 3.11 may lose a cancellation that
+    meets an answer (`asyncio.wait_for`).
+    """
 
     stage: Stage
     screen: Screen
     watch: Watch
     http: aiohttp.ClientSession
+    signals: Sequence[int]
     verbose: bool
     began: float = field(default_factory=time.monotonic)
     cast: dict[Key, Seen | None] = field(default_factory=dict)
@@ -83,7 +93,12 @@ class Play:
         return time.monotonic() - self.began
 
     async def _pulse(self) -> None:
-        """Look at everything once, show it, and wait a moment."""
+        """Look at everything once, show it, and wait a moment.
+
+        Raises ToldToEndError after a signal, and ProcessEndedError when a process runs no more.
+        """
+        if self.signals:
+            raise ToldToEndError
         self.stage.processes.check()
         if self.verbose:
             self.screen.log(self.stage.processes.fresh_lines())
@@ -121,8 +136,9 @@ class Play:
         return wrong + found
 
     async def _read_along(self) -> None:
-        if self.screen.terminal:
-            await asyncio.sleep(READING_S)
+        until = time.monotonic() + READING_S
+        while self.screen.terminal and time.monotonic() < until:
+            await self._pulse()
 
     async def _scene(self, number: int, scene: Scene) -> list[str]:
         self.screen.scene(number, scene.title, scene.before)
@@ -149,7 +165,7 @@ class Play:
             self.screen.refusal(refusal)
 
     async def follow(self) -> None:
-        """Follow further orders until cancelled."""
+        """Follow further orders until told to end."""
         pending: dict[str, Sequence[Key]] = {}
         with self.screen.table():
             while True:
@@ -163,12 +179,12 @@ class Play:
 
 
 @asynccontextmanager
-async def play(stage: Stage, screen: Screen, *, verbose: bool) -> AsyncIterator[Play]:
+async def play(stage: Stage, screen: Screen, signals: Sequence[int], *, verbose: bool) -> AsyncIterator[Play]:
     """A play with its connections, for the length of a `with`."""
     redis = connect(stage.settings)
     try:
-        async with aiohttp.ClientSession() as http:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HTTP_S)) as http:
             watch = Watch(redis, stage.settings)
-            yield Play(stage=stage, screen=screen, watch=watch, http=http, verbose=verbose)
+            yield Play(stage=stage, screen=screen, watch=watch, http=http, signals=signals, verbose=verbose)
     finally:
         await redis.aclose()

@@ -6,12 +6,13 @@ import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
-from worker.demo.play import NotReadyError, Play, play
+from worker.demo.play import NotReadyError, Play, ToldToEndError, play
 from worker.demo.processes import ProcessEndedError
 from worker.demo.screen import Screen
 from worker.demo.stage import Stage, stage
@@ -22,7 +23,7 @@ from worker.store import RedisError
 LOG_LINES = 15
 """How much of each process's output is shown when something went wrong."""
 
-_BREAKDOWNS = (NotReadyError, ProcessEndedError, RedisError, aiohttp.ClientError)
+_BREAKDOWNS = (NotReadyError, ProcessEndedError, RedisError, aiohttp.ClientError, TimeoutError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,45 +37,37 @@ class Options:
 
 def run(options: Options) -> int:
     """Run the demo; returns its exit code: 0 only if everything settled as expected."""
-    return asyncio.run(_until_told(options))
-
-
-async def _until_told(options: Options) -> int:
-    """Let SIGINT, SIGTERM and a closed terminal end the demo in good order; a second one changes nothing."""
-    told: list[int] = []
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def tell(number: int) -> None:
-        if not told and task:
-            task.cancel()
-        told.append(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, tell, number)
-    try:
-        return await _demo(options)
-    except asyncio.CancelledError:
-        return 128 + told[0]
+    return asyncio.run(_demo(options))
 
 
 async def _demo(options: Options) -> int:
-    screen = Screen()
+    signals, screen = _signals(), Screen()
     _open(screen)
     try:
         with stage(keep=options.keep) as ready:
-            code = await _on_stage(ready, screen, options)
+            code = await _on_stage(ready, screen, signals, options)
     except ServerError as error:
         screen.mismatch([str(error)])
         code = 1
+    except ToldToEndError:
+        return 128 + signals[0]
     finally:
         screen.say("All ended; the folder is kept." if options.keep else "All ended; nothing is left behind.")
     _close(screen, options, code)
     return code
 
 
-async def _on_stage(ready: Stage, screen: Screen, options: Options) -> int:
+def _signals() -> list[int]:
+    """The signals that come from now on: Ctrl-C, a polite kill, a closed terminal. None of them ends us at once."""
+    came: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, came.append, number)
+    return came
+
+
+async def _on_stage(ready: Stage, screen: Screen, signals: Sequence[int], options: Options) -> int:
     try:
-        async with play(ready, screen, verbose=options.verbose) as running:
+        async with play(ready, screen, signals, verbose=options.verbose) as running:
             return await _judged(running, options)
     finally:
         screen.say()
@@ -102,7 +95,7 @@ async def _judged(running: Play, options: Options) -> int:
 async def _stay(running: Play) -> None:
     """Follow further orders; being told to end is the way to end this, and nothing wrong."""
     _invite(running.screen, running.stage)
-    with contextlib.suppress(asyncio.CancelledError):
+    with contextlib.suppress(ToldToEndError):
         await running.follow()
 
 

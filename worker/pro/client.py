@@ -13,7 +13,7 @@ from config.strategies.strategy import Call, Strategy
 from tasks.outcome import Finding, NotSent, NotYet, Outcome, Unknown
 from worker.pro.quotes import Offer, choose
 from worker.pro.reply import Reply
-from worker.pro.transport import CONNECT_TIMEOUT_S, MAX_BODY_BYTES, NotSentError, new_client
+from worker.pro.transport import ALWAYS_SENT, CONNECT_TIMEOUT_S, MAX_BODY_BYTES, NotSentError, new_client
 from worker.pro.wire import Wire, target, wire_for
 
 Trouble = NotSent | Unknown
@@ -76,48 +76,52 @@ class ProApi:
         return wire.read_quotes(reference, answer, self._aware_now()) if isinstance(answer, Reply) else answer
 
     async def _send(self, api: Api, key: str, wire: Wire, call: Call) -> Reply | Trouble:
+        """Send once. A body that breaks off, never ends or is enormous counts as far as it came: the status decides."""
         timeout_s = min(api.timeout_s, self._longest_call_s)
-        connect_s = min(CONNECT_TIMEOUT_S, timeout_s)
-        request = self._http.build_request(
-            call.method,
-            api.base_url.rstrip("/") + target(call),
-            headers=wire.headers(key),
-            content=wire.encode(call),
-            # The pool's time includes DNS; none of the two can pass after a byte has gone out.
-            timeout=httpx.Timeout(timeout_s, connect=connect_s, pool=connect_s),
-        )
+        request = _request(api, wire, call, key, timeout_s)
+        response, body = None, bytearray()
         try:
-            async with asyncio.timeout(timeout_s) as limit:
+            async with asyncio.timeout(timeout_s):
                 response = await self._http.send(request, stream=True)
-            return await _reply(response, limit.when())
+                await _read_into(body, response)
         except NotSentError as error:
             return NotSent(reason="not_sent", message=f"{_host(api)}: {error}")
         except (httpx.HTTPError, TimeoutError) as error:
-            reason = "timeout" if isinstance(error, TimeoutError) else "lost_answer"
-            return Unknown(reason=reason, message=f"{_host(api)}: {str(error) or f'no answer in {timeout_s:g} s'}")
+            if response is None:
+                reason = "timeout" if isinstance(error, TimeoutError) else "lost_answer"
+                return Unknown(reason=reason, message=f"{_host(api)}: {str(error) or f'no answer in {timeout_s:g} s'}")
+        finally:
+            if response is not None:
+                await response.aclose()
+        return _reply(response, bytes(body))
 
     def _aware_now(self) -> datetime:
         return datetime.fromtimestamp(self._now(), UTC)
 
 
-async def _reply(response: httpx.Response, deadline: float | None) -> Reply:
-    """The answer; a body that breaks off, does not end or is enormous counts as far as it came, the status decides."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout_at(deadline):
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    break
-    except (httpx.HTTPError, TimeoutError):
-        pass
-    finally:
-        await response.aclose()
+def _request(api: Api, wire: Wire, call: Call, key: str, timeout_s: float) -> httpx.Request:
+    connect_s = min(CONNECT_TIMEOUT_S, timeout_s)
+    # The pool's time includes DNS; neither of the two can pass after a byte has gone out.
+    timeout = {"connect": connect_s, "pool": connect_s, "read": timeout_s, "write": timeout_s}
+    url = api.base_url.rstrip("/") + target(call)
+    headers = {**ALWAYS_SENT, **wire.headers(key)}
+    return httpx.Request(call.method, url, headers=headers, content=wire.encode(call), extensions={"timeout": timeout})
+
+
+async def _read_into(body: bytearray, response: httpx.Response) -> None:
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            return
+
+
+def _reply(response: httpx.Response, body: bytes) -> Reply:
+    headers = response.headers
     return Reply(
         status=response.status_code,
-        body=bytes(body),
-        retry_after=response.headers.get("retry-after"),
-        content_type=response.headers.get("content-type", ""),
+        body=body,
+        retry_after=headers.get("retry-after"),
+        content_type=headers.get("content-type", ""),
     )
 
 

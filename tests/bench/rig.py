@@ -1,0 +1,169 @@
+"""A contender at work: a server of its own, the stand-in for the API, its processes; orders in, events out."""
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from tests.bench.contenders import Contender, Feed, Place, milliseconds
+from tests.bench.meters import cpu_s, pss_mb, tree_cpu_s
+from tests.bench.peer_work import STREAM
+from tests.bench.processes import running_stub, started
+from worker.server import embedded_server
+
+LONGEST_S = 180.0
+"""How long anything may take before the run is given up."""
+
+_LOOK_EVERY_S = 0.02
+_CHECK_EVERY_S = 1.0
+_PAGE = 5000
+_BAD = ("shipments.allocation_failed", "orders.rejected")
+
+
+class BenchError(Exception):
+    """Not worth measuring: a process that ended, an order that failed, or no progress; the text ends with the log."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """Seconds of CPU by role, the server's and the stub's apart, and how often the API was called."""
+
+    roles: Mapping[str, float]
+    redis_s: float
+    stub_s: float
+    calls: int
+
+    def __sub__(self, before: "Usage") -> "Usage":
+        return Usage(
+            roles={role: seconds - before.roles[role] for role, seconds in self.roles.items()},
+            redis_s=self.redis_s - before.redis_s,
+            stub_s=self.stub_s - before.stub_s,
+            calls=self.calls - before.calls,
+        )
+
+    @property
+    def cpu_s(self) -> float:
+        """Over all of the contender's own processes."""
+        return sum(self.roles.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machinery:
+    """What is running."""
+
+    server: int
+    stub: int
+    roles: "Mapping[str, subprocess.Popen[bytes]]"
+    log: Path
+
+
+class Rig:
+    """A running contender, seen from outside: orders in, events out, and what it uses."""
+
+    def __init__(self, machinery: Machinery, place: Place, feed: Feed) -> None:
+        """Nothing has been fed yet."""
+        self.redis = place.redis
+        self.fed = 0
+        self._machinery = machinery
+        self._place = place
+        self._feed = feed
+        self._seen = b"0-0"
+        self._check_at = 0.0
+
+    def feed(self, orders: int) -> dict[str, int]:
+        """Publish so many new orders; returns the server's time in ms at which each reference came in."""
+        references = [f"sp_{n:09d}" for n in range(self.fed, self.fed + orders)]
+        self.fed += orders
+        return self._feed(references)
+
+    def settled(self) -> int:
+        """How many allocated events are out."""
+        return int(self.redis.xlen(STREAM))
+
+    def wait_settled(self, total: int | None = None) -> None:
+        """Wait until so many events are out; by default one for every order. Raises BenchError."""
+        wanted = self.fed if total is None else total
+        deadline = time.monotonic() + LONGEST_S
+        while (settled := self.settled()) < wanted:
+            self._check(deadline, f"{settled} of {wanted} orders came out")
+            time.sleep(_LOOK_EVERY_S)
+
+    def _check(self, deadline: float, progress: str) -> None:
+        now = time.monotonic()
+        if now < self._check_at:
+            return
+        self._check_at = now + _CHECK_EVERY_S
+        ended = [role for role, process in self._machinery.roles.items() if process.poll() is not None]
+        bad = [stream for stream in _BAD if self.redis.xlen(stream)]
+        if ended or bad or now > deadline:
+            log = self._machinery.log.read_text(errors="replace")[-4000:]
+            raise BenchError(f"{progress}; ended: {ended}; not empty: {bad}\n{log}")
+
+    def came_out(self) -> dict[str, int]:
+        """The server's time in ms at which each event came out since the last look, by reference."""
+        out: dict[str, int] = {}
+        while page := self._page():
+            out |= page
+        return out
+
+    def next_out(self) -> dict[str, int]:
+        """Like `came_out`, but waits for the first. Raises BenchError."""
+        if not self.redis.xread({STREAM: self._seen}, count=1, block=round(LONGEST_S * 1000)):
+            raise BenchError(f"nothing came out in {LONGEST_S} s")
+        return self.came_out()
+
+    def _page(self) -> dict[str, int]:
+        entries: Any = self.redis.xrange(STREAM, min=b"(" + self._seen, count=_PAGE)
+        self._seen = entries[-1][0] if entries else self._seen
+        return {json.loads(fields[b"event"])["subject"]: milliseconds(entry) for entry, fields in entries}
+
+    def usage(self) -> Usage:
+        """Everything used since the start."""
+        counts = httpx.get(f"{self._place.api_url}/_counts").json()
+        return Usage(
+            roles={role: tree_cpu_s(process.pid) for role, process in self._machinery.roles.items()},
+            redis_s=cpu_s(self._machinery.server),
+            stub_s=cpu_s(self._machinery.stub),
+            calls=counts["puts"] + counts["gets"],
+        )
+
+    def pss_mb(self) -> float:
+        """Memory of the contender's own processes."""
+        return pss_mb({process.pid for process in self._machinery.roles.values()})
+
+
+@contextmanager
+def rig(contender: Contender, api_ms: float) -> Iterator[Rig]:
+    """A contender, running, and ready for orders; nothing of it is left afterwards."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="allocation-bench-")))
+        log = folder / "processes.log"
+        server = stack.enter_context(embedded_server(folder / "redis"))
+        stub, api_url = stack.enter_context(running_stub(api_ms, log))
+        place = Place(
+            redis=stack.enter_context(redis.Redis.from_url(server.url)),
+            redis_url=server.url,
+            broker_url=server.url.removesuffix("0") + "1",
+            api_url=api_url,
+            merchants=folder / "merchants",
+        )
+        place.merchants.mkdir()
+        feed = stack.enter_context(contender.feeding(place))
+        told = contender.environment(place)
+        roles = {
+            role: stack.enter_context(started(command, log, told)) for role, command in contender.commands().items()
+        }
+        assert server.process is not None
+        machinery = Machinery(server=server.process.pid, stub=stub, roles=roles, log=log)
+        running = Rig(machinery, place, feed)
+        running.feed(1)
+        running.wait_settled()
+        yield running

@@ -1,0 +1,171 @@
+"""An API of bare sockets that answers, or does not, byte by byte as a test says; and calls to it."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from config.merchants import Merchant, MerchantFile
+from tasks.outcome import Finding, Outcome
+from worker.pro.client import ProApi
+
+KEY = "a-key-that-nobody-may-see"
+REFERENCE = "sp_1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """A request as it came over the wire; header names in lower case. `connection`: its number, from 1."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    connection: int
+
+    @property
+    def reference(self) -> str:
+        """The shipment it is about."""
+        return self.target.split("/")[3]
+
+
+Answer = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
+"""Writes what it likes; unless it closes the connection, the next request on it is read."""
+
+
+@dataclass(kw_only=True)
+class RawApi:
+    """A listening API, and what came in."""
+
+    url: str
+    requests: list[Request] = field(default_factory=list)
+    opened: int = 0
+    open: int = 0
+
+
+def reply(status: int, body: bytes = b"", *headers: str) -> bytes:
+    """A whole answer."""
+    head = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+def allocated(reference: str = REFERENCE) -> bytes:
+    """The body that says so."""
+    return json.dumps({"state": "allocated", "shipment_reference": reference}).encode()
+
+
+async def allocates(request: Request, writer: asyncio.StreamWriter) -> None:
+    """The answer of an API that works."""
+    writer.write(reply(200, allocated(request.reference)))
+
+
+def answers(*parts: bytes) -> Answer:
+    """An API that always sends these bytes, and hangs up."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        writer.close()
+
+    return answer
+
+
+async def hangs(_request: Request, _writer: asyncio.StreamWriter) -> None:
+    """An API that reads the request and says nothing."""
+    await asyncio.Event().wait()
+
+
+async def resets(_: Request, writer: asyncio.StreamWriter) -> None:
+    """An API that reads the request and resets the connection."""
+    reset(writer)
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with RST rather than FIN."""
+    raw: socket.socket = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def listening(answer: Answer = allocates) -> AsyncIterator[RawApi]:
+    """An API on a free port, for the length of an `async with`."""
+    connections: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        api.opened += 1
+        api.open += 1
+        number = api.opened
+        with contextlib.suppress(OSError):
+            while request := await _read(reader, number):
+                api.requests.append(request)
+                await answer(request, writer)
+        writer.close()
+        api.open -= 1
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve(reader, writer))
+        connections.add(task)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    api = RawApi(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    try:
+        yield api
+    finally:
+        server.close()
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+
+async def _read(reader: asyncio.StreamReader, connection: int) -> Request | None:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    method, target, _ = head[0].split(" ")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Request(method=method, target=target, headers=headers, body=body, connection=connection)
+
+
+def merchant(url: str, strategy: Mapping[str, Any] | None = None, **api: Any) -> Merchant:
+    """A merchant whose API is there; `api`: more of the `[api]` table."""
+    table = {"flavour": "shipments-v2", "base_url": f"{url}/pro", "api_key": {"env": "KEY"}, **api}
+    file = {"api": table, "allocation": {"strategy": strategy or {"virtual_service": "X"}}}
+    return Merchant(name="acme", file=MerchantFile.model_validate(file), digest="digest")
+
+
+@asynccontextmanager
+async def calling(longest_call_s: float = 30.0) -> AsyncIterator[ProApi]:
+    """A client, for the length of an `async with`."""
+    api = ProApi(time.time, longest_call_s)
+    try:
+        yield api
+    finally:
+        await api.close()
+
+
+async def allocate(api: ProApi, merchant: Merchant, reference: str = REFERENCE) -> Outcome:
+    """Ask for an allocation of one shipment."""
+    outcomes = await api.allocate(merchant, KEY, merchant.file.allocation.strategy, [reference])
+    return outcomes[reference]
+
+
+async def call_once(url: str, references: Sequence[str] = (REFERENCE,), **api: Any) -> Outcome:
+    """Ask once with a client of its own."""
+    async with calling() as client:
+        return await allocate(client, merchant(url, **api), *references)
+
+
+async def read_once(url: str, **api: Any) -> Finding:
+    """Read back once with a client of its own."""
+    async with calling() as client:
+        return await client.read_back(merchant(url, **api), KEY, REFERENCE)
