@@ -29,7 +29,12 @@ def configure(app: App, settings: Settings) -> App:
 
 
 def queue_depth(connection: Any, queue: str) -> int:
-    """How many messages wait in a queue of the broker; 0 when there is no such queue yet."""
+    """How many messages wait in a queue of the broker; 0 when there is no such queue yet.
+
+    Raises OperationalError while the broker is away.
+    """
+    # Left to itself, opening a channel waits for an absent broker for ever.
+    connection.ensure_connection(max_retries=1, timeout=3)
     try:
         return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
     except connection.channel_errors:

@@ -85,10 +85,9 @@ async def server_ms(redis: Redis) -> int:
 
 
 async def known_merchants(redis: Redis, folder: Path) -> list[str]:
-    """Merchants that have a file, good or not, or something unfinished in the ledger."""
-    unfinished: Any = await redis.zrange(f"{PREFIX}merchants", 0, -1)
-    paused: Any = await redis.hkeys(f"{PREFIX}paused")
-    return sorted({*_file_names(folder), *(name.decode() for name in (*unfinished, *paused))})
+    """Merchants that have a file, good or not, or ever had an order."""
+    known: Any = await redis.smembers(f"{PREFIX}known")
+    return sorted({*_file_names(folder), *(name.decode() for name in known)})
 
 
 def _file_names(folder: Path) -> Iterable[str]:

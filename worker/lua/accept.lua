@@ -28,7 +28,10 @@ for _ = 1, rejected do
   redis.call('XADD', KEYS[3], '*', 'event', event, 'reason', reason, 'error', why, 'stream_id', id)
 end
 if ARGV[4] ~= '0' then redis.call('INCRBY', P .. 'not_ours', ARGV[4]) end
-for m in pairs(touched) do wake(m, place) end
+for m in pairs(touched) do
+  wake(m, place)
+  redis.call('SADD', P .. 'known', m)
+end
 while i <= #ARGV do
   redis.call('XACK', KEYS[2], ARGV[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
   i = i + 1000

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -12,7 +13,7 @@ from config.strategies.quote import call_with_quote
 from config.strategies.strategy import Call, Strategy
 from tasks.outcome import Finding, NotSent, NotYet, Outcome, Unknown
 from worker.pro.quotes import Offer, choose
-from worker.pro.reply import Reply
+from worker.pro.reply import Reply, unpacked
 from worker.pro.transport import ALWAYS_SENT, CONNECT_TIMEOUT_S, MAX_BODY_BYTES, NotSentError, new_client
 from worker.pro.wire import Wire, target, wire_for
 
@@ -78,8 +79,11 @@ class ProApi:
     async def _send(self, api: Api, key: str, wire: Wire, call: Call) -> Reply | Trouble:
         """Send once. A body that breaks off, never ends or is enormous counts as far as it came: the status decides."""
         timeout_s = min(api.timeout_s, self._longest_call_s)
-        request = _request(api, wire, call, key, timeout_s)
         response, body = None, bytearray()
+        try:
+            request = _request(api, wire, call, key, timeout_s)
+        except (httpx.InvalidURL, ValueError) as error:
+            return NotSent(reason="not_sent", message=f"{_host(api)}: {error}")
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._http.send(request, stream=True)
@@ -93,15 +97,16 @@ class ProApi:
         finally:
             if response is not None:
                 await response.aclose()
-        return _reply(response, bytes(body))
+        return _reply(response, bytes(body), key)
 
     def _aware_now(self) -> datetime:
         return datetime.fromtimestamp(self._now(), UTC)
 
 
 def _request(api: Api, wire: Wire, call: Call, key: str, timeout_s: float) -> httpx.Request:
-    connect_s = min(CONNECT_TIMEOUT_S, timeout_s)
-    # The pool's time includes DNS; neither of the two can pass after a byte has gone out.
+    # The pool's time includes DNS; neither of the two can pass after a byte has gone out. Well before the call's own
+    # end, so that one that never got through is not taken for one that was not answered.
+    connect_s = min(CONNECT_TIMEOUT_S, timeout_s / 2)
     timeout = {"connect": connect_s, "pool": connect_s, "read": timeout_s, "write": timeout_s}
     url = api.base_url.rstrip("/") + target(call)
     headers = {**ALWAYS_SENT, **wire.headers(key)}
@@ -109,21 +114,23 @@ def _request(api: Api, wire: Wire, call: Call, key: str, timeout_s: float) -> ht
 
 
 async def _read_into(body: bytearray, response: httpx.Response) -> None:
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             return
 
 
-def _reply(response: httpx.Response, body: bytes) -> Reply:
+def _reply(response: httpx.Response, body: bytes, key: str) -> Reply:
     headers = response.headers
+    plain = unpacked(body, headers.get("content-encoding", ""), MAX_BODY_BYTES)
     return Reply(
         status=response.status_code,
-        body=body,
+        # An error may repeat what it does not like, and its words go into events and logs.
+        body=plain.replace(key.encode(), b"[key]") if response.is_error else plain,
         retry_after=headers.get("retry-after"),
         content_type=headers.get("content-type", ""),
     )
 
 
 def _host(api: Api) -> str:
-    return httpx.URL(api.base_url).host
+    return urlsplit(api.base_url).hostname or ""

@@ -2,6 +2,7 @@
 
 import json
 import re
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -9,6 +10,8 @@ from typing import Any
 
 LONGEST_WAIT_S = 3600.0
 """A `Retry-After` beyond this is taken for a mistake: the breaker asks again after it."""
+
+_GZIP = 16 + zlib.MAX_WBITS
 
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
@@ -21,6 +24,19 @@ class Reply:
     body: bytes
     retry_after: str | None = None
     content_type: str = ""
+
+
+def unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
+    """The body of an answer, unzipped where its `content-encoding` says so: as far as it came, and no more than that.
+
+    Nothing but gzip is ever asked for; a body that is something else is left as it is, and cannot be read.
+    """
+    if encoding.lower() != "gzip":
+        return body
+    try:
+        return zlib.decompressobj(wbits=_GZIP).decompress(body, most_bytes)
+    except zlib.error:
+        return b""
 
 
 # Numbers stay the text they were: a price never goes through a float, "2.00" does not become 2.0,
