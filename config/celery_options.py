@@ -3,6 +3,7 @@
 from typing import Any
 
 from config.settings import REDIS_BROKER_SCHEMES, Settings
+from config.tls import tls_options
 
 BATCHES = "allocation"
 """The queue of micro-batches and of the links of fallback chains."""
@@ -21,6 +22,8 @@ def celery_options(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": settings.broker,
         "broker_transport_options": _transport(settings),
+        # Said in every case: for a rediss:// URL that names no option kombu would check no certificate.
+        "broker_use_ssl": tls_options(settings.broker),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_pool_limit": 4,

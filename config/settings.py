@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from config.tls import unfit_tls
+
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 REDIS_BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
 BROKER_SCHEMES = (*REDIS_BROKER_SCHEMES, "amqp", "amqps")
@@ -24,6 +26,8 @@ def _of_scheme(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
     scheme, separator, _ = url.get_secret_value().partition("://")
     if not separator or scheme not in schemes:
         raise ValueError(f"must begin with one of {', '.join(s + '://' for s in schemes)}")
+    if wrong := unfit_tls(url.get_secret_value()):
+        raise ValueError(wrong)
     return url
 
 

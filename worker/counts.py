@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.settings import Settings
+from worker.health import heartbeats
 from worker.housekeeping import LAST_SWEEP
 from worker.orders import GROUP
 from worker.records import known_merchants, server_ms
+from worker.steering import Breaker, Slowed, breakers, slowed
 from worker.store import PREFIX, Redis, ResponseError, describe
 
 
@@ -44,7 +46,10 @@ class OrdersCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """Everything at one moment. `last_sweep_s`: how long ago, in seconds; None when there was none yet."""
+    """Everything at one moment. `last_sweep_s`: how long ago, in seconds; None when there was none yet.
+
+    `processes`: those that gave a heartbeat lately, by `role@host:pid`.
+    """
 
     server: str
     unsafe: tuple[str, ...]
@@ -53,6 +58,9 @@ class Counts:
     orders: OrdersCounts
     rejected: int
     not_ours: int
+    processes: dict[str, Any]
+    breakers: tuple[Breaker, ...]
+    slowed: tuple[Slowed, ...]
 
 
 async def count_all(redis: Redis, settings: Settings) -> Counts:
@@ -73,6 +81,9 @@ async def count_all(redis: Redis, settings: Settings) -> Counts:
         orders=await count_orders(redis, settings.orders_stream),
         rejected=rejected,
         not_ours=int(not_ours or 0),
+        processes=await heartbeats(redis),
+        breakers=await breakers(redis, now),
+        slowed=await slowed(redis, now),
     )
 
 

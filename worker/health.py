@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from worker.store import PREFIX, Store
+from worker.store import PREFIX, Redis, Store
 
 FRESH_S = 30.0
 """A heartbeat older than this counts as none."""
@@ -49,12 +49,18 @@ async def tell(store: Store, role: str, pid: int, position: Any) -> None:
     await store.redis.hset(ALIVE, f"{role}@{socket.gethostname()}:{pid}", json.dumps(beat))
 
 
-async def heartbeats(store: Store) -> dict[str, dict[str, Any]]:
-    """The processes that gave a heartbeat lately, by `role@host:pid`; forgets those that are long gone."""
-    seconds, _ = await store.redis.time()
-    found: Any = await store.redis.hgetall(ALIVE)
-    beats = {name.decode(): json.loads(text) for name, text in found.items()}
-    gone = [name for name, beat in beats.items() if int(seconds) - beat["at"] > 20 * FRESH_S]
+async def forget_the_gone(redis: Redis) -> None:
+    """Forget heartbeats of processes that ended long ago."""
+    seconds, _ = await redis.time()
+    found: Any = await redis.hgetall(ALIVE)
+    gone = [name for name, text in found.items() if int(seconds) - json.loads(text)["at"] > 20 * FRESH_S]
     if gone:
-        await store.redis.hdel(ALIVE, *gone)
+        await redis.hdel(ALIVE, *gone)
+
+
+async def heartbeats(redis: Redis) -> dict[str, dict[str, Any]]:
+    """The processes that gave a heartbeat lately, by `role@host:pid`."""
+    seconds, _ = await redis.time()
+    found: Any = await redis.hgetall(ALIVE)
+    beats = {name.decode(): json.loads(text) for name, text in found.items()}
     return {name: beat for name, beat in beats.items() if int(seconds) - beat["at"] <= FRESH_S}

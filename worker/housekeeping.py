@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from config.settings import Settings
+from worker.health import forget_the_gone
 from worker.ledger import Ledger
 from worker.merchants import Merchants
 from worker.orders import trim_read_orders
@@ -25,6 +26,7 @@ async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, setting
         await _cut_old(store, settings)
         if settings.trim_orders:
             await trim_read_orders(store.redis, settings.orders_stream)
+        await forget_the_gone(store.redis)
         await store.redis.set(LAST_SWEEP, await _now_ms(store))
     except PASSING as error:
         log.warning("housekeeping_failed", error=str(error), next="the next sweep tries again")

@@ -26,6 +26,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from config.settings import Settings, place
+from config.tls import unchecked_tls
 
 __all__ = [
     "PASSING",
@@ -123,7 +124,7 @@ async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:
     kind = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get("valkey_version") or info.get("redis_version", "?")
     line = f"{kind} {version} at {place(settings.redis_url.get_secret_value())}"
-    return line, [*_unsafe_memory(info), *_unsafe_disk(info)]
+    return line, [*_unsafe_memory(info), *_unsafe_disk(info), *_unsafe_tls(settings)]
 
 
 async def announce(redis: Redis, settings: Settings) -> None:
@@ -149,3 +150,9 @@ def _unsafe_disk(info: dict[str, Any]) -> list[str]:
     if int(info.get("aof_enabled", 0)):
         return []
     return ["appendonly is off: a restart of the server forgets shipments; set appendonly yes"]
+
+
+def _unsafe_tls(settings: Settings) -> list[str]:
+    if not any(unchecked_tls(url) for url in (settings.redis_url.get_secret_value(), settings.broker)):
+        return []
+    return ["TLS without checking the server's certificate and name: it may be anybody; name its CA by ssl_ca_certs"]

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from typing import cast
 
 import uvloop
 
@@ -63,8 +64,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Learn where answers go."""
-        assert isinstance(transport, asyncio.Transport)
-        self._write = transport.write
+        self._write = cast(asyncio.WriteTransport, transport).write
 
     def data_received(self, data: bytes) -> None:
         """Answer every request that has come as a whole."""

@@ -2,16 +2,20 @@
 
 from typing import Any
 
+from tasks.ports import Report
 from tests.commands.scene import Scene, order
+from worker.health import tell
 from worker.housekeeping import LAST_SWEEP, keep_house
 from worker.merchants import Merchants
 from worker.orders import Orders
 
 
 def sweep(scene: Scene) -> None:
-    """Keep house, as the sweep does."""
+    """Keep house, as the sweep does, with an intake and a worker alive."""
     merchants = Merchants(scene.settings.merchants_dir, frozenset())
     scene.do(lambda store, ledger: keep_house(store, ledger, merchants, scene.settings))
+    for role in ("intake", "worker"):
+        scene.do(lambda store, ledger, role=role: tell(store, role, 1, "5-1"))  # type: ignore[misc]
 
 
 def test_every_shipment_is_counted_once(scene: Scene) -> None:
@@ -80,11 +84,34 @@ def test_lateness_is_not_healthy(scene: Scene) -> None:
     scene.do(long_ago)
     said = scene.run("status", "--json", ALLOCATION_BROKER_URL="redis://127.0.0.1:1/0")
     assert said.code == 1
-    broker, swept, due = said.document["problems"]
+    broker, swept, intake, worker, due = said.document["problems"]
+    assert intake.startswith("no intake has given a heartbeat")
+    assert worker.startswith("no worker has given a heartbeat")
     assert broker.startswith("broker: no answer from redis://127.0.0.1:1/0")
     assert swept.startswith("the last sweep was ")
     assert due.startswith("acme: a shipment has been due for ")
     assert said.document["queues"] is None
+
+
+def test_what_holds_shipments_back_is_told(scene: Scene) -> None:
+    """An open breaker is a problem and says when it is tried again; a merchant throttled lately says how slow."""
+    scene.merchant()
+    scene.accept(order(*(f"s{n}" for n in range(20))))
+    taken = scene.take()
+
+    async def answer(_: Any, ledger: Any) -> None:
+        for number, shipment in enumerate(taken):
+            how: Any = "throttled" if number == 0 else "bad"
+            report = Report(shipment=shipment, task="nobody", verdict="keep", api="api.test#1", answer=how)
+            await ledger.report(report)
+
+    scene.do(answer)
+    sweep(scene)
+    said = scene.run("status", "--json")
+    assert said.code == 1
+    assert [slow["merchant"] for slow in said.document["slowed"]] == ["acme"]
+    assert [breaker["api"] for breaker in said.document["breakers"]] == ["api.test#1"]
+    assert "slowed: acme: 429" in scene.run("status").out
 
 
 def test_a_server_that_is_away_is_an_answer(scene: Scene) -> None:

@@ -104,6 +104,11 @@ def _problems(counts: Counts, queues: Queues, settings: Settings) -> Iterator[st
         yield "there was no sweep yet; do worker and beat run?"
     elif counts.last_sweep_s > late_s:
         yield f"the last sweep was {length(counts.last_sweep_s)} ago; do worker and beat run?"
+    for role in ("intake", "worker"):
+        if not any(name.startswith(f"{role}@") for name in counts.processes):
+            yield f"no {role} has given a heartbeat lately; is one running?"
+    for breaker in counts.breakers:
+        yield f"{breaker.api}: answers badly, so nobody calls it; tried again in {length(breaker.probe_in_s)}"
     for merchant in counts.merchants:
         if (merchant.oldest_due_s or 0) > LEASES_WAITED * settings.lease_seconds:
             waited = length(merchant.oldest_due_s or 0)
@@ -137,6 +142,9 @@ def _facts(counts: Counts, queues: Queues, settings: Settings) -> Iterator[tuple
     yield "server", counts.server
     for warning in counts.unsafe:
         yield "warning", warning
+    yield "processes", ", ".join(sorted(counts.processes)) or "none has given a heartbeat lately"
+    for slow in counts.slowed:
+        yield "slowed", f"{slow.merchant}: 429 {length(slow.throttled_s)} ago, at most {slow.window} shipments at once"
     yield "last sweep", "none yet" if counts.last_sweep_s is None else f"{length(counts.last_sweep_s)} ago"
     unread = "an unknown number" if counts.orders.undelivered is None else counts.orders.undelivered
     reader = "" if counts.orders.has_group else "; no intake has run yet"

@@ -145,7 +145,8 @@ class Play:
         stream_id = await self.watch.publish(scene.event)
         await self._until(lambda: self._over(stream_id, scene.keys))
         await self._show(stream_id, scene.keys)
-        return verdict.of_scene(scene, [self.cast[key] for key in scene.keys], self.watch.rejected.get(stream_id))
+        shipments = [self.cast.get(key) for key in scene.keys]
+        return verdict.of_scene(scene, shipments, self.watch.rejected.get(stream_id))
 
     async def _over(self, stream_id: str, keys: Sequence[Key]) -> bool:
         """Whether intake has dealt with the event, and all of its shipments, if it has any, are settled."""
@@ -158,9 +159,11 @@ class Play:
         """Print what became of an event, as it stands now: it may be a second one for shipments settled before."""
         await self.watch.look()
         for key in keys:
-            seen = self.cast[key] = await self.watch.seen(key)
-            if seen:
+            if seen := await self.watch.seen(key):
+                self.cast[key] = seen
                 self.screen.shipment(seen)
+            else:
+                self.cast.pop(key, None)
         if refusal := self.watch.rejected.get(stream_id):
             self.screen.refusal(refusal)
 

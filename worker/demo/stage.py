@@ -101,17 +101,22 @@ def stage(*, keep: bool) -> Iterator[Stage]:
         server = stack.enter_context(embedded_server(folder / "server"))
         if server.process:
             guard.watch(server.process.pid)
+        flower_port = _flower_port(stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)))
         processes = Processes(folder / "logs", guard)
         stack.callback(processes.stop)
-        yield Stage(folder=folder, server=server.url, processes=processes, flower_port=_flower_port())
+        yield Stage(folder=folder, server=server.url, processes=processes, flower_port=flower_port)
 
 
-def _flower_port() -> int:
-    """Flower's own port, or a free one if somebody has it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+def _flower_port(mine: socket.socket) -> int:
+    """Flower's own port, or a free one if somebody has it.
+
+    Flower needs seconds until it listens. Meanwhile `mine`, a UDP socket of that number, tells another demo.
+    """
+    try:
+        mine.bind(("127.0.0.1", FLOWER_PORT))
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", FLOWER_PORT))
-        except OSError:
-            return free_port()
+    except OSError:
+        return free_port()
     return FLOWER_PORT
