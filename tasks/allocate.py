@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+import structlog
 from celery import Celery, Task, chain, shared_task
 from celery.canvas import Signature
+from kombu.exceptions import OperationalError
 
 from config.celery_options import BATCHES, SWEEP_TASK
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
 from tasks.batch import by_way, handover
 from tasks.ports import Handover
 from tasks.shipment import Shipment
+
+log = structlog.get_logger(__name__)
 
 ALLOCATE_TASK = "allocation.allocate"
 
@@ -78,10 +82,16 @@ FALLBACK_TASKS = {
 
 
 def start_fallback(app: Celery, shipments: list[Shipment], token: str) -> None:
-    """Send the whole chain for shipments at the same step: one task per remaining step, named by its strategy."""
+    """Send the whole chain for shipments at the same step: one task per remaining step, named by its strategy.
+
+    With the broker away their leases run out, and the sweep hands them out at the step they stand at.
+    """
     first = shipments[0]
     links = [_link(app, first, step) for step in range(first.progress.step, len(first.steps))]
-    chain(*links)(handover(shipments, token).as_message())
+    try:
+        chain(*links)(handover(shipments, token).as_message())
+    except OperationalError as error:
+        log.warning("chain_not_sent", merchant=first.merchant, shipments=len(shipments), error=str(error))
 
 
 def _link(app: Celery, shipment: Shipment, step: int) -> "Signature[Any]":

@@ -5,23 +5,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.bench.contenders import CONTENDERS, OURS, OURS_MANY, Contender
+from tests.bench.contenders import Contender, Ours
 from tests.bench.rig import Rig, Usage, rig
+from tests.bench.sizes import Sizes
 
 _FIRST_BATCH = 20
 _GROWTH = 4
 _FEWEST = 50
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sizes:
-    """How much is measured. Bursts last about `burst_s`, whatever a contender's speed."""
-
-    warm_s: float
-    burst_s: float
-    most_orders: int
-    lone: int
-    lone_peer: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +79,9 @@ def rate(came_in: Mapping[str, int], came_out: Mapping[str, int]) -> float:
 
 def warm_up(running: Rig, at_least_s: float, most_orders: int) -> float:
     """Bursts of growing size until one lasts so long; returns its orders per second."""
+    # The first wakes processes, connections and pollers, and says nothing about speed.
+    running.feed(_FIRST_BATCH)
+    running.wait_settled()
     orders = _FIRST_BATCH
     while True:
         began = time.monotonic()
@@ -117,7 +110,7 @@ def percentile(ordered: Sequence[int], share: float) -> int:
 
 def steady(contender: Contender, api_ms: float, sizes: Sizes) -> Row:
     """Everything about one contender at one API time."""
-    lone = sizes.lone if contender in (OURS, OURS_MANY) else sizes.lone_peer
+    lone = sizes.lone if isinstance(contender, Ours) else sizes.lone_peer
     with rig(contender, api_ms) as running:
         speed = warm_up(running, sizes.warm_s, sizes.most_orders)
         alone = lone_orders(running, lone)

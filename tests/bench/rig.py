@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import redis
 
-from tests.bench.contenders import Contender, Feed, Place, milliseconds
+from tests.bench.contenders import ORDERS, Contender, Feed, Place, milliseconds
 from tests.bench.meters import cpu_s, pss_mb, tree_cpu_s
 from tests.bench.peer_work import STREAM
 from tests.bench.processes import running_stub, started
@@ -95,6 +95,23 @@ class Rig:
         while (settled := self.settled()) < wanted:
             self._check(deadline, f"{settled} of {wanted} orders came out")
             time.sleep(_LOOK_EVERY_S)
+
+    def taken(self) -> int:
+        """How many order events intake has read and acknowledged."""
+        (group,) = self.redis.xinfo_groups(ORDERS)
+        return int(group["entries-read"]) - int(group["pending"])
+
+    def wait_taken(self) -> None:
+        """Wait until intake has every order event. Raises BenchError."""
+        deadline = time.monotonic() + LONGEST_S
+        while (taken := self.taken()) < self.fed:
+            self._check(deadline, f"{taken} of {self.fed} order events were taken")
+            time.sleep(_LOOK_EVERY_S)
+
+    def commands(self) -> dict[str, int]:
+        """How often each command was called at the server, but for the one that asks."""
+        stats = self.redis.info("commandstats")
+        return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items() if name != "cmdstat_info"}
 
     def _check(self, deadline: float, progress: str) -> None:
         now = time.monotonic()

@@ -15,7 +15,7 @@ def sweep(scene: Scene) -> None:
     merchants = Merchants(scene.settings.merchants_dir, frozenset())
     scene.do(lambda store, ledger: keep_house(store, ledger, merchants, scene.settings))
     for role in ("intake", "worker"):
-        scene.do(lambda store, ledger, role=role: tell(store, role, 1, "5-1"))  # type: ignore[misc]
+        scene.do(lambda store, _ledger, role=role: tell(store, role, 1, "5-1"))  # type: ignore[misc]
 
 
 def test_every_shipment_is_counted_once(scene: Scene) -> None:

@@ -1,7 +1,6 @@
 """An API of bare sockets that answers, or does not, byte by byte as a test says; and calls to it."""
 
 import asyncio
-import contextlib
 import json
 import socket
 import struct
@@ -103,12 +102,13 @@ async def listening(answer: Answer = allocates) -> AsyncIterator[RawApi]:
         api.opened += 1
         api.open += 1
         number = api.opened
-        with contextlib.suppress(OSError):
+        try:
             while request := await _read(reader, number):
                 api.requests.append(request)
                 await answer(request, writer)
-        writer.close()
-        api.open -= 1
+        finally:
+            writer.transport.abort()
+            api.open -= 1
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(serve(reader, writer))
@@ -128,7 +128,7 @@ async def listening(answer: Answer = allocates) -> AsyncIterator[RawApi]:
 async def _read(reader: asyncio.StreamReader, connection: int) -> Request | None:
     try:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    except asyncio.IncompleteReadError:
+    except (asyncio.IncompleteReadError, OSError):
         return None
     method, target, _ = head[0].split(" ")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}

@@ -16,7 +16,7 @@ from worker.demo.story import SCENES, Scene
 from worker.demo.watch import Key, Seen, Watch
 from worker.store import connect
 
-MOST_S = 50.0
+MOST_S = 45.0
 """After so long whatever has not settled is taken for stuck."""
 
 POLL_S = 0.05
@@ -126,6 +126,8 @@ class Play:
                 found = await self._scene(number, scene)
                 self.screen.verdict(scene.after, found)
                 wrong += [f"scene {number}: {difference}" for difference in found]
+                if self._elapsed() > MOST_S:
+                    return [*wrong, f"{MOST_S:.0f} s are over: the story ends here"]
                 await self._read_along()
         self.screen.summary(self._shown())
         counts = await control.counts()

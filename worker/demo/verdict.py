@@ -20,6 +20,9 @@ def of_scene(scene: Scene, shipments: Sequence[Seen | None], refusal: Refusal | 
 
 
 def _differences(ending: Ending, seen: Seen) -> Iterator[str]:
+    if seen.state == "unsettled":
+        yield f"not settled in time, expected {ending.state}"
+        return
     expected = {
         "state": ending.state,
         "rule": ending.rule,

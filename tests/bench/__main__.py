@@ -1,0 +1,45 @@
+"""`make bench`: this project and its peers in one run, on this machine; exit code 1 when a goal was missed."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tests.bench import meters
+from tests.bench.contenders import CONTENDERS
+from tests.bench.goals import goals
+from tests.bench.report import document, text
+from tests.bench.scenarios import SCENARIOS, Part
+from tests.bench.sizes import FULL, QUICK
+
+
+def main() -> int:
+    """Measure what was asked for."""
+    options = _options()
+    if not meters.AVAILABLE:
+        sys.stderr.write("The benchmark reads /proc, which this system does not have.\n")
+        return 2
+    sizes = QUICK if options.quick else FULL
+    parts: list[Part] = []
+    for name in options.only or (QUICK_SCENARIOS if options.quick else SCENARIOS):
+        parts += SCENARIOS[name](sizes, options.system or CONTENDERS)
+    sys.stdout.write(text(parts) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(document(parts), indent=2) + "\n")
+    return 0 if all(goal.met for goal in goals(parts)) else 1
+
+
+QUICK_SCENARIOS = ("stub", "api-0", "api-200", "idle")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, fewer peers: under one minute")
+    parser.add_argument("--only", choices=SCENARIOS, action="append", help="only this scenario (may be repeated)")
+    parser.add_argument("--system", choices=CONTENDERS, action="append", help="only this row of the table (likewise)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

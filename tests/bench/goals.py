@@ -1,0 +1,102 @@
+"""What the figures must come to: pure functions from what was measured to goals met or missed."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from tests.bench.contenders import CELERY_PREFORK, CELERY_THREADS, OURS, OURS_MANY
+from tests.bench.measure import Row
+from tests.bench.scenarios import Idle, Merchants, Part, Sweep, Waiting
+from tests.bench.stub_limit import StubLimit
+
+_SLOW_API_MS = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Goal:
+    """One figure and its limit."""
+
+    name: str
+    bound: Literal["at most", "at least"]
+    limit: float
+    value: float
+    unit: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure is within its limit."""
+        return self.value <= self.limit if self.bound == "at most" else self.value >= self.limit
+
+
+def goals(parts: Sequence[Part]) -> list[Goal]:
+    """Every goal about which something was measured."""
+    rows = [part for part in parts if isinstance(part, Row)]
+    found = [*_cpu(rows), *_slow_api(rows), *_lone(rows)]
+    for part in parts:
+        found += _of_part(part)
+    return found
+
+
+def _at_most(name: str, limit: float, values: Iterable[float], unit: str = "") -> Iterator[Goal]:
+    """The worst of the values; no goal when there is none."""
+    if measured := list(values):
+        yield Goal(name=name, bound="at most", limit=limit, value=round(max(measured), 3), unit=unit)
+
+
+def _at_least(name: str, limit: float, values: Iterable[float], unit: str = "") -> Iterator[Goal]:
+    if measured := list(values):
+        yield Goal(name=name, bound="at least", limit=limit, value=round(min(measured), 3), unit=unit)
+
+
+def _of(rows: Sequence[Row], system: str) -> list[Row]:
+    return [row for row in rows if row.system == system]
+
+
+def _pairs(rows: Sequence[Row], peer: str) -> Iterator[tuple[Row, Row]]:
+    """Our rows and a peer's at the same API time."""
+    for ours in _of(rows, OURS.name):
+        yield from ((ours, theirs) for theirs in _of(rows, peer) if theirs.api_ms == ours.api_ms)
+
+
+def _cpu(rows: Sequence[Row]) -> Iterator[Goal]:
+    ours, many = _of(rows, OURS.name), _of(rows, OURS_MANY.name)
+    shares = [mine.cpu_ms / theirs.cpu_ms for mine, theirs in _pairs(rows, CELERY_PREFORK.name)]
+    yield from _at_most("CPU per order, one shipment a call", 0.6, (row.cpu_ms for row in ours), "ms")
+    yield from _at_most("... as a share of Celery prefork's", 0.333, shares)
+    yield from _at_most("CPU per order, v1 many", 0.15, (row.cpu_ms for row in many), "ms")
+
+
+def _slow_api(rows: Sequence[Row]) -> Iterator[Goal]:
+    slow = [row for row in rows if row.api_ms == _SLOW_API_MS]
+    ours = _of(slow, OURS.name)
+    times = [mine.orders_per_s / theirs.orders_per_s for mine, theirs in _pairs(slow, CELERY_THREADS.name)]
+    yield from _at_least("API 200 ms: orders per second", 1500, (row.orders_per_s for row in ours))
+    yield from _at_least("... as a multiple of Celery with 100 threads", 5, times)
+    yield from _at_most("... memory (PSS)", 300, (row.pss_mb for row in ours), "MB")
+
+
+def _lone(rows: Sequence[Row]) -> Iterator[Goal]:
+    ours = _of(rows, OURS.name)
+    name = "lone order, on top of the API's time"
+    yield from _at_most(f"{name}: median", 25, (row.lone_p50_ms - row.api_ms for row in ours), "ms")
+    yield from _at_most(f"{name}: 99th percentile", 100, (row.lone_p99_ms - row.api_ms for row in ours), "ms")
+
+
+def _of_part(part: Part) -> Iterator[Goal]:
+    match part:
+        case Waiting():
+            name = f"CPU per order with {part.many:,} waiting, against {part.few:,}"
+            yield from _at_most(name, 1.1, [part.many_cpu_ms / part.few_cpu_ms])
+            yield from _at_least("intake beside allocation, events per second", 5000, [part.intake_events_per_s])
+        case Sweep():
+            name = f"orders per second with a sweep every {part.slow_s} s, against the default"
+            yield from _at_least(name, 0.9, [part.slow_orders_per_s / part.default_orders_per_s])
+        case Merchants():
+            name = f"CPU per order over {part.merchants:,} merchants, against one"
+            yield from _at_most(name, 1.5, [part.many_cpu_ms / part.one_cpu_ms])
+        case Idle():
+            yield from _at_most("idle, share of one core", 1, [part.cpu_percent], "%")
+        case Row() | StubLimit():
+            return
+        case _:
+            assert_never(part)

@@ -1,0 +1,71 @@
+"""How much is measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.bench.contenders import CONTENDERS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """Bursts last about `burst_s` and warm-ups about twice `warm_s`, whatever a contender's speed."""
+
+    contenders: Mapping[int, tuple[str, ...]]
+    """Who is measured, by the API's time in ms."""
+
+    warm_s: float
+    burst_s: float
+    most_orders: int
+
+    lone: int
+    lone_peer: int
+    """Lone orders of ours and of a peer."""
+
+    stub_s: float
+    idle_s: float
+
+    few_waiting: int
+    few_rounds: int
+    many_waiting: int
+    """Orders waiting in the two cases that are compared; the smaller one is repeated."""
+
+    merchants: int
+    merchant_orders: int
+
+
+FULL = Sizes(
+    contenders=dict.fromkeys((0, 50, 200), tuple(CONTENDERS)),
+    warm_s=1.0,
+    burst_s=6.0,
+    most_orders=40_000,
+    lone=100,
+    lone_peer=20,
+    stub_s=2.0,
+    idle_s=20.0,
+    few_waiting=1000,
+    few_rounds=5,
+    many_waiting=125_000,
+    merchants=1000,
+    merchant_orders=10_000,
+)
+"""Under ten minutes on two cores."""
+
+QUICK = Sizes(
+    contenders={
+        0: ("allocation", "allocation-many", "celery-prefork"),
+        200: ("allocation", "celery-threads-100"),
+    },
+    warm_s=0.3,
+    burst_s=2.0,
+    most_orders=10_000,
+    lone=20,
+    lone_peer=5,
+    stub_s=0.5,
+    idle_s=4.0,
+    few_waiting=500,
+    few_rounds=2,
+    many_waiting=5000,
+    merchants=100,
+    merchant_orders=1000,
+)
+"""Under one minute: the shape of the figures, not their last digit."""

@@ -1,0 +1,292 @@
+"""Whatever happens on the wire is an outcome: not sent, unknown, or what the part of the answer that came decides."""
+
+import asyncio
+import gzip
+import json
+import time
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import socket
+
+import pytest
+
+from tasks.outcome import Allocated, NotSent, Queued, Stopped, Throttled, Unknown
+from tests.worker.raw_api import (
+    KEY,
+    REFERENCE,
+    Answer,
+    Request,
+    allocate,
+    allocated,
+    answers,
+    call_once,
+    calling,
+    hangs,
+    listening,
+    merchant,
+    read_once,
+    reply,
+    resets,
+)
+from worker.server import free_port
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+MEGABYTE = 1024 * 1024
+
+LOST = {
+    "reset": resets,
+    "closed": answers(),
+    "half a head": answers(HEAD + b"content-"),
+    "garbage": answers(b"\x00\x01garbage\r\n\r\n"),
+    "a page without a head": answers(b"<html>sorry</html>"),
+    "an endless head": answers(HEAD + b"x: " + b"a" * MEGABYTE + b"\r\n\r\n"),
+    "a head of many lines": answers(HEAD + b"x: a\r\n" * 100_000 + b"\r\n"),
+    "no status": answers(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "two lengths": answers(HEAD + b"content-length: 4\r\ncontent-length: 5\r\n\r\n{"),
+    "a length and chunks": answers(HEAD + b"content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "only promises": answers(b"HTTP/1.1 100 Continue\r\n\r\n" * 50),
+}
+
+
+def cut(status: int, *headers: str, body: bytes = b"{") -> Answer:
+    """A head that promises more than comes before the connection drops."""
+    whole = reply(status, b" " * 1000, *headers)
+    return answers(whole[:-1000] + body)
+
+
+@contextmanager
+def full_backlog() -> Iterator[str]:
+    """The address of a socket that lets nobody in any more."""
+    with socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket() for _ in range(4)]
+        for one in waiting:
+            one.settimeout(0)
+            one.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for one in waiting:
+            one.close()
+
+
+@contextmanager
+def taking_at_most(seconds: float) -> Iterator[None]:
+    """Fails when what is inside takes longer."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(f"http://127.0.0.1:{free_port()}", id="refused"),
+        pytest.param("http://nowhere.invalid", id="no such host"),
+        pytest.param("http://xn--a.invalid", id="no such name"),
+        pytest.param("http://127.0.0.1:1/" + "a" * 70_000, id="no such address"),
+    ],
+)
+async def test_what_never_went_out(url: str) -> None:
+    """Without a connection nothing was sent, and the outcome says so."""
+    outcome = await call_once(url)
+    assert isinstance(outcome, NotSent)
+    assert outcome.reason == "not_sent"
+
+
+@pytest.mark.parametrize("timeout_s", [0.3, 0.6])
+async def test_nobody_lets_us_in(timeout_s: float) -> None:
+    """A connection that does not come about in time was no call, however short a call may be."""
+    with full_backlog() as url:
+        assert isinstance(await call_once(url, timeout_s=timeout_s), NotSent)
+
+
+@pytest.mark.parametrize("answer", [answers(), resets, hangs])
+async def test_no_tls(answer: Answer) -> None:
+    """A handshake that fails or does not end was no call."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        request = Request(method="", target="", headers={}, body=b"", connection=1)
+        try:
+            await answer(request, writer)
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert isinstance(await call_once(url, timeout_s=0.4), NotSent)
+
+
+@pytest.mark.parametrize("answer", LOST.values(), ids=LOST.keys())
+async def test_no_answer(answer: Answer) -> None:
+    """Once the request went out, anything but an answer is unknown; so it is when reading back."""
+    async with listening(answer) as api:
+        outcomes = [await call_once(api.url), await read_once(api.url)]
+    for outcome in outcomes:
+        assert isinstance(outcome, Unknown)
+        assert outcome.reason == "lost_answer"
+        assert outcome.message.startswith("127.0.0.1: ")
+
+
+@pytest.mark.parametrize(("timeout_s", "longest_call_s"), [(0.2, 30.0), (20.0, 0.2)])
+async def test_a_call_ends_in_time(timeout_s: float, longest_call_s: float) -> None:
+    """A call takes no longer than its merchant's `timeout_s`, nor than the worker allows."""
+    async with listening(hangs) as api, calling(longest_call_s) as client:
+        with taking_at_most(2):
+            outcome = await allocate(client, merchant(api.url, timeout_s=timeout_s))
+    assert isinstance(outcome, Unknown)
+    assert (outcome.reason, outcome.message) == ("timeout", "127.0.0.1: no answer in 0.2 s")
+
+
+async def test_a_head_that_trickles() -> None:
+    """A head that comes byte by byte does not prolong the call."""
+
+    async def trickles(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        while not writer.is_closing():
+            writer.write(b"x: y\r\n")
+            await asyncio.sleep(0.01)
+
+    async with listening(trickles) as api:
+        with taking_at_most(2):
+            outcome = await call_once(api.url, timeout_s=0.3)
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "reason"),
+    [
+        (cut(401), Stopped, "unauthorised"),
+        (cut(410), Stopped, "shipment_gone"),
+        (cut(429, "retry-after: 7"), Throttled, "throttled"),
+        (cut(503), Unknown, "server_error"),
+        (cut(302), Unknown, "unexpected_status"),
+        (cut(202), Queued, "queued"),
+        (cut(200), Unknown, "unreadable_answer"),
+        (cut(200, body=allocated()), Allocated, None),
+        (answers(HEAD + b"transfer-encoding: chunked\r\n\r\n40\r\n{"), Unknown, "unreadable_answer"),
+    ],
+)
+async def test_an_answer_that_breaks_off(answer: Answer, kind: type, reason: str | None) -> None:
+    """A whole head with half a body is judged by its status and by what came."""
+    async with listening(answer) as api:
+        outcome = await call_once(api.url)
+    assert isinstance(outcome, kind)
+    assert outcome.reason == reason
+    if isinstance(outcome, Throttled):
+        assert outcome.retry_after_s == 7
+
+
+async def test_chunks_that_become_garbage() -> None:
+    """A body whose second half is no chunk counts as far as it could be read."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"no chunk\r\n")
+        writer.close()
+
+    async with listening(answer) as api:
+        outcome = await call_once(api.url, timeout_s=0.5)
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason == "server_error"
+
+
+async def test_a_body_that_never_ends() -> None:
+    """A body that trickles on counts as far as it came within the call's time."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"content-length: 1000000\r\n\r\n" + allocated())
+        while not writer.is_closing():
+            writer.write(b" ")
+            await asyncio.sleep(0.01)
+
+    async with listening(answer) as api:
+        with taking_at_most(2):
+            assert isinstance(await call_once(api.url, timeout_s=0.3), Allocated)
+
+
+async def test_an_enormous_body() -> None:
+    """Of a body without end a few megabytes are read, and then no more."""
+    sent = 0
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 500 X\r\ncontent-length: 1000000000\r\n\r\n")
+        while sent < 1_000_000_000:
+            writer.write(b"a" * MEGABYTE)
+            sent += MEGABYTE
+            await writer.drain()
+
+    async with listening(answer) as api:
+        outcome = await call_once(api.url)
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason == "server_error"
+    assert sent < 30 * MEGABYTE
+
+
+def bomb(layers: int) -> bytes:
+    """Two hundred megabytes of blanks, packed."""
+    packer = zlib.compressobj(9, wbits=31)
+    packed = b"".join(packer.compress(b" " * MEGABYTE) for _ in range(200)) + packer.flush()
+    for _ in range(layers - 1):
+        packed = gzip.compress(packed)
+    return packed
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+async def test_a_bomb(layers: int) -> None:
+    """A small answer that unpacks into an enormous one is unpacked only as far as answers may be long."""
+    body = reply(200, bomb(layers), "content-encoding: " + ", ".join(["gzip"] * layers))
+    async with listening(answers(body)) as api:
+        tracemalloc.start()
+        try:
+            outcome = await call_once(api.url)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert isinstance(outcome, Unknown)
+    assert peak < 40 * MEGABYTE
+
+
+async def test_a_packed_answer() -> None:
+    """A gzipped body is read like any other, and one that only says so is unreadable."""
+    packed = reply(200, gzip.compress(allocated()), "content-encoding: GZIP")
+    async with listening(answers(packed)) as api:
+        assert isinstance(await call_once(api.url), Allocated)
+        assert api.requests[0].headers["accept-encoding"] == "gzip"
+    async with listening(answers(reply(200, allocated(), "content-encoding: gzip"))) as api:
+        assert isinstance(await call_once(api.url), Unknown)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(status: int) -> None:
+    """The key goes to the host in the merchant file and to no other."""
+    async with listening() as other:
+        async with listening(answers(reply(status, b"", f"location: {other.url}/pro/shipments/{REFERENCE}"))) as api:
+            outcome = await call_once(api.url)
+            assert len(api.requests) == 1
+        assert other.requests == []
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason == "unexpected_status"
+
+
+ECHOES = {
+    "an error": reply(401, json.dumps({"code": "x", "message": f"bad key {KEY}"}).encode()),
+    "an unknown error": reply(500, json.dumps({"message": f"{KEY} is wrong"}).encode()),
+    "a packed error": reply(400, gzip.compress(json.dumps({"message": KEY}).encode()), "content-encoding: gzip"),
+}
+
+
+@pytest.mark.parametrize("answer", [*LOST.values(), *map(answers, ECHOES.values())], ids=[*LOST.keys(), *ECHOES.keys()])
+async def test_the_key_is_in_no_outcome(answer: Answer) -> None:
+    """Whatever goes wrong, and even if the API repeats it, the key is in nothing that we write down."""
+    async with listening(answer) as api:
+        found = [await call_once(api.url), await read_once(api.url)]
+        assert all(request.headers["x-api-key"] == KEY for request in api.requests)
+    assert KEY not in repr(found)
