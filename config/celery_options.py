@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from kombu import Exchange, Queue
+
 from config.settings import REDIS_BROKER_SCHEMES, Settings
 from config.tls import tls_options
 
@@ -26,10 +28,12 @@ def celery_options(settings: Settings) -> dict[str, Any]:
         "broker_use_ssl": tls_options(settings.broker),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_pool_limit": 4,
+        # Only as many as are used are opened. Flower asks nine things at once, over two connections each: with fewer
+        # its askers wait for each other for ever, and it shows neither workers nor tasks.
+        "broker_pool_limit": 20,
         "include": ["tasks.allocate"],
         # In the order in which a worker looks at them.
-        "task_queues": {name: {"exchange": name, "routing_key": name} for name in (SWEEPS, BATCHES)},
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (SWEEPS, BATCHES)],
         "task_default_queue": BATCHES,
         "task_routes": {SWEEP_TASK: {"queue": SWEEPS}},
         "accept_content": ["json"],

@@ -62,6 +62,8 @@ def _logging(**_: Any) -> None:  # what Celery passes
 @signals.worker_init.connect
 @signals.beat_init.connect
 def _starting(**_: Any) -> None:
+    # Celery sets up its logging only after this.
+    start_logging()
     start_sentry(settings)
     asyncio.run(_announce())
 

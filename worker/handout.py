@@ -13,7 +13,7 @@ from tasks.allocate import ALLOCATE_TASK
 from tasks.ports import Handover
 from worker.broker import queue_depth
 from worker.ledger import Ledger
-from worker.store import PASSING
+from worker.store import RedisError
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class HandOut:
             batches = await self._ledger.claim(wanted)
             if batches:
                 await asyncio.to_thread(self._send, batches)
-        except (*PASSING, ConnectionLimitExceeded, OperationalError) as error:
+        except (RedisError, OSError, ConnectionLimitExceeded, OperationalError) as error:
             log.warning("hand_out_failed", error=str(error), next="the sweep tries again")
             return 0
         return len(batches)

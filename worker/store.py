@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Any, TypeVar, cast
 
 import structlog
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -56,7 +57,7 @@ log = structlog.get_logger(__name__)
 
 def connect(settings: Settings) -> Redis:
     """A client that fails fast and retries nothing by itself: what may be repeated is decided here, per script."""
-    return Redis.from_url(
+    redis = Redis.from_url(
         settings.redis_url.get_secret_value(),
         socket_timeout=5,
         socket_connect_timeout=5,
@@ -65,6 +66,17 @@ def connect(settings: Settings) -> Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
+    pool = redis.connection_pool
+    pool.connection_class = type("Packed", (_Packed, pool.connection_class), {})
+    return redis
+
+
+class _Packed:
+    """Has hiredis write commands as well as read answers; as it comes, only redis-py's blocking client does."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        # redis-py writes a command of two words as one argument.
+        return [pack_command((*args[0].split(), *args[1:]))]
 
 
 class Store:

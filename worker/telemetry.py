@@ -39,7 +39,7 @@ def start_logging(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("httpx", "httpcore", "aiohttp", "kombu", "celery.worker.strategy", "celery.app.trace"):
+    for chatty in ("httpx", "httpcore", "aiohttp", "kombu", "celery.beat", "celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

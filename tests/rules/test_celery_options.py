@@ -31,7 +31,7 @@ def test_messages_are_json_and_results_are_none() -> None:
 def test_the_sweep_has_a_queue_of_its_own() -> None:
     """The sweep never waits behind batches, and is looked for first."""
     told = options()
-    assert list(told["task_queues"]) == [SWEEPS, BATCHES]
+    assert [queue.name for queue in told["task_queues"]] == [SWEEPS, BATCHES]
     assert told["task_routes"][SWEEP_TASK] == {"queue": SWEEPS}
     assert told["task_default_queue"] == BATCHES
     assert told["broker_transport_options"]["queue_order_strategy"] == "priority"

@@ -32,7 +32,7 @@ async def test_odd_references_stay_as_they_are(reference: str) -> None:
     assert await path_of(reference) == f"/pro/shipments/{reference}/allocate/virtual_service/X"
 
 
-@tried(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@tried(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     reference=st.from_regex(re.compile(r"[A-Za-z0-9._-]{1,64}"), fullmatch=True).filter(lambda r: r not in (".", ".."))
 )
@@ -51,7 +51,7 @@ async def test_services_are_escaped(service: str) -> None:
     assert not set(last) & set("?#/ ")
 
 
-@tried(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@tried(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(service=PRINTABLE)
 def test_every_service_is_escaped_or_refused(runner: asyncio.Runner, service: str) -> None:
     """No name in a merchant file leads to another path: it is escaped, or the file is refused."""

@@ -5,7 +5,13 @@ import sys
 
 import click
 
-from config.settings import SettingsError, load
+from config.settings import Settings, SettingsError, load
+
+_COLUMNS = "name,args,kwargs,state,received,runtime,worker"
+"""What a task's line shows: its arguments begin with merchant, number of shipments and strategy."""
+
+_MOST_TASKS = 10_000
+"""How many tasks Flower keeps in memory, some kilobytes each; the ledger keeps the history."""
 
 
 @click.command()
@@ -15,14 +21,26 @@ def command() -> None:
     Beyond loopback ALLOCATION_FLOWER_BASIC_AUTH=user:password is needed.
     """
     settings = load()
+    if auth := _auth(settings):
+        # Through the environment: a command line can be read by everybody on the machine.
+        os.environ["FLOWER_BASIC_AUTH"] = auth
+    where = [f"--address={settings.flower_address}", f"--port={settings.flower_port}"]
+    shown = [f"--tasks_columns={_COLUMNS}", f"--max_tasks={_MOST_TASKS}", "--read-only", "--logging=warning"]
+    os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "worker", "flower", *where, *shown])  # noqa: S606
+
+
+def _auth(settings: Settings) -> str:
+    """Who may look, '' for everybody on this machine."""
     auth = settings.flower_basic_auth.get_secret_value() if settings.flower_basic_auth else ""
-    if settings.flower_is_exposed and ":" not in auth:
+    if not auth and settings.flower_is_exposed:
         raise SettingsError(
             f"ALLOCATION_FLOWER_ADDRESS: {settings.flower_address} can be reached from other machines; "
             "set ALLOCATION_FLOWER_BASIC_AUTH=user:password, or use 127.0.0.1"
         )
-    if auth:
-        # Through the environment: a command line can be read by everybody on the machine.
-        os.environ["FLOWER_BASIC_AUTH"] = auth
-    words = ["-A", "worker", "flower", f"--address={settings.flower_address}", f"--port={settings.flower_port}"]
-    os.execv(sys.executable, [sys.executable, "-m", "celery", *words, "--read-only", "--logging=warning"])  # noqa: S606
+    # Flower splits at commas and takes each part for somebody who may look: half a password would be one.
+    if auth and not all(user and password for user, _, password in (who.partition(":") for who in auth.split(","))):
+        raise SettingsError(
+            "ALLOCATION_FLOWER_BASIC_AUTH: must be user:password, or several with commas between; "
+            "choose a password without a comma"
+        )
+    return auth

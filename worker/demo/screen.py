@@ -19,6 +19,9 @@ from worker.demo.words import MOST_OF_A_REFERENCE, short, story
 PLAIN_WIDTH = 80
 MOST_WIDTH = 100
 
+MOST_OF_A_LOG_LINE = 500
+"""A traceback is one line there, and thousands of letters long."""
+
 _STYLES = {
     "allocated": "green",
     "refused": "yellow",
@@ -53,6 +56,7 @@ class Screen:
             emoji=False,
         )
         self._live: Live | None = None
+        self._drawn: tuple[Sequence[Seen], str] | None = None
 
     @property
     def _width(self) -> int:
@@ -117,16 +121,18 @@ class Screen:
         if not self.terminal:
             yield
             return
-        with Live(console=self._console, refresh_per_second=8, transient=True) as self._live:
+        # Without rich's own thread, whose drawing may cross with a line that is being printed.
+        with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
             yield
         self._live = None
 
     def update(self, shipments: Sequence[Seen], caption: str) -> None:
         """Let the table show the latest of these, as far as half of the screen has room for them."""
-        if self._live:
+        if self._live and (shipments, caption) != self._drawn:
+            self._drawn = (shipments, caption)
             most = max(3, self._console.height // 2 - 5)
             table = _table(shipments[-most:], self._width, caption)
-            self._live.update(Padding(table, (1, 0, 0, 0)))
+            self._live.update(Padding(table, (1, 0, 0, 0)), refresh=True)
 
     def summary(self, shipments: Sequence[Seen]) -> None:
         """Print the whole table, on a terminal; elsewhere its lines stand above already."""
@@ -137,7 +143,7 @@ class Screen:
     def log(self, lines: Iterable[tuple[str, str]]) -> None:
         """Print lines that the processes wrote."""
         for name, line in lines:
-            self.line(f"{name:>8} | {line}", style="dim")
+            self.line(f"{name:>8} | {line[:MOST_OF_A_LOG_LINE]}", style="dim")
 
 
 def _table(shipments: Sequence[Seen], width: int, caption: str = "") -> Table:

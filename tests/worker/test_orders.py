@@ -1,0 +1,136 @@
+"""The orders stream: many intakes share it, none loses an entry, and it is cut only behind everybody."""
+
+import random
+from typing import Any
+
+import pytest
+
+from tests.worker.bench import Bench
+from worker.orders import GROUP, Orders, trim_read_orders
+
+STREAM = "orders.created"
+
+
+async def publish(bench: Bench, count: int) -> None:
+    """Put numbered events on the stream."""
+    pipe = bench.raw.pipeline(transaction=False)
+    for number in range(count):
+        pipe.xadd(STREAM, {"event": str(number)})
+    await pipe.execute()
+
+
+def numbers(entries: list[tuple[str, dict[bytes, bytes]]]) -> list[int]:
+    """The numbers of events."""
+    return [int(fields[b"event"]) for _, fields in entries]
+
+
+async def left(bench: Bench) -> set[str]:
+    """The ids of the entries that are still on the stream."""
+    return {stream_id.decode() for stream_id, _ in await bench.raw.xrange(STREAM)}
+
+
+async def test_what_was_published_before_the_first_start(bench: Bench) -> None:
+    """The group begins at the very first entry, and making it again changes nothing."""
+    await publish(bench, 3)
+    orders = Orders(bench.redis, STREAM, 60)
+    await orders.make_group()
+    assert numbers(await orders.read()) == [0, 1, 2]
+    await orders.make_group()
+    await publish(bench, 1)
+    assert numbers(await orders.read()) == [0]
+
+
+async def test_a_stream_that_is_not_there_yet(bench: Bench) -> None:
+    """An intake may start before the first event."""
+    orders = Orders(bench.redis, STREAM, 60)
+    await orders.make_group()
+    await publish(bench, 1)
+    assert numbers(await orders.read()) == [0]
+
+
+async def test_intakes_share_the_stream(bench: Bench) -> None:
+    """Each entry is read by one of the intakes, in the order of the stream."""
+    intakes = [Orders(bench.redis, STREAM, 60) for _ in range(2)]
+    assert intakes[0].consumer != intakes[1].consumer
+    await intakes[0].make_group()
+    await publish(bench, 500)
+    found = [numbers(await intakes[turn % 2].read()) for turn in range(3)]
+    assert sum(found, []) == list(range(500))
+
+
+async def test_what_a_dead_intake_left(bench: Bench) -> None:
+    """Entries that lie unacknowledged for a lease are taken over by another intake, and not before."""
+    await publish(bench, 3)
+    dead, other = Orders(bench.redis, STREAM, 60), Orders(bench.redis, STREAM, 60)
+    await dead.make_group()
+    ids = [stream_id for stream_id, _ in await dead.read()]
+    assert await other.take_over() == []
+    await bench.raw.xclaim(STREAM, GROUP, dead.consumer, 0, ids, idle=61_000)
+    assert numbers(await other.take_over()) == [0, 1, 2]
+    assert await other.take_over() == []
+
+
+async def test_an_entry_that_was_deleted_meanwhile(bench: Bench) -> None:
+    """What somebody deleted from the stream is not taken over, and does not stand in the way."""
+    await publish(bench, 2)
+    dead = Orders(bench.redis, STREAM, 60)
+    await dead.make_group()
+    first, _ = await dead.read()
+    await bench.raw.xdel(STREAM, first[0])
+    assert numbers(await Orders(bench.redis, STREAM, 0).take_over()) == [1]
+
+
+async def test_who_leaves_in_order(bench: Bench) -> None:
+    """An intake that ends leaves the group; one that still has entries in its name stays for others to find them."""
+    await publish(bench, 1)
+    busy, idle = Orders(bench.redis, STREAM, 60), Orders(bench.redis, STREAM, 60)
+    await busy.make_group()
+    await busy.read()
+    await idle.take_over()
+    await busy.leave()
+    await idle.leave()
+    assert [consumer["name"].decode() for consumer in await bench.raw.xinfo_consumers(STREAM, GROUP)] == [busy.consumer]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_trim_leaves_what_somebody_needs(bench: Bench, seed: int) -> None:
+    """Whatever groups have read and acknowledged, each one's undelivered and unacknowledged entries stay."""
+    chance = random.Random(seed)
+    await publish(bench, 600)
+    needed: set[str] = set()
+    for group in ("allocation", "audit", "search")[: chance.randint(1, 3)]:
+        needed |= await read_some(bench, group, chance)
+    await trim_read_orders(bench.redis, STREAM)
+    assert needed <= await left(bench)
+
+
+async def read_some(bench: Bench, group: str, chance: random.Random) -> set[str]:
+    """Let a group read some entries and acknowledge most of them; what it still needs."""
+    everything = await left(bench)
+    await bench.raw.xgroup_create(STREAM, group, id="0")
+    count = chance.choice([0, 1, 350, 600])
+    answer: Any = await bench.raw.xreadgroup(group, "one", {STREAM: ">"}, count=count) if count else []
+    read = [stream_id for _, entries in answer for stream_id, _ in entries]
+    done = read[chance.choice([0, 0, 1, 250]) :]
+    if done:
+        await bench.raw.xack(STREAM, group, *done)
+    return everything - {stream_id.decode() for stream_id in done}
+
+
+async def test_a_trim_cuts_what_nobody_needs(bench: Bench) -> None:
+    """What every group has read and acknowledged goes, in the steps in which the server keeps a stream."""
+    await publish(bench, 600)
+    for group in ("allocation", "audit"):
+        await bench.raw.xgroup_create(STREAM, group, id="0")
+        ((_, entries),) = await bench.raw.xreadgroup(group, "one", {STREAM: ">"}, count=350)
+        await bench.raw.xack(STREAM, group, *(stream_id for stream_id, _ in entries))
+    await trim_read_orders(bench.redis, STREAM)
+    assert 250 <= await bench.raw.xlen(STREAM) <= 350
+
+
+async def test_a_stream_without_readers(bench: Bench) -> None:
+    """Without a group nothing is cut; and a stream that is not there is no trouble."""
+    await trim_read_orders(bench.redis, STREAM)
+    await publish(bench, 300)
+    await trim_read_orders(bench.redis, STREAM)
+    assert await bench.raw.xlen(STREAM) == 300
