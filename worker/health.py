@@ -38,8 +38,12 @@ def leave(role: str) -> None:
 
 
 def is_alive(role: str) -> bool:
-    """Whether a process of this role on this machine has given a heartbeat lately."""
-    return any(time.time() - path.stat().st_mtime < FRESH_S for path in _folder().glob(f"{role}.*"))
+    """Whether a process of this role on this machine has given a heartbeat lately; clears away what dead ones left."""
+    ages = {path: time.time() - path.stat().st_mtime for path in _folder().glob(f"{role}.*")}
+    for path, age_s in ages.items():
+        if age_s > 20 * FRESH_S:
+            path.unlink(missing_ok=True)
+    return any(age_s < FRESH_S for age_s in ages.values())
 
 
 async def tell(store: Store, role: str, pid: int, position: Any) -> None:

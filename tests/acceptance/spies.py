@@ -96,13 +96,13 @@ def _say(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
     handler.wfile.write(answer.body)
 
 
-_PASSED_ON = ("x-api-key", "x-api-version", "ocp-apim-subscription-key", "accept", "content-type", "host")
+_OF_THE_CONNECTION = ("connection", "content-length", "content-encoding", "accept-encoding", "transfer-encoding")
 _PASSED_BACK = ("content-type", "retry-after")
 
 
 def forward(url: str, request: Seen) -> Answer:
     """Pass a request on to the API and its answer back; a connection that the API drops is dropped here too."""
-    headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
+    headers = {name: value for name, value in request.headers.items() if name not in _OF_THE_CONNECTION}
     try:
         answer = httpx.request(request.method, url + request.path, headers=headers, content=request.body, timeout=30)
     except httpx.TransportError:

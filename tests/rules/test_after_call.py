@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.backoff import RETRY_AFTER_MOST_S, SHORT_TRIES
-from tasks.move import CREATION_GRACE_S, PAUSED_WAIT_S, Call, Fail, FallBack, Move, Park, Read, Settle, after_call
+from tasks.move import PAUSED_WAIT_S, Call, Fail, FallBack, Move, Park, Read, Settle, after_call
 from tasks.outcome import Outcome, Throttled
 from tasks.shipment import Shipment
 from tests.rules.made import (
@@ -142,9 +142,9 @@ def test_retry_after_is_honoured(asked_s: float, waits: int) -> None:
 
 def test_a_missing_shipment_may_still_come() -> None:
     """For a minute after the event, which may run ahead, a shipment that is not there is called for again."""
-    early = after_call(shipment(*PLAN, age_s=CREATION_GRACE_S - 1), NOT_FOUND, moment())
+    early = after_call(shipment(*PLAN, age_s=59.9), NOT_FOUND, moment())
     assert isinstance(early, Call)
-    late = after_call(shipment(*PLAN, age_s=CREATION_GRACE_S), NOT_FOUND, moment())
+    late = after_call(shipment(*PLAN, age_s=60), NOT_FOUND, moment())
     assert isinstance(late, Fail)
     assert (late.reason, late.message) == ("shipment_not_found", "no such shipment")
 

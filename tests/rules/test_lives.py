@@ -67,15 +67,29 @@ def test_no_outage_changes_the_step(world: World) -> None:
             assert moved.move.shipment.progress.step == before.move.shipment.progress.step
 
 
+def unknown_calls(moves: list[Moved]) -> Counter[int]:
+    """How many calls of each step came back unknown, or lost their worker."""
+    return Counter(
+        before.move.shipment.progress.step
+        for before, moved in pairwise(moves)
+        if isinstance(before.move, Call) and (moved.called is None or isinstance(moved.called, Unknown))
+    )
+
+
 @given(WORLDS)
 def test_unknown_calls_of_a_step_are_bounded(world: World) -> None:
     """No step has more unknown calls than the file says, those of lost workers among them."""
-    unknown: Counter[int] = Counter()
-    for before, moved in pairwise(life(world)):
-        lost = isinstance(before.move, Call) and moved.called is None
-        if lost or isinstance(moved.called, Unknown):
-            unknown[before.move.shipment.progress.step] += 1
+    unknown = unknown_calls(list(life(world)))
     assert max(unknown.values(), default=0) <= world.retry.attempts
+
+
+@given(WORLDS)
+def test_nothing_else_exhausts_the_attempts(world: World) -> None:
+    """Throttled, not sent, not yet and queued calls count towards the deadline alone."""
+    moves = list(life(world))
+    last = moves[-1].move
+    if isinstance(last, Fail) and last.reason == "attempts_exhausted":
+        assert unknown_calls(moves)[last.shipment.progress.step] == world.retry.attempts
 
 
 @given(WORLDS)

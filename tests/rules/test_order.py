@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.order import MAX_EVENT_BYTES, NotOurs, Order, Rejection, read_order
+from tasks.order import NotOurs, Order, Rejection, read_order
 from tests.rules.events_in import event, order, read, shipment, without
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
@@ -111,9 +111,9 @@ def test_optional_attributes_have_a_type(table: Any) -> None:
 
 def test_size_is_judged_first() -> None:
     """An event of exactly 1 MiB is read, and of one with a byte more not even the JSON is looked at."""
-    text = json.dumps(event()).encode()
-    assert isinstance(read_order(text + b" " * (MAX_EVENT_BYTES - len(text))), Order)
-    for too_large in (text + b" " * (MAX_EVENT_BYTES + 1 - len(text)), b"{" * (MAX_EVENT_BYTES + 1)):
+    text, most = json.dumps(event()).encode(), 1024 * 1024
+    assert isinstance(read_order(text + b" " * (most - len(text))), Order)
+    for too_large in (text + b" " * (most + 1 - len(text)), b"{" * (most + 1)):
         found = read_order(too_large)
         assert isinstance(found, Rejection)
         assert found.reason == "event_too_large"
@@ -195,6 +195,13 @@ def test_what_is_present_is_of_its_type(table: Any) -> None:
     assert reason(table) == "bad_order"
 
 
+def test_a_text_may_be_of_one_letter() -> None:
+    """Texts are non-empty, and need not be more."""
+    short = shipment(reference="r", value={"currency": "x"}, destination={"country": "x", "postcode": "x"}, tags=["x"])
+    table = event(short, merchant="m", order="o", shipping_method="s") | {"id": "i", "source": "s", "subject": "s"}
+    assert reason(table) is None
+
+
 def test_null_is_not_stated() -> None:
     """Null for an optional key says as much as its absence, at every depth."""
     nothing = dict.fromkeys(("weight_kg", "value", "destination", "tags"))
@@ -256,6 +263,7 @@ def test_error_of_a_large_event_is_short() -> None:
     found = read(event(*[shipment(reference="")] * 5000))
     assert len(found.error) < 1000
     assert found.error.endswith("; and 4995 more")
+    assert "more" not in read(event(*[shipment(reference="")] * 5)).error
 
 
 JSON = st.recursive(

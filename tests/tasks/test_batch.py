@@ -17,6 +17,7 @@ from tests.rules.made import (
     GONE,
     GROUP,
     NOT_SENT,
+    NOW,
     OUTCOMES,
     QUEUED,
     REFUSED,
@@ -96,20 +97,32 @@ def test_a_way_of_many_stations() -> None:
     trial.api.readings["a"] = [UNALLOCATED, ALLOCATED]
     play(trial.to_the_end())
     entries = [report.entry for _, report in trial.ledger.written]
-    words = [(entry["do"], entry["outcome"]) for entry in entries if entry]
+    words = [(entry["do"], entry["outcome"]) for entry in entries if entry and entry["ms"] < 5000]
     assert words == [("allocate", "unknown"), ("read", "unallocated"), ("allocate", "queued"), ("read", "allocated")]
     assert trial.ledger.verdicts("a") == ["keep", "keep", "keep", "allocated"]
     assert trial.ledger.last("a").shipment.progress.entries == 4
 
 
+@pytest.mark.parametrize("answer", [NOT_SENT, UNKNOWN])
+def test_a_visit_is_short(answer: Any) -> None:
+    """An API that does not answer is asked four times, calls and readings together, and then left alone for a while."""
+    trial = Trial(shipments=several("a"))
+    trial.api.calls["a"], trial.api.readings["a"] = [answer] * 9, [answer] * 9
+    play(trial.to_the_end())
+    assert len(trial.api.called) + len(trial.api.read) == 4
+    assert trial.ledger.verdicts("a") == ["keep", "keep", "keep", "park"]
+    assert trial.alarms == [pytest.approx(trial.ledger.last("a").due - NOW - trial.ledger.when("a"))]
+
+
 def test_what_an_entry_says() -> None:
-    """An entry has when, what, which step, and what came of it; what was not said has no key."""
+    """An entry has when, how long, what, which step, and what came of it; what was not said has no key."""
     trial = Trial(shipments=several("a"))
     trial.api.calls["a"] = [REFUSED]
     play(trial.work())
     entry = trial.ledger.last("a").entry
     assert entry is not None
-    assert entry.keys() >= {"at", "ms"}
+    assert entry["at"].startswith("2026-11-18T11:06:")
+    assert 0 <= entry["ms"] < 5000
     assert {name: said for name, said in entry.items() if name not in ("at", "ms")} == {
         "do": "allocate",
         "strategy": {"carrier_service": "S"},

@@ -137,6 +137,23 @@ def test_without_budget_a_bad_answer_ends_the_visit() -> None:
     assert {trial.ledger.verdicts(f"s{number}")[-1] for number in range(50)} == {"park"}
 
 
+def test_a_common_call_is_the_first_try_of_each() -> None:
+    """What was not sent together is tried alone, until each has had its four calls of a visit."""
+    trial = Trial(shipments=several("a b"), file=V1)
+    trial.api.calls |= {"a": [NOT_SENT] * 9, "b": [NOT_SENT] * 9}
+    play(trial.to_the_end())
+    assert sorted(len(references) for _, references in trial.api.called) == [1] * 6 + [2]
+
+
+def test_whoever_asks_for_himself_begins_anew() -> None:
+    """When the common call was held up, whoever may go nevertheless has all his tries."""
+    trial = Trial(shipments=several("a b"), file=V1)
+    trial.ledger.permits["a"] = [OPEN]
+    trial.api.calls["b"] = [NOT_SENT] * 9
+    play(trial.to_the_end())
+    assert [references for _, references in trial.api.called] == [("b",)] * 4
+
+
 def test_a_slow_common_call_is_one() -> None:
     """Shipments that share a call are all settled when it is answered."""
     trial = Trial(shipments=several("a b"), file=V1)
