@@ -1,7 +1,10 @@
-# Every target works in a fresh clone. To choose: PYTHON, VENV, and ARGS (more arguments for demo, test and lock).
+# Every target works in a fresh clone. To choose: PYTHON, VENV, SEEDS, MINUTES, and ARGS (more arguments for demo, test,
+# bench, chaos, soak and lock).
 
 VENV ?= .venv
 ARGS ?=
+SEEDS ?= 1
+MINUTES ?= 10
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
@@ -18,11 +21,11 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command 'make lock'
 
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo test bench bench-quick chaos soak lint format lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## create .venv with the locked packages and this project, once
 
@@ -39,6 +42,18 @@ demo: setup ## run everything on this machine and watch orders settle; ARGS=--he
 
 test: setup ## run the tests; ARGS='-k words' runs some of them
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: setup ## measure this project beside Celery and Dramatiq in one run (minutes); ARGS='--json FILE' keeps the figures
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-quick: setup ## the same in small, under one minute
+	@$(BIN)/python -m tests.bench --quick $(ARGS)
+
+chaos: setup ## kill, freeze and fill everything under load; SEEDS=N repeats each scenario with N seeds
+	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) $(ARGS)
+
+soak: setup ## orders, faults and restarts for a long time; MINUTES=N says how long
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 lint: setup ## check style, formatting, types and the direction of imports
 	@$(BIN)/ruff check

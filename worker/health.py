@@ -1,6 +1,7 @@
 """Heartbeats: to a file for the container's health check, to the ledger for `allocation status`."""
 
 import json
+import math
 import os
 import socket
 import tempfile
@@ -39,11 +40,19 @@ def leave(role: str) -> None:
 
 def is_alive(role: str) -> bool:
     """Whether a process of this role on this machine has given a heartbeat lately; clears away what dead ones left."""
-    ages = {path: time.time() - path.stat().st_mtime for path in _folder().glob(f"{role}.*")}
+    ages = {path: _age_s(path) for path in _folder().glob(f"{role}.*")}
     for path, age_s in ages.items():
         if age_s > 20 * FRESH_S:
             path.unlink(missing_ok=True)
     return any(age_s < FRESH_S for age_s in ages.values())
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        # Its process has left this very moment.
+        return math.inf
 
 
 async def tell(store: Store, role: str, pid: int, position: Any) -> None:

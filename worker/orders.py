@@ -61,6 +61,8 @@ def _entry(entry: Any) -> Entry:
 
 async def trim_read_orders(redis: Redis, stream: str) -> None:
     """Cut the orders stream behind its slowest consumer group: never an undelivered or unacknowledged entry."""
+    if not await redis.exists(stream):
+        return
     groups = await redis.xinfo_groups(stream)
     keep_from = [await _oldest_needed(redis, stream, group) for group in groups]
     if keep_from:

@@ -54,7 +54,7 @@ class EmbeddedServer:
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._answers():
+        while not self._answers(self.process.pid):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise ServerError(f"the embedded server did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.02)
@@ -66,13 +66,15 @@ class EmbeddedServer:
             *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
         ]
 
-    def _answers(self) -> bool:
+    def _answers(self, pid: int) -> bool:
+        """Whether it is up: it itself, and not somebody who took the port before it."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
+                connection.sendall(b"PING\r\nINFO server\r\n")
+                answer = connection.recv(4096)
         except OSError:
             return False
+        return answer.startswith(b"+PONG") and f"process_id:{pid}\r".encode() in answer
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -94,8 +96,8 @@ class EmbeddedServer:
 def embedded_server(folder: Path) -> Iterator[EmbeddedServer]:
     """A running server for the length of a `with`."""
     server = EmbeddedServer(folder)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()

@@ -22,6 +22,8 @@ _SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
+_CHATTY = ("httpx", "httpcore", "aiohttp", "kombu", "celery.beat", "celery.worker.strategy", "celery.app.trace")
+
 
 def start_logging(level: int = logging.INFO) -> None:
     """One line per event on standard error: readable on a terminal, JSON elsewhere.
@@ -39,17 +41,34 @@ def start_logging(level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("httpx", "httpcore", "aiohttp", "kombu", "celery.beat", "celery.worker.strategy", "celery.app.trace"):
+    for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _formatter(*, terminal: bool) -> logging.Formatter:
-    last: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    last: list[Any] = [structlog.processors.JSONRenderer()]
     if terminal:
-        last = [structlog.dev.ConsoleRenderer(repr_native_str=True)]
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
-    )
+        # Its own tracebacks would show local variables, and a key among them.
+        plain = structlog.dev.plain_traceback
+        last = [_visible, structlog.dev.ConsoleRenderer(exception_formatter=plain, repr_native_str=True)]
+    first: list[Any] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+    ]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=[*first, *last])
+
+
+def _visible(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Escape what the terminal's renderer writes as it is; indent tracebacks, so that no line looks like an event."""
+    for name in {"event", "logger"} & event.keys():
+        event[name] = _escaped(str(event[name]))
+    if "exception" in event:
+        event["exception"] = "\n".join(f"  {_escaped(line)}" for line in event["exception"].split("\n"))
+    return event
+
+
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def start_sentry(settings: Settings) -> None:

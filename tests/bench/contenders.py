@@ -152,11 +152,13 @@ class DramatiqPeer:
     @contextmanager
     def feeding(self, place: Place) -> Iterator[Feed]:
         """What a shop's own code would do: send a message."""
-        with closing(RedisBroker(url=place.broker_url)) as broker:
+        with closing(RedisBroker(url=place.broker_url)) as broker:  # type: ignore[no-untyped-call]
 
             def send(reference: str) -> None:
-                words = {"queue_name": "default", "actor_name": peer_work.TASK, "kwargs": {}, "options": {}}
-                broker.enqueue(dramatiq.Message(args=(reference,), **words))
+                message = dramatiq.Message[None](
+                    queue_name="default", actor_name=peer_work.TASK, args=(reference,), kwargs={}, options={}
+                )
+                broker.enqueue(message)
 
             yield _sending(place, send)
 

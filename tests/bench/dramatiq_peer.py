@@ -7,7 +7,7 @@ from dramatiq.brokers.redis import RedisBroker
 
 from tests.bench.peer_work import BROKER, TASK, allocate_order
 
-dramatiq.set_broker(RedisBroker(url=os.environ[BROKER]))
+dramatiq.set_broker(RedisBroker(url=os.environ[BROKER]))  # type: ignore[no-untyped-call]
 
 
 @dramatiq.actor(actor_name=TASK)

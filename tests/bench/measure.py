@@ -11,13 +11,18 @@ from tests.bench.sizes import Sizes
 
 _FIRST_BATCH = 20
 _GROWTH = 4
+_TELLING = 320
 _FEWEST = 50
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """What one contender came to. CPU is user and system time for one order, in ms; latencies are from event in to
-    event out: of lone orders on an idle system, and of a burst of all `orders` at once."""
+    """What one contender came to.
+
+    CPU is user and system time for one order, in ms; latencies are from event in to event out: of lone orders on an
+    idle system, and of a burst of all `orders` at once. `others_percent` is what everybody else on this machine took
+    of its CPU during the burst.
+    """
 
     system: str
     api_ms: float
@@ -28,6 +33,7 @@ class Row:
     stub_cpu_ms: float
     calls_per_order: float
     pss_mb: float
+    others_percent: float
     lone_p50_ms: float
     lone_p99_ms: float
     burst_p50_ms: float
@@ -78,7 +84,7 @@ def rate(came_in: Mapping[str, int], came_out: Mapping[str, int]) -> float:
 
 
 def warm_up(running: Rig, at_least_s: float, most_orders: int) -> float:
-    """Bursts of growing size until one lasts so long; returns its orders per second."""
+    """Bursts of growing size until one lasts so long (a small one twice as long); returns its orders per second."""
     # The first wakes processes, connections and pollers, and says nothing about speed.
     running.feed(_FIRST_BATCH)
     running.wait_settled()
@@ -88,7 +94,8 @@ def warm_up(running: Rig, at_least_s: float, most_orders: int) -> float:
         running.feed(orders)
         running.wait_settled()
         took_s = time.monotonic() - began
-        if took_s >= at_least_s or orders * _GROWTH > most_orders:
+        enough_s = at_least_s if orders >= _TELLING else 2 * at_least_s
+        if took_s >= enough_s or orders * _GROWTH > most_orders:
             return orders / took_s
         orders *= _GROWTH
 
@@ -129,6 +136,7 @@ def _row(system: str, api_ms: float, alone: Sequence[int], full: Burst, memory_m
         stub_cpu_ms=round(full.usage.stub_s / full.orders * 1000, 3),
         calls_per_order=round(full.usage.calls / full.orders, 3),
         pss_mb=round(memory_mb, 1),
+        others_percent=round(full.usage.others_percent, 1),
         lone_p50_ms=percentile(alone, 0.5),
         lone_p99_ms=percentile(alone, 0.99),
         burst_p50_ms=percentile(full.latencies_ms, 0.5),

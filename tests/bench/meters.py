@@ -41,6 +41,12 @@ def pss_mb(leaders: Collection[int]) -> float:
     return sum(_pss_kb(pid) for pid, _ in _tree(leaders)) / 1024
 
 
+def machine_cpu_s() -> float:
+    """Seconds of CPU that this machine has spent on anything, on all its cores; what its host took away included."""
+    user, nice, system, _idle, _waiting, *more = (_PROC / "stat").read_text().split(maxsplit=9)[1:9]
+    return sum(map(int, (user, nice, system, *more))) / _TICKS_PER_S
+
+
 def _tree(leaders: Collection[int]) -> Iterator[tuple[str, list[str]]]:
     for entry in _PROC.iterdir():
         if entry.name.isdecimal() and (stat := _stat(entry.name)) and int(stat[_SESSION]) in leaders:

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import threading
 from typing import Any
 
 import httpx
@@ -15,9 +16,11 @@ TASK = "bench.allocate"
 STREAM = "shipments.allocated"
 
 
+_one_at_a_time = threading.Lock()
+
+
 @functools.cache
 def _http() -> httpx.Client:
-    """The process's one client, made when the first task needs it, so after any fork."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     return httpx.Client(base_url=os.environ[API], limits=limits, headers={"x-api-key": "bench", "x-api-version": "1.1"})
 
@@ -27,13 +30,20 @@ def _redis() -> "redis.Redis":
     return redis.Redis.from_url(os.environ[REDIS])
 
 
+def _clients() -> tuple[httpx.Client, "redis.Redis"]:
+    """The process's clients, made when the first task needs them, so after any fork, and once for all threads."""
+    with _one_at_a_time:
+        return _http(), _redis()
+
+
 def allocate_order(reference: str) -> None:
     """Allocate one shipment and say so.
 
     Raises httpx.HTTPError when the API does not allocate it.
     """
-    answer = _http().put(f"/pro/shipments/{reference}/allocate/virtual_service/FF_LINET-00001").raise_for_status()
-    _redis().xadd(STREAM, {"event": json.dumps(_event(reference, answer.json()))})
+    http, stream = _clients()
+    answer = http.put(f"/pro/shipments/{reference}/allocate/virtual_service/FF_LINET-00001").raise_for_status()
+    stream.xadd(STREAM, {"event": json.dumps(_event(reference, answer.json()))})
 
 
 def _event(reference: str, result: dict[str, Any]) -> dict[str, Any]:

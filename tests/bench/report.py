@@ -13,11 +13,12 @@ from tests.bench.scenarios import Idle, Merchants, Part, Sweep, Waiting
 from tests.bench.stub_limit import StubLimit
 
 _HEAD = """\
- API  system                orders        /s   CPU ms per order:    PSS   lone order, ms     burst, ms
-  ms                                         own   Redis    stub     MB     p50     p99     p50     p99"""
+ API  system                orders        /s   CPU ms per order:    PSS   lone order, ms     burst, ms  others
+  ms                                         own   Redis    stub     MB     p50     p99     p50     p99       %"""
 _NOTE = """\
 CPU is user and system time over all of a system's processes: ours are intake, worker with four children, and beat.
-The publisher counts for nobody. A lone order is published when the one before is out; a burst is all orders at once."""
+The publisher counts for nobody. A lone order is published when the one before is out; a burst is all orders at once.
+Others: what the rest of this machine took of its CPU meanwhile; beyond a few percent no figure here is worth much."""
 _KEYS: dict[type[Part], str] = {
     StubLimit: "stub",
     Row: "rows",
@@ -55,7 +56,8 @@ def text(parts: Sequence[Part]) -> str:
 def _row(row: Row) -> str:
     cpu = f"{row.cpu_ms:7.3f} {row.redis_cpu_ms:7.3f} {row.stub_cpu_ms:7.3f}"
     latencies = f"{row.lone_p50_ms:7.0f} {row.lone_p99_ms:7.0f} {row.burst_p50_ms:7.0f} {row.burst_p99_ms:7.0f}"
-    return f"{row.api_ms:4.0f}  {row.system:20} {row.orders:7} {row.orders_per_s:9.1f} {cpu} {row.pss_mb:6.1f} {latencies}"
+    did = f"{row.orders:7} {row.orders_per_s:9.1f} {cpu} {row.pss_mb:6.1f} {latencies}"
+    return f"{row.api_ms:4.0f}  {row.system:20} {did} {row.others_percent:7.1f}"
 
 
 def _other(part: Part) -> Iterator[str]:
@@ -72,7 +74,8 @@ def _other(part: Part) -> Iterator[str]:
                 f"while {part.allocated_meanwhile_per_s:,.0f} orders/s were allocated"
             )
         case Sweep():
-            yield f"sweep: {part.default_orders_per_s:.0f} orders/s; every {part.slow_s} s: {part.slow_orders_per_s:.0f}"
+            slow = f"every {part.slow_s} s: {part.slow_orders_per_s:.0f}"
+            yield f"sweep at its default: {part.default_orders_per_s:.0f} orders/s; {slow}"
         case Merchants():
             yield (
                 f"{part.orders:,} orders of one merchant: {part.one_cpu_ms:.3f} ms each; "

@@ -1,6 +1,7 @@
 """A contender at work: a server of its own, the stand-in for the API, its processes; orders in, events out."""
 
 import json
+import os
 import subprocess
 import tempfile
 import time
@@ -14,7 +15,7 @@ import httpx
 import redis
 
 from tests.bench.contenders import ORDERS, Contender, Feed, Place, milliseconds
-from tests.bench.meters import cpu_s, pss_mb, tree_cpu_s
+from tests.bench.meters import cpu_s, machine_cpu_s, pss_mb, tree_cpu_s
 from tests.bench.peer_work import STREAM
 from tests.bench.processes import running_stub, started
 from worker.server import embedded_server
@@ -34,18 +35,27 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """Seconds of CPU by role, the server's and the stub's apart, and how often the API was called."""
+    """Seconds of CPU by role, and apart from those the server's, the stub's, this process's own, and everybody's.
 
+    `calls`: how often the API was called; `at_s`: seconds of a clock.
+    """
+
+    at_s: float
     roles: Mapping[str, float]
     redis_s: float
     stub_s: float
+    bench_s: float
+    machine_s: float
     calls: int
 
     def __sub__(self, before: "Usage") -> "Usage":
         return Usage(
+            at_s=self.at_s - before.at_s,
             roles={role: seconds - before.roles[role] for role, seconds in self.roles.items()},
             redis_s=self.redis_s - before.redis_s,
             stub_s=self.stub_s - before.stub_s,
+            bench_s=self.bench_s - before.bench_s,
+            machine_s=self.machine_s - before.machine_s,
             calls=self.calls - before.calls,
         )
 
@@ -53,6 +63,12 @@ class Usage:
     def cpu_s(self) -> float:
         """Over all of the contender's own processes."""
         return sum(self.roles.values())
+
+    @property
+    def others_percent(self) -> float:
+        """The share of this machine's CPU that went to processes which have no part in this."""
+        others_s = self.machine_s - self.cpu_s - self.redis_s - self.stub_s - self.bench_s
+        return max(0.0, others_s / self.at_s / (os.cpu_count() or 1) * 100)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,9 +162,12 @@ class Rig:
         """Everything used since the start."""
         counts = httpx.get(f"{self._place.api_url}/_counts").json()
         return Usage(
+            at_s=time.monotonic(),
             roles={role: tree_cpu_s(process.pid) for role, process in self._machinery.roles.items()},
             redis_s=cpu_s(self._machinery.server),
             stub_s=cpu_s(self._machinery.stub),
+            bench_s=time.process_time(),
+            machine_s=machine_cpu_s(),
             calls=counts["puts"] + counts["gets"],
         )
 

@@ -15,7 +15,6 @@ from tests.bench.stub_limit import StubLimit, stub_limits
 
 SLOW_SWEEP_S = 60
 _SWEEP_API_MS = 200
-_CALM_S = 5.0
 _MOST_COMMANDS = 8
 
 
@@ -125,15 +124,18 @@ def _work_s(running: Rig, orders: int) -> float:
 
 def sweep(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
     """The same steady state twice."""
-    paces = []
-    for settings in ({}, {"ALLOCATION_SWEEP_SECONDS": str(SLOW_SWEEP_S)}):
-        say(f"API {_SWEEP_API_MS} ms with {settings or 'the default sweep'}")
-        with rig(replace(OURS, settings=settings), _SWEEP_API_MS) as running:
-            speed = warm_up(running, sizes.warm_s, sizes.most_orders)
-            paces.append(burst(running, round(speed * sizes.burst_s)).orders_per_s)
     yield Sweep(
-        slow_s=SLOW_SWEEP_S, default_orders_per_s=round(paces[0], 1), slow_orders_per_s=round(paces[1], 1)
+        slow_s=SLOW_SWEEP_S,
+        default_orders_per_s=_swept({}, sizes),
+        slow_orders_per_s=_swept({"ALLOCATION_SWEEP_SECONDS": str(SLOW_SWEEP_S)}, sizes),
     )
+
+
+def _swept(settings: Mapping[str, str], sizes: Sizes) -> float:
+    say(f"API {_SWEEP_API_MS} ms, {settings or 'the default sweep'}")
+    with rig(replace(OURS, settings=settings), _SWEEP_API_MS) as running:
+        warm_up(running, sizes.warm_s, sizes.most_orders)
+        return round(burst(running, sizes.sweep_orders).orders_per_s, 1)
 
 
 def merchants(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
@@ -160,7 +162,7 @@ def idle(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
     say(f"idle for {sizes.idle_s:g} s")
     with rig(OURS, 0) as running:
         warm_up(running, sizes.warm_s, sizes.few_waiting)
-        time.sleep(_CALM_S)
+        time.sleep(sizes.calm_s)  # so that what follows work is not taken for idling
         before, commands = running.usage(), Counter(running.commands())
         time.sleep(sizes.idle_s)
         used, called = running.usage() - before, Counter(running.commands()) - commands

@@ -22,6 +22,7 @@ class Sizes:
     """Lone orders of ours and of a peer."""
 
     stub_s: float
+    calm_s: float
     idle_s: float
 
     few_waiting: int
@@ -31,6 +32,7 @@ class Sizes:
 
     merchants: int
     merchant_orders: int
+    sweep_orders: int
 
 
 FULL = Sizes(
@@ -41,12 +43,14 @@ FULL = Sizes(
     lone=100,
     lone_peer=20,
     stub_s=2.0,
+    calm_s=5.0,
     idle_s=20.0,
     few_waiting=1000,
     few_rounds=5,
     many_waiting=125_000,
     merchants=1000,
     merchant_orders=10_000,
+    sweep_orders=10_000,
 )
 """Under ten minutes on two cores."""
 
@@ -55,17 +59,19 @@ QUICK = Sizes(
         0: ("allocation", "allocation-many", "celery-prefork"),
         200: ("allocation", "celery-threads-100"),
     },
-    warm_s=0.3,
+    warm_s=0.5,
     burst_s=2.0,
     most_orders=10_000,
     lone=20,
     lone_peer=5,
     stub_s=0.5,
+    calm_s=2.0,
     idle_s=4.0,
     few_waiting=500,
     few_rounds=2,
     many_waiting=5000,
     merchants=100,
     merchant_orders=1000,
+    sweep_orders=1000,
 )
 """Under one minute: the shape of the figures, not their last digit."""

@@ -18,7 +18,9 @@ from tests.bench.processes import running_stub
 
 _CONNECTIONS = 32
 _MANY = 100
-_SINGLE = b"PUT /pro/shipments/sp_000000000/allocate/virtual_service/FF HTTP/1.1\r\nHost: stub\r\nContent-Length: 0\r\n\r\n"
+_SINGLE = (
+    b"PUT /pro/shipments/sp_000000000/allocate/virtual_service/FF HTTP/1.1\r\nHost: stub\r\nContent-Length: 0\r\n\r\n"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

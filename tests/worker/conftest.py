@@ -3,13 +3,16 @@
 import asyncio
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from pydantic import SecretStr
 
 from config.settings import Settings
 from tests.worker.bench import Bench
+from worker.server import EmbeddedServer, embedded_server
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -33,5 +36,20 @@ def runner() -> Iterator[asyncio.Runner]:
 def bench(settings: Settings, runner: asyncio.Runner) -> Iterator[Bench]:
     """An empty ledger."""
     bench = Bench(settings)
+    yield bench
+    runner.run(bench.close())
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server that a test may kill."""
+    with embedded_server(tmp_path / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def own_bench(own_server: EmbeddedServer, settings: Settings, runner: asyncio.Runner) -> Iterator[Bench]:
+    """A ledger on it."""
+    bench = Bench(settings.model_copy(update={"redis_url": SecretStr(own_server.url)}))
     yield bench
     runner.run(bench.close())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.worker.bench import until
 from worker.coalesce import Coalesced
 
 
@@ -44,8 +45,7 @@ async def test_who_comes_during_a_round_trip_waits_for_the_next(trips: Trips) ->
     coalesced = Coalesced(trips.double, 100)
     trips.may_answer.clear()
     first = asyncio.gather(*map(coalesced.ask, [1]))
-    while not trips.asked:
-        await asyncio.sleep(0)
+    await until(lambda: bool(trips.asked))
     others = asyncio.gather(*map(coalesced.ask, [2, 3, 4]))
     await asyncio.sleep(0)
     trips.may_answer.set()
@@ -74,8 +74,7 @@ async def test_who_waits_no_more(trips: Trips) -> None:
     coalesced = Coalesced(trips.double, 100)
     trips.may_answer.clear()
     asking = [asyncio.ensure_future(coalesced.ask(item)) for item in (1, 2, 3)]
-    while not trips.asked:
-        await asyncio.sleep(0)
+    await until(lambda: bool(trips.asked))
     asking[1].cancel()
     trips.may_answer.set()
     found = await asyncio.gather(*asking, return_exceptions=True)

@@ -54,8 +54,8 @@ async def test_intakes_share_the_stream(bench: Bench) -> None:
     assert intakes[0].consumer != intakes[1].consumer
     await intakes[0].make_group()
     await publish(bench, 500)
-    found = [numbers(await intakes[turn % 2].read()) for turn in range(3)]
-    assert sum(found, []) == list(range(500))
+    found = [number for turn in range(3) for number in numbers(await intakes[turn % 2].read())]
+    assert found == list(range(500))
 
 
 async def test_what_a_dead_intake_left(bench: Bench) -> None:
@@ -95,7 +95,7 @@ async def test_who_leaves_in_order(bench: Bench) -> None:
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_trim_leaves_what_somebody_needs(bench: Bench, seed: int) -> None:
     """Whatever groups have read and acknowledged, each one's undelivered and unacknowledged entries stay."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311
     await publish(bench, 600)
     needed: set[str] = set()
     for group in ("allocation", "audit", "search")[: chance.randint(1, 3)]:

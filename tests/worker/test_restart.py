@@ -1,8 +1,6 @@
 """The server goes away and comes back, or forgets something: nothing is lost, and nothing is taken for granted."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -10,23 +8,8 @@ from pydantic import SecretStr
 from config.settings import Settings
 from tasks.shipment import Progress
 from tests.worker.bench import Bench, until
-from worker.server import EmbeddedServer, embedded_server
+from worker.server import EmbeddedServer
 from worker.store import PASSING
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server that a test may kill."""
-    with embedded_server(tmp_path / "server") as server:
-        yield server
-
-
-@pytest.fixture
-def own_bench(own_server: EmbeddedServer, settings: Settings, runner: asyncio.Runner) -> Iterator[Bench]:
-    """A ledger on it."""
-    bench = Bench(settings.model_copy(update={"redis_url": SecretStr(own_server.url)}))
-    yield bench
-    runner.run(bench.close())
 
 
 def restart(server: EmbeddedServer) -> None:

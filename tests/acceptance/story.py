@@ -1,0 +1,154 @@
+"""A run in which much goes wrong while secrets are about, and all that was said in it."""
+
+import base64
+import contextlib
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import redis
+
+from tests.acceptance import planted
+from tests.acceptance.spies import Seen, Spy
+from tests.acceptance.system import BIN, ROOT, System, order_event, running, wait_until
+from worker.server import free_port
+
+ROLES = ("intake", "worker", "beat", "flower")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Story:
+    """What is left of the run. `said`: all that came out, by its place; `api`: all that the API was sent."""
+
+    system: System
+    said: dict[str, str]
+    api: list[Seen]
+    elsewhere: list[Seen]
+    marker: Path
+
+
+@contextlib.contextmanager
+def played(folder: Path) -> Iterator[Story]:
+    """The whole run; its server and its sandbox are still there inside the `with`."""
+    with contextlib.ExitStack() as stack:
+        elsewhere, sentry = stack.enter_context(Spy()), stack.enter_context(Spy())
+        twists = planted.Twists(elsewhere.url)
+        api = stack.enter_context(Spy(twists))
+        system = stack.enter_context(_system(folder, f"http://{planted.SENTRY_KEY}@127.0.0.1:{sentry.port}/1"))
+        twists.api = system.url
+        planted.write_merchants(system, api.url)
+        marker = folder / "unpickled"
+        said = _play(system, marker)
+        said["Sentry"] = "\n".join(seen.body.decode(errors="replace") for seen in sentry.seen)
+        yield Story(system=system, said=said, api=api.seen, elsewhere=elsewhere.seen, marker=marker)
+
+
+@contextlib.contextmanager
+def _system(folder: Path, dsn: str) -> Iterator[System]:
+    environment = {
+        "PLANTED_KEY": planted.KEY_IN_ENV,
+        "SANDBOX_KEY": planted.KEY_IN_ENV,
+        "SENTRY_DSN": dsn,
+        "ALLOCATION_FLOWER_PORT": str(free_port()),
+        "ALLOCATION_FLOWER_BASIC_AUTH": f"shop:{planted.FLOWER_PASSWORD}",
+        "ALLOCATION_CONCURRENCY": "2",
+    }
+    keys = ("--key", planted.KEY_IN_ENV, "--key", planted.KEY_IN_FILE)
+    with running(folder, sandbox=keys, **environment) as system:
+        system.redis.acl_setuser(
+            "allocation", enabled=True, passwords=[f"+{planted.REDIS_PASSWORD}"], keys="*", channels="*", commands=["+@all"]
+        )
+        login = f"allocation:{quote(planted.REDIS_PASSWORD, safe='')}"
+        system.environment["ALLOCATION_REDIS_URL"] = f"redis://{login}@127.0.0.1:{system.server.port}/0"
+        yield system
+
+
+def _play(system: System, marker: Path) -> dict[str, str]:
+    """All processes from their start to their end; returns what they said, by its place."""
+    with redis.Redis(port=system.server.port) as client, client.pubsub() as channels:
+        channels.psubscribe("*")
+        system.start(*ROLES)
+        wait_until(lambda: system.redis.pubsub_numpat() >= 3, 30, "Flower and the worker listening")
+        _publish(system, marker)
+        said = {"Flower": _flower_pages(system), "command lines": "\n".join(_command_lines(system))}
+        for process in system.processes.values():
+            process.terminate()
+        said["what the commands print"] = _commands(system)
+        for process in system.processes.values():
+            process.wait(30)
+        said["channels of Redis"] = _with_bodies("\n".join(_heard(channels)))
+    return {**said, "logs": system.logged(), "Redis": _with_bodies(_all_writes(system))}
+
+
+def _publish(system: System, marker: Path) -> None:
+    """Orders good and bad through an API that misbehaves, messages that no task wrote, and one more order."""
+    system.faults(*({**fault, "times": 1} for fault in planted.STRUCK))
+    system.publish([*planted.good_orders(), *planted.bad_events()])
+    system.wait_settled(planted.SETTLED, 40)
+    planted.put_foreign_messages(system.environment["ALLOCATION_REDIS_URL"].removesuffix("/0") + "/1", marker)
+    system.publish([order_event("env", ["sp_last"])])
+    system.wait_settled(planted.SETTLED + 1, 20)
+    wait_until(lambda: set(planted.PAUSED) <= system.redis.hgetall("allocation:paused").keys(), 20, "the pauses")
+
+
+def _commands(system: System) -> str:
+    """Every command that tells of something, as JSON and some as a table, and what those say that fail."""
+    asked = [["check"], ["explain", "sp_echo"], ["failed"], ["status"]]
+    runs = [_run(system, [*words, "--json"]) for words in asked] + [_run(system, words) for words in asked[:2]]
+    wrong = f"http://:{quote(planted.REDIS_PASSWORD, safe='')}@127.0.0.1:{free_port()}/0"
+    runs += [_run(system, ["check"], ALLOCATION_BROKER_URL=wrong)]
+    runs += [_run(system, ["status"], ALLOCATION_REDIS_URL=wrong.replace("http", "redis"))]
+    return "\n".join(run.communicate(timeout=30)[0] for run in runs)
+
+
+def _run(system: System, words: list[str], **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [str(BIN / "allocation"), *words],
+        env={**system.environment, **environment},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _flower_pages(system: System) -> str:
+    """Every page of Flower that shows something, by its login."""
+    url = f"http://127.0.0.1:{system.environment['ALLOCATION_FLOWER_PORT']}"
+    table = "/tasks/datatable?draw=1&start=0&length=100&order[0][column]=0&columns[0][data]=name"
+    worker = f"/worker/celery@{socket.gethostname()}"
+    with httpx.Client(base_url=url, auth=("shop", planted.FLOWER_PASSWORD), timeout=30) as client:
+        paths = ["/workers", "/tasks", table, worker, "/broker", "/api/tasks", "/api/workers", "/metrics", "/nothing"]
+        paths += [f"/task/{task}" for task in client.get("/api/tasks").json()]
+        return "\n".join(client.get(path).text for path in paths)
+
+
+def _command_lines(system: System) -> Iterator[str]:
+    """What everybody on the machine can read of the processes."""
+    for role, process in system.processes.items():
+        for pid in (process.pid, *system.children(role)):
+            yield Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def _heard(channels: Any) -> Iterator[str]:  # a PubSub of redis-py
+    """Everything that was published: Celery's events and its remote control."""
+    while message := channels.get_message():
+        yield str(message["data"])
+
+
+def _all_writes(system: System) -> str:
+    """The append-only file: every write to both databases, of every type, also of what has been deleted since."""
+    files = (system.server.folder / "appendonlydir").iterdir()
+    return "\n".join(file.read_bytes().decode(errors="replace") for file in files)
+
+
+def _with_bodies(text: str) -> str:
+    """The text, and in the clear what Celery's messages carry as base64."""
+    bodies = re.findall(r'"body": "([A-Za-z0-9+/=]+)"', text)
+    return "\n".join([text, *(base64.b64decode(body).decode(errors="replace") for body in bodies)])

@@ -1,0 +1,89 @@
+"""Heartbeats: files for the container's check, and the ledger's own list."""
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.worker.bench import Bench
+from worker.health import ALIVE, FRESH_S, _folder, forget_the_gone, heartbeats, is_alive, leave, tell, touch
+from worker.records import server_ms
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place of the test's own for what need not last."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return _folder()
+
+
+def test_a_process_is_alive_until_it_leaves() -> None:
+    """A heartbeat counts for its own role, until the process takes it away."""
+    assert not is_alive("intake")
+    touch("intake")
+    assert [is_alive(role) for role in ("intake", "worker", "beat")] == [True, False, False]
+    leave("intake")
+    leave("intake")
+    assert not is_alive("intake")
+
+
+def test_an_old_heartbeat_is_none(folder: Path) -> None:
+    """A process that gave none for long is not alive; its next one counts again."""
+    touch("worker")
+    (beat,) = folder.iterdir()
+    os.utime(beat, times=(time.time() - FRESH_S - 1,) * 2)
+    assert not is_alive("worker")
+    touch("worker")
+    assert is_alive("worker")
+
+
+def test_one_of_many_is_enough(folder: Path) -> None:
+    """Of several processes of a role one that is alive counts, whatever others left behind."""
+    touch("worker")
+    os.utime(folder / f"worker.{os.getpid()}", times=(1, 1))
+    (folder / "worker.1").touch()
+    assert is_alive("worker")
+
+
+def test_a_heartbeat_that_vanishes(folder: Path) -> None:
+    """A process that leaves while it is looked for does no harm."""
+    touch("worker")
+    (folder / "worker.0").symlink_to("gone")
+    assert is_alive("worker")
+    leave("worker")
+    assert not is_alive("worker")
+
+
+def test_nobody_elses_business(folder: Path) -> None:
+    """The files are in a folder that only their user can open."""
+    touch("beat")
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_disk_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no file can be written there is no heartbeat, and no error either."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    touch("beat")
+    leave("beat")
+    assert not is_alive("beat")
+
+
+async def test_who_is_at_work(bench: Bench) -> None:
+    """The ledger lists processes that gave a heartbeat lately, and forgets those that are long gone."""
+    await tell(bench.store, "intake", 7, "1-1")
+    now = await server_ms(bench.redis) // 1000
+    for name, ago in {"silent": FRESH_S + 5, "gone": 100 * FRESH_S}.items():
+        await bench.raw.hset(ALIVE, f"worker@{name}:1", json.dumps({"at": now - ago, "position": 0}))
+    await forget_the_gone(bench.redis)
+    found = await heartbeats(bench.redis)
+    ((name, beat),) = found.items()
+    assert name.startswith("intake@")
+    assert name.endswith(":7")
+    assert beat["position"] == "1-1"
+    assert {key.decode().partition("@")[2] for key in await bench.raw.hkeys(ALIVE)} == {
+        name.partition("@")[2],
+        "silent:1",
+    }

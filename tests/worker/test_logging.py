@@ -1,0 +1,66 @@
+"""Log lines: no text from outside forges one or steers a terminal, and no key is in any."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+COLOUR = re.compile(r"\x1b\[\d*(;\d+)*m")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[")
+
+
+def said_to(stderr: int) -> None:
+    """Let the talker talk into a file or a terminal."""
+    subprocess.run([sys.executable, "-m", "tests.worker.talker"], cwd=ROOT, stderr=stderr, check=True, timeout=30)
+
+
+def said_to_a_terminal() -> str:
+    """What a terminal gets, with the line ends of a file."""
+    ours, theirs = pty.openpty()
+    try:
+        said_to(theirs)
+    finally:
+        os.close(theirs)
+    with os.fdopen(ours, "rb", closefd=True) as terminal:
+        parts = []
+        try:
+            while part := terminal.read1():
+                parts.append(part)
+        except OSError:
+            # Nobody holds the other end any more.
+            pass
+    return b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def test_lines_in_a_file(tmp_path: Path) -> None:
+    """Elsewhere than on a terminal every event is one line of JSON, whatever is in it."""
+    with (tmp_path / "log").open("wb") as log:
+        said_to(log.fileno())
+    text = (tmp_path / "log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [line["event"].partition(" ")[0][:6] for line in lines] == [
+        "order_",
+        "nested",
+        "x\nFORG",
+        "messag",
+        "named",
+        "broken",
+        "broken",
+    ]
+    assert all(letter.isprintable() for letter in text.replace("\n", ""))
+    assert "a-key-in-a-variable" not in text
+
+
+def test_lines_on_a_terminal() -> None:
+    """On a terminal there are colours, but nothing that is not printable; tracebacks are indented and show no values."""
+    text = COLOUR.sub("", said_to_a_terminal())
+    lines = text.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert sum(bool(TIME.match(line)) for line in lines) == 7
+    assert all(TIME.match(line) or line.startswith("  ") for line in lines)
+    assert "ValueError" in text
+    assert "a-key-in-a-variable" not in text
