@@ -81,8 +81,8 @@ def write_merchants(system: System, url: str) -> None:
     system.merchant("plain", in_env.replace("127.0.0.1", "0.0.0.0"))  # noqa: S104  # reached, yet not called loopback
     _write_with_key(system, "file", v1_file(url, '{ carrier_service = "FF_LINET-00001" }'), KEY_IN_FILE)
     _write_with_key(system, "refused", v2_file(url, LINET), KEY_REFUSED)
-    mistakes = [f'"{KEY_TYPED}"', f'{{ env = "{KEY_TYPED}" }}', f'{{ key = "{KEY_TYPED}" }}', KEY_TYPED]
-    for number, mistake in enumerate(mistakes):
+    typed = [f'{{ {place} = "{KEY_TYPED}" }}' for place in ("file", "env", "key")]
+    for number, mistake in enumerate([*typed, f'"{KEY_TYPED}"', KEY_TYPED]):
         system.merchant(f"typed{number}", in_env.replace('{ env = "PLANTED_KEY" }', mistake))
 
 
@@ -96,11 +96,11 @@ def good_orders() -> list[dict[str, Any]]:
     """One order full of foreign text whose shipments meet every fault, and one for each way to end otherwise."""
     references = [*(reference for fault in STRUCK for reference in fault["references"]), *TWISTED]
     foreign = {"order": EVIL, "event_id": EVIL, "shipping_method": EVIL, "facts": {"tags": [EVIL]}}
-    others = [order_event(name, [f"sp_{name}"]) for name in ("file", "none", "refused", "typed1")]
+    others = [order_event(name, [f"sp_{name}"]) for name in ("file", "none", "refused", "typed0", "typed1")]
     return [order_event("env", references, **foreign), *others]
 
 
-PAUSED = ("refused", "typed1")
+PAUSED = ("refused", "typed0", "typed1")
 """The merchants whose shipments wait for a key."""
 
 SETTLED = sum(len(event["data"]["shipments"]) for event in good_orders()) - len(PAUSED)
@@ -116,7 +116,7 @@ def bad_events() -> list[Any]:
         order_event("env", [EVIL]),
         order_event(EVIL, ["sp_x"]),
         {**bad, "data": {**bad["data"], EVIL: EVIL, "order": 5}},
-        *(order_event(name, ["sp_x"]) for name in ("nobody", "plain", "typed0", "typed2", "typed3")),
+        *(order_event(name, ["sp_x"]) for name in ("nobody", "plain", "typed2", "typed3", "typed4")),
     ]
 
 

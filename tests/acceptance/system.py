@@ -90,7 +90,7 @@ class System:
             "SANDBOX_KEY": KEY,
             **environment,
         }
-        self.redis = redis.Redis(port=self.server.port, decode_responses=True)
+        self.redis: Any = redis.Redis(port=self.server.port, decode_responses=True)
         self.log = (folder / "processes.log").open("ab")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.commands = procfile()
@@ -125,8 +125,8 @@ class System:
 
     def children(self, role: str) -> list[int]:
         """The processes that a process has started."""
-        answer = subprocess.run(["/usr/bin/pgrep", "-P", str(self.processes[role].pid)], capture_output=True, check=False)
-        return [int(pid) for pid in answer.stdout.split()]
+        pid = self.processes[role].pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def kill(self, role: str) -> None:
         """`kill -9` of a process and of what it started, as when a container dies."""

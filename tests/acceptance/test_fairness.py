@@ -3,11 +3,10 @@
 import time
 from pathlib import Path
 
-from tests.acceptance.system import order_event, running, v2_file, wait_until
+from tests.acceptance.system import System, order_event, running, v2_file, wait_until
 
 LINET = '{ virtual_service = "FF_LINET-00001" }'
 ROLES = ("intake", "worker", "beat")
-QUIET_S = 3.0
 
 
 def test_a_quiet_merchant_behind_a_noisy_one(tmp_path: Path) -> None:
@@ -19,10 +18,13 @@ def test_a_quiet_merchant_behind_a_noisy_one(tmp_path: Path) -> None:
         wait_until(lambda: system.settled() > 100, 30, "the noisy merchant under way")
         began = time.monotonic()
         system.publish(order_event("quiet", [f"sp_q{n}"]) for n in range(20))
-        quiet = lambda: sum(event["merchant"] == "quiet" for event in system.allocated())  # noqa: E731
-        wait_until(lambda: quiet() == 20, 20, "the quiet merchant done")
+        wait_until(lambda: _allocated(system, "quiet") == 20, 20, "the quiet merchant done")
         took_s = time.monotonic() - began
         assert system.settled() < 4000, f"the noisy one was done first ({took_s:.1f} s)"
+
+
+def _allocated(system: System, merchant: str) -> int:
+    return sum(event["merchant"] == merchant for event in system.allocated())
 
 
 def test_apis_that_hang_hold_nobody_else(tmp_path: Path) -> None:

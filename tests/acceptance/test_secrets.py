@@ -6,12 +6,15 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.acceptance.planted import EVIL, KEY_IN_ENV, KEY_IN_FILE, KEY_REFUSED, SECRETS
+from tests.acceptance.planted import EVIL, KEY_IN_ENV, KEY_IN_FILE, KEY_REFUSED, LINET, SECRETS
 from tests.acceptance.story import Story, played
-from tests.acceptance.system import BIN, ROOT, order_event
+from tests.acceptance.spies import Spy
+from tests.acceptance.system import BIN, ROOT, order_event, running, v2_file, wait_until
+from tests.acceptance.tls import TlsFront, certificate
 
 PLACES = {
     "logs": "merchant_paused",
@@ -129,6 +132,36 @@ def test_plain_http_is_for_loopback(story: Story) -> None:
 def test_a_typed_key_is_found(story: Story) -> None:
     """A key in a merchant file is a mistake that is named with its place, without being repeated."""
     checked = story.said["what the commands print"]
-    for name in ("typed0.toml: api.api_key", "typed1.toml: api.api_key", "typed2.toml: api.api_key", "typed3.toml"):
-        assert name in checked, name
+    for place in (*(f"typed{number}.toml: api.api_key" for number in range(4)), "typed4.toml: is not TOML"):
+        assert place in checked, place
 
+
+def test_an_api_that_cannot_prove_its_name_gets_no_key(tmp_path: Path) -> None:
+    """Whatever the environment says, nothing is sent to such a server; its shipment waits until it can prove it.
+
+    Plain http goes to a host beyond loopback once ALLOCATION_ALLOW_HTTP_HOSTS names it.
+    """
+    made = certificate(tmp_path)
+    with Spy() as proxy, running(tmp_path / "system", "intake", "beat", **_lax(proxy.url)) as system:
+        with TlsFront(made, int(system.url.rpartition(":")[2])) as front:
+            system.merchant("unsigned", v2_file(f"https://localhost:{front.port}", LINET))
+            system.merchant("misnamed", v2_file(f"https://127.0.0.1:{front.port}", LINET))
+            system.merchant("plain", v2_file(system.url.replace("127.0.0.1", "0.0.0.0"), LINET))  # noqa: S104
+            system.start("worker")
+            system.publish([order_event(name, [f"sp_{name}"]) for name in ("unsigned", "misnamed", "plain")])
+            tried = lambda name: system.redis.hget(f"allocation:shipment:{name}:sp_{name}", "entry:1") or ""  # noqa: E731
+            wait_until(lambda: all('"not_sent"' in tried(name) for name in ("unsigned", "misnamed")), 20, "two tries")
+            system.wait_settled(1, 20)
+            assert (front.accepted, proxy.seen, system.counts()["puts"]) == (0, [], 1)
+            system.terminate("worker")
+            system.start("worker", SSL_CERT_FILE=str(made.path))
+            system.wait_settled(2, 30)
+        assert {event["merchant"] for event in system.allocated()} == {"plain", "unsigned"}
+        assert system.failed() == []
+
+
+def _lax(proxy: str) -> dict[str, str]:
+    """What makes other programs careless, or go by another way."""
+    careless = {"PYTHONHTTPSVERIFY": "0", "CURL_CA_BUNDLE": "", "REQUESTS_CA_BUNDLE": "", "SSL_CERT_FILE": ""}
+    ways = {name: proxy for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy")}
+    return {**careless, **ways, "ALLOCATION_ALLOW_HTTP_HOSTS": "elsewhere.test, 0.0.0.0"}

@@ -19,7 +19,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         url = system.url
         linet = '{ virtual_service = "FF_LINET-00001" }'
         both = '[{ carrier_service = "EXPRESS" }, { service_group = "EXPRESS" }]'
-        rule = '[[rules]]\nname = "heavy"\nwhen = { weight_kg = { over = 20 } }\nstrategy = { service_group = "freight" }\n'
+        when = "when = { weight_kg = { over = 20 } }"
+        rule = f'[[rules]]\nname = "heavy"\n{when}\nstrategy = {{ service_group = "freight" }}\n'
         steps = '[{ carrier_service = "ALWAYS_REFUSES" }, { service_group = "valuableGoods" }]'
         system.merchant("virtual", v2_file(url, linet, more=rule))
         system.merchant("ambiguous", v2_file(url, '{ virtual_service = "EXPRESS" }', both))
@@ -28,7 +29,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         system.merchant("refused", v2_file(url, '{ virtual_service = "ALWAYS_REFUSES" }', steps))
         system.merchant("carrier", v2_file(url, '{ carrier_service = "FF_LINET-00001" }'))
         system.merchant("group", v2_file(url, '{ service_group = "valuableGoods" }'))
-        system.merchant("hopeless", v2_file(url, '{ virtual_service = "ALWAYS_REFUSES" }', '[{ service_group = "nope" }]'))
+        refuses = '{ virtual_service = "ALWAYS_REFUSES" }'
+        system.merchant("hopeless", v2_file(url, refuses, '[{ service_group = "nope" }]'))
         yield system
 
 
@@ -126,7 +128,8 @@ def test_duplicates(system: System) -> None:
 
 def test_the_same_reference_of_two_merchants(tmp_path: Path) -> None:
     """Merchant and reference together make a shipment: two merchants, two shipments, two events."""
-    with running(tmp_path, *ROLES, sandbox=("--key", "key-a", "--key", "key-b"), KEY_A="key-a", KEY_B="key-b") as system:
+    keys = ("--key", "key-a", "--key", "key-b")
+    with running(tmp_path, *ROLES, sandbox=keys, KEY_A="key-a", KEY_B="key-b") as system:
         for name in ("a", "b"):
             strategy = '{ virtual_service = "FF_LINET-00001" }'
             system.merchant(name, v2_file(system.url, strategy, key=f"KEY_{name.upper()}"))
@@ -136,10 +139,13 @@ def test_the_same_reference_of_two_merchants(tmp_path: Path) -> None:
         assert system.counts()["puts"] == 2
 
 
+def _event_for(reference: str) -> str:
+    return json.dumps(order_event("virtual", ["x"])).replace('"x"', json.dumps(reference))
+
+
 def test_a_flood_of_bad_events(system: System) -> None:
     """Each bad event lands in orders.rejected with its reason and its text; the good one among them is allocated."""
     good = order_event("virtual", ["sp_among_bad"])
-    reference = lambda r: json.dumps(order_event("virtual", ["x"])).replace('"x"', json.dumps(r))  # noqa: E731
     bad = {
         "{": "bad_json",
         '{"specversion": "1.0"}': "bad_envelope",
@@ -148,7 +154,7 @@ def test_a_flood_of_bad_events(system: System) -> None:
         json.dumps(order_event("nobody", ["sp_x"])): "unknown_merchant",
         json.dumps(order_event("../../etc/passwd", ["sp_x"])): "unknown_merchant",
         json.dumps({**good, "padding": "x" * 2_000_000}): "event_too_large",
-        **{reference(r): "bad_order" for r in ("../x", "a/b", "", "..", "x" * 65, "a b", "é", "a\nb", "%2e")},
+        **{_event_for(r): "bad_order" for r in ("../x", "a/b", "", "..", "x" * 65, "a b", "é", "a\nb", "%2e")},
     }
     system.publish([*bad, good])
     system.wait_settled(system.settled() + 1)

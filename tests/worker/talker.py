@@ -27,7 +27,7 @@ def main() -> None:
     elsewhere.warning("message %s", ODD)
     logging.getLogger(ODD).warning("named")
     try:
-        fail("".join(reversed(KEY[::-1])))
+        fail(KEY)
     except ValueError:
         log.exception("broken")
         elsewhere.exception("broken %s", ODD)

@@ -115,14 +115,16 @@ def _of_key(merchant: Merchant) -> Iterator[Remark]:
 
 
 def _place(source: KeyFromEnv | KeyFromFile) -> str:
-    """Where a key is looked for. What looks like no name of a variable may be the key itself, and is not repeated."""
+    """Where a key is looked for. What looks like no name and no path may be the key itself, and is not repeated."""
     match source:
         case KeyFromEnv(env=name) if _NAME_OF_A_VARIABLE.fullmatch(name):
             return f"the environment variable {name}"
         case KeyFromEnv():
             return "the environment variable that `env` names (is that a name, in capital letters?)"
-        case KeyFromFile(file=path):
+        case KeyFromFile(file=path) if "/" in path:
             return f"the file {path}"
+        case KeyFromFile():
+            return "the file that `file` names (is that a path, such as /run/secrets/acme?)"
 
 
 def _steps(choice: Choice) -> list[str]:
