@@ -1,4 +1,4 @@
-"""TLS to Redis, as the parameters of a `rediss://` URL state it; unless they say otherwise, certificates are checked."""
+"""TLS to Redis, as the parameters of a `rediss://` URL state it; without any, certificates are checked."""
 
 from urllib.parse import parse_qsl
 

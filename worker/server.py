@@ -26,10 +26,11 @@ def free_port() -> int:
 class EmbeddedServer:
     """One server process. `start` after `kill` brings it back on the same port with what was on disk."""
 
-    def __init__(self, folder: Path, port: int | None = None) -> None:
-        """`folder` keeps its append-only file and log; nothing is started yet."""
+    def __init__(self, folder: Path, port: int | None = None, binary: Path | None = None) -> None:
+        """`folder` keeps its append-only file and log; `binary` is another server's; nothing is started yet."""
         self.folder = folder
         self.port = port or free_port()
+        self.binary = binary or Path(get_binary_path())
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,8 +46,8 @@ class EmbeddedServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "server.log"
         with log.open("ab") as output:
-            self.process = subprocess.Popen(  # noqa: S603  # the packaged binary with our own words
-                [str(get_binary_path()), *self._words(), *options],
+            self.process = subprocess.Popen(  # noqa: S603  # a chosen binary with our own words
+                [str(self.binary), *self._words(), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -56,6 +56,7 @@ class Twists:
         self._left = {"sp_redirect", "sp_echo"}
 
     def __call__(self, request: Seen) -> Answer:
+        """The answer to a request for the API."""
         for reference in [r for r in self._left if r in request.path]:
             self._left.discard(reference)
             if reference == "sp_redirect":

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from typing import Self
 
 import httpx
 
@@ -49,12 +49,12 @@ class Spy:
         """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> "Spy":
+    def __enter__(self) -> Self:
         """Begin to listen."""
         self._thread.start()
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Listen no more."""
         self._server.shutdown()
         self._server.server_close()

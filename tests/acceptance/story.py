@@ -61,9 +61,8 @@ def _system(folder: Path, dsn: str) -> Iterator[System]:
     }
     keys = ("--key", planted.KEY_IN_ENV, "--key", planted.KEY_IN_FILE)
     with running(folder, sandbox=keys, **environment) as system:
-        system.redis.acl_setuser(
-            "allocation", enabled=True, passwords=[f"+{planted.REDIS_PASSWORD}"], keys="*", channels="*", commands=["+@all"]
-        )
+        user: Any = system.redis.execute_command
+        user("ACL", "SETUSER", "allocation", "on", f">{planted.REDIS_PASSWORD}", "~*", "&*", "+@all")
         login = f"allocation:{quote(planted.REDIS_PASSWORD, safe='')}"
         system.environment["ALLOCATION_REDIS_URL"] = f"redis://{login}@127.0.0.1:{system.server.port}/0"
         yield system

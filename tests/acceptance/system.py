@@ -73,12 +73,15 @@ def v1_file(url: str, strategy: str, fallback: str = "[]", body_format: str = "j
 class System:
     """Everything on this machine, seen from outside: streams in, streams out, and the API's own counts."""
 
-    def __init__(self, folder: Path, *, sandbox: Sequence[str] = (), **environment: str) -> None:
-        """`sandbox`: more words for `allocation sandbox`; `environment`: more variables for every process."""
+    def __init__(self, folder: Path, *, sandbox: Sequence[str] = (), binary: str = "", **environment: str) -> None:
+        """`sandbox`: more words for `allocation sandbox`; `binary`: another server than the embedded one.
+
+        `environment`: more variables for every process.
+        """
         self.folder = folder
         self.merchants = folder / "merchants"
         self.merchants.mkdir(parents=True)
-        self.server = EmbeddedServer(folder / "redis")
+        self.server = EmbeddedServer(folder / "redis", binary=Path(binary) if binary else None)
         self.server.start()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ALLOCATION_")},
@@ -232,9 +235,11 @@ ALL_ZERO = {"lost": 0, "allocated twice": 0, "blind repeats": 0, "emitted twice"
 
 
 @contextlib.contextmanager
-def running(folder: Path, *roles: str, sandbox: Sequence[str] = (), **environment: str) -> Iterator[System]:
+def running(
+    folder: Path, *roles: str, sandbox: Sequence[str] = (), binary: str = "", **environment: str
+) -> Iterator[System]:
     """A system with these processes; what they wrote is shown when the test fails."""
-    system = System(folder, sandbox=sandbox, **environment)
+    system = System(folder, sandbox=sandbox, binary=binary, **environment)
     try:
         system.start(*roles)
         yield system

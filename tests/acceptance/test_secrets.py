@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.planted import EVIL, KEY_IN_ENV, KEY_IN_FILE, KEY_REFUSED, LINET, SECRETS
-from tests.acceptance.story import Story, played
 from tests.acceptance.spies import Spy
-from tests.acceptance.system import BIN, ROOT, order_event, running, v2_file, wait_until
+from tests.acceptance.story import Story, played
+from tests.acceptance.system import BIN, ROOT, System, order_event, running, v2_file, wait_until
 from tests.acceptance.tls import TlsFront, certificate
 
 PLACES = {
@@ -149,8 +149,7 @@ def test_an_api_that_cannot_prove_its_name_gets_no_key(tmp_path: Path) -> None:
             system.merchant("plain", v2_file(system.url.replace("127.0.0.1", "0.0.0.0"), LINET))  # noqa: S104
             system.start("worker")
             system.publish([order_event(name, [f"sp_{name}"]) for name in ("unsigned", "misnamed", "plain")])
-            tried = lambda name: system.redis.hget(f"allocation:shipment:{name}:sp_{name}", "entry:1") or ""  # noqa: E731
-            wait_until(lambda: all('"not_sent"' in tried(name) for name in ("unsigned", "misnamed")), 20, "two tries")
+            wait_until(lambda: all(_not_sent(system, name) for name in ("unsigned", "misnamed")), 20, "two tries")
             system.wait_settled(1, 20)
             assert (front.accepted, proxy.seen, system.counts()["puts"]) == (0, [], 1)
             system.terminate("worker")
@@ -160,8 +159,13 @@ def test_an_api_that_cannot_prove_its_name_gets_no_key(tmp_path: Path) -> None:
         assert system.failed() == []
 
 
+def _not_sent(system: System, merchant: str) -> bool:
+    entry = system.redis.hget(f"allocation:shipment:{merchant}:sp_{merchant}", "entry:1")
+    return '"not_sent"' in str(entry)
+
+
 def _lax(proxy: str) -> dict[str, str]:
     """What makes other programs careless, or go by another way."""
     careless = {"PYTHONHTTPSVERIFY": "0", "CURL_CA_BUNDLE": "", "REQUESTS_CA_BUNDLE": "", "SSL_CERT_FILE": ""}
-    ways = {name: proxy for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy")}
+    ways = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"), proxy)
     return {**careless, **ways, "ALLOCATION_ALLOW_HTTP_HOSTS": "elsewhere.test, 0.0.0.0"}

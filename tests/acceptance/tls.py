@@ -1,15 +1,15 @@
 """TLS for tests: a certificate that nobody has signed, and a front that speaks TLS for a server that does not."""
 
-import asyncio
 import contextlib
+import select
 import shutil
+import socket
+import socketserver
 import ssl
 import subprocess
 import threading
-from collections.abc import Coroutine
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self, cast
 
 import pytest
 
@@ -46,50 +46,46 @@ class TlsFront:
     def __init__(self, certificate: Certificate, backend: int) -> None:
         """`backend`: the port on this machine to pass on to."""
         self.accepted = 0
-        self.port = 0
         self._backend = backend
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(*certificate)
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(lambda *_: None)
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._ending = threading.Event()
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), cast(Any, self._serve))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
-    def __enter__(self) -> "TlsFront":
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_address[1])
+
+    def __enter__(self) -> Self:
         """Begin to listen."""
         self._thread.start()
-        self._do(self._listen())
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close everything."""
-        self._do(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._ending.set()
+        self._server.shutdown()
         self._thread.join()
-        self._loop.close()
+        # Waits for the threads of all connections.
+        self._server.server_close()
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
-
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self._backend)
-        await asyncio.gather(_pass_on(reader, back_writer), _pass_on(back_reader, writer))
-
-    async def _close(self) -> None:
-        self._server.close()
-        serving = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
+    def _serve(self, connection: socket.socket, *_: object) -> None:
+        with contextlib.suppress(OSError), self._context.wrap_socket(connection, server_side=True) as front:
+            self.accepted += 1
+            with socket.create_connection(("127.0.0.1", self._backend)) as back:
+                while not self._ending.is_set() and _pass_on(front, back):
+                    pass
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError, ssl.SSLError):
-        while chunk := await reader.read(65536):
-            writer.write(chunk)
-            await writer.drain()
-    writer.close()
+def _pass_on(front: ssl.SSLSocket, back: socket.socket) -> bool:
+    """Pass on what is there, either way; False when one side has ended."""
+    ready = [front] if front.pending() else select.select([front, back], [], [], 0.1)[0]
+    for source, target in ((front, back), (back, front)):
+        if source in ready:
+            chunk = source.recv(65536)
+            target.sendall(chunk)
+            if not chunk:
+                return False
+    return True

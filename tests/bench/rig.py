@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,11 +106,7 @@ class Rig:
 
     def wait_settled(self, total: int | None = None) -> None:
         """Wait until so many events are out; by default one for every order. Raises BenchError."""
-        wanted = self.fed if total is None else total
-        deadline = time.monotonic() + LONGEST_S
-        while (settled := self.settled()) < wanted:
-            self._check(deadline, f"{settled} of {wanted} orders came out")
-            time.sleep(_LOOK_EVERY_S)
+        self._wait(self.settled, self.fed if total is None else total, "orders came out")
 
     def taken(self) -> int:
         """How many order events intake has read and acknowledged."""
@@ -119,9 +115,12 @@ class Rig:
 
     def wait_taken(self) -> None:
         """Wait until intake has every order event. Raises BenchError."""
+        self._wait(self.taken, self.fed, "order events were taken")
+
+    def _wait(self, count: Callable[[], int], wanted: int, what: str) -> None:
         deadline = time.monotonic() + LONGEST_S
-        while (taken := self.taken()) < self.fed:
-            self._check(deadline, f"{taken} of {self.fed} order events were taken")
+        while (found := count()) < wanted:
+            self._check(deadline, f"{found} of {wanted} {what}")
             time.sleep(_LOOK_EVERY_S)
 
     def commands(self) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tasks.order import Order, read_order
+from tasks.order import Order, Rejection, read_order
 
 
 def shipment(**facts: Any) -> dict[str, Any]:
@@ -37,3 +37,9 @@ def order(*shipments: dict[str, Any], **data: Any) -> Order:
     found = read(event(*shipments, **data))
     assert isinstance(found, Order)
     return found
+
+
+def reason(table: Any) -> str | None:
+    """The reason of the rejection, or None when the event was taken."""
+    found = read(table)
+    return found.reason if isinstance(found, Rejection) else None

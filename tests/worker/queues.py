@@ -10,6 +10,9 @@ from kombu import pools
 from config.settings import Settings
 from worker.broker import configure, queue_depth
 
+AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+"""Of a broker's transport: find out at once that the broker is away."""
+
 
 @contextmanager
 def application(settings: Settings, **options: Any) -> Iterator[Celery]:

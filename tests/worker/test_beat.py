@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from config.celery_options import SWEEPS
 from config.settings import Settings
-from tests.worker.queues import application, depth, drain
+from tests.worker.queues import AT_ONCE, application, depth, drain
 from worker.beat import SweepScheduler
 from worker.health import is_alive
 from worker.server import free_port
@@ -56,6 +56,6 @@ def test_a_tick_is_a_heartbeat(scheduler: SweepScheduler) -> None:
 def test_a_broker_that_is_away(settings: Settings) -> None:
     """While the broker is away no sweep is sent, and the clockwork goes on."""
     nowhere = settings.model_copy(update={"broker_url": SecretStr(f"redis://127.0.0.1:{free_port()}/1")})
-    with application(nowhere, broker_transport_options={"max_retries": 0}) as app:
+    with application(nowhere, broker_transport_options=AT_ONCE) as app:
         scheduler = SweepScheduler(app=app)
         scheduler.apply_entry(scheduler.schedule["sweep"])

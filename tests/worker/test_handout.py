@@ -12,7 +12,7 @@ from config.celery_options import BATCHES
 from config.settings import Settings
 from tasks.allocate import read_message
 from tests.worker.bench import Bench
-from tests.worker.queues import application, depth, drain
+from tests.worker.queues import AT_ONCE, application, depth, drain
 from worker.handout import HandOut
 from worker.server import embedded_server, free_port
 
@@ -84,7 +84,7 @@ async def test_a_broker_that_is_away(settings: Settings, bench: Bench) -> None:
     """While the broker is away nothing is claimed, so that everything stays due."""
     await bench.accept("acme", "a")
     nowhere = settings.model_copy(update={"broker_url": SecretStr(f"redis://127.0.0.1:{free_port()}/1")})
-    with application(nowhere, broker_transport_options={"max_retries": 0}) as app:
+    with application(nowhere, broker_transport_options=AT_ONCE) as app:
         assert await HandOut(app, bench.ledger, nowhere).hand_out() == 0
     assert len(await bench.claim_all()) == 1
 

@@ -29,7 +29,7 @@ def said_to_a_terminal() -> str:
     """What a terminal gets, with the line ends of a file."""
     ours, theirs = pty.openpty()
     parts = []
-    with talking(theirs), open(ours, "rb", buffering=0) as terminal:
+    with talking(theirs), os.fdopen(ours, "rb", buffering=0) as terminal:
         os.close(theirs)
         # A terminal ends with an error when nobody holds its other end any more.
         with suppress(OSError):

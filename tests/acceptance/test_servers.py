@@ -1,0 +1,209 @@
+"""The servers around the processes: Redis and Valkey with few rights and over TLS, and Flower."""
+
+import asyncio
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from celery import Celery
+from kombu.exceptions import OperationalError
+from pydantic import SecretStr
+
+from config.settings import Settings
+from tests.acceptance.system import BIN, ROOT, System, order_event, running, v2_file, wait_until
+from tests.acceptance.tls import Certificate, TlsFront, certificate
+from worker.broker import configure
+from worker.server import EmbeddedServer, free_port
+from worker.store import RedisError, connect, describe
+
+ROLES = ("intake", "worker", "beat", "flower")
+LOGIN = ("shop", "flower-password")
+LINET = '{ virtual_service = "FF_LINET-00001" }'
+ORDERS = [
+    order_event("acme", [f"sp_{n}" for n in range(7)]),
+    order_event("chain", ["sp_chain"]),
+    order_event("none", ["sp_none"]),
+    order_event("nobody", ["sp_x"]),
+]
+
+
+def least_rights() -> list[str]:
+    """The rules of the user that the documentation tells to make."""
+    (line,) = re.findall(r"ACL SETUSER allocation on >PASSWORD (.+)", (ROOT / "docs/redis.md").read_text())
+    return str(line).split()
+
+
+def play(system: System) -> None:
+    """Orders that are allocated, fall back, fail and are rejected, through all four processes."""
+    system.merchant("acme", v2_file(system.url, LINET))
+    system.merchant("chain", v2_file(system.url, '{ virtual_service = "NONE" }', '[{ carrier_service = "EXPRESS" }]'))
+    system.merchant("none", v2_file(system.url, '{ carrier_service = "NONE" }'))
+    system.start(*ROLES)
+    wait_until(lambda: system.redis.pubsub_numpat() >= 2, 30, "Flower and the worker listening")
+    system.publish(ORDERS)
+    system.wait_settled(9, 30)
+
+
+def with_flower() -> dict[str, str]:
+    """The environment of a Flower that asks who is there."""
+    return {"ALLOCATION_FLOWER_PORT": str(free_port()), "ALLOCATION_FLOWER_BASIC_AUTH": ":".join(LOGIN)}
+
+
+def flower(system: System, login: tuple[str, str] | None = LOGIN) -> httpx.Client:
+    """A client of the system's Flower."""
+    return httpx.Client(
+        base_url=f"http://127.0.0.1:{system.environment['ALLOCATION_FLOWER_PORT']}", auth=login, timeout=30
+    )
+
+
+@pytest.fixture(scope="module", params=["Valkey", "Redis"])
+def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """All processes on each kind of server, as a user with the documented rights, after some orders."""
+    binary = (shutil.which("redis-server") or "") if request.param == "Redis" else ""
+    if request.param == "Redis" and not binary:
+        pytest.skip("no redis-server is installed; Valkey stands for it")
+    with running(tmp_path_factory.mktemp("system"), binary=binary, **with_flower()) as system:
+        setuser: Any = system.redis.execute_command
+        setuser("ACL", "SETUSER", "allocation", "on", ">pa/ss", *least_rights())
+        system.environment["ALLOCATION_REDIS_URL"] = f"redis://allocation:pa%2Fss@127.0.0.1:{system.server.port}/0"
+        system.environment["ALLOCATION_TRIM_ORDERS"] = "true"
+        play(system)
+        assert f"{request.param} " in system.logged()
+        yield system
+
+
+def allocation(system: System, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of the command line."""
+    return subprocess.run(
+        [str(BIN / "allocation"), *words], env=system.environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_few_rights_are_enough(system: System) -> None:
+    """Processes and commands never ask the server for anything that the documented user may not do."""
+    for words in (["status"], ["explain", "sp_chain"], ["failed"], ["replay", "--merchant", "none"]):
+        assert allocation(system, *words).returncode == 0, words
+    system.wait_settled(10, 20)
+    wait_until(lambda: system.redis.xlen("orders.created") < len(ORDERS), 10, "the orders stream trimmed")
+    assert len(system.allocated()) == 8
+    assert system.redis.acl_log() == []
+
+
+def test_flower_asks_who_is_there(system: System) -> None:
+    """No page that shows anything opens without the login, nor with another one."""
+    paths = ("/", "/tasks", "/workers", "/broker", "/api/tasks", "/api/workers")
+    for login in (None, (LOGIN[0], "guessed")):
+        with flower(system, login) as client:
+            answers = [client.get(path) for path in paths]
+        assert {answer.status_code for answer in answers} == {401}
+
+
+def test_flower_only_shows(system: System) -> None:
+    """With the login too, nothing can be sent, revoked or stopped."""
+    paths = (
+        "task/revoke/x",
+        "task/apply/allocation.sweep",
+        "task/async-apply/allocation.sweep",
+        "task/send-task/allocation.sweep",
+        "worker/shutdown/x",
+        "worker/pool/shrink/x",
+    )
+    with flower(system) as client:
+        assert {path: client.post(f"/api/{path}").status_code for path in paths} == dict.fromkeys(paths, 403)
+
+
+def test_flower_shows_what_each_task_is_about(system: System) -> None:
+    """The list of tasks has columns for arguments, which begin with merchant, number of shipments and strategy."""
+    with flower(system) as client:
+        columns = client.get("/tasks").text
+        tasks = client.get("/api/tasks").json().values()
+    assert ">kwargs<" in columns
+    assert ">args<" in columns
+    shown = [task["args"] + task["kwargs"] for task in tasks if task["name"] != "allocation.sweep"]
+    begin = "{'merchant': 'acme', 'shipments': 7, 'strategy': 'virtual_service FF_LINET-00001'"
+    assert any(begin in each for each in shown), shown
+    (link,) = [task for task in tasks if task["name"] == "allocation.fallback.carrier_service"]
+    assert "'merchant': 'chain', 'shipments': 1" in link["args"]
+    assert "'strategy': 'carrier_service EXPRESS'" in link["args"]
+
+
+def test_flower_knows_the_workers(system: System) -> None:
+    """Flower's asking of the workers and of the broker comes to an end, and brings something."""
+    with flower(system) as client:
+        (worker,) = client.get("/api/workers", params={"refresh": "1"}).json().values()
+        queues = client.get("/api/queues/length").json()["active_queues"]
+    assert {queue["name"] for queue in worker["active_queues"]} == {"allocation", "allocation.sweep"}
+    assert {queue["name"] for queue in queues} == {"allocation", "allocation.sweep"}
+
+
+@pytest.mark.parametrize(
+    ("auth", "advice"),
+    [("", "set ALLOCATION_FLOWER_BASIC_AUTH=user:password"), ("shop:half,half", "a password without a comma")],
+)
+def test_flower_does_not_show_itself_to_the_world(auth: str, advice: str, server: EmbeddedServer) -> None:
+    """Beyond loopback Flower does not start without a login, nor with one that half of it would open."""
+    environment = {
+        "ALLOCATION_REDIS_URL": server.url,
+        "ALLOCATION_FLOWER_ADDRESS": "0.0.0.0",  # noqa: S104  # what is refused
+        "ALLOCATION_FLOWER_BASIC_AUTH": auth,
+    }
+    said = subprocess.run(
+        [str(BIN / "allocation"), "flower"], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 1
+    assert advice in said.stderr
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate of `localhost`."""
+    return certificate(tmp_path_factory.mktemp("tls"))
+
+
+def test_the_whole_way_over_tls(signed: Certificate, tmp_path: Path) -> None:
+    """Ledger, broker and Flower speak TLS to a server whose CA the URL names, and check its certificate."""
+    with running(tmp_path, **with_flower()) as system, TlsFront(signed, system.server.port) as front:
+        system.environment["ALLOCATION_REDIS_URL"] = f"rediss://localhost:{front.port}/0?ssl_ca_certs={signed.path}"
+        play(system)
+        assert len(system.allocated()) == 8
+        with flower(system) as client:
+            assert client.get("/api/queues/length").status_code == 200
+        assert "redis_unsafe" not in system.logged()
+        assert front.accepted > len(ROLES)
+        for role in ROLES:
+            system.kill(role)
+
+
+@pytest.mark.parametrize("url", ["rediss://localhost:{port}/0", "rediss://127.0.0.1:{port}/0?ssl_ca_certs={ca}"])
+def test_a_server_that_cannot_prove_its_name_is_not_used(signed: Certificate, server: EmbeddedServer, url: str) -> None:
+    """Neither ledger nor broker speak to a server with an unknown certificate, or one of another name."""
+    with TlsFront(signed, server.port) as front:
+        settings = Settings(_env_file=None, redis_url=SecretStr(url.format(port=front.port, ca=signed.path)))
+        with pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"):
+            asyncio.run(said_of(settings))
+        app = configure(Celery(set_as_current=False), settings)
+        with app.connection_for_write() as broker, pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
+            broker.ensure_connection(max_retries=1, interval_start=0)
+        assert front.accepted == 0
+
+
+def test_unchecked_tls_is_said(signed: Certificate, server: EmbeddedServer) -> None:
+    """Whoever switches the check off can read so at every start."""
+    with TlsFront(signed, server.port) as front:
+        url = f"rediss://localhost:{front.port}/0?ssl_cert_reqs=none"
+        _, unsafe = asyncio.run(said_of(Settings(_env_file=None, redis_url=SecretStr(url))))
+        assert any("TLS" in line for line in unsafe)
+
+
+async def said_of(settings: Settings) -> tuple[str, list[str]]:
+    """What the server is, and what is unsafe there."""
+    redis = connect(settings)
+    try:
+        return await describe(redis, settings)
+    finally:
+        await redis.aclose()
