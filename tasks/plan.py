@@ -1,7 +1,7 @@
 """Choose the plan of a shipment: the first rule of the merchant's file that matches, or the default."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -28,7 +28,8 @@ class Facts:
 
     def as_table(self) -> dict[str, Any]:
         """The facts the event stated, for the ledger."""
-        return {name: fact for name, fact in asdict(self).items() if fact is not None}
+        stated = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: fact for name, fact in stated if fact is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -105,9 +105,12 @@ class Shipment:
         return self.with_progress(attempts=self.progress.attempts + 1, attempted=self.progress.step)
 
 
+_TEXT = json.JSONEncoder(separators=(",", ":"))
+
+
 def intake_facts(order: Order, facts: Facts, plan: Plan, api: str) -> str:
     """What the ledger fixes at intake, as JSON: rule, plan and the facts they read."""
-    return json.dumps(
+    return _TEXT.encode(
         {
             "order": order.data.order,
             "event": order.event_id,
@@ -116,8 +119,7 @@ def intake_facts(order: Order, facts: Facts, plan: Plan, api: str) -> str:
             "why": plan.why,
             "steps": [step.as_table() for step in plan.steps],
             "facts": facts.as_table(),
-        },
-        separators=(",", ":"),
+        }
     )
 
 

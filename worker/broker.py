@@ -12,12 +12,26 @@ from worker.store import REFUSALS
 App = TypeVar("App", bound=Celery)
 
 
+class Channel(redis.Channel):
+    """Keeps the client it publishes with: as it comes, kombu builds one anew for every command."""
+
+    _publisher: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002  # kombu's signature
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]  # kombu carries no types
+        if self._publisher is None or self._publisher.connection_pool is not self.pool:
+            self._publisher = super()._create_client()  # type: ignore[misc]  # likewise
+        return self._publisher
+
+
 class Transport(redis.Transport):
     """Takes a server that refuses writes for one that is away: Celery then reconnects with backoff.
 
     As it comes, a worker that reads a message while Redis is out of memory takes the refusal for a bug, and exits.
     """
 
+    Channel = Channel
     connection_errors = (*redis.Transport.connection_errors, *REFUSALS)
 
 

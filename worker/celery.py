@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import importlib
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,12 @@ def _starting(**_: Any) -> None:
     asyncio.run(_announce())
 
 
+@signals.worker_init.connect
+def _load_what_children_need(**_: Any) -> None:
+    """Imported once, before the fork, so that the children share the memory of it; beat does without."""
+    importlib.import_module("worker.runtime")
+
+
 async def _announce() -> None:
     redis = connect(settings)
     await announce(redis, settings)
@@ -97,7 +104,7 @@ def _before_fork(**_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _child_starts(**_: Any) -> None:
-    # Imported here: the parent and beat need neither the HTTP client nor the event loop.
+    # Not at the top: beat imports this module too, and needs neither the HTTP client nor the event loop.
     from worker.runtime import ChildRuntime  # noqa: PLC0415
 
     app.runtime = ChildRuntime(app, settings)

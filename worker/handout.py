@@ -1,7 +1,8 @@
 """Hand out what is due: claim it in the ledger, then send one Celery message per micro-batch."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import structlog
 from celery import Celery
@@ -29,23 +30,33 @@ class HandOut:
         self._ledger = ledger
         self._most_waiting = max(2, WAITING_PER_CHILD * settings.concurrency)
 
-    async def hand_out(self, most: int | None = None) -> int:
-        """Send messages until the queue is filled, at most `most`; returns how many.
+    async def hand_out(self) -> int:
+        """Send messages until the queue is filled; returns how many.
 
         With Redis or the broker away it says so and returns: whatever is due stays due.
         """
+        return await self._guarded(self._fill())
+
+    async def replace(self) -> int:
+        """Send one message in the place of one that was taken: no need to ask how long the queue is."""
+        return await self._guarded(self._claim_and_send(1))
+
+    async def _fill(self) -> int:
+        room = self._most_waiting - await asyncio.to_thread(self._depth)
+        return await self._claim_and_send(room) if room > 0 else 0
+
+    async def _claim_and_send(self, most: int) -> int:
+        batches = await self._ledger.claim(most)
+        if batches:
+            await asyncio.to_thread(self._send, batches)
+        return len(batches)
+
+    async def _guarded(self, handing_out: Coroutine[Any, Any, int]) -> int:
         try:
-            room = self._most_waiting - await asyncio.to_thread(self._depth)
-            wanted = room if most is None else min(room, most)
-            if wanted <= 0:
-                return 0
-            batches = await self._ledger.claim(wanted)
-            if batches:
-                await asyncio.to_thread(self._send, batches)
+            return await handing_out
         except (RedisError, OSError, ConnectionLimitExceeded, OperationalError) as error:
             log.warning("hand_out_failed", error=str(error), next="the sweep tries again")
             return 0
-        return len(batches)
 
     def _depth(self) -> int:
         with self._app.pool.acquire(block=True, timeout=5) as connection:

@@ -103,13 +103,14 @@ class ChildRuntime:
     async def _work(self, message: Handover) -> Worked:
         self._messages += 1
         taken = await self._ledger.take(message)
-        # Fill the place that this message left in the queue, so that no child waits until our calls are done.
-        refill = asyncio.create_task(self._hand_out.hand_out(most=2))
+        # Fill the place that this message left in the queue, so that no child waits until our calls are done. The link
+        # of a chain left none: the bound is on micro-batches, each of which brings few links with it.
+        refill = asyncio.create_task(self._hand_out.replace()) if message.step is None else None
         account = self._merchants.account(message.merchant)
         fell_back = await self._allocate(account, taken) if account else await self._wait_for_file(message, taken)
-        await refill
-        # What is settled has made room within the merchant's window and limits.
-        await self._hand_out.hand_out(most=2)
+        if refill is None or not await refill:
+            # What is settled by now has made room within the merchant's window and limits.
+            await self._hand_out.hand_out()
         return Worked(token=taken.task, fell_back=fell_back)
 
     async def _allocate(self, account: Account, taken: Taken) -> list[Shipment]:
@@ -151,6 +152,7 @@ class ChildRuntime:
 
     def _slow_done(self, task: asyncio.Task[None]) -> None:
         self._slow.pop(task, None)
+        self._wake_in(0.0)
         self._wake_in(0.0)
         if not task.cancelled() and (error := task.exception()):
             log.error("batch_broken", exc_info=error, next="its leases run out and the sweep brings it back")

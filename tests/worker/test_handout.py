@@ -52,7 +52,7 @@ async def test_a_place_that_is_free_is_filled(app: Celery, bench: Bench, hand_ou
     await many_due(bench)
     await hand_out.hand_out()
     drain(app, BATCHES)
-    assert [await hand_out.hand_out(most=1), await hand_out.hand_out(), await hand_out.hand_out()] == [1, BOUND - 1, 0]
+    assert [await hand_out.replace(), await hand_out.hand_out(), await hand_out.hand_out()] == [1, BOUND - 1, 0]
 
 
 async def test_a_message_says_what_to_take(app: Celery, bench: Bench, hand_out: HandOut) -> None:

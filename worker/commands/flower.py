@@ -10,7 +10,7 @@ from config.settings import Settings, SettingsError, load
 _COLUMNS = "name,args,kwargs,state,received,runtime,worker"
 """What a task's line shows: its arguments begin with merchant, number of shipments and strategy."""
 
-_MOST_TASKS = 10_000
+_MOST_TASKS = "10000"
 """How many tasks Flower keeps in memory, some kilobytes each; the ledger keeps the history."""
 
 
@@ -24,8 +24,9 @@ def command() -> None:
     if auth := _auth(settings):
         # Through the environment: a command line can be read by everybody on the machine.
         os.environ["FLOWER_BASIC_AUTH"] = auth
+    os.environ.setdefault("FLOWER_MAX_TASKS", _MOST_TASKS)
     where = [f"--address={settings.flower_address}", f"--port={settings.flower_port}"]
-    shown = [f"--tasks_columns={_COLUMNS}", f"--max_tasks={_MOST_TASKS}", "--read-only", "--logging=warning"]
+    shown = [f"--tasks_columns={_COLUMNS}", "--read-only", "--logging=warning"]
     os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "worker", "flower", *where, *shown])  # noqa: S606
 
 

@@ -1,0 +1,61 @@
+"""The soak in little: its figures are zero, and its judgement tells growth from rest."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.system import ALL_ZERO, running
+from tests.soak.growth import MB, Row, bytes_per_kept_order, rows, table
+from tests.soak.run import ENVIRONMENT, Soak
+from tests.soak.samples import LIVING, STREAMS, Process, Sample
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is read from Linux' /proc")
+
+
+@needs_proc
+def test_a_short_soak(tmp_path: Path) -> None:
+    """Seconds at a steady rate with faults, kills and terminations: five zeros, and a row for all that is measured."""
+    with running(tmp_path, **ENVIRONMENT) as system:
+        soaked = Soak(system, rate=50, seconds=10).run()
+    assert soaked.figures == ALL_ZERO
+    assert soaked.orders >= 400
+    found = {row.name: row for row in rows(soaked.samples)}
+    assert found.keys() >= {f"{name} PSS" for name in (*LIVING, "worker child")} | {*STREAMS, "Redis memory"}
+    assert all(row.last > 0 for row in found.values() if row.unit == "MB")
+    assert bytes_per_kept_order(soaked.samples) > 0
+
+
+def judged(used: Callable[[int], float]) -> Row:
+    """The row of the server's memory in a run of 100 samples, 300 orders apart."""
+    process = Process(rss=80 * MB, pss=40 * MB, fds=20)
+    samples = [
+        Sample(
+            at_s=5.0 * n,
+            settled=300 * n,
+            processes=dict.fromkeys((*LIVING, "worker child 7"), process),
+            used=round(used(n)),
+            keys=6000,
+            clients=60,
+            streams=dict.fromkeys(STREAMS, 6000),
+            api_connections=50,
+        )
+        for n in range(100)
+    ]
+    found = list(rows(samples))
+    assert [row.name for row in found if row.grows] in ([], ["Redis memory"])
+    assert ("grows" in table(found)) == any(row.grows for row in found)
+    return next(row for row in found if row.name == "Redis memory")
+
+
+def test_what_grows_with_every_order_is_found() -> None:
+    """One kilobyte for each order is growth, and the slope says how much."""
+    row = judged(lambda n: 20 * MB + 300 * 1024 * n)
+    assert row.grows
+    assert row.slope == pytest.approx(10_000 * 1024)
+
+
+def test_what_fills_up_and_stays_is_not() -> None:
+    """What grows until the first records expire, and then stays, is no growth; nor is what goes up and down."""
+    assert not judged(lambda n: min(n, 20) * MB).grows
+    assert not judged(lambda n: (20 + n % 5) * MB).grows
