@@ -19,9 +19,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60, help="how long orders are published")
     parser.add_argument("--rate", type=float, default=100, help="orders a second")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="allocation-soak-") as folder:
-        with running(Path(folder), **ENVIRONMENT) as system:
-            soaked = Soak(system, options.rate, options.minutes * 60).run()
+    folder = tempfile.TemporaryDirectory(prefix="allocation-soak-")
+    with folder as path, running(Path(path), **ENVIRONMENT) as system:
+        soaked = Soak(system, options.rate, options.minutes * 60).run()
     return report(soaked)
 
 

@@ -24,8 +24,11 @@ SETTLE_TIMEOUT_S = 120.0
 REPLACED = ("intake:2", "worker:2", "beat:2")
 """A second one of each, sent SIGTERM in turn, so that the first ones grow old."""
 
-CHILD_KILLS, TERMINATIONS = 12, 6
-"""How often in a run, evenly; by number and not by time, so that in a longer run the processes grow older."""
+KILL_SHARE, TERMINATION_SHARE = 1 / 12, 1 / 6
+"""After which shares of a run a child is killed and a process replaced: in a longer run processes grow older."""
+
+KILL_LEAST_S, TERMINATION_LEAST_S = 4.0, 5.0
+"""And never sooner after one another."""
 
 ENVIRONMENT = {
     # A minute: expiry and trimming begin within the shortest run that says anything.
@@ -122,13 +125,15 @@ class Soak:
     def _faults(self) -> Iterator[None]:
         """Asked at every tick: kill a child or replace a process, when it is time."""
         roles, workers = cycle(REPLACED), cycle(("worker", "worker:2"))
-        kills, terminations = 1, 1
+        kill_every_s = max(KILL_LEAST_S, self._seconds * KILL_SHARE)
+        terminate_every_s = max(TERMINATION_LEAST_S, self._seconds * TERMINATION_SHARE)
+        kill_at, terminate_at = kill_every_s, terminate_every_s
         while True:
-            if self._now() > self._seconds * kills / (CHILD_KILLS + 1):
-                kills += 1
+            if self._now() > kill_at:
+                kill_at += kill_every_s
                 self._kill_youngest_child(next(workers))
-            if self._now() > self._seconds * terminations / (TERMINATIONS + 1):
-                terminations += 1
+            if self._now() > terminate_at:
+                terminate_at += terminate_every_s
                 self._system.processes[next(roles)].terminate()
             for role in REPLACED:
                 if self._system.processes[role].poll() is not None:

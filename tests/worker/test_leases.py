@@ -77,6 +77,20 @@ async def test_a_call_that_was_reported_is_no_doubt(bench: Bench) -> None:
     assert await taken_again(bench) == (1, False)
 
 
+async def test_who_was_brought_back_and_waits(bench: Bench) -> None:
+    """A task loses its shipment when the lease is over, even if there is no room yet to hand it to another."""
+    await bench.ledger.set_limits("acme", 1, 0)
+    late = await bench.take("acme", "a")
+    await bench.accept("acme", "b")
+    await bench.next_millisecond()
+    await bench.end_leases("acme")
+    assert [batch.references for batch in await bench.claim_all()] == [("b",)]
+    before = await bench.dump()
+    assert not (await bench.permit(late.shipments[0], late.task)).held
+    assert await bench.report(late, "allocated", event="{}") == [False]
+    assert await bench.dump() == before
+
+
 async def test_who_lost_two_workers_goes_alone(bench: Bench) -> None:
     """After two losses a shipment is handed out by itself, and the others go on together."""
     await bench.take("acme", "bad1", "bad2")
