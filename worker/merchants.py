@@ -12,6 +12,7 @@ from config.merchants import Merchant, Problem, find_key, read
 from tasks.ports import Account
 
 LOOK_EVERY_S = 1.0
+LOOK_FOR_UNKNOWN_EVERY_S = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,10 @@ class Merchants:
 
     def get(self, name: str) -> Merchant | None:
         """The merchant's last good file, or None when there is none (any more)."""
-        self._look()
+        self._look(LOOK_EVERY_S)
+        if name not in self._good:
+            # Its file may have been written a moment ago, just before its first order.
+            self._look(LOOK_FOR_UNKNOWN_EVERY_S)
         return self._good.get(name)
 
     def account(self, name: str) -> Account | None:
@@ -50,11 +54,11 @@ class Merchants:
 
     def names(self) -> list[str]:
         """Every merchant that has a good file."""
-        self._look()
+        self._look(LOOK_EVERY_S)
         return sorted(self._good)
 
-    def _look(self) -> None:
-        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+    def _look(self, every_s: float) -> None:
+        if time.monotonic() - self._looked_at < every_s:
             return
         self._looked_at = time.monotonic()
         found = self._scan()
