@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES, redis
 
 from config.celery_options import celery_options
@@ -53,3 +54,7 @@ def queue_depth(connection: Any, queue: str) -> int:
         return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
     except connection.channel_errors:
         return 0
+    except connection.connection_errors as error:
+        # An open connection that broke brings the driver's own error.
+        connection.collapse()
+        raise OperationalError(str(error)) from error

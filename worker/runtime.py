@@ -153,7 +153,6 @@ class ChildRuntime:
     def _slow_done(self, task: asyncio.Task[None]) -> None:
         self._slow.pop(task, None)
         self._wake_in(0.0)
-        self._wake_in(0.0)
         if not task.cancelled() and (error := task.exception()):
             log.error("batch_broken", exc_info=error, next="its leases run out and the sweep brings it back")
 

@@ -56,7 +56,7 @@ def test_one_order_each(system: System, number: int, wire: str, strategy: str) -
 
 
 def test_a_list_of_fifty(system: System) -> None:
-    """Of one answer for fifty, each entry goes its own way: allocated, refused to its next step, missing and read back."""
+    """Each entry of one answer for fifty goes its own way: allocated, refused, or missing and read back."""
     text = v1_file(system.url, '{ carrier_service = "FF_LINET-00001" }', '[{ service_group = "freight" }]')
     system.merchant("fifty", text)
     references = [f"sp_fifty{n}" for n in range(50)]

@@ -70,6 +70,8 @@ class Run:
         last_fault = time.monotonic()
         self.system.wait_settled(self.orders, SETTLE_TIMEOUT_S)
         now = time.monotonic()
+        dead = [role for role, process in self.system.processes.items() if process.poll() is not None]
+        assert not dead, f"{dead} did not survive"
         return Result(
             scenario=scenario,
             seed=self.seed,

@@ -40,7 +40,7 @@ def main(url: str) -> None:
     for reason in ("conflict", "conflict", "worker_lost"):
         reports.failed(SHIPMENT, reason, "words of the API")
     reports.paused("acme", "the key is refused")
-    sentry_sdk.get_isolation_scope().set_extra("api_key", KEY)
+    sentry_sdk.get_isolation_scope().set_extra("key_of_acme", KEY)
     try:
         fail(KEY)
     except RuntimeError as error:

@@ -56,6 +56,16 @@ async def test_a_key_that_appears(bench: Bench, merchants: Merchants) -> None:
         await bench.raw.delete("allocation:shipment:acme:a")
 
 
+async def test_a_key_that_is_taken_away(bench: Bench, merchants: Merchants) -> None:
+    """Without a key the merchant stays paused, although that is a change as well."""
+    secret = bench.settings.merchants_dir / "secret"
+    secret.write_text("refused")
+    await paused_and_parked(bench, merchants)
+    secret.unlink()
+    assert await keep_house(bench.store, bench.ledger, merchants, bench.settings) == {}
+    assert "acme" in await bench.ledger.paused()
+
+
 async def test_a_file_that_is_gone(bench: Bench, merchants: Merchants) -> None:
     """A merchant without a file stays paused until the file is back."""
     await paused_and_parked(bench, merchants)

@@ -62,6 +62,17 @@ async def test_a_doubt_stays_until_a_report(bench: Bench) -> None:
     assert await taken_again(bench) == (2, True)
 
 
+async def test_a_report_ends_a_doubt(bench: Bench) -> None:
+    """Once somebody has read the shipment back and says so, the lost call is forgotten."""
+    taken = await bench.take("acme", "a")
+    await bench.permit(taken.shipments[0], taken.task)
+    await bench.end_leases("acme")
+    (batch,) = await bench.claim_all()
+    again = await bench.ledger.take(batch)
+    await bench.report_of([again.shipments[0].with_progress(doubt=False)], again.task, "keep")
+    assert await taken_again(bench) == (2, False)
+
+
 async def test_a_read_back_is_no_doubt(bench: Bench) -> None:
     """A worker lost while it reads leaves no doubt: reading changes nothing at the API."""
     taken = await bench.take("acme", "a")

@@ -7,7 +7,7 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from socket import socket
 
 import pytest
@@ -59,16 +59,14 @@ def cut(status: int, *headers: str, body: bytes = b"{") -> Answer:
 @contextmanager
 def full_backlog() -> Iterator[str]:
     """The address of a socket that lets nobody in any more."""
-    with socket() as listener:
+    with ExitStack() as open_sockets:
+        listener, *waiting = [open_sockets.enter_context(socket()) for _ in range(5)]
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
-        waiting = [socket() for _ in range(4)]
         for one in waiting:
             one.settimeout(0)
             one.connect_ex(listener.getsockname())
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        for one in waiting:
-            one.close()
 
 
 @contextmanager

@@ -45,7 +45,6 @@ local verdicts = {
   end,
   park = function(m, r, _, due)
     leave(m, r)
-    redis.call('HSET', record(m, r), 'lost', 0)
     redis.call('ZADD', waiting(m), math.max(due, now), r)
   end,
   allocated = function(m, r, _, _, event)
@@ -133,6 +132,8 @@ for i = 3, #ARGV, 14 do
     redis.call('HSET', record(m, r), 'progress', progress, 'step', step, 'asks', asks, 'doubt', 0, 'noted', now)
     if entry ~= '' then redis.call('HSET', record(m, r), slot, entry) end
     verdicts[verdict](m, r, id, tonumber(due), event, reason)
+    -- A call that came back shows that it is not this shipment that kills.
+    if verdict == 'park' and entry ~= '' then redis.call('HSET', record(m, r), 'lost', 0) end
   end
   out[#out + 1] = held and 1 or 0
 end
