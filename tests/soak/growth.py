@@ -43,7 +43,7 @@ def rows(samples: Sequence[Sample]) -> Iterator[Row]:
         shown = name if name in LIVING else "worker child"
         yield _row(f"{shown} RSS", alive, lambda s, n=name: s.processes[n].rss, noise=3 * MB)  # type: ignore[misc]
         yield _row(f"{shown} PSS", alive, lambda s, n=name: s.processes[n].pss, noise=3 * MB)  # type: ignore[misc]
-        yield _row(f"{shown} fds", alive, lambda s, n=name: s.processes[n].fds, noise=5)  # type: ignore[misc]
+        yield _row(f"{shown} fds", alive, lambda s, n=name: s.processes[n].fds, noise=10)  # type: ignore[misc]
     yield _row("Redis memory", samples, lambda s: s.used, noise=3 * MB)
     yield _row("Redis keys", samples, lambda s: s.keys, noise=1000)
     yield _row("Redis clients", samples, lambda s: s.clients, noise=10)

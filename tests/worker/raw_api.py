@@ -5,8 +5,8 @@ import json
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,3 +169,11 @@ async def read_once(url: str, **api: Any) -> Finding:
     """Read back once with a client of its own."""
     async with calling() as client:
         return await client.read_back(merchant(url, **api), KEY, REFERENCE)
+
+
+@contextmanager
+def taking_at_most(seconds: float) -> Iterator[None]:
+    """Fails when what is inside takes longer."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds

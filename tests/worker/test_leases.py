@@ -117,14 +117,15 @@ async def test_who_lost_two_workers_goes_alone(bench: Bench) -> None:
     ]
 
 
-async def test_a_park_forgives_losses(bench: Bench) -> None:
-    """A shipment that a worker brought to an end of its visit counts its losses anew."""
+@pytest.mark.parametrize(("entry", "losses"), [({"do": "allocate"}, 0), (None, 1)])
+async def test_a_call_that_came_back_forgives_losses(bench: Bench, entry: dict[str, str] | None, losses: int) -> None:
+    """Who is parked after a call counts its losses anew; who is parked without one keeps them."""
     await bench.take("acme", "a")
     await bench.end_leases("acme")
     (batch,) = await bench.claim_all()
-    await bench.report(await bench.ledger.take(batch), "park")
+    await bench.report(await bench.ledger.take(batch), "park", entry=entry)
     (again,) = await bench.claim_all()
-    assert (await bench.ledger.take(again)).shipments[0].losses == 0
+    assert (await bench.ledger.take(again)).shipments[0].losses == losses
 
 
 @pytest.mark.parametrize("purpose", ["renew", "read", "allocate"])

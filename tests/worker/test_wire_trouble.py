@@ -3,23 +3,19 @@
 import asyncio
 import gzip
 import json
-import time
-import tracemalloc
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from socket import socket
 
 import pytest
 
-from tasks.outcome import Allocated, NotSent, Queued, Stopped, Throttled, Unknown
+from tasks.outcome import NotSent, Unknown
 from tests.worker.raw_api import (
     KEY,
     REFERENCE,
     Answer,
     Request,
     allocate,
-    allocated,
     answers,
     call_once,
     calling,
@@ -29,6 +25,7 @@ from tests.worker.raw_api import (
     read_once,
     reply,
     resets,
+    taking_at_most,
 )
 from worker.server import free_port
 
@@ -50,12 +47,6 @@ LOST = {
 }
 
 
-def cut(status: int, *headers: str, body: bytes = b"{") -> Answer:
-    """A head that promises more than comes before the connection drops."""
-    whole = reply(status, b" " * 1000, *headers)
-    return answers(whole[:-1000] + body)
-
-
 @contextmanager
 def full_backlog() -> Iterator[str]:
     """The address of a socket that lets nobody in any more."""
@@ -67,14 +58,6 @@ def full_backlog() -> Iterator[str]:
             one.settimeout(0)
             one.connect_ex(listener.getsockname())
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-@contextmanager
-def taking_at_most(seconds: float) -> Iterator[None]:
-    """Fails when what is inside takes longer."""
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < seconds
 
 
 @pytest.mark.parametrize(
@@ -153,113 +136,6 @@ async def test_a_head_that_trickles() -> None:
             outcome = await call_once(api.url, timeout_s=0.3)
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "timeout"
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind", "reason"),
-    [
-        (cut(401), Stopped, "unauthorised"),
-        (cut(410), Stopped, "shipment_gone"),
-        (cut(429, "retry-after: 7"), Throttled, "throttled"),
-        (cut(503), Unknown, "server_error"),
-        (cut(302), Unknown, "unexpected_status"),
-        (cut(202), Queued, "queued"),
-        (cut(200), Unknown, "unreadable_answer"),
-        (cut(200, body=allocated()), Allocated, None),
-        (answers(HEAD + b"transfer-encoding: chunked\r\n\r\n40\r\n{"), Unknown, "unreadable_answer"),
-    ],
-)
-async def test_an_answer_that_breaks_off(answer: Answer, kind: type, reason: str | None) -> None:
-    """A whole head with half a body is judged by its status and by what came."""
-    async with listening(answer) as api:
-        outcome = await call_once(api.url)
-    assert isinstance(outcome, kind)
-    assert outcome.reason == reason
-    if isinstance(outcome, Throttled):
-        assert outcome.retry_after_s == 7
-
-
-async def test_chunks_that_become_garbage() -> None:
-    """A body whose second half is no chunk counts as far as it could be read."""
-
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 503 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
-        await writer.drain()
-        await asyncio.sleep(0.05)
-        writer.write(b"no chunk\r\n")
-        writer.close()
-
-    async with listening(answer) as api:
-        outcome = await call_once(api.url, timeout_s=0.5)
-    assert isinstance(outcome, Unknown)
-    assert outcome.reason == "server_error"
-
-
-async def test_a_body_that_never_ends() -> None:
-    """A body that trickles on counts as far as it came within the call's time."""
-
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(HEAD + b"content-length: 1000000\r\n\r\n" + allocated())
-        while not writer.is_closing():
-            writer.write(b" ")
-            await asyncio.sleep(0.01)
-
-    async with listening(answer) as api:
-        with taking_at_most(2):
-            assert isinstance(await call_once(api.url, timeout_s=0.3), Allocated)
-
-
-async def test_an_enormous_body() -> None:
-    """Of a body without end a few megabytes are read, and then no more."""
-    sent = 0
-
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        nonlocal sent
-        writer.write(b"HTTP/1.1 500 X\r\ncontent-length: 1000000000\r\n\r\n")
-        while sent < 1_000_000_000:
-            writer.write(b"a" * MEGABYTE)
-            sent += MEGABYTE
-            await writer.drain()
-
-    async with listening(answer) as api:
-        outcome = await call_once(api.url)
-    assert isinstance(outcome, Unknown)
-    assert outcome.reason == "server_error"
-    assert sent < 30 * MEGABYTE
-
-
-def bomb(layers: int) -> bytes:
-    """Two hundred megabytes of blanks, packed."""
-    packer = zlib.compressobj(9, wbits=31)
-    packed = b"".join(packer.compress(b" " * MEGABYTE) for _ in range(200)) + packer.flush()
-    for _ in range(layers - 1):
-        packed = gzip.compress(packed)
-    return packed
-
-
-@pytest.mark.parametrize("layers", [1, 2])
-async def test_a_bomb(layers: int) -> None:
-    """A small answer that unpacks into an enormous one is unpacked only as far as answers may be long."""
-    body = reply(200, bomb(layers), "content-encoding: " + ", ".join(["gzip"] * layers))
-    async with listening(answers(body)) as api:
-        tracemalloc.start()
-        try:
-            outcome = await call_once(api.url)
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-    assert isinstance(outcome, Unknown)
-    assert peak < 40 * MEGABYTE
-
-
-async def test_a_packed_answer() -> None:
-    """A gzipped body is read like any other, and one that only says so is unreadable."""
-    packed = reply(200, gzip.compress(allocated()), "content-encoding: GZIP")
-    async with listening(answers(packed)) as api:
-        assert isinstance(await call_once(api.url), Allocated)
-        assert api.requests[0].headers["accept-encoding"] == "gzip"
-    async with listening(answers(reply(200, allocated(), "content-encoding: gzip"))) as api:
-        assert isinstance(await call_once(api.url), Unknown)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
