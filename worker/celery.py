@@ -17,7 +17,7 @@ from config.settings import SettingsError, load
 from worker.broker import configure, queue_depth
 from worker.health import touch
 from worker.progress import Progress
-from worker.store import announce, connect
+from worker.store import introduce
 from worker.telemetry import start_logging, start_sentry
 
 log = structlog.get_logger(__name__)
@@ -66,19 +66,13 @@ def _starting(**_: Any) -> None:
     # Celery sets up its logging only after this.
     start_logging()
     start_sentry(settings)
-    asyncio.run(_announce())
+    asyncio.run(introduce(settings))
 
 
 @signals.worker_init.connect
 def _load_what_children_need(**_: Any) -> None:
     """Imported once, before the fork, so that the children share the memory of it; beat does without."""
     importlib.import_module("worker.runtime")
-
-
-async def _announce() -> None:
-    redis = connect(settings)
-    await announce(redis, settings)
-    await redis.aclose()
 
 
 @signals.worker_ready.connect

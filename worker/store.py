@@ -40,6 +40,7 @@ __all__ = [
     "announce",
     "connect",
     "describe",
+    "introduce",
 ]
 
 PREFIX = "allocation:"
@@ -137,6 +138,13 @@ async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:
     version = info.get("valkey_version") or info.get("redis_version", "?")
     line = f"{kind} {version} at {place(settings.redis_url.get_secret_value())}"
     return line, [*_unsafe_memory(info), *_unsafe_disk(info), *_unsafe_tls(settings)]
+
+
+async def introduce(settings: Settings) -> None:
+    """Connect only to announce; for processes whose own connections are made later, or by others."""
+    redis = connect(settings)
+    await announce(redis, settings)
+    await redis.aclose()
 
 
 async def announce(redis: Redis, settings: Settings) -> None:

@@ -45,7 +45,6 @@ class RawApi:
     url: str
     requests: list[Request] = field(default_factory=list)
     opened: int = 0
-    open: int = 0
 
 
 def reply(status: int, body: bytes = b"", *headers: str) -> bytes:
@@ -100,7 +99,6 @@ async def listening(answer: Answer = allocates) -> AsyncIterator[RawApi]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         api.opened += 1
-        api.open += 1
         number = api.opened
         try:
             while request := await _read(reader, number):
@@ -108,7 +106,6 @@ async def listening(answer: Answer = allocates) -> AsyncIterator[RawApi]:
                 await answer(request, writer)
         finally:
             writer.transport.abort()
-            api.open -= 1
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(serve(reader, writer))
@@ -151,6 +148,13 @@ async def calling(longest_call_s: float = 30.0) -> AsyncIterator[ProApi]:
         yield api
     finally:
         await api.close()
+
+
+def idle_connections(api: ProApi) -> int:
+    """How many open connections a client could use again, as far as it knows."""
+    transport: Any = api._http._transport
+    kept = transport.client.connector._conns.values()
+    return sum(protocol.is_connected() for connections in kept for protocol, _ in connections)
 
 
 async def allocate(api: ProApi, merchant: Merchant, reference: str = REFERENCE) -> Outcome:

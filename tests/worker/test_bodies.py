@@ -55,7 +55,7 @@ async def test_chunks_that_become_garbage() -> None:
         writer.close()
 
     async with listening(answer) as api:
-        outcome = await call_once(api.url, timeout_s=0.5)
+        outcome = await call_once(api.url, timeout_s=1)
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "server_error"
 
@@ -70,8 +70,8 @@ async def test_a_body_that_never_ends() -> None:
             await asyncio.sleep(0.01)
 
     async with listening(answer) as api:
-        with taking_at_most(2):
-            assert isinstance(await call_once(api.url, timeout_s=0.3), Allocated)
+        with taking_at_most(5):
+            assert isinstance(await call_once(api.url, timeout_s=1), Allocated)
 
 
 async def test_an_enormous_body() -> None:

@@ -123,6 +123,7 @@ async def test_a_slow_api_holds_no_child(app: Celery, child: ChildRuntime, bench
         write(bench.settings, api.url)
         await hand_out(app, bench, "a")
         await work(app, child)
+        await until(lambda: bool(api.requests))
         assert await bench.phase("acme", "a") == "c"
         may_answer.set()
         await until(lambda: not child._slow)
@@ -140,6 +141,7 @@ async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, benc
         write(settings, api.url)
         await hand_out(app, bench, "a")
         await work(app, child)
+        await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
     (batch,) = await bench.claim_all()
     (held,) = (await bench.ledger.take(batch)).shipments

@@ -6,7 +6,18 @@ import pytest
 
 from tasks.outcome import Allocated, Unknown
 from tests.worker.bench import until
-from tests.worker.raw_api import Answer, Request, allocate, allocated, calling, listening, merchant, reply, reset
+from tests.worker.raw_api import (
+    Answer,
+    Request,
+    allocate,
+    allocated,
+    calling,
+    idle_connections,
+    listening,
+    merchant,
+    reply,
+    reset,
+)
 
 
 def drops_the_second(end: str) -> Answer:
@@ -45,7 +56,7 @@ async def test_an_api_that_closes_idle_connections() -> None:
     async with listening(closes_when_idle) as api, calling() as client:
         for _ in range(5):
             assert isinstance(await allocate(client, merchant(api.url)), Allocated)
-            await until(lambda: api.open == 0)
+            await until(lambda: not idle_connections(client))
         assert [request.connection for request in api.requests] == [1, 2, 3, 4, 5]
 
 

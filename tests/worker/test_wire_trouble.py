@@ -76,11 +76,10 @@ async def test_what_never_went_out(url: str) -> None:
     assert outcome.reason == "not_sent"
 
 
-@pytest.mark.parametrize("timeout_s", [0.3, 0.6])
-async def test_nobody_lets_us_in(timeout_s: float) -> None:
+async def test_nobody_lets_us_in() -> None:
     """A connection that does not come about in time was no call, however short a call may be."""
     with full_backlog() as url:
-        assert isinstance(await call_once(url, timeout_s=timeout_s), NotSent)
+        assert isinstance(await call_once(url, timeout_s=1), NotSent)
 
 
 @pytest.mark.parametrize("answer", [answers(), resets, hangs])
@@ -98,7 +97,7 @@ async def test_no_tls(answer: Answer) -> None:
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     async with server:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        assert isinstance(await call_once(url, timeout_s=0.4), NotSent)
+        assert isinstance(await call_once(url, timeout_s=1), NotSent)
 
 
 @pytest.mark.parametrize("answer", LOST.values(), ids=LOST.keys())
@@ -116,7 +115,7 @@ async def test_no_answer(answer: Answer) -> None:
 async def test_a_call_ends_in_time(timeout_s: float, longest_call_s: float) -> None:
     """A call takes no longer than its merchant's `timeout_s`, nor than the worker allows."""
     async with listening(hangs) as api, calling(longest_call_s) as client:
-        with taking_at_most(2):
+        with taking_at_most(5):
             outcome = await allocate(client, merchant(api.url, timeout_s=timeout_s))
     assert isinstance(outcome, Unknown)
     assert (outcome.reason, outcome.message) == ("timeout", "127.0.0.1: no answer in 0.2 s")
@@ -132,7 +131,7 @@ async def test_a_head_that_trickles() -> None:
             await asyncio.sleep(0.01)
 
     async with listening(trickles) as api:
-        with taking_at_most(2):
+        with taking_at_most(5):
             outcome = await call_once(api.url, timeout_s=0.3)
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "timeout"

@@ -1,11 +1,14 @@
 """`allocation flower`: starts Flower read-only, and refuses to show it to the world without a password."""
 
+import asyncio
 import os
 import sys
 
 import click
 
 from config.settings import Settings, SettingsError, load
+from worker.store import introduce
+from worker.telemetry import start_logging
 
 _COLUMNS = "name,args,kwargs,state,received,runtime,worker"
 """What a task's line shows: its arguments begin with merchant, number of shipments and strategy."""
@@ -21,6 +24,8 @@ def command() -> None:
     Beyond loopback ALLOCATION_FLOWER_BASIC_AUTH=user:password is needed.
     """
     settings = load()
+    start_logging()
+    asyncio.run(introduce(settings))
     if auth := _auth(settings):
         # Through the environment: a command line can be read by everybody on the machine.
         os.environ["FLOWER_BASIC_AUTH"] = auth
