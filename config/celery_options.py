@@ -48,6 +48,7 @@ def celery_options(settings: Settings) -> dict[str, Any]:
         "worker_disable_prefetch": settings.broker.startswith(REDIS_BROKER_SCHEMES),
         "worker_concurrency": settings.concurrency,
         "worker_pool": "prefork",
+        "worker_consumer": "worker.consumer:Consumer",
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

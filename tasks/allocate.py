@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from config.celery_options import BATCHES, SWEEP_TASK
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
-from tasks.batch import by_way, handover
+from tasks.chains import by_way, handover
 from tasks.ports import Handover
 from tasks.shipment import Shipment
 

@@ -4,13 +4,13 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, assert_never
 
 from config.strategies.catalogue import AnyStrategy
 from tasks.backoff import SHORT_TRIES, RetryBudget
-from tasks.events import allocated_event, failed_event
+from tasks.chains import by_way
 from tasks.move import (
     Call,
     Fail,
@@ -26,11 +26,10 @@ from tasks.move import (
     held_up,
     paused_move,
 )
-from tasks.outcome import WORDS, Finding, Health, Outcome, Refused, health
-from tasks.ports import Account, Api, Handover, Ledger, PermitRequest, Report, Taken, Telemetry, Verdict
-from tasks.shipment import Shipment, iso, lost_call
-
-Leave = Settle | FallBack | Park | Fail
+from tasks.outcome import Finding, Health, Outcome, Refused, health
+from tasks.ports import Account, Api, Ledger, Permit, PermitRequest, Taken, Telemetry
+from tasks.shipment import Shipment, lost_call
+from tasks.writing import End, Entry, Writer
 
 FallingBack = Callable[[list[Shipment]], Awaitable[None]]
 """Called with shipments that fell back, the same way, after the task had returned."""
@@ -38,7 +37,7 @@ FallingBack = Callable[[list[Shipment]], Awaitable[None]]
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Batch:
-    """One task's shipments. `run` returns when all are done or `patience_s` is over; slow ones then go on alone."""
+    """One task's shipments. `run` returns when all are done or its patience is over; slow ones then go on alone."""
 
     account: Account
     taken: Taken
@@ -47,6 +46,7 @@ class Batch:
     telemetry: Telemetry
     budget: RetryBudget
     wake_in: Callable[[float], None]
+    writer: Writer = field(init=False)
     in_hands: dict[str, Shipment] = field(init=False)
     fallen_back: list[Shipment] = field(default_factory=list)
     work: set[asyncio.Task[None]] = field(default_factory=set)
@@ -54,13 +54,20 @@ class Batch:
     def __post_init__(self) -> None:
         """All that was taken is in our hands until it leaves them, in the state in which it would be handed back."""
         self.in_hands = {shipment.reference: shipment for shipment in self.taken.shipments}
+        self.writer = Writer(
+            account=self.account,
+            taken=self.taken,
+            ledger=self.ledger,
+            telemetry=self.telemetry,
+            wake_in=self.wake_in,
+        )
 
     async def run(self, patience_s: float, late: FallingBack) -> tuple[list[Shipment], asyncio.Task[None] | None]:
         """Work; return what fell back in time, and the task that goes on with slow calls, if there are any.
 
         That task also raises what was raised by now: a bug in the way of one shipment does not stand in the others'.
         """
-        self.work = {asyncio.create_task(self._work_on(group)) for group in self._groups()}
+        self.work = {asyncio.create_task(way) for way in self._ways()}
         if not self.work:
             return [], None
         done, slow = await asyncio.wait(self.work, timeout=patience_s)
@@ -78,25 +85,33 @@ class Batch:
         if raised := _raised(self.work):
             raise BaseExceptionGroup("work on a batch", raised)
 
-    def _groups(self) -> Iterator[tuple[Shipment, ...]]:
-        """Shipments that one call can ask for together; whoever must be read back goes alone."""
-        together: dict[AnyStrategy, list[Shipment]] = defaultdict(list)
+    async def hand_back(self) -> None:
+        """Stop, and give up what is still in our hands: it is due at once, and read back first where a call was out."""
+        for task in self.work:
+            task.cancel()
+        await asyncio.gather(*self.work, return_exceptions=True)
+        for shipment in list(self.in_hands.values()):
+            await self._leave(End(move=Park(shipment=shipment, wait_s=0.0)))
+
+    def _ways(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """Those who must be read back or wait go alone; the others by the calls that can carry them."""
+        to_call: dict[AnyStrategy, list[Shipment]] = defaultdict(list)
         for shipment in self.taken.shipments:
-            if self._most(shipment.strategy) == 1 or self._must_go_alone(shipment):
-                yield (shipment,)
+            first = self._first(shipment)
+            if isinstance(first, Call):
+                to_call[shipment.strategy].append(shipment)
             else:
-                together[shipment.strategy].append(shipment)
-        for strategy, shipments in together.items():
+                yield self._go(first, tries=0)
+        for strategy, shipments in to_call.items():
             most = self._most(strategy)
-            for start in range(0, len(shipments), most):
-                yield tuple(shipments[start : start + most])
+            if most == 1 or len(shipments) == 1:
+                yield self._call_each(shipments)
+            else:
+                yield from (self._call_for_all(shipments[i : i + most]) for i in range(0, len(shipments), most))
 
     def _most(self, strategy: AnyStrategy) -> int:
         api = self.account.merchant.file.api
         return 1 if strategy.unfit(api.flavour) else strategy.per_call(api.flavour, bulk=api.bulk)
-
-    def _must_go_alone(self, shipment: Shipment) -> bool:
-        return self.account.key is None or not isinstance(self._first(shipment), Call)
 
     def _first(self, shipment: Shipment) -> Move:
         moment = self._moment(tries=0)
@@ -106,57 +121,6 @@ class Batch:
             return paused_move(shipment, moment, self.taken.paused)
         return first_move(shipment, moment)
 
-    async def _work_on(self, group: Sequence[Shipment]) -> None:
-        if len(group) == 1:
-            await self._go(self._first(group[0]), tries=0)
-        else:
-            await self._go_together(group)
-
-    async def _go_together(self, group: Sequence[Shipment]) -> None:
-        """One call for all of them, which takes one place within the merchant's calls per second."""
-        first, *others = group
-        leads = await self._permitted(first, "allocate")
-        if leads is None:
-            # The API or the merchant's limit is in the way, and would be for the others too.
-            await _side_by_side(self._go(Call(shipment=shipment), tries=0) for shipment in others)
-            return
-        permits = await asyncio.gather(*(self._permitted(s, "allocate", of_many=True) for s in others))
-        held = [first, *(s for s, permit in zip(others, permits, strict=True) if permit is not None)]
-        await _pause(max([leads, *(permit for permit in permits if permit is not None)]))
-        began = time.monotonic()
-        outcomes = await self._allocate(held)
-        took_s = time.monotonic() - began
-        await _side_by_side(self._called(s, outcomes[s.reference], took_s, tries=1) for s in held)
-
-    async def _permitted(
-        self, shipment: Shipment, purpose: Literal["read", "allocate"], *, of_many: bool = False
-    ) -> float | None:
-        """How long to wait before the call, in seconds; None when the shipment was parked or is not ours any more."""
-        request = PermitRequest(
-            shipment=shipment,
-            task=self.taken.task,
-            purpose=purpose,
-            per_second=0.0 if of_many else self.account.merchant.file.limits.per_second,
-            api=self.account.api,
-        )
-        permit = await self.ledger.permit(request)
-        if not permit.held:
-            self._let_go(shipment)
-            return None
-        if permit.park:
-            await self._leave(held_up(shipment, self._moment(tries=0), permit.wait_s), None)
-            return None
-        return permit.wait_s
-
-    async def _allocate(self, shipments: Sequence[Shipment]) -> dict[str, Outcome]:
-        merchant, strategy = self.account.merchant, shipments[0].strategy
-        references = [shipment.reference for shipment in shipments]
-        if unfit := strategy.unfit(merchant.file.api.flavour):
-            # The plan is from before the merchant changed to the other generation of the API.
-            return dict.fromkeys(references, Refused(reason="strategy_unfit", message=unfit))
-        self.in_hands |= {shipment.reference: lost_call(shipment) for shipment in shipments}
-        return dict(await self.api.allocate(merchant, self.account.key or "", strategy, references))
-
     async def _go(self, move: Move, tries: int) -> None:
         """Follow one shipment from move to move until it leaves this task."""
         match move:
@@ -165,37 +129,112 @@ class Batch:
             case Read():
                 await self._read(move, tries)
             case FallBack() | Park() | Settle() | Fail():
-                await self._leave(move, None)
+                await self._leave(End(move=move))
             case _:
                 assert_never(move)
 
-    async def _call(self, move: Call, tries: int) -> None:
+    async def _call_each(self, shipments: Sequence[Shipment]) -> None:
+        """A call for each, all at once; their permits come in one round trip."""
+        permits = await self.ledger.permit_all([self._request(shipment, "allocate") for shipment in shipments])
+        calls = [Call(shipment=shipment) for shipment in shipments]
+        await _side_by_side(self._call(call, 0, permit) for call, permit in zip(calls, permits, strict=True))
+
+    async def _call_for_all(self, group: Sequence[Shipment]) -> None:
+        """One call for all of them, which takes one place within the merchant's calls per second."""
+        first, *others = group
+        lead = await self.ledger.permit(self._request(first, "allocate"))
+        if not lead.may_call:
+            # The API or the merchant's limit is in the way, and would be for the others too.
+            await _side_by_side([self._stay_behind(first, lead), self._call_each(others)])
+            return
+        requests = [self._request(shipment, "allocate", takes_place=False) for shipment in others]
+        asked = [(first, lead), *zip(others, await self.ledger.permit_all(requests), strict=True)]
+        await _side_by_side(self._stay_behind(shipment, permit) for shipment, permit in asked if not permit.may_call)
+        await _pause(max(permit.wait_s for _, permit in asked if permit.may_call))
+        held = [shipment for shipment, permit in asked if permit.may_call]
+        began = time.monotonic()
+        outcomes = await self._allocate(held)
+        await self._after_call_for_all(held, outcomes, time.monotonic() - began)
+
+    async def _after_call_for_all(
+        self, held: Sequence[Shipment], outcomes: Mapping[str, Outcome], took_s: float
+    ) -> None:
+        """Those who are settled or refused leave together; the others go on, each its own way."""
+        ends: list[End] = []
+        ways: list[Coroutine[Any, Any, None]] = []
+        for shipment in held:
+            try:
+                move, entry, answer = self._judge(shipment, outcomes[shipment.reference], took_s, tries=1)
+            except Exception as error:  # noqa: BLE001  # a bug in the way of one shipment, raised beside the others'
+                ways.append(_raising(error))
+                continue
+            if isinstance(move, Settle | FallBack):
+                ends.append(End(move=move, entry=entry, answer=answer))
+            else:
+                ways.append(self._next(move, entry, answer, tries=1))
+        await _side_by_side([self._leave_together(ends), *ways])
+
+    def _request(
+        self, shipment: Shipment, purpose: Literal["read", "allocate"], *, takes_place: bool = True
+    ) -> PermitRequest:
+        return PermitRequest(
+            shipment=shipment,
+            task=self.taken.task,
+            purpose=purpose,
+            per_second=self.account.merchant.file.limits.per_second if takes_place else 0.0,
+            api=self.account.api,
+        )
+
+    async def _may_go(self, shipment: Shipment, permit: Permit) -> bool:
+        """Whether the call may go out, once its time has come; a shipment that may not is parked or let go."""
+        if permit.may_call:
+            await _pause(permit.wait_s)
+            return True
+        await self._stay_behind(shipment, permit)
+        return False
+
+    async def _stay_behind(self, shipment: Shipment, permit: Permit) -> None:
+        if permit.held:
+            await self._leave(End(move=held_up(shipment, self._moment(tries=0), permit.wait_s)))
+        else:
+            self._let_go(shipment)
+
+    async def _allocate(self, shipments: Sequence[Shipment]) -> Mapping[str, Outcome]:
+        merchant, strategy = self.account.merchant, shipments[0].strategy
+        references = [shipment.reference for shipment in shipments]
+        if unfit := strategy.unfit(merchant.file.api.flavour):
+            # The plan is from before the merchant changed to the other generation of the API.
+            return dict.fromkeys(references, Refused(reason="strategy_unfit", message=unfit))
+        for shipment in shipments:
+            self.in_hands[shipment.reference] = lost_call(shipment)
+        return await self.api.allocate(merchant, self.account.key or "", strategy, references)
+
+    async def _call(self, move: Call, tries: int, permit: Permit | None = None) -> None:
         await _pause(move.pause_s)
         shipment = move.shipment
-        wait_s = await self._permitted(shipment, "allocate")
-        if wait_s is None:
+        permit = permit or await self.ledger.permit(self._request(shipment, "allocate"))
+        if not await self._may_go(shipment, permit):
             return
-        await _pause(wait_s)
         began = time.monotonic()
         outcomes = await self._allocate([shipment])
-        await self._called(shipment, outcomes[shipment.reference], time.monotonic() - began, tries + 1)
+        took_s = time.monotonic() - began
+        await self._next(*self._judge(shipment, outcomes[shipment.reference], took_s, tries + 1), tries + 1)
 
-    async def _called(self, shipment: Shipment, outcome: Outcome, took_s: float, tries: int) -> None:
+    def _judge(self, shipment: Shipment, outcome: Outcome, took_s: float, tries: int) -> tuple[Move, Entry, Health]:
+        """What a call comes to: the next move, the entry for the story, and how the API did."""
         move = after_call(shipment, outcome, self._moment(self._afforded(outcome, tries)))
-        await self._next(move, self._entry("allocate", shipment, outcome, took_s), tries, health(outcome))
+        return move, self.writer.entry("allocate", shipment, outcome, took_s), health(outcome)
 
     async def _read(self, move: Read, tries: int) -> None:
         await _pause(move.pause_s)
         shipment = move.shipment
-        wait_s = await self._permitted(shipment, "read")
-        if wait_s is None:
+        if not await self._may_go(shipment, await self.ledger.permit(self._request(shipment, "read"))):
             return
-        await _pause(wait_s)
         began = time.monotonic()
         finding = await self.api.read_back(self.account.merchant, self.account.key or "", shipment.reference)
-        entry = self._entry("read", shipment, finding, time.monotonic() - began)
+        entry = self.writer.entry("read", shipment, finding, time.monotonic() - began)
         move_on = after_read(shipment, finding, self._moment(self._afforded(finding, tries + 1)))
-        await self._next(move_on, entry, tries + 1, health(finding))
+        await self._next(move_on, entry, health(finding), tries + 1)
 
     def _afforded(self, finding: Finding, tries: int) -> int:
         """While an API answers badly, each further call in this visit must be afforded; else the visit is over."""
@@ -204,137 +243,44 @@ class Batch:
             return tries
         return tries if self.budget.spend() else SHORT_TRIES
 
-    async def _next(self, move: Move, entry: dict[str, Any], tries: int, answer: Health) -> None:
+    async def _next(self, move: Move, entry: Entry, answer: Health, tries: int) -> None:
         """Write the entry; go on if the shipment stays with this task."""
         if not isinstance(move, Call | Read):
-            await self._leave(move, entry, answer)
-        elif await self._report(move.shipment, "keep", entry, answer=answer):
-            progress = move.shipment.progress
-            noted = move.shipment.with_progress(entries=progress.entries + 1)
+            await self._leave(End(move=move, entry=entry, answer=answer))
+        elif noted := await self.writer.keep(move.shipment, entry, answer):
             self.in_hands[noted.reference] = noted
             await self._go(replace(move, shipment=noted), tries)
         else:
             self._let_go(move.shipment)
 
+    async def _leave(self, end: End) -> None:
+        self._left(end, written=await self.writer.leave(end))
+
+    async def _leave_together(self, ends: Sequence[End]) -> None:
+        for end, written in zip(ends, await self.writer.leave_together(ends), strict=True):
+            self._left(end, written=written)
+
+    def _left(self, end: End, *, written: bool) -> None:
+        shipment = end.move.shipment
+        if written and isinstance(end.move, FallBack):
+            self.fallen_back.append(shipment)
+        self._let_go(shipment)
+
     def _let_go(self, shipment: Shipment) -> None:
         self.in_hands.pop(shipment.reference, None)
-
-    async def _leave(self, move: Leave, entry: dict[str, Any] | None, answer: Health | Literal[""] = "") -> None:
-        await self._write(move, entry, answer)
-        self._let_go(move.shipment)
-
-    async def _write(self, move: Leave, entry: dict[str, Any] | None, answer: Health | Literal[""]) -> None:
-        match move:
-            case Settle():
-                await self._settle(move, entry, answer)
-            case FallBack(shipment=shipment):
-                if await self._report(shipment, "hand", entry, answer=answer):
-                    self.fallen_back.append(shipment)
-            case Park():
-                await self._park(move, entry, answer)
-            case Fail():
-                await self._fail(move, entry, answer)
-            case _:
-                assert_never(move)
-
-    async def _settle(self, move: Settle, entry: dict[str, Any] | None, answer: Health | Literal[""]) -> None:
-        event = allocated_event(move.shipment, move.allocated, adopted=move.adopted, now=self.ledger.now())
-        await self._report(move.shipment, "allocated", entry, event=event, answer=answer)
-
-    async def _park(self, move: Park, entry: dict[str, Any] | None, answer: Health | Literal[""]) -> None:
-        if move.pause_merchant is not None:
-            name, digest = self.account.merchant.name, self.account.digest
-            if await self.ledger.pause(name, move.pause_merchant, digest):
-                self.telemetry.paused(name, move.pause_merchant)
-        await self._report(move.shipment, "park", entry, due=self.ledger.now() + move.wait_s, answer=answer)
-        self.wake_in(move.wait_s)
-
-    async def hand_back(self) -> None:
-        """Stop, and give up what is still in our hands: it is due at once, and read back first where a call was out."""
-        for task in self.work:
-            task.cancel()
-        await asyncio.gather(*self.work, return_exceptions=True)
-        for shipment in list(self.in_hands.values()):
-            await self._leave(Park(shipment=shipment, wait_s=0.0), None)
-
-    async def _fail(self, move: Fail, entry: dict[str, Any] | None, answer: Health | Literal[""]) -> None:
-        story = [*await self.ledger.story(move.shipment), *([entry] if entry else [])]
-        steps = [{name: e.get(name) for name in _OF_A_STEP} for e in story if e.get("do") == "allocate"]
-        replay, now = move.shipment.replays, self.ledger.now()
-        event = failed_event(move.shipment, move.reason, move.message, steps, replay=replay, now=now)
-        if await self._report(move.shipment, "failed", entry, event=event, reason=move.reason, answer=answer):
-            self.telemetry.failed(move.shipment, move.reason, move.message)
-
-    async def _report(
-        self,
-        shipment: Shipment,
-        verdict: Verdict,
-        entry: dict[str, Any] | None,
-        *,
-        due: float = 0.0,
-        event: str = "",
-        reason: str = "",
-        answer: Health | Literal[""] = "",
-    ) -> bool:
-        noted = shipment.with_progress(entries=shipment.progress.entries + (entry is not None))
-        report = Report(
-            shipment=noted,
-            task=self.taken.task,
-            verdict=verdict,
-            entry=entry,
-            due=due,
-            event=event,
-            reason=reason,
-            api=self.account.api,
-            answer=answer,
-        )
-        return await self.ledger.report(report)
-
-    def _entry(self, do: str, shipment: Shipment, finding: Finding, took_s: float) -> dict[str, Any]:
-        entry = {
-            "at": iso(self.ledger.now() - took_s),
-            "do": do,
-            "strategy": shipment.strategy.as_table(),
-            "outcome": WORDS[type(finding)],
-            "reason": finding.reason,
-            "message": getattr(finding, "message", None) or None,
-            "correlation_id": finding.correlation_id,
-            "ms": round(took_s * 1000),
-        }
-        return {name: value for name, value in entry.items() if value is not None}
 
     def _moment(self, tries: int) -> Moment:
         retry = self.account.merchant.file.retry
         return Moment(now=self.ledger.now(), random=random.random(), tries=tries, retry=retry)  # noqa: S311  # jitter
 
 
-_OF_A_STEP = ("strategy", "outcome", "reason", "correlation_id")
-
-
-def by_way(shipments: Sequence[Shipment]) -> list[list[Shipment]]:
-    """Shipments grouped by the steps that lie before them: each group can share a chain."""
-    ways: dict[Any, list[Shipment]] = defaultdict(list)
-    for shipment in shipments:
-        ways[shipment.progress.step, shipment.steps[shipment.progress.step :]].append(shipment)
-    return list(ways.values())
-
-
-def handover(shipments: Sequence[Shipment], token: str) -> Handover:
-    """What the next link of a chain is told about shipments that stand at the same step."""
-    first = shipments[0]
-    return Handover(
-        merchant=first.merchant,
-        shipments=len(shipments),
-        strategy=str(first.strategy),
-        step=first.progress.step,
-        token=token,
-        references=tuple(shipment.reference for shipment in shipments),
-    )
-
-
 async def _pause(seconds: float) -> None:
     if seconds > 0:
         await asyncio.sleep(seconds)
+
+
+async def _raising(error: Exception) -> None:
+    raise error
 
 
 def _raised(done: set[asyncio.Task[None]]) -> list[BaseException]:

@@ -1,9 +1,10 @@
 """The events that go out, as CloudEvents 1.0 in JSON text."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
+
+from pydantic_core import to_json
 
 from tasks.move import FailReason
 from tasks.outcome import Allocated, Carrier, Label, Price
@@ -14,7 +15,6 @@ FAILED = "shipment.allocation_failed"
 SOURCE = "urn:allocation-worker"
 
 _CARRIER, _PRICE, _LABEL = (tuple(field.name for field in fields(kind)) for kind in (Carrier, Price, Label))
-_TEXT = json.JSONEncoder(separators=(",", ":"))
 
 
 def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, now: float) -> str:
@@ -78,4 +78,4 @@ def _event(kind: str, event_id: str, shipment: Shipment, data: dict[str, Any], n
         "datacontenttype": "application/json",
         "data": data,
     }
-    return _TEXT.encode(envelope)
+    return to_json(envelope).decode()

@@ -60,6 +60,11 @@ class Permit:
     park: bool = False
     open: bool = False
 
+    @property
+    def may_call(self) -> bool:
+        """Whether the call may go out after `wait_s`."""
+        return self.held and not self.park
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
@@ -91,8 +96,14 @@ class Ledger(Protocol):
     async def permit(self, request: PermitRequest) -> Permit:
         """Whether this task still holds the shipment and when it may call; notes that a call is going out."""
 
+    async def permit_all(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
+        """As `permit`, for each, in their order."""
+
     async def report(self, report: Report) -> bool:
         """Write what became of a shipment; False when this task does not hold it any more."""
+
+    async def report_all(self, reports: Sequence[Report]) -> Sequence[bool]:
+        """As `report`, for each, in their order."""
 
     async def story(self, shipment: Shipment) -> Sequence[dict[str, Any]]:
         """The kept entries of a shipment's story, oldest first."""

@@ -1,6 +1,5 @@
 """A shipment while it is being worked on: what is fixed since intake, and how far it has come."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
 
 from config.strategies.catalogue import AnyStrategy
 from tasks.order import Order
@@ -56,7 +56,7 @@ class Progress:
 
     def as_json(self) -> str:
         """Only what differs from the beginning."""
-        return json.dumps({name: value for name, value in self.__dict__.items() if value != _DEFAULTS[name]})
+        return to_json({name: value for name, value in self.__dict__.items() if value != _DEFAULTS[name]}).decode()
 
     @property
     def must_read(self) -> bool:
@@ -105,22 +105,18 @@ class Shipment:
         return self.with_progress(attempts=self.progress.attempts + 1, attempted=self.progress.step)
 
 
-_TEXT = json.JSONEncoder(separators=(",", ":"))
-
-
 def intake_facts(order: Order, facts: Facts, plan: Plan, api: str) -> str:
     """What the ledger fixes at intake, as JSON: rule, plan and the facts they read."""
-    return _TEXT.encode(
-        {
-            "order": order.data.order,
-            "event": order.event_id,
-            "api": api,
-            "rule": plan.rule,
-            "why": plan.why,
-            "steps": [step.as_table() for step in plan.steps],
-            "facts": facts.as_table(),
-        }
-    )
+    fixed = {
+        "order": order.data.order,
+        "event": order.event_id,
+        "api": api,
+        "rule": plan.rule,
+        "why": plan.why,
+        "steps": [step.as_table() for step in plan.steps],
+        "facts": facts.as_table(),
+    }
+    return to_json(fixed).decode()
 
 
 def published_s(order: Order) -> float | None:
@@ -130,7 +126,7 @@ def published_s(order: Order) -> float | None:
 
 def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shipment:
     """A shipment from the fields of its record."""
-    facts = json.loads(record["facts"] or b"{}")
+    facts = from_json(record["facts"] or b"{}")
     received = float(record["received"] or 0) / 1000
     shipment = Shipment(
         merchant=merchant,
@@ -139,10 +135,10 @@ def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
         order_event=facts["event"],
         api=facts["api"],
         rule=facts["rule"],
-        steps=_steps(json.dumps(facts["steps"])),
+        steps=_steps(to_json(facts["steps"])),
         received=received,
         published=min(received, float(record.get("published") or received)),
-        progress=Progress(**json.loads(record["progress"])) if record.get("progress") else BEGINNING,
+        progress=Progress(**from_json(record["progress"])) if record.get("progress") else BEGINNING,
         losses=int(record.get("lost") or 0),
         replays=int(record.get("replays") or 0),
     )
@@ -162,7 +158,7 @@ _PLAN = TypeAdapter(tuple[AnyStrategy, ...])
 
 
 @lru_cache(maxsize=4096)
-def _steps(tables: str) -> tuple[AnyStrategy, ...]:
+def _steps(tables: bytes) -> tuple[AnyStrategy, ...]:
     """Plans repeat, so each is built once."""
     return _PLAN.validate_json(tables, strict=False)
 

@@ -3,11 +3,12 @@
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
+from pydantic_core import to_json
 
 from config.settings import Settings
 from tasks.ports import Handover, Permit, PermitRequest, Report, Taken
@@ -23,6 +24,8 @@ FARTHEST_WAIT_S = 2 * 3600
 """No shipment is parked for longer at a time; a due time beyond that means that a clock has jumped."""
 
 _FIELDS = ("facts", "received", "published", "progress", "step", "doubt", "lost", "replays", "unsure")
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -117,9 +120,17 @@ class Ledger:
         """Write what became of a shipment; False when the task does not hold it any more."""
         return await self._reports.ask(report)
 
+    async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
+        """As `permit`, for each, in their order."""
+        return [permit for some in _round_trips(requests) for permit in await self._hold(some)]
+
+    async def report_all(self, reports: Sequence[Report]) -> list[bool]:
+        """As `report`, for each, in their order."""
+        return [written for some in _round_trips(reports) for written in await self._report_many(some)]
+
     async def renew(self, held: Sequence[tuple[Shipment, str]]) -> None:
         """Renew the leases of shipments that are being worked on."""
-        await self._hold([PermitRequest(shipment=shipment, task=task, purpose="renew") for shipment, task in held])
+        await self.permit_all([PermitRequest(shipment=shipment, task=task, purpose="renew") for shipment, task in held])
 
     async def _hold(self, asked: Sequence[PermitRequest]) -> list[Permit]:
         args: list[Any] = [self._lease_ms, round(LONGEST_SLOT_WAIT_S * 1000)]
@@ -195,6 +206,12 @@ def _give_up(shipments: int, error: Exception) -> None:
     log.warning("leases_given_up", shipments=shipments, error=str(error), next="the sweep brings them back")
 
 
+def _round_trips(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """What is asked or told, in the portions of one script call each."""
+    for start in range(0, len(items), MOST_PER_ROUND_TRIP):
+        yield items[start : start + MOST_PER_ROUND_TRIP]
+
+
 def _permit(word: bytes, wait_ms: int) -> Permit:
     """Beyond our patience a wait is spent in the schedule, not in a task."""
     wait_s = wait_ms / 1000
@@ -213,7 +230,7 @@ def _claimed(merchant: bytes, token: bytes, asks: bytes, *references: bytes) -> 
 
 def _report_args(report: Report) -> list[Any]:
     shipment, progress = report.shipment, report.shipment.progress
-    entry = "" if report.entry is None else json.dumps(report.entry)
+    entry = b"" if report.entry is None else to_json(report.entry)
     return [
         shipment.merchant,
         shipment.reference,

@@ -26,7 +26,7 @@ from tasks.shipment import Shipment
 from worker.handout import HandOut
 from worker.health import BEAT_EVERY_S, tell
 from worker.housekeeping import keep_house
-from worker.ledger import MOST_PER_ROUND_TRIP, Ledger
+from worker.ledger import Ledger
 from worker.limits import Limits
 from worker.merchants import Merchants
 from worker.pro.client import ProApi
@@ -176,8 +176,7 @@ class ChildRuntime:
             batches = [*self._at_work, *self._slow.values()]
             held = [(s, batch.taken.task) for batch in batches for s in batch.in_hands.values()]
             with contextlib.suppress(*PASSING):
-                for start in range(0, len(held), MOST_PER_ROUND_TRIP):
-                    await self._ledger.renew(held[start : start + MOST_PER_ROUND_TRIP])
+                await self._ledger.renew(held)
 
     async def _beat(self) -> None:
         """The worker's heartbeat to the ledger; any of its children speaks for it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -79,9 +80,15 @@ class Strategy(BaseModel):
 
     def as_table(self) -> dict[str, Any]:
         """The strategy as the merchant file and the events write it: `{"carrier_service": "REF"}`."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        return dict(_table(self))
 
     def __str__(self) -> str:
         """`carrier_service FF_LINET-00001`, for logs and Flower."""
         argument = getattr(self, self.name)
         return self.name if argument is True else f"{self.name} {argument}"
+
+
+@lru_cache(maxsize=4096)
+def _table(strategy: Strategy) -> dict[str, Any]:
+    """Strategies repeat, so each is written once."""
+    return strategy.model_dump(mode="json", exclude_defaults=True)

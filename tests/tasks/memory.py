@@ -42,6 +42,14 @@ class MemoryLedger:
             return self.permits[reference].pop(0)
         return Permit(held=self.holders.get(reference) == request.task)
 
+    async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
+        """Each by itself."""
+        return await asyncio.gather(*map(self.permit, requests))
+
+    async def report_all(self, reports: Sequence[Report]) -> list[bool]:
+        """Each by itself."""
+        return await asyncio.gather(*map(self.report, reports))
+
     async def report(self, report: Report) -> bool:
         """Keep the report of a holder; whatever but `keep` ends its hold."""
         await asyncio.sleep(0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.batch import by_way, handover
+from tasks.chains import by_way, handover
 from tasks.ports import Permit
 from tests.rules.files import SERVICE, V1_API
 from tests.rules.made import (

@@ -153,7 +153,7 @@ async def calling(longest_call_s: float = 30.0) -> AsyncIterator[ProApi]:
 def idle_connections(api: ProApi) -> int:
     """How many open connections a client could use again, as far as it knows."""
     transport: Any = api._http._transport
-    kept = transport.client.connector._conns.values()
+    kept = transport._session.connector._conns.values()
     return sum(protocol.is_connected() for connections in kept for protocol, _ in connections)
 
 

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from config.settings import Settings
-from tasks.batch import handover
+from tasks.chains import handover
 from tests.worker.bench import Bench
 
 

@@ -34,6 +34,23 @@ local function wake(m, at)
   redis.call('ZADD', MERCHANTS, 'LT', at, m)
 end
 
+-- What one key is to be told of many shipments, gathered key by key and written at the end of a script: a command costs
+-- more than its arguments. Whatever reads such a key within the script reads it as it was before.
+local gathered = {}
+local function gather(command, key, ...)
+  local name = command .. ' ' .. key
+  local one = gathered[name] or { command, key, {} }
+  gathered[name] = one
+  for _, argument in ipairs({ ... }) do one[3][#one[3] + 1] = argument end
+end
+
+-- Lua unpacks only so many at a time.
+local function write_gathered()
+  for _, one in pairs(gathered) do
+    for i = 1, #one[3], 1000 do redis.call(one[1], one[2], unpack(one[3], i, math.min(i + 999, #one[3]))) end
+  end
+end
+
 -- A token is 'phase:id': q = handed out, in a message; r = taken by a task; c = a call may be on its way.
 local function holds(m, r, id)
   local token = redis.call('HGET', tokens(m), r)

@@ -17,7 +17,7 @@ for _ = 1, shipments do
   local key = record(m, r)
   if redis.call('EXISTS', key) == 0 then
     redis.call('HSET', key, 'facts', facts, 'received', now, 'published', published, 'asks', asks, 'step', 0)
-    redis.call('ZADD', waiting(m), now, r)
+    gather('ZADD', waiting(m), now, r)
     fresh = fresh + 1
     touched[m] = true
   end
@@ -28,6 +28,7 @@ for _ = 1, rejected do
   redis.call('XADD', KEYS[3], '*', 'event', event, 'reason', reason, 'error', why, 'stream_id', id)
 end
 if ARGV[4] ~= '0' then redis.call('INCRBY', P .. 'not_ours', ARGV[4]) end
+write_gathered()
 for m in pairs(touched) do
   wake(m, place)
   redis.call('SADD', P .. 'known', m)

@@ -11,8 +11,10 @@
 local now, lease, patience, out = clock(), tonumber(ARGV[1]), tonumber(ARGV[2]), {}
 local PROBE_MS = 30000
 
+local untils = {}
 local function breaker_wait(api)
-  local till = tonumber(redis.call('HGET', P .. 'breaker:' .. api, 'until') or 0)
+  untils[api] = untils[api] or tonumber(redis.call('HGET', P .. 'breaker:' .. api, 'until') or 0)
+  local till = untils[api]
   if till == 0 then return 0 end
   if now < till then return till - now end
   if redis.call('SET', P .. 'probe:' .. api, 1, 'NX', 'PX', PROBE_MS) then return 0 end
@@ -30,17 +32,18 @@ end
 
 local function permit(m, r, id, what, rate, api)
   if not holds(m, r, id) then return 'lost', 0 end
-  redis.call('ZADD', working(m), now + lease, r)
+  gather('ZADD', working(m), now + lease, r)
   if what == 'renew' then return 'held', 0 end
   local wait = breaker_wait(api)
   if wait > 0 then return 'open', wait end
   wait = slot_wait(m, tonumber(rate))
   if wait > patience then return 'wait', wait end
-  if what == 'allocate' then redis.call('HSET', tokens(m), r, 'c:' .. id) end
+  if what == 'allocate' then gather('HSET', tokens(m), r, 'c:' .. id) end
   return 'held', wait
 end
 
 for i = 3, #ARGV, 6 do
   out[#out + 1], out[#out + 2] = permit(unpack(ARGV, i, i + 5))
 end
+write_gathered()
 return out

@@ -15,45 +15,54 @@
 -- every good answer and is halved by a 429, at most once a second; a breaker opens on a share of bad answers.
 local now, place = clock()
 local lease, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
-local out, touched, apis, merchants = {}, {}, {}, {}
+local out, left, touched, settled, apis, merchants = {}, {}, {}, {}, {}, {}
 check_stream(KEYS[2])
 check_stream(KEYS[3])
 local FIRST_OPEN_MS, MOST_OPEN_MS, BUCKET_MS, FEW, SHARE = 1000, 15000, 10000, 10, 0.5
 
 local function leave(m, r)
-  redis.call('ZREM', working(m), r)
-  redis.call('HDEL', tokens(m), r)
+  left[record(m, r)] = true
+  gather('ZREM', working(m), r)
+  gather('HDEL', tokens(m), r)
   touched[m] = true
+end
+
+local function stay(m, r, token)
+  gather('HSET', tokens(m), r, token)
+  gather('ZADD', working(m), now + lease, r)
 end
 
 local function settle(m, r, state, stream, event, reason)
   leave(m, r)
-  redis.call('HSET', record(m, r), 'state', state, 'settled', now, 'reason', reason)
   redis.call('XADD', stream, '*', 'event', event)
-  redis.call('HINCRBY', P .. 'counts:' .. m, state, 1)
-  redis.call('EXPIRE', record(m, r), keep)
+  settled[m] = settled[m] or {}
+  settled[m][state] = (settled[m][state] or 0) + 1
+  return { 'state', state, 'settled', now, 'reason', reason }
 end
 
+-- Each returns what else the record is to say.
 local verdicts = {
   keep = function(m, r, id)
-    redis.call('HSET', tokens(m), r, 'r:' .. id)
-    redis.call('ZADD', working(m), now + lease, r)
+    stay(m, r, 'r:' .. id)
+    return {}
   end,
   hand = function(m, r, id)
-    redis.call('HSET', tokens(m), r, 'q:' .. id)
-    redis.call('ZADD', working(m), now + lease, r)
+    stay(m, r, 'q:' .. id)
+    return {}
   end,
-  park = function(m, r, _, due)
+  park = function(m, r, _, due, entry)
     leave(m, r)
     redis.call('ZADD', waiting(m), math.max(due, now), r)
+    -- A call that came back shows that it is not this shipment that kills.
+    return entry ~= '' and { 'lost', 0 } or {}
   end,
-  allocated = function(m, r, _, _, event)
-    settle(m, r, 'allocated', KEYS[2], event, '')
+  allocated = function(m, r, _, _, _, event)
+    return settle(m, r, 'allocated', KEYS[2], event, '')
   end,
-  failed = function(m, r, _, _, event, reason)
-    settle(m, r, 'failed', KEYS[3], event, reason)
+  failed = function(m, r, _, _, _, event, reason)
     redis.call('ZADD', P .. 'failed:' .. m, now, r)
     redis.call('ZREMRANGEBYSCORE', P .. 'failed:' .. m, '-inf', now - keep * 1000)
+    return settle(m, r, 'failed', KEYS[3], event, reason)
   end,
 }
 
@@ -127,15 +136,19 @@ end
 for i = 3, #ARGV, 14 do
   local m, r, id, verdict, due, step, progress, asks, slot, entry, event, reason, api, answer = unpack(ARGV, i, i + 13)
   note(m, api, answer)
-  local held = holds(m, r, id)
+  local held = not left[record(m, r)] and holds(m, r, id)
   if held then
-    redis.call('HSET', record(m, r), 'progress', progress, 'step', step, 'asks', asks, 'doubt', 0, 'noted', now)
-    if entry ~= '' then redis.call('HSET', record(m, r), slot, entry) end
-    verdicts[verdict](m, r, id, tonumber(due), event, reason)
-    -- A call that came back shows that it is not this shipment that kills.
-    if verdict == 'park' and entry ~= '' then redis.call('HSET', record(m, r), 'lost', 0) end
+    local says = verdicts[verdict](m, r, id, tonumber(due), entry, event, reason)
+    if entry ~= '' then says[#says + 1], says[#says + 2] = slot, entry end
+    redis.call('HSET', record(m, r), 'progress', progress, 'step', step, 'asks', asks, 'doubt', 0, 'noted', now,
+      unpack(says))
+    if verdict == 'allocated' or verdict == 'failed' then redis.call('EXPIRE', record(m, r), keep) end
   end
   out[#out + 1] = held and 1 or 0
+end
+write_gathered()
+for m, states in pairs(settled) do
+  for state, n in pairs(states) do redis.call('HINCRBY', P .. 'counts:' .. m, state, n) end
 end
 for api, did in pairs(apis) do judge(api, did) end
 for m, did in pairs(merchants) do steer(m, did) end

@@ -34,19 +34,20 @@ end
 
 local out = { now, redis.call('HGET', P .. 'paused', m) or '' }
 
-for i = 6, #ARGV do
-  local r = ARGV[i]
-  local token = redis.call('HGET', tokens(m), r)
+local found = #ARGV > 5 and redis.call('HMGET', tokens(m), unpack(ARGV, 6)) or {}
+for i, token in ipairs(found) do
+  local r = ARGV[i + 5]
   -- Its own token too: the answer to a first try may have been lost on the way back.
   if token == 'q:' .. id or token == 'r:' .. task then
     local fields = { 'facts', 'received', 'published', 'progress', 'step', 'doubt', 'lost', 'replays', 'noted' }
     local known = redis.call('HMGET', record(m, r), unpack(fields))
     if step == '' or known[5] == step then
-      redis.call('HSET', tokens(m), r, 'r:' .. task)
-      redis.call('ZADD', working(m), now + lease, r)
+      gather('HSET', tokens(m), r, 'r:' .. task)
+      gather('ZADD', working(m), now + lease, r)
       out[#out + 1] = { r, unpack(known, 1, 8) }
       table.insert(out[#out], is_unsure(known[9], known[2]))
     end
   end
 end
+write_gathered()
 return out

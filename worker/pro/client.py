@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -104,17 +106,37 @@ class ProApi:
 
 
 def _request(api: Api, wire: Wire, call: Call, key: str, timeout_s: float) -> httpx.Request:
-    # The pool's time includes DNS; neither of the two can pass after a byte has gone out. Well before the call's own
-    # end, so that one that never got through is not taken for one that was not answered.
+    """A request for one call.
+
+    Its path goes beside the URL, as httpx's extension `target`: parsing and escaping a URL that we have just escaped
+    was a sixth of a call's time.
+    """
+    base = _base(api.base_url)
+    # Well before the call's own end, so that one that never got through is not taken for one that was not answered.
     connect_s = min(CONNECT_TIMEOUT_S, timeout_s / 2)
-    timeout = {"connect": connect_s, "pool": connect_s, "read": timeout_s, "write": timeout_s}
-    url = api.base_url.rstrip("/") + target(call)
-    headers = {**ALWAYS_SENT, **wire.headers(key)}
-    return httpx.Request(call.method, url, headers=headers, content=wire.encode(call), extensions={"timeout": timeout})
+    return httpx.Request(
+        call.method,
+        base,
+        headers=_headers(wire, key),
+        stream=httpx.ByteStream(wire.encode(call) or b""),
+        extensions={"target": base.raw_path.rstrip(b"/") + target(call).encode(), "timeout": {"connect": connect_s}},
+    )
+
+
+@lru_cache(maxsize=1024)
+def _base(url: str) -> httpx.URL:
+    return httpx.URL(url)
+
+
+@lru_cache(maxsize=1024)
+def _headers(wire: Wire, key: str) -> httpx.Headers:
+    return httpx.Headers({**ALWAYS_SENT, **wire.headers(key)})
 
 
 async def _read_into(body: bytearray, response: httpx.Response) -> None:
-    async for chunk in response.aiter_raw():
+    # Not `aiter_raw`, which comes to the same by way of three generators.
+    stream = cast(httpx.AsyncByteStream, response.stream)
+    async for chunk in stream:
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             return

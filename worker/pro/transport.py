@@ -1,8 +1,11 @@
 """HTTP to the carrier's side: httpx over aiohttp, with errors that say whether a request may have gone out."""
 
+from collections.abc import AsyncIterator
+from functools import lru_cache
+
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 CONNECT_TIMEOUT_S = 5.0
 IDLE_CONNECTION_S = 15.0
@@ -13,6 +16,8 @@ ALWAYS_SENT = {"user-agent": "allocation-worker", "accept-encoding": "gzip"}
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 """DNS, refusal, TLS handshake, connect timeout: all of them before the first byte of the request."""
 
+_TROUBLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
+
 
 class NotSentError(httpx.ConnectError):
     """The request did not leave this machine."""
@@ -22,21 +27,78 @@ class LostAnswerError(httpx.ReadError):
     """The request may have gone out; what became of it is not known."""
 
 
-class Transport(AiohttpTransport):
-    """Maps the lower library's errors by their own types, as the adapter's mapping takes resets for refusals."""
+class Transport(httpx.AsyncBaseTransport):
+    """Sends requests through an aiohttp session, which it makes at the first one: that needs the running loop.
+
+    It knows two of httpx's extensions: `target`, the path as it goes over the wire, and of `timeout` the part that ends
+    with the connection. How long an answer may take is the caller's to say, as it is one time for head and body.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is opened yet."""
+        self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, once.
 
         Raises NotSentError or LostAnswerError, nothing else for trouble on the wire.
         """
+        if self._session is None:
+            self._session = new_session()
         try:
-            return await super().handle_async_request(request)
-        except (httpx.TransportError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            cause = error.__cause__ or error
-            if isinstance(cause, _NOT_SENT):
-                raise NotSentError(type(cause).__name__, request=request) from error
-            raise LostAnswerError(type(cause).__name__, request=request) from error
+            answer = await self._session.request(
+                request.method,
+                _url(request),
+                headers=request.headers.items(),
+                data=await request.aread() or None,
+                timeout=_until_connected(request.extensions["timeout"]["connect"]),
+                allow_redirects=False,
+                auto_decompress=False,
+            )
+        except _NOT_SENT as error:
+            raise NotSentError(type(error).__name__, request=request) from error
+        except _TROUBLE as error:
+            raise LostAnswerError(type(error).__name__, request=request) from error
+        return httpx.Response(answer.status, headers=answer.raw_headers, stream=_Body(answer), request=request)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of an answer, as it comes."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while chunk := await self._answer.content.readany():
+                yield chunk
+        except _TROUBLE as error:
+            raise LostAnswerError(type(error).__name__) from error
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it when something is still unread."""
+        self._answer.release()
+
+
+def _url(request: httpx.Request) -> URL:
+    target: bytes = request.extensions.get("target", request.url.raw_path)
+    return _origin(str(request.url)).with_path(target.decode("ascii"), encoded=True)
+
+
+@lru_cache(maxsize=1024)
+def _origin(url: str) -> URL:
+    return URL(url, encoded=True).origin()
+
+
+@lru_cache(maxsize=64)
+def _until_connected(seconds: float) -> aiohttp.ClientTimeout:
+    """`connect` includes DNS and the wait for a place in the pool; neither can pass after a byte has gone out."""
+    return aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds)
 
 
 def new_session() -> aiohttp.ClientSession:
@@ -59,11 +121,9 @@ class CarrierClient(httpx.AsyncClient):
     """
 
     async def _send_handling_auth(self, request: httpx.Request, *_: object, **__: object) -> httpx.Response:
-        response = await self._transport.handle_async_request(request)
-        response.request = request
-        return response
+        return await self._transport.handle_async_request(request)
 
 
 def new_client() -> CarrierClient:
     """The process's one client; nothing from the environment, neither proxies nor credentials."""
-    return CarrierClient(transport=Transport(client=new_session), follow_redirects=False, trust_env=False)
+    return CarrierClient(transport=Transport(), auth=httpx.Auth(), follow_redirects=False, trust_env=False)
