@@ -35,6 +35,10 @@ FallingBack = Callable[[list[Shipment]], Awaitable[None]]
 """Called with shipments that fell back, the same way, after the task had returned."""
 
 
+async def _nowhere() -> bool:
+    return False
+
+
 @dataclass(kw_only=True, slots=True, eq=False)
 class Batch:
     """One task's shipments. `run` returns when all are done or its patience is over; slow ones then go on alone."""
@@ -62,15 +66,18 @@ class Batch:
             wake_in=self.wake_in,
         )
 
-    async def run(self, patience_s: float, late: FallingBack) -> tuple[list[Shipment], asyncio.Task[None] | None]:
+    async def run(
+        self, patience_s: float, late: FallingBack, wanted: Callable[[], Awaitable[bool]] = _nowhere
+    ) -> tuple[list[Shipment], asyncio.Task[None] | None]:
         """Work; return what fell back in time, and the task that goes on with slow calls, if there are any.
 
-        That task also raises what was raised by now: a bug in the way of one shipment does not stand in the others'.
+        `wanted` is asked once the calls are under way: whether there is other work to be done meanwhile. That task also
+        raises what was raised by now: a bug in the way of one shipment does not stand in the others'.
         """
         self.work = {asyncio.create_task(way) for way in self._ways()}
         if not self.work:
             return [], None
-        done, slow = await asyncio.wait(self.work, timeout=patience_s)
+        done, slow = await asyncio.wait(self.work, timeout=0 if await wanted() else patience_s)
         in_time, self.fallen_back = self.fallen_back, []
         if not slow and not _raised(done):
             return in_time, None

@@ -35,6 +35,9 @@ from worker.telemetry import Reports, check_in_sweep
 
 T = TypeVar("T")
 
+BUSY = 200
+"""So many shipments in its hands keep a child busy: with fewer, and more waiting, it takes another message."""
+
 DRAIN_S = 8.0
 """How long a child that is told to end waits for its slow calls before it hands them back."""
 
@@ -107,13 +110,13 @@ class ChildRuntime:
         # of a chain left none: the bound is on micro-batches, each of which brings few links with it.
         refill = asyncio.create_task(self._hand_out.replace()) if message.step is None else None
         account = self._merchants.account(message.merchant)
-        fell_back = await self._allocate(account, taken) if account else await self._wait_for_file(message, taken)
+        fell_back = await self._allocate(account, taken, refill) if account else await self._wait_for_file(message, taken)
         if refill is None or not await refill:
             # What is settled by now has made room within the merchant's window and limits.
             await self._hand_out.hand_out()
         return Worked(token=taken.task, fell_back=fell_back)
 
-    async def _allocate(self, account: Account, taken: Taken) -> list[Shipment]:
+    async def _allocate(self, account: Account, taken: Taken, refill: asyncio.Task[int] | None) -> list[Shipment]:
         if account.key is None:
             await self._pause(account.merchant.name, "its API key cannot be found", account.digest)
         batch = Batch(
@@ -127,13 +130,23 @@ class ChildRuntime:
         )
         self._at_work.add(batch)
         try:
-            fell_back, going_on = await batch.run(PATIENCE_S, lambda late: self._fall_back_late(late, taken.task))
+            fell_back, going_on = await batch.run(
+                PATIENCE_S,
+                lambda late: self._fall_back_late(late, taken.task),
+                lambda: self._wanted_elsewhere(refill),
+            )
         finally:
             self._at_work.discard(batch)
         if going_on:
             self._slow[going_on] = batch
             going_on.add_done_callback(self._slow_done)
         return fell_back
+
+    async def _wanted_elsewhere(self, refill: asyncio.Task[int] | None) -> bool:
+        """More is waiting, and there is room in our hands for it."""
+        if refill is None or not await refill:
+            return False
+        return sum(len(batch.in_hands) for batch in (*self._at_work, *self._slow.values())) < BUSY
 
     async def _pause(self, merchant: str, why: str, digest: str) -> None:
         if await self._ledger.pause(merchant, why, digest):
