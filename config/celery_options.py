@@ -76,7 +76,8 @@ def _transport(settings: Settings) -> dict[str, Any]:
     if not settings.broker.startswith(REDIS_BROKER_SCHEMES):
         return {}
     return {
-        "visibility_timeout": 3600,
+        # kombu would note each message that is read and not yet acknowledged, in two transactions: the lease does that.
+        "ack_emulation": False,
         "socket_timeout": 15,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
