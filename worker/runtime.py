@@ -30,8 +30,8 @@ from worker.ledger import Ledger
 from worker.limits import Limits
 from worker.merchants import Merchants
 from worker.pro.client import ProApi
+from worker.reports import Reports, check_in_sweep
 from worker.store import PASSING, Store, connect
-from worker.telemetry import Reports, check_in_sweep
 
 T = TypeVar("T")
 
@@ -110,7 +110,9 @@ class ChildRuntime:
         # of a chain left none: the bound is on micro-batches, each of which brings few links with it.
         refill = asyncio.create_task(self._hand_out.replace()) if message.step is None else None
         account = self._merchants.account(message.merchant)
-        fell_back = await self._allocate(account, taken, refill) if account else await self._wait_for_file(message, taken)
+        fell_back = (
+            await self._allocate(account, taken, refill) if account else await self._wait_for_file(message, taken)
+        )
         if refill is None or not await refill:
             # What is settled by now has made room within the merchant's window and limits.
             await self._hand_out.hand_out()

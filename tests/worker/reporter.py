@@ -10,7 +10,8 @@ from config.settings import load
 from tasks.shipment import Progress, Shipment
 from tests.worker.bench import STEPS
 from tests.worker.raw_api import KEY, call_once
-from worker.telemetry import Reports, check_in_sweep, start_logging, start_sentry
+from worker.reports import Reports, check_in_sweep
+from worker.telemetry import start_logging, start_sentry
 
 SHIPMENT = Shipment(
     merchant="acme",

@@ -1,0 +1,82 @@
+"""What Sentry is told: shipments that failed, merchants that are paused, bugs, and that the sweep runs."""
+
+import logging
+from typing import Any
+
+import sentry_sdk
+import structlog
+from sentry_sdk.integrations.celery import CeleryIntegration
+from sentry_sdk.integrations.httpx import HttpxIntegration
+from sentry_sdk.integrations.logging import LoggingIntegration
+
+from tasks.shipment import Shipment
+
+log = structlog.get_logger(__name__)
+
+
+def start(dsn: str) -> None:
+    """Switch Sentry on; bodies, arguments and local variables stay here."""
+    sentry_sdk.init(
+        dsn=dsn,
+        integrations=[
+            CeleryIntegration(propagate_traces=False),
+            HttpxIntegration(),
+            LoggingIntegration(event_level=None, level=logging.WARNING),
+        ],
+        trace_propagation_targets=[],
+        send_default_pii=False,
+        include_local_variables=False,
+        max_request_body_size="never",
+        before_send=_scrub,
+    )
+
+
+_SECRET_WORDS = ("key", "authorization", "password", "secret", "token", "dsn")
+
+
+def _scrub(event: Any, _hint: Any) -> Any:  # Sentry's own types
+    """Request headers and bodies, and whatever is named like a secret, never leave."""
+    event.pop("request", None)
+    extra = event.get("extra", {})
+    for name in list(extra):
+        if any(word in name.lower() for word in _SECRET_WORDS):
+            extra[name] = "[removed]"
+    for crumb in (event.get("breadcrumbs") or {}).get("values", []):
+        crumb.get("data", {}).pop("http.query", None)
+    return event
+
+
+class Reports:
+    """Tells log and Sentry of what ends badly; each thing once."""
+
+    def failed(self, shipment: Shipment, reason: str, message: str) -> None:
+        """A shipment failed for good: one report, grouped by its reason."""
+        log.error(
+            "shipment_failed",
+            merchant=shipment.merchant,
+            shipment=shipment.reference,
+            reason=reason,
+            message=message,
+            next="allocation explain shows its story",
+        )
+        with sentry_sdk.new_scope() as scope:
+            scope.fingerprint = ["shipment_failed", reason]
+            scope.set_tag("merchant", shipment.merchant)
+            scope.set_tag("reason", reason)
+            scope.set_context("shipment", {"reference": shipment.reference, "rule": shipment.rule})
+            sentry_sdk.capture_message(f"shipment failed: {reason}", level="error")
+
+    def paused(self, merchant: str, why: str) -> None:
+        """A merchant was paused until its key or file changes."""
+        log.error("merchant_paused", merchant=merchant, why=why, next="resumes when its key or file changes")
+        with sentry_sdk.new_scope() as scope:
+            scope.fingerprint = ["merchant_paused", merchant]
+            scope.set_tag("merchant", merchant)
+            sentry_sdk.capture_message(f"merchant paused: {why}", level="error")
+
+
+def check_in_sweep(interval_s: float) -> Any:  # a context manager of Sentry's
+    """A beat monitor's check-in around a sweep (Sentry's own beat integration makes none for intervals of seconds)."""
+    minutes = max(1, round(interval_s / 60))
+    config: Any = {"schedule": {"type": "interval", "value": minutes, "unit": "minute"}, "checkin_margin": 5}
+    return sentry_sdk.monitor(monitor_slug="allocation-sweep", monitor_config=config)
