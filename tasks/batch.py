@@ -35,10 +35,6 @@ FallingBack = Callable[[list[Shipment]], Awaitable[None]]
 """Called with shipments that fell back, the same way, after the task had returned."""
 
 
-async def _nowhere() -> bool:
-    return False
-
-
 @dataclass(kw_only=True, slots=True, eq=False)
 class Batch:
     """One task's shipments. `run` returns when all are done or its patience is over; slow ones then go on alone."""
@@ -66,26 +62,28 @@ class Batch:
             wake_in=self.wake_in,
         )
 
-    async def run(
-        self, patience_s: float, late: FallingBack, wanted: Callable[[], Awaitable[bool]] = _nowhere
-    ) -> tuple[list[Shipment], asyncio.Task[None] | None]:
-        """Work; return what fell back in time, and the task that goes on with slow calls, if there are any.
-
-        `wanted` is asked once the calls are under way: whether there is other work to be done meanwhile. That task also
-        raises what was raised by now: a bug in the way of one shipment does not stand in the others'.
-        """
+    def start(self) -> None:
+        """Set out on every way; needs the running loop."""
         self.work = {asyncio.create_task(way) for way in self._ways()}
+
+    async def run(self, patience_s: float, late: FallingBack) -> tuple[list[Shipment], asyncio.Task[None] | None]:
+        """Wait for the work; return what fell back in time, and the task that goes on with slow calls, if any.
+
+        That task also raises what was raised by now: a bug in the way of one shipment does not stand in the others'.
+        """
         if not self.work:
             return [], None
-        done, slow = await asyncio.wait(self.work, timeout=0 if await wanted() else patience_s)
+        done, slow = await asyncio.wait(self.work, timeout=patience_s)
         in_time, self.fallen_back = self.fallen_back, []
         if not slow and not _raised(done):
             return in_time, None
-        return in_time, asyncio.create_task(self._go_on(slow, patience_s, late))
+        return in_time, asyncio.create_task(self.go_on(patience_s, late))
 
-    async def _go_on(self, slow: set[asyncio.Task[None]], patience_s: float, late: FallingBack) -> None:
+    async def go_on(self, look_every_s: float, late: FallingBack) -> None:
+        """Follow the work to its end; what falls back meanwhile is passed on to `late`, every so many seconds."""
+        slow = self.work
         while slow:
-            _, slow = await asyncio.wait(slow, timeout=patience_s)
+            _, slow = await asyncio.wait(slow, timeout=look_every_s)
             falling, self.fallen_back = self.fallen_back, []
             for same_way in by_way(falling):
                 await late(same_way)

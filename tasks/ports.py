@@ -30,11 +30,15 @@ class Handover:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """The shipments of a message that were still to be had; `paused`: why the merchant is paused, or ''."""
+    """The shipments of a message that were still to be had, and what was claimed to go into the message's place.
+
+    `paused`: why the merchant is paused, or ''.
+    """
 
     task: str
     paused: str
     shipments: tuple[Shipment, ...]
+    claimed: tuple[Handover, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +94,8 @@ class Ledger(Protocol):
     def now(self) -> float:
         """Seconds since the epoch by the ledger's clock."""
 
-    async def take(self, handover: Handover) -> Taken:
-        """Take the shipments of a message, as far as its token still holds."""
+    async def take(self, handover: Handover, claim: int = 0) -> Taken:
+        """Take the shipments of a message, as far as its token still holds, and claim so many batches in its place."""
 
     async def permit(self, request: PermitRequest) -> Permit:
         """Whether this task still holds the shipment and when it may call; notes that a call is going out."""

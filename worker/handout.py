@@ -1,8 +1,7 @@
 """Hand out what is due: claim it in the ledger, then send one Celery message per micro-batch."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import structlog
 from celery import Celery
@@ -20,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 WAITING_PER_CHILD = 1
 
+_TROUBLE = (RedisError, OSError, ConnectionLimitExceeded, OperationalError)
+
 
 class HandOut:
     """Keeps Celery's queue short: it holds only what can run now, the rest waits in the schedule."""
@@ -35,34 +36,37 @@ class HandOut:
 
         With Redis or the broker away it says so and returns: whatever is due stays due.
         """
-        return await self._guarded(self._fill())
+        try:
+            return await self._fill()
+        except _TROUBLE as error:
+            return _failed(error)
 
-    async def replace(self) -> int:
-        """Send one message in the place of one that was taken: no need to ask how long the queue is."""
-        return await self._guarded(self._claim_and_send(1))
+    def send(self, batches: Sequence[Handover]) -> int:
+        """Send what was claimed in the place of a message that was taken: no need to ask how long the queue is.
+
+        Blocks for a round trip to the broker. With the broker away the leases of the batches run out.
+        """
+        try:
+            return self._send(batches)
+        except _TROUBLE as error:
+            return _failed(error)
 
     async def _fill(self) -> int:
         room = self._most_waiting - await asyncio.to_thread(self._depth)
-        return await self._claim_and_send(room) if room > 0 else 0
-
-    async def _claim_and_send(self, most: int) -> int:
-        batches = await self._ledger.claim(most)
-        if batches:
-            await asyncio.to_thread(self._send, batches)
-        return len(batches)
-
-    async def _guarded(self, handing_out: Coroutine[Any, Any, int]) -> int:
-        try:
-            return await handing_out
-        except (RedisError, OSError, ConnectionLimitExceeded, OperationalError) as error:
-            log.warning("hand_out_failed", error=str(error), next="the sweep tries again")
-            return 0
+        batches = await self._ledger.claim(room) if room > 0 else []
+        return await asyncio.to_thread(self._send, batches) if batches else 0
 
     def _depth(self) -> int:
         with self._app.pool.acquire(block=True, timeout=5) as connection:
             return queue_depth(connection, BATCHES)
 
-    def _send(self, batches: Sequence[Handover]) -> None:
+    def _send(self, batches: Sequence[Handover]) -> int:
         for batch in batches:
             # The queue's name alone: an exchange's bindings are lost when somebody empties the broker.
             self._app.send_task(ALLOCATE_TASK, kwargs=batch.as_message(), queue=BATCHES, ignore_result=True)
+        return len(batches)
+
+
+def _failed(error: Exception) -> int:
+    log.warning("hand_out_failed", error=str(error), next="the sweep tries again")
+    return 0

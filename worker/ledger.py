@@ -90,27 +90,36 @@ class Ledger:
 
     async def claim(self, most_batches: int) -> list[Handover]:
         """Claim what is due, merchant by merchant in turn, for messages that are about to be sent."""
-        args = [
-            self._lease_ms,
-            self._settings.batch,
-            most_batches,
-            uuid.uuid4().hex[:12],
-            max(FARTHEST_WAIT_S * 1000, 2 * self._lease_ms),
-        ]
-        return [_claimed(*batch) for batch in await self._store.run("claim", [], args)]
+        return [_claimed(*batch) for batch in await self._store.run("claim", [], self._claim_args(most_batches))]
 
-    async def take(self, handover: Handover) -> Taken:
-        """Take the shipments of a message, as far as its token still holds, under a new token of our own."""
+    def _claim_args(self, most_batches: int) -> list[Any]:
+        farthest_ms = max(FARTHEST_WAIT_S * 1000, 2 * self._lease_ms)
+        return [self._lease_ms, self._settings.batch, most_batches, uuid.uuid4().hex[:12], farthest_ms]
+
+    async def take(self, handover: Handover, claim: int = 0) -> Taken:
+        """Take the shipments of a message, as far as its token still holds, under a new token of our own.
+
+        In the same round trip, claim so many batches to be sent in its place.
+        """
         task = uuid.uuid4().hex[:12]
         step = "" if handover.step is None else handover.step
-        args = [handover.merchant, handover.token, task, self._lease_ms, step, *handover.references]
-        answer = await self._store.insist(lambda: self._store.run("take", [], args), self._settings.lease_seconds)
-        self._set_clock(int(answer[0]))
-        shipments = tuple(
-            from_ledger(handover.merchant, reference.decode(), dict(zip(_FIELDS, record, strict=True)))
-            for reference, *record in answer[2:]
+        taking = [handover.merchant, handover.token, task, step, *handover.references]
+        # What a try claimed whose answer was lost comes back with its lease: the next try claims nothing more.
+        tries = iter([claim])
+        answer = await self._store.insist(
+            lambda: self._store.run("take", [], [*self._claim_args(next(tries, 0)), *taking]),
+            self._settings.lease_seconds,
         )
-        return Taken(task=task, paused=json.loads(answer[1])["why"] if answer[1] else "", shipments=shipments)
+        self._set_clock(int(answer[0]))
+        return Taken(
+            task=task,
+            paused=json.loads(answer[1])["why"] if answer[1] else "",
+            shipments=tuple(
+                from_ledger(handover.merchant, reference.decode(), dict(zip(_FIELDS, record, strict=True)))
+                for reference, *record in answer[3:]
+            ),
+            claimed=tuple(_claimed(*batch) for batch in answer[2]),
+        )
 
     async def permit(self, request: PermitRequest) -> Permit:
         """Whether the task still holds the shipment and when it may call; notes that a call is going out."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -19,9 +20,9 @@ from config.celery_options import PATIENCE_S
 from config.settings import Settings
 from tasks.allocate import Worked, start_fallback
 from tasks.backoff import RetryBudget
-from tasks.batch import Batch
+from tasks.batch import Batch, FallingBack
 from tasks.move import PAUSED_WAIT_S
-from tasks.ports import Account, Handover, Report, Taken
+from tasks.ports import Handover, Report, Taken
 from tasks.shipment import Shipment
 from worker.handout import HandOut
 from worker.health import BEAT_EVERY_S, tell
@@ -48,6 +49,15 @@ ALARM_GRID_S = 0.25
 ALARM_MOST_S = 120.0
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Begun:
+    """A message whose work is under way. `batch`: None without a merchant file; `busy`: our hands are full."""
+
+    taken: Taken
+    batch: Batch | None = None
+    busy: bool = False
 
 
 class ChildRuntime:
@@ -90,8 +100,14 @@ class ChildRuntime:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def work(self, message: Handover) -> Worked:
-        """Work on a message, for as long as a task may take."""
-        return self._in_loop(self._work(message))
+        """Work on a message, for as long as a task may take: not at all, when more is waiting and we are not busy."""
+        begun = self._in_loop(self._begin(message))
+        # The loop works meanwhile; this thread would only wait for it.
+        sent = self._hand_out.send(begun.taken.claimed)
+        if begun.batch and sent and not begun.busy:
+            self._loop.call_soon_threadsafe(self._leave_alone, begun.batch)
+            return Worked(token=begun.taken.task, fell_back=[])
+        return self._in_loop(self._finish(begun, sent))
 
     def sweep(self) -> dict[str, Any]:
         """Hand out what is due and keep house."""
@@ -103,22 +119,17 @@ class ChildRuntime:
             asyncio.run_coroutine_threadsafe(self._drain(), self._loop).result(2 * DRAIN_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
-    async def _work(self, message: Handover) -> Worked:
-        self._messages += 1
-        taken = await self._ledger.take(message)
-        # Fill the place that this message left in the queue, so that no child waits until our calls are done. The link
-        # of a chain left none: the bound is on micro-batches, each of which brings few links with it.
-        refill = asyncio.create_task(self._hand_out.replace()) if message.step is None else None
-        account = self._merchants.account(message.merchant)
-        fell_back = (
-            await self._allocate(account, taken, refill) if account else await self._wait_for_file(message, taken)
-        )
-        if refill is None or not await refill:
-            # What is settled by now has made room within the merchant's window and limits.
-            await self._hand_out.hand_out()
-        return Worked(token=taken.task, fell_back=fell_back)
+    async def _begin(self, message: Handover) -> "_Begun":
+        """Take the shipments, and in the same round trip what fills the message's place, so that no child has to wait.
 
-    async def _allocate(self, account: Account, taken: Taken, refill: asyncio.Task[int] | None) -> list[Shipment]:
+        The link of a chain left no place: the bound is on micro-batches, each of which brings few links with it.
+        """
+        self._messages += 1
+        taken = await self._ledger.take(message, claim=1 if message.step is None else 0)
+        account = self._merchants.account(message.merchant)
+        if account is None:
+            await self._wait_for_file(message, taken)
+            return _Begun(taken=taken)
         if account.key is None:
             await self._pause(account.merchant.name, "its API key cannot be found", account.digest)
         batch = Batch(
@@ -130,40 +141,51 @@ class ChildRuntime:
             budget=self._budgets.setdefault(account.api, RetryBudget()),
             wake_in=self._wake_in,
         )
+        batch.start()
         self._at_work.add(batch)
+        in_hands = sum(len(each.in_hands) for each in (*self._at_work, *self._slow.values()))
+        return _Begun(taken=taken, batch=batch, busy=in_hands >= BUSY)
+
+    async def _finish(self, begun: "_Begun", sent: int) -> Worked:
+        """Wait for the batch, as long as a task is patient."""
+        fell_back = await self._wait(begun.batch) if begun.batch else []
+        if not sent:
+            # What is settled by now has made room within the merchant's window and limits.
+            await self._hand_out.hand_out()
+        return Worked(token=begun.taken.task, fell_back=fell_back)
+
+    async def _wait(self, batch: Batch) -> list[Shipment]:
         try:
-            fell_back, going_on = await batch.run(
-                PATIENCE_S,
-                lambda late: self._fall_back_late(late, taken.task),
-                lambda: self._wanted_elsewhere(refill),
-            )
+            fell_back, going_on = await batch.run(PATIENCE_S, self._late(batch))
         finally:
             self._at_work.discard(batch)
         if going_on:
-            self._slow[going_on] = batch
-            going_on.add_done_callback(self._slow_done)
+            self._go_on(batch, going_on)
         return fell_back
 
-    async def _wanted_elsewhere(self, refill: asyncio.Task[int] | None) -> bool:
-        """More is waiting, and there is room in our hands for it."""
-        if refill is None or not await refill:
-            return False
-        return sum(len(batch.in_hands) for batch in (*self._at_work, *self._slow.values())) < BUSY
+    def _leave_alone(self, batch: Batch) -> None:
+        self._at_work.discard(batch)
+        self._go_on(batch, self._loop.create_task(batch.go_on(PATIENCE_S, self._late(batch))))
+
+    def _go_on(self, batch: Batch, going_on: asyncio.Task[None]) -> None:
+        self._slow[going_on] = batch
+        going_on.add_done_callback(self._slow_done)
+
+    def _late(self, batch: Batch) -> FallingBack:
+        """What becomes of shipments that fall back when their task has returned: a chain of their own."""
+        return lambda shipments: asyncio.to_thread(start_fallback, self._app, shipments, batch.taken.task)
 
     async def _pause(self, merchant: str, why: str, digest: str) -> None:
         if await self._ledger.pause(merchant, why, digest):
             self._reports.paused(merchant, why)
 
-    async def _wait_for_file(self, message: Handover, taken: Taken) -> list[Shipment]:
+    async def _wait_for_file(self, message: Handover, taken: Taken) -> None:
         """Without its file nothing is known of a merchant, so its shipments wait until the file is back."""
         await self._pause(message.merchant, "its merchant file is gone", "")
         due = self._ledger.now() + PAUSED_WAIT_S
-        parked = [Report(shipment=s, task=taken.task, verdict="park", due=due) for s in taken.shipments]
-        await asyncio.gather(*(self._ledger.report(report) for report in parked))
-        return []
-
-    async def _fall_back_late(self, shipments: list[Shipment], token: str) -> None:
-        await asyncio.to_thread(start_fallback, self._app, shipments, token)
+        await self._ledger.report_all(
+            [Report(shipment=s, task=taken.task, verdict="park", due=due) for s in taken.shipments]
+        )
 
     def _slow_done(self, task: asyncio.Task[None]) -> None:
         self._slow.pop(task, None)

@@ -51,6 +51,9 @@ REFUSALS = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError, Out
 PASSING = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, *REFUSALS)
 """Errors of a server that is away, restarting, failing over or full: waited out, as it comes back by itself."""
 
+_NEEDS = {"claim": ("_claim",), "take": ("_claim",)}
+"""What stands between the prelude and a script."""
+
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
@@ -128,7 +131,7 @@ class Store:
 
 def _text(script: str) -> str:
     folder = resources.files("worker") / "lua"
-    return (folder / "_prelude.lua").read_text() + (folder / f"{script}.lua").read_text()
+    return "".join((folder / f"{part}.lua").read_text() for part in ("_prelude", *_NEEDS.get(script, ()), script))
 
 
 async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:

@@ -29,7 +29,7 @@ class MemoryLedger:
     asked: list[PermitRequest] = field(default_factory=list)
     paused: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    async def take(self, handover: Handover) -> Taken:
+    async def take(self, handover: Handover, claim: int = 0) -> Taken:
         """Not asked by a batch, which begins with what was taken."""
         raise NotImplementedError
 

@@ -58,6 +58,7 @@ class Trial:
     async def work(self) -> Batch:
         """Work for as long as a task may."""
         batch = self.batch()
+        batch.start()
         self.in_time, self.going_on = await batch.run(PATIENCE_S, self._fall_back_late)
         return batch
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import cast
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,7 +12,7 @@ import httpx
 from config.api import Api
 from config.merchants import Merchant
 from config.strategies.quote import call_with_quote
-from config.strategies.strategy import Call, Strategy
+from config.strategies.strategy import Call, Flavour, Strategy
 from tasks.outcome import Finding, NotSent, NotYet, Outcome, Unknown
 from worker.pro.quotes import Offer, choose
 from worker.pro.reply import Reply, unpacked
@@ -117,7 +117,7 @@ def _request(api: Api, wire: Wire, call: Call, key: str, timeout_s: float) -> ht
     return httpx.Request(
         call.method,
         base,
-        headers=_headers(wire, key),
+        headers=_headers(api.flavour, api.format, key),
         stream=httpx.ByteStream(wire.encode(call) or b""),
         extensions={"target": base.raw_path.rstrip(b"/") + target(call).encode(), "timeout": {"connect": connect_s}},
     )
@@ -129,8 +129,8 @@ def _base(url: str) -> httpx.URL:
 
 
 @lru_cache(maxsize=1024)
-def _headers(wire: Wire, key: str) -> httpx.Headers:
-    return httpx.Headers({**ALWAYS_SENT, **wire.headers(key)})
+def _headers(flavour: Flavour, body_format: Literal["json", "xml"], key: str) -> httpx.Headers:
+    return httpx.Headers({**ALWAYS_SENT, **wire_for(flavour, body_format).headers(key)})
 
 
 async def _read_into(body: bytearray, response: httpx.Response) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal, Protocol
 from urllib.parse import quote
 
@@ -35,6 +36,7 @@ class Wire(Protocol):
         """The quotes for a shipment, at least one; or what asking for them came to."""
 
 
+@lru_cache(maxsize=8)
 def wire_for(flavour: Flavour, body_format: Literal["json", "xml"] = "json") -> Wire:
     """The wire of a merchant; v2 has only JSON."""
     return ConsignmentsV1(format=body_format) if flavour == V1 else ShipmentsV2()
