@@ -16,6 +16,7 @@ class Consumer(CeleryConsumer):
     """
 
     hub: Any
+    event_dispatcher: Any
     _flush_at = 0.0
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stubs mean another thing
@@ -25,13 +26,12 @@ class Consumer(CeleryConsumer):
             self.hub.call_later(EVENTS_WITHIN_S, self._flush)
 
     def _flush(self) -> None:
-        dispatcher: Any = self.event_dispatcher
-        if dispatcher:
-            dispatcher.flush()
+        if self.event_dispatcher:
+            self.event_dispatcher.flush()
 
     def shutdown(self) -> None:
         """Tell of the last tasks too."""
         if self.connection:
-            with ignore_errors(self):
+            with ignore_errors(self.connection):
                 self._flush()
         super().shutdown()
