@@ -1,20 +1,17 @@
 """The events that go out, as CloudEvents 1.0 in JSON text."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from pydantic_core import to_json
 
 from tasks.move import FailReason
-from tasks.outcome import Allocated, Carrier, Label, Price
+from tasks.outcome import Allocated
 from tasks.shipment import Shipment, iso
 
 ALLOCATED = "shipment.allocated"
 FAILED = "shipment.allocation_failed"
 SOURCE = "urn:allocation-worker"
-
-_CARRIER, _PRICE, _LABEL = (tuple(field.name for field in fields(kind)) for kind in (Carrier, Price, Label))
 
 
 def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, now: float) -> str:
@@ -26,10 +23,10 @@ def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, 
         **_common(shipment),
         "strategy": None if step is None else shipment.steps[step].as_table(),
         "fell_back": bool(step),
-        "carrier": _table(carrier, _CARRIER) if carrier else None,
-        "price": _table(price, _PRICE) if price else None,
+        "carrier": carrier._asdict() if carrier else None,
+        "price": price._asdict() if price else None,
         "tracking_references": list(allocated.tracking_references),
-        "labels": [_table(label, _LABEL) for label in allocated.labels],
+        "labels": [label._asdict() for label in allocated.labels],
         "adopted": adopted,
         "correlation_id": allocated.correlation_id,
         "allocated_at": iso(now),
@@ -49,10 +46,6 @@ def failed_event(
     """The event of a shipment that will not be allocated. `steps`: its attempts, oldest first."""
     data = {**_common(shipment), "reason": reason, "message": message, "steps": list(steps), "failed_at": iso(now)}
     return _event(FAILED, f"{shipment.merchant}/{shipment.reference}/failed/{replay}", shipment, data, now)
-
-
-def _table(value: object, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in names}
 
 
 def _common(shipment: Shipment) -> dict[str, Any]:

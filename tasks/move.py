@@ -1,7 +1,7 @@
 """What to do next with a shipment: from an outcome to a move. Pure; the rules of the contract stand here."""
 
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Literal, NamedTuple, assert_never
 
 from config.merchants import Retry
 from tasks import backoff
@@ -108,8 +108,7 @@ class Fail:
 Move = Settle | Call | Read | FallBack | Park | Fail
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """All a decision needs besides the shipment and the outcome.
 
     `now`: seconds since the epoch by the ledger's clock; `random`: in [0, 1); `tries`: calls made in this visit.

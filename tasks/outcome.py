@@ -1,11 +1,10 @@
 """What a call to the allocation API came to: one of nine values, never an exception."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Carrier:
+class Carrier(NamedTuple):
     """The carrier service that took the shipment, as far as the API named it."""
 
     reference: str | None = None
@@ -14,8 +13,7 @@ class Carrier:
     service_name: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """The price in the API's own decimal text, never through a float."""
 
     net: str | None = None
@@ -23,8 +21,7 @@ class Price:
     currency: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """A link to a label; `format` is lower case ("pdf", "zpl") or None when the API did not say."""
 
     href: str

@@ -1,9 +1,8 @@
 """Choose the plan of a shipment: the first rule of the merchant's file that matches, or the default."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from config.conditions import Conditions, Range
 from config.merchants import MerchantFile
@@ -13,8 +12,7 @@ from tasks.order import OrderData, Shipment
 DEFAULT_RULE = "default"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What rules may ask about a shipment and its order; None where the event does not say."""
 
     country: str | None = None
@@ -28,12 +26,10 @@ class Facts:
 
     def as_table(self) -> dict[str, Any]:
         """The facts the event stated, for the ledger."""
-        stated = ((name, getattr(self, name)) for name in self.__slots__)
-        return {name: fact for name, fact in stated if fact is not None}
+        return {name: fact for name, fact in self._asdict().items() if fact is not None}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """The first strategy and its fallback steps, the rule that chose them and why it matched."""
 
     rule: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from config.merchants import Merchant
 from config.strategies.catalogue import AnyStrategy
@@ -41,8 +41,7 @@ class Taken:
     claimed: tuple[Handover, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PermitRequest:
+class PermitRequest(NamedTuple):
     """Asks to call an API for a shipment. `per_second`: the merchant's limit, 0 for none; `api`: host and key."""
 
     shipment: Shipment
@@ -52,8 +51,7 @@ class PermitRequest:
     api: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Permit:
+class Permit(NamedTuple):
     """Whether the task still holds the shipment, and in how many seconds it may call.
 
     `park`: the wait is not worth a task's time. `open`: it is the API's breaker that says so.
@@ -70,8 +68,7 @@ class Permit:
         return self.held and not self.park
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What became of a shipment: an entry for its story, and the verdict. `due`: seconds since the epoch.
 
     `answer`: how the API did, where it was called.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, NamedTuple, assert_never
 
 from tasks.events import allocated_event, failed_event
 from tasks.move import Fail, FallBack, Park, Settle
@@ -18,8 +18,7 @@ Entry = dict[str, Any]
 _OF_A_STEP = ("strategy", "outcome", "reason", "correlation_id")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class End:
+class End(NamedTuple):
     """How a shipment leaves a task: the move, and of the call before it the entry and how the API did."""
 
     move: Leave

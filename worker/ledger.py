@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from pydantic_core import to_json
@@ -40,8 +40,7 @@ class Rejected:
     error: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """A shipment for the ledger. `published`: seconds since the epoch, when the event said so."""
 
     merchant: str

@@ -80,6 +80,7 @@ class ChildRuntime:
         self._messages = 0
         self._check_in_at = 0.0
         self._ringing: set[asyncio.Task[int]] = set()
+        self._stopping = False
         self._loop = uvloop.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="allocation-loop", daemon=True).start()
         self._in_loop(self._build())
@@ -202,6 +203,8 @@ class ChildRuntime:
 
     def _ring(self, tick: int) -> None:
         self._alarms.discard(tick)
+        if self._stopping:
+            return
         task = asyncio.create_task(self._hand_out.hand_out())
         self._ringing.add(task)
         task.add_done_callback(self._ringing.discard)
@@ -239,6 +242,7 @@ class ChildRuntime:
         return check_in
 
     async def _drain(self) -> None:
+        self._stopping = True
         slow = dict(self._slow)
         if slow:
             await asyncio.wait(slow, timeout=DRAIN_S)
@@ -248,5 +252,6 @@ class ChildRuntime:
                 await batch.hand_back()
         self._renewing.cancel()
         self._beating.cancel()
+        await asyncio.gather(*self._ringing, return_exceptions=True)
         await self._api.close()
         await self._store.redis.aclose()
