@@ -26,7 +26,7 @@ from tasks.move import (
     held_up,
     paused_move,
 )
-from tasks.outcome import Finding, Health, Outcome, Refused, health
+from tasks.outcome import Health, Outcome, Refused, health
 from tasks.ports import Account, Api, Ledger, Permit, PermitRequest, Taken, Telemetry
 from tasks.shipment import Shipment, lost_call
 from tasks.writing import End, Entry, Writer
@@ -48,11 +48,12 @@ class Batch:
     wake_in: Callable[[float], None]
     writer: Writer = field(init=False)
     in_hands: dict[str, Shipment] = field(init=False)
+    called_for: set[str] = field(default_factory=set)
     fallen_back: list[Shipment] = field(default_factory=list)
     work: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """All that was taken is in our hands until it leaves them, in the state in which it would be handed back."""
+        """All that was taken is in our hands until it leaves them."""
         self.in_hands = {shipment.reference: shipment for shipment in self.taken.shipments}
         self.writer = Writer(
             account=self.account,
@@ -96,13 +97,15 @@ class Batch:
             task.cancel()
         await asyncio.gather(*self.work, return_exceptions=True)
         for shipment in list(self.in_hands.values()):
-            await self._leave(End(move=Park(shipment=shipment, wait_s=0.0)))
+            left = lost_call(shipment) if shipment.reference in self.called_for else shipment
+            await self._leave(End(move=Park(shipment=left, wait_s=0.0)))
 
     def _ways(self) -> Iterator[Coroutine[Any, Any, None]]:
         """Those who must be read back or wait go alone; the others by the calls that can carry them."""
         to_call: dict[AnyStrategy, list[Shipment]] = defaultdict(list)
+        moment = self._moment(tries=0)
         for shipment in self.taken.shipments:
-            first = self._first(shipment)
+            first = self._first(shipment, moment)
             if isinstance(first, Call):
                 to_call[shipment.strategy].append(shipment)
             else:
@@ -118,8 +121,7 @@ class Batch:
         api = self.account.merchant.file.api
         return 1 if strategy.unfit(api.flavour) else strategy.per_call(api.flavour, bulk=api.bulk)
 
-    def _first(self, shipment: Shipment) -> Move:
-        moment = self._moment(tries=0)
+    def _first(self, shipment: Shipment, moment: Moment) -> Move:
         if self.account.key is None:
             return paused_move(shipment, moment, "its API key cannot be found")
         if self.taken.paused:
@@ -210,8 +212,7 @@ class Batch:
         if unfit := strategy.unfit(merchant.file.api.flavour):
             # The plan is from before the merchant changed to the other generation of the API.
             return dict.fromkeys(references, Refused(reason="strategy_unfit", message=unfit))
-        for shipment in shipments:
-            self.in_hands[shipment.reference] = lost_call(shipment)
+        self.called_for.update(references)
         return await self.api.allocate(merchant, self.account.key or "", strategy, references)
 
     async def _call(self, move: Call, tries: int, permit: Permit | None = None) -> None:
@@ -227,8 +228,9 @@ class Batch:
 
     def _judge(self, shipment: Shipment, outcome: Outcome, took_s: float, tries: int) -> tuple[Move, Entry, Health]:
         """What a call comes to: the next move, the entry for the story, and how the API did."""
-        move = after_call(shipment, outcome, self._moment(self._afforded(outcome, tries)))
-        return move, self.writer.entry("allocate", shipment, outcome, took_s), health(outcome)
+        answer = health(outcome)
+        move = after_call(shipment, outcome, self._moment(self._afforded(answer, tries)))
+        return move, self.writer.entry("allocate", shipment, outcome, took_s), answer
 
     async def _read(self, move: Read, tries: int) -> None:
         await _pause(move.pause_s)
@@ -238,12 +240,13 @@ class Batch:
         began = time.monotonic()
         finding = await self.api.read_back(self.account.merchant, self.account.key or "", shipment.reference)
         entry = self.writer.entry("read", shipment, finding, time.monotonic() - began)
-        move_on = after_read(shipment, finding, self._moment(self._afforded(finding, tries + 1)))
-        await self._next(move_on, entry, health(finding), tries + 1)
+        answer = health(finding)
+        move_on = after_read(shipment, finding, self._moment(self._afforded(answer, tries + 1)))
+        await self._next(move_on, entry, answer, tries + 1)
 
-    def _afforded(self, finding: Finding, tries: int) -> int:
+    def _afforded(self, answer: Health, tries: int) -> int:
         """While an API answers badly, each further call in this visit must be afforded; else the visit is over."""
-        if health(finding) == "good":
+        if answer == "good":
             self.budget.earn()
             return tries
         return tries if self.budget.spend() else SHORT_TRIES
@@ -254,6 +257,7 @@ class Batch:
             await self._leave(End(move=move, entry=entry, answer=answer))
         elif noted := await self.writer.keep(move.shipment, entry, answer):
             self.in_hands[noted.reference] = noted
+            self.called_for.discard(noted.reference)
             await self._go(replace(move, shipment=noted), tries)
         else:
             self._let_go(move.shipment)
