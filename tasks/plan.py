@@ -26,7 +26,7 @@ class Facts(NamedTuple):
 
     def as_table(self) -> dict[str, Any]:
         """The facts the event stated, for the ledger."""
-        return {name: fact for name, fact in self._asdict().items() if fact is not None}
+        return {name: fact for name, fact in zip(self._fields, self, strict=True) if fact is not None}
 
 
 class Plan(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 from worker.store import Redis, ResponseError
 
 GROUP = "allocation"
-READ_AT_ONCE = 200
+READ_AT_ONCE = 500
 WAIT_MS = 1000
 
 Entry = tuple[str, dict[bytes, bytes]]
