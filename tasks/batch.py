@@ -149,13 +149,13 @@ class Batch:
     async def _call_for_all(self, group: Sequence[Shipment]) -> None:
         """One call for all of them, which takes one place within the merchant's calls per second."""
         first, *others = group
-        lead = await self.ledger.permit(self._request(first, "allocate"))
-        if not lead.may_call:
+        requests = [self._request(shipment, "allocate", takes_place=shipment is first) for shipment in group]
+        permits = await self.ledger.permit_together(requests)
+        if not permits[0].may_call:
             # The API or the merchant's limit is in the way, and would be for the others too.
-            await _side_by_side([self._stay_behind(first, lead), self._call_each(others)])
+            await _side_by_side([self._stay_behind(first, permits[0]), self._call_each(others)])
             return
-        requests = [self._request(shipment, "allocate", takes_place=False) for shipment in others]
-        asked = [(first, lead), *zip(others, await self.ledger.permit_all(requests), strict=True)]
+        asked = list(zip(group, permits, strict=True))
         await _side_by_side(self._stay_behind(shipment, permit) for shipment, permit in asked if not permit.may_call)
         await _pause(max(permit.wait_s for _, permit in asked if permit.may_call))
         held = [shipment for shipment, permit in asked if permit.may_call]

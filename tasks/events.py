@@ -16,7 +16,7 @@ SOURCE = "urn:allocation-worker"
 
 def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, now: float) -> str:
     """The one event of an allocated shipment. `now` in seconds since the epoch."""
-    carrier, price = allocated.carrier, allocated.price
+    carrier, price, at = allocated.carrier, allocated.price, iso(now)
     # What a read-back found was allocated by the last step that was called for, not by one that still waits its turn.
     step = shipment.progress.attempted
     data = {
@@ -29,9 +29,9 @@ def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, 
         "labels": [label._asdict() for label in allocated.labels],
         "adopted": adopted,
         "correlation_id": allocated.correlation_id,
-        "allocated_at": iso(now),
+        "allocated_at": at,
     }
-    return _event(ALLOCATED, f"{shipment.merchant}/{shipment.reference}/allocated", shipment, data, now)
+    return _event(ALLOCATED, f"{shipment.merchant}/{shipment.reference}/allocated", shipment, data, at)
 
 
 def failed_event(
@@ -44,8 +44,9 @@ def failed_event(
     now: float,
 ) -> str:
     """The event of a shipment that will not be allocated. `steps`: its attempts, oldest first."""
-    data = {**_common(shipment), "reason": reason, "message": message, "steps": list(steps), "failed_at": iso(now)}
-    return _event(FAILED, f"{shipment.merchant}/{shipment.reference}/failed/{replay}", shipment, data, now)
+    at = iso(now)
+    data = {**_common(shipment), "reason": reason, "message": message, "steps": list(steps), "failed_at": at}
+    return _event(FAILED, f"{shipment.merchant}/{shipment.reference}/failed/{replay}", shipment, data, at)
 
 
 def _common(shipment: Shipment) -> dict[str, Any]:
@@ -60,14 +61,14 @@ def _common(shipment: Shipment) -> dict[str, Any]:
     }
 
 
-def _event(kind: str, event_id: str, shipment: Shipment, data: dict[str, Any], now: float) -> str:
+def _event(kind: str, event_id: str, shipment: Shipment, data: dict[str, Any], at: str) -> str:
     envelope = {
         "specversion": "1.0",
         "id": event_id,
         "source": SOURCE,
         "type": kind,
         "subject": shipment.reference,
-        "time": iso(now),
+        "time": at,
         "datacontenttype": "application/json",
         "data": data,
     }

@@ -100,6 +100,9 @@ class Ledger(Protocol):
     async def permit_all(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
         """As `permit`, for each, in their order."""
 
+    async def permit_together(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
+        """As `permit_all`, for one call; when the first may not call, the others are not asked for and not answered."""
+
     async def report(self, report: Report) -> bool:
         """Write what became of a shipment; False when this task does not hold it any more."""
 

@@ -26,10 +26,14 @@ def _further(value: Value, changes: dict[str, Any]) -> Value:
     As `dataclasses.replace`, which runs every field through a frozen `__init__`: twenty times as slow, and every
     shipment passes here several times.
     """
-    copy = object.__new__(type(value))
-    copy.__dict__.update(value.__dict__)
-    copy.__dict__.update(changes)
-    return copy
+    return _made(type(value), value.__dict__ | changes)
+
+
+def _made(kind: type[Value], fields_of: dict[str, Any]) -> Value:
+    """A value with all its fields, past the frozen `__init__`."""
+    made = object.__new__(kind)
+    made.__dict__.update(fields_of)
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)

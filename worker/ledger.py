@@ -132,6 +132,10 @@ class Ledger:
         """As `permit`, for each, in their order."""
         return [permit for some in _round_trips(requests) for permit in await self._hold(some)]
 
+    async def permit_together(self, requests: Sequence[PermitRequest]) -> list[Permit]:
+        """As `permit_all`, for one call; when the first may not call, the others are not asked for and not answered."""
+        return await self._hold(requests, together=True)
+
     async def report_all(self, reports: Sequence[Report]) -> list[bool]:
         """As `report`, for each, in their order."""
         return [written for some in _round_trips(reports) for written in await self._report_many(some)]
@@ -140,8 +144,8 @@ class Ledger:
         """Renew the leases of shipments that are being worked on."""
         await self.permit_all([PermitRequest(shipment=shipment, task=task, purpose="renew") for shipment, task in held])
 
-    async def _hold(self, asked: Sequence[PermitRequest]) -> list[Permit]:
-        args: list[Any] = [self._lease_ms, round(LONGEST_SLOT_WAIT_S * 1000)]
+    async def _hold(self, asked: Sequence[PermitRequest], *, together: bool = False) -> list[Permit]:
+        args: list[Any] = [self._lease_ms, round(LONGEST_SLOT_WAIT_S * 1000), "together" if together else ""]
         for request in asked:
             shipment = request.shipment
             args += [shipment.merchant, shipment.reference, request.task]

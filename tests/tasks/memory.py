@@ -46,6 +46,11 @@ class MemoryLedger:
         """Each by itself."""
         return await asyncio.gather(*map(self.permit, requests))
 
+    async def permit_together(self, requests: Sequence[PermitRequest]) -> list[Permit]:
+        """The first, and only if it may call the others."""
+        first = await self.permit(requests[0])
+        return [first, *(await self.permit_all(requests[1:]) if first.may_call else [])]
+
     async def report_all(self, reports: Sequence[Report]) -> list[bool]:
         """Each by itself."""
         return await asyncio.gather(*map(self.report, reports))

@@ -5,9 +5,10 @@
 --   breaker: while open nobody calls; when its time is over one probe at a time may
 --
 -- KEYS: prefix
--- ARGV: lease in ms, patience in ms, then per shipment: merchant, reference, id of the task,
---       what for ('renew', 'read', 'allocate'), calls per second or 0, api
--- Returns per shipment, flat: 'held' | 'lost' | 'wait' | 'open', ms to wait.
+-- ARGV: lease in ms, patience in ms, 'together' for one call of all or '', then per shipment: merchant, reference,
+--       id of the task, what for ('renew', 'read', 'allocate'), calls per second or 0, api
+-- Returns per shipment, flat: 'held' | 'lost' | 'wait' | 'open', ms to wait; of a call that the first may not make,
+-- the first alone.
 local now, lease, patience, out = clock(), tonumber(ARGV[1]), tonumber(ARGV[2]), {}
 local PROBE_MS = 30000
 
@@ -42,8 +43,9 @@ local function permit(m, r, id, what, rate, api)
   return 'held', wait
 end
 
-for i = 3, #ARGV, 6 do
+for i = 4, #ARGV, 6 do
   out[#out + 1], out[#out + 2] = permit(unpack(ARGV, i, i + 5))
+  if ARGV[3] == 'together' and out[1] ~= 'held' then break end
 end
 write_gathered()
 return out
