@@ -27,7 +27,7 @@ from tasks.move import (
     paused_move,
 )
 from tasks.outcome import Health, Outcome, Refused, health
-from tasks.ports import Account, Api, Ledger, Permit, PermitRequest, Taken, Telemetry
+from tasks.ports import Account, Api, Ledger, Permit, PermitRequest, Report, Taken, Telemetry
 from tasks.shipment import Shipment, lost_call
 from tasks.writing import End, Entry, Writer
 
@@ -167,19 +167,19 @@ class Batch:
         self, held: Sequence[Shipment], outcomes: Mapping[str, Outcome], took_s: float
     ) -> None:
         """Those who are settled or refused leave together; the others go on, each its own way."""
-        ends: list[End] = []
+        leaving: list[tuple[End, Report]] = []
         ways: list[Coroutine[Any, Any, None]] = []
         for shipment in held:
             try:
                 move, entry, answer = self._judge(shipment, outcomes[shipment.reference], took_s, tries=1)
+                if isinstance(move, Settle | FallBack):
+                    end = End(move=move, entry=entry, answer=answer)
+                    leaving.append((end, self.writer.report_of(move, end)))
+                else:
+                    ways.append(self._next(move, entry, answer, tries=1))
             except Exception as error:  # noqa: BLE001  # a bug in the way of one shipment, raised beside the others'
                 ways.append(_raising(error))
-                continue
-            if isinstance(move, Settle | FallBack):
-                ends.append(End(move=move, entry=entry, answer=answer))
-            else:
-                ways.append(self._next(move, entry, answer, tries=1))
-        await _side_by_side([self._leave_together(ends), *ways])
+        await _side_by_side([self._leave_together(leaving), *ways])
 
     def _request(
         self, shipment: Shipment, purpose: Literal["read", "allocate"], *, takes_place: bool = True
@@ -265,9 +265,10 @@ class Batch:
     async def _leave(self, end: End) -> None:
         self._left(end, written=await self.writer.leave(end))
 
-    async def _leave_together(self, ends: Sequence[End]) -> None:
-        for end, written in zip(ends, await self.writer.leave_together(ends), strict=True):
-            self._left(end, written=written)
+    async def _leave_together(self, leaving: Sequence[tuple[End, Report]]) -> None:
+        written = await self.ledger.report_all([report for _, report in leaving])
+        for (end, _), one_written in zip(leaving, written, strict=True):
+            self._left(end, written=one_written)
 
     def _left(self, end: End, *, written: bool) -> None:
         shipment = end.move.shipment

@@ -1,6 +1,6 @@
 """What is written of a shipment: the entry in its story, and the report of the move that ends its stay with a task."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, assert_never
 
@@ -60,19 +60,15 @@ class Writer:
         move = end.move
         match move:
             case Settle() | FallBack():
-                return await self.ledger.report(self._of_an_answer(move, end))
+                return await self.ledger.report(self.report_of(move, end))
             case Park():
                 return await self._park(move, end)
             case Fail():
                 return await self._fail(move, end)
         assert_never(move)
 
-    async def leave_together(self, ends: Sequence[End]) -> list[bool]:
-        """As `leave`, for those whom one call has settled or refused."""
-        reports = [self._of_an_answer(end.move, end) for end in ends if isinstance(end.move, Settle | FallBack)]
-        return list(await self.ledger.report_all(reports))
-
-    def _of_an_answer(self, move: Settle | FallBack, end: End) -> Report:
+    def report_of(self, move: Settle | FallBack, end: End) -> Report:
+        """What `leave` reports of a shipment that an answer has settled or refused."""
         if isinstance(move, FallBack):
             return self._report(move.shipment, "hand", end.entry, end.answer)
         event = allocated_event(move.shipment, move.allocated, adopted=move.adopted, now=self.ledger.now())
