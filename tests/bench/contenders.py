@@ -19,7 +19,6 @@ from tests.bench import peer_work
 
 ROLES = ("intake", "worker", "beat")
 CHILDREN = 4
-ORDERS = "orders.created"
 
 _AT_ONCE = 200
 _FACTS = {
@@ -163,6 +162,26 @@ class DramatiqPeer:
             yield _sending(place, send)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Floor:
+    """One process, one connection, one order after the other: no contender, but what none of them can go below."""
+
+    name: str
+
+    def commands(self) -> dict[str, list[str]]:
+        """One process."""
+        return {"worker": ["python", "-m", "tests.bench.floor"]}
+
+    def environment(self, place: Place) -> Mapping[str, str]:
+        """The addresses."""
+        return _peer_environment(place)
+
+    @contextmanager
+    def feeding(self, place: Place) -> Iterator[Feed]:
+        """It reads the orders stream itself."""
+        yield lambda references: _publish(place.redis, references, lambda reference: reference)
+
+
 def _peer_environment(place: Place) -> dict[str, str]:
     return {
         peer_work.BROKER: place.broker_url,
@@ -191,7 +210,7 @@ def _publish(client: "redis.Redis", references: Sequence[str], text: Callable[[s
     for start in range(0, len(references), _AT_ONCE):
         pipe = client.pipeline(transaction=False)
         for reference in references[start : start + _AT_ONCE]:
-            pipe.xadd(ORDERS, {"event": text(reference)})
+            pipe.xadd(peer_work.ORDERS, {"event": text(reference)})
         ids += pipe.execute()
     return dict(zip(references, map(milliseconds, ids), strict=True))
 
@@ -206,6 +225,8 @@ OURS_MANY = Ours(name="allocation-many", flavour=V1)
 CELERY_PREFORK = CeleryPeer(name="celery-prefork", words=("--pool=prefork",))
 CELERY_THREADS = CeleryPeer(name="celery-threads-100", words=("--pool=threads", "--concurrency=100"))
 
+FLOOR = Floor(name="floor")
+
 CONTENDERS: dict[str, Contender] = {
     contender.name: contender
     for contender in (
@@ -214,6 +235,7 @@ CONTENDERS: dict[str, Contender] = {
         CELERY_PREFORK,
         CeleryPeer(name="celery-prefork-16", words=("--pool=prefork", "--concurrency=16")),
         CELERY_THREADS,
+        FLOOR,
         DramatiqPeer(name="dramatiq-2x64", words=("--processes=2", "--threads=64")),
     )
 }

@@ -13,8 +13,8 @@ BROKER = "BENCH_BROKER_URL"
 REDIS = "BENCH_REDIS_URL"
 API = "BENCH_API_URL"
 TASK = "bench.allocate"
+ORDERS = "orders.created"
 STREAM = "shipments.allocated"
-
 
 _one_at_a_time = threading.Lock()
 
@@ -43,10 +43,11 @@ def allocate_order(reference: str) -> None:
     """
     http, stream = _clients()
     answer = http.put(f"/pro/shipments/{reference}/allocate/virtual_service/FF_LINET-00001").raise_for_status()
-    stream.xadd(STREAM, {"event": json.dumps(_event(reference, answer.json()))})
+    stream.xadd(STREAM, {"event": json.dumps(event_of(reference, answer.json()))})
 
 
-def _event(reference: str, result: dict[str, Any]) -> dict[str, Any]:
+def event_of(reference: str, result: dict[str, Any]) -> dict[str, Any]:
+    """What comes out for an order."""
     return {
         "specversion": "1.0",
         "id": f"{reference}/allocated",

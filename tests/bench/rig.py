@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import redis
 
-from tests.bench.contenders import ORDERS, Contender, Feed, Place, milliseconds
+from tests.bench.contenders import Contender, Feed, Place, milliseconds
 from tests.bench.meters import cpu_s, machine_cpu_s, pss_mb, tree_cpu_s
-from tests.bench.peer_work import STREAM
+from tests.bench.peer_work import ORDERS, STREAM
 from tests.bench.processes import running_stub, started
 from worker.server import embedded_server
 
