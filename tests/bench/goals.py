@@ -92,7 +92,7 @@ def _of_part(part: Part) -> Iterator[Goal]:
             name = f"orders per second with a sweep every {part.slow_s} s, against the default"
             yield from _at_least(name, 0.9, [part.slow_orders_per_s / part.default_orders_per_s])
         case Merchants():
-            name = f"CPU per order over {part.merchants:,} merchants, against one"
+            name = f"CPU per order of {part.orders:,} over {part.merchants:,} merchants, against one"
             yield from _at_most(name, 1.5, [part.many_cpu_ms / part.one_cpu_ms])
         case Idle():
             yield from _at_most("idle, share of one core", 1, [part.cpu_percent], "%")

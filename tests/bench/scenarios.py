@@ -140,21 +140,22 @@ def _swept(settings: Mapping[str, str], sizes: Sizes) -> float:
 
 def merchants(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
     """The same orders of one merchant and of many."""
-    yield Merchants(
-        merchants=sizes.merchants,
-        orders=sizes.merchant_orders,
-        one_cpu_ms=round(_spread_over(1, sizes), 3),
-        many_cpu_ms=round(_spread_over(sizes.merchants, sizes), 3),
-    )
+    for orders in sizes.merchant_orders:
+        yield Merchants(
+            merchants=sizes.merchants,
+            orders=orders,
+            one_cpu_ms=round(_spread_over(1, orders, sizes), 3),
+            many_cpu_ms=round(_spread_over(sizes.merchants, orders, sizes), 3),
+        )
 
 
-def _spread_over(merchants: int, sizes: Sizes) -> float:
+def _spread_over(merchants: int, orders: int, sizes: Sizes) -> float:
     """CPU for one order in ms; the warm-up has an order of every merchant, so that each file has been read."""
-    say(f"{sizes.merchant_orders} orders over {merchants} merchants")
+    say(f"{orders} orders over {merchants} merchants")
     with rig(replace(OURS, merchants=merchants), 0) as running:
         for _ in range(2):
             burst(running, sizes.merchants)
-        return burst(running, sizes.merchant_orders).cpu_ms
+        return burst(running, orders).cpu_ms
 
 
 def idle(sizes: Sizes, _systems: Systems) -> Iterator[Part]:

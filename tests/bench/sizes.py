@@ -31,7 +31,8 @@ class Sizes:
     """Orders waiting in the two cases that are compared; the smaller one is repeated."""
 
     merchants: int
-    merchant_orders: int
+    merchant_orders: tuple[int, ...]
+    """Orders spread over the merchants: the more each has, the fuller are the messages."""
     sweep_orders: int
 
 
@@ -52,7 +53,7 @@ FULL = Sizes(
     few_rounds=5,
     many_waiting=125_000,
     merchants=1000,
-    merchant_orders=10_000,
+    merchant_orders=(10_000, 40_000),
     sweep_orders=10_000,
 )
 """Under ten minutes on two cores."""
@@ -74,7 +75,7 @@ QUICK = Sizes(
     few_rounds=2,
     many_waiting=5000,
     merchants=100,
-    merchant_orders=1000,
+    merchant_orders=(1000,),
     sweep_orders=1000,
 )
 """Under one minute: the shape of the figures, not their last digit."""
