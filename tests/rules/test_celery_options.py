@@ -54,6 +54,7 @@ def test_an_idle_worker_finds_work() -> None:
 def test_no_message_comes_twice_for_its_age() -> None:
     """A message is acknowledged when it is read, so that the visibility timeout brings none back."""
     assert options()["task_acks_late"] is False
+    assert options("redis://r/1")["broker_transport_options"]["ack_emulation"] is False
 
 
 def test_a_task_returns_long_before_it_is_ended() -> None:

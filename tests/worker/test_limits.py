@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
+from tasks.ports import PermitRequest
 from tests.worker.bench import Bench
 from worker.limits import Limits
 from worker.merchants import Merchants
@@ -48,6 +49,27 @@ async def test_a_limit_that_is_gone(bench: Bench) -> None:
     await bench.ledger.set_limits("acme", 0, 0)
     await bench.accept("acme", *(f"sp_{n}" for n in range(150)))
     assert sum(batch.shipments for batch in await bench.claim_all()) == 150
+
+
+async def test_a_common_call_that_may_not_go(bench: Bench) -> None:
+    """When the first of a common call gets no place, the others are not asked for: none counts as called for."""
+    taken = await bench.take("acme", "a", "b", "c")
+    slow = [PermitRequest(shipment=s, task=taken.task, purpose="allocate", per_second=0.5) for s in taken.shipments]
+    assert [permit.may_call for permit in await bench.ledger.permit_together(slow[:1])] == [True]
+    (permit,) = await bench.ledger.permit_together(slow[1:])
+    assert (permit.held, permit.park) == (True, True)
+    assert [await bench.phase("acme", one.shipment.reference) for one in slow] == ["c", "r", "r"]
+
+
+async def test_a_common_call_takes_one_place(bench: Bench) -> None:
+    """The first of a common call takes its place, the others go with it; who is not held any more is left out."""
+    taken = await bench.take("acme", "a", "b", "c")
+    first, second, third = (
+        PermitRequest(shipment=s, task=taken.task, purpose="allocate", per_second=per_second)
+        for s, per_second in zip(taken.shipments, (0.5, 0.0, 0.0), strict=True)
+    )
+    permits = await bench.ledger.permit_together([first, second._replace(task="another-task"), third])
+    assert [permit.may_call for permit in permits] == [True, False, True]
 
 
 async def test_calls_are_spaced(settings: Settings, bench: Bench) -> None:

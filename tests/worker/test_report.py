@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from config.settings import Settings
+from tasks.ports import Report
 from tests.worker.bench import Bench, until
 from worker.store import ResponseError
 
@@ -48,6 +49,35 @@ async def test_an_event_goes_out_once(bench: Bench) -> None:
     assert await bench.report(taken, "failed", event="second", reason="conflict") == [False]
     assert await events(bench, bench.settings.allocated_stream) == ["first"]
     assert await events(bench, bench.settings.failed_stream) == []
+
+
+@pytest.mark.parametrize("first", ["park", "allocated", "failed"])
+async def test_two_reports_in_one_round_trip(bench: Bench, first: Any) -> None:
+    """Of two reports of a shipment that travel together only the first counts, once it has let the shipment go."""
+    taken = await bench.take("acme", "a")
+    told: dict[str, Any] = {"shipment": taken.shipments[0], "task": taken.task, "event": "the event"}
+    reports = [Report(verdict=first, **told), Report(verdict="allocated", **told), Report(verdict="park", **told)]
+    assert await bench.ledger.report_all(reports) == [True, False, False]
+    out = await events(bench, bench.settings.allocated_stream) + await events(bench, bench.settings.failed_stream)
+    assert out == ([] if first == "park" else ["the event"])
+    assert await bench.raw.zcard("allocation:waiting:acme") == (1 if first == "park" else 0)
+
+
+async def test_more_reports_than_one_round_trip_takes(bench: Bench) -> None:
+    """Reports of several merchants, more than go at once, are all written and answered in their order."""
+    reports: list[Report] = []
+    for merchant, count in (("acme", 100), ("other", 30), ("third", 1)):
+        taken = await bench.take(merchant, *(f"sp_{n}" for n in range(count)))
+        reports += [Report(shipment=s, task=taken.task, verdict="allocated", event="e") for s in taken.shipments]
+    not_ours = reports[7]._replace(task="another-task")
+    assert await bench.ledger.report_all([not_ours, *reports]) == [False] + [True] * 131
+    assert [await bench.field(f"counts:{name}", "allocated") for name in ("acme", "other", "third")] == [
+        "100",
+        "30",
+        "1",
+    ]
+    assert len(await events(bench, bench.settings.allocated_stream)) == 131
+    assert [await bench.raw.hlen(f"allocation:tokens:{name}") for name in ("acme", "other", "third")] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("verdict", ["keep", "hand", "park", "allocated", "failed"])

@@ -11,7 +11,7 @@ from config.celery_options import BATCHES
 from config.settings import Settings
 from tasks.allocate import Worked, read_message
 from tests.worker.bench import Bench, until
-from tests.worker.queues import application, drain
+from tests.worker.queues import application, depth, drain
 from tests.worker.raw_api import KEY, Request, allocates, listening
 from worker import runtime
 from worker.handout import HandOut
@@ -128,6 +128,62 @@ async def test_a_slow_api_holds_no_child(app: Celery, child: ChildRuntime, bench
         may_answer.set()
         await until(lambda: not child._slow)
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 1
+
+
+async def test_a_task_leaves_its_calls_when_more_is_waiting(
+    app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While more is due a task does not wait for its calls; the last one does, and all are settled."""
+    monkeypatch.setattr(runtime, "PATIENCE_S", 60.0)
+    may_answer = asyncio.Event()
+
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+        await may_answer.wait()
+        await allocates(request, writer)
+
+    async with listening(slow) as api:
+        write(bench.settings, api.url)
+        await bench.ledger.set_limits("acme", 1, 0)
+        (bench.settings.merchants_dir / "other.toml").write_text(FILE.format(url=api.url, in_flight=0))
+        await hand_out(app, bench, "a")
+        await bench.accept("other", "b")
+        await work(app, child)
+        await until(lambda: len(api.requests) == 1)
+        assert await bench.phase("acme", "a") == "c"
+        last = asyncio.create_task(work(app, child))
+        await until(lambda: len(api.requests) == 2)
+        assert not last.done()
+        may_answer.set()
+        assert len(await last) == 1
+        await until(lambda: not child._slow)
+    assert await bench.raw.xlen(bench.settings.allocated_stream) == 2
+
+
+async def test_a_busy_child_waits_for_its_calls(
+    app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its hands full a child takes no other message before its calls are answered, also when more is due."""
+    monkeypatch.setattr(runtime, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(runtime, "BUSY", 1)
+    may_answer = asyncio.Event()
+
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+        await may_answer.wait()
+        await allocates(request, writer)
+
+    async with listening(slow) as api:
+        write(bench.settings, api.url)
+        (bench.settings.merchants_dir / "other.toml").write_text(FILE.format(url=api.url, in_flight=0))
+        await hand_out(app, bench, "a")
+        await bench.accept("other", "b")
+        first = asyncio.create_task(work(app, child))
+        await until(lambda: bool(api.requests))
+        assert depth(app, BATCHES) == 1
+        assert not first.done()
+        may_answer.set()
+        await first
+        await work(app, child)
+    assert await bench.raw.xlen(bench.settings.allocated_stream) == 2
 
 
 async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:

@@ -2,6 +2,9 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from config.settings import Settings
 from tasks.chains import handover
@@ -15,6 +18,39 @@ async def test_a_message_is_taken_once(bench: Bench) -> None:
     first, second = await bench.ledger.take(batch), await bench.ledger.take(batch)
     assert sorted(held.reference for held in first.shipments) == ["a", "b"]
     assert second.shipments == ()
+
+
+async def test_what_goes_into_a_messages_place(bench: Bench) -> None:
+    """Taking a message claims as many other batches as are asked for, and these can be taken like any."""
+    for merchant in ("acme", "other", "third"):
+        await bench.accept(merchant, "a")
+    (batch,) = await bench.ledger.claim(1)
+    assert (await bench.ledger.take(batch)).claimed == ()
+    (again,) = await bench.ledger.claim(1)
+    taken = await bench.ledger.take(again, claim=1)
+    (claimed,) = taken.claimed
+    assert {batch.merchant, again.merchant, claimed.merchant} == {"acme", "other", "third"}
+    assert [held.reference for held in (await bench.ledger.take(claimed, claim=1)).shipments] == ["a"]
+    assert await bench.claim_all() == []
+
+
+async def test_an_answer_that_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the answer to a take is lost, asking again brings the shipments, and claims nothing a second time."""
+    for merchant in ("acme", "other", "third"):
+        await bench.accept(merchant, "a")
+    (batch,) = await bench.ledger.claim(1)
+    run, lost = bench.store.run, [ConnectionResetError("the answer is lost")]
+
+    async def loses_one(*asked: Any) -> Any:
+        answer = await run(*asked)
+        if lost:
+            raise lost.pop()
+        return answer
+
+    monkeypatch.setattr(bench.store, "run", loses_one)
+    taken = await bench.ledger.take(batch, claim=1)
+    assert ([held.reference for held in taken.shipments], taken.claimed) == (["a"], ())
+    assert len(await bench.claim_all()) == 1
 
 
 async def test_copies_of_a_message_race(settings: Settings, bench: Bench) -> None:
