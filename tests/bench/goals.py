@@ -6,7 +6,7 @@ from typing import Literal, assert_never
 
 from tests.bench.contenders import CELERY_PREFORK, CELERY_THREADS, OURS, OURS_MANY
 from tests.bench.measure import Row
-from tests.bench.scenarios import Idle, Merchants, Part, Sweep, Waiting
+from tests.bench.scenarios import Idle, Merchants, Part, Scaled, Sweep, Waiting
 from tests.bench.stub_limit import StubLimit
 
 _SLOW_API_MS = 200
@@ -96,7 +96,7 @@ def _of_part(part: Part) -> Iterator[Goal]:
             yield from _at_most(name, 1.5, [part.many_cpu_ms / part.one_cpu_ms])
         case Idle():
             yield from _at_most("idle, share of one core", 1, [part.cpu_percent], "%")
-        case Row() | StubLimit():
+        case Row() | StubLimit() | Scaled():
             return
         case _:
             assert_never(part)

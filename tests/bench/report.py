@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 from tests.bench.goals import Goal, goals
 from tests.bench.measure import Row
-from tests.bench.scenarios import Idle, Merchants, Part, Sweep, Waiting
+from tests.bench.scenarios import Idle, Merchants, Part, Scaled, Sweep, Waiting
 from tests.bench.stub_limit import StubLimit
 
 _HEAD = """\
@@ -25,6 +25,7 @@ _KEYS: dict[type[Part], str] = {
     Waiting: "waiting",
     Sweep: "sweep",
     Merchants: "merchants",
+    Scaled: "scaled",
     Idle: "idle",
 }
 
@@ -80,6 +81,11 @@ def _other(part: Part) -> Iterator[str]:
             yield (
                 f"{part.orders:,} orders of one merchant: {part.one_cpu_ms:.3f} ms each; "
                 f"of {part.merchants:,} merchants: {part.many_cpu_ms:.3f} ms"
+            )
+        case Scaled():
+            yield (
+                f"{part.setting}={part.value}, API {part.api_ms} ms: {part.orders_per_s:.0f} orders/s, "
+                f"{part.cpu_ms:.3f} ms per order, {part.pss_mb:.0f} MB"
             )
         case Idle():
             yield f"idle: {part.cpu_percent:.2f} % of a core ({_listed(part.cpu_percent_by_role)})"

@@ -60,7 +60,19 @@ class Idle:
     commonest: Mapping[str, float]
 
 
-Part = StubLimit | Row | Waiting | Sweep | Merchants | Idle
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaled:
+    """Ours with another value of one setting: orders per second, CPU for one order in ms, memory in MB."""
+
+    setting: str
+    value: int
+    api_ms: int
+    orders_per_s: float
+    cpu_ms: float
+    pss_mb: float
+
+
+Part = StubLimit | Row | Waiting | Sweep | Merchants | Scaled | Idle
 
 Systems = Collection[str]
 """Names of the contenders that the table may have."""
@@ -158,6 +170,23 @@ def _spread_over(merchants: int, orders: int, sizes: Sizes) -> float:
         return burst(running, orders).cpu_ms
 
 
+def scaled(setting: str, api_ms: int, sizes: Sizes, _systems: Systems) -> Iterator[Part]:
+    """The same burst with different values of a setting."""
+    for value in sizes.scaled[setting]:
+        say(f"API {api_ms} ms, {setting}={value}")
+        with rig(replace(OURS, settings={setting: str(value)}), api_ms) as running:
+            speed = warm_up(running, sizes.warm_s, sizes.most_orders)
+            full = burst(running, round(speed * sizes.burst_s))
+            yield Scaled(
+                setting=setting,
+                value=value,
+                api_ms=api_ms,
+                orders_per_s=round(full.orders_per_s, 1),
+                cpu_ms=round(full.cpu_ms, 3),
+                pss_mb=round(running.pss_mb(), 1),
+            )
+
+
 def idle(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
     """After some work, nothing."""
     say(f"idle for {sizes.idle_s:g} s")
@@ -184,6 +213,8 @@ SCENARIOS: dict[str, Callable[[Sizes, Systems], Iterator[Part]]] = {
     "waiting": waiting,
     "sweep": sweep,
     "merchants": merchants,
+    "children": partial(scaled, "ALLOCATION_CONCURRENCY", 200),
+    "messages": partial(scaled, "ALLOCATION_BATCH", 0),
     "idle": idle,
 }
 """Each yields what it has found as soon as it has it."""

@@ -35,6 +35,9 @@ class Sizes:
     """Orders spread over the merchants: the more each has, the fuller are the messages."""
     sweep_orders: int
 
+    scaled: Mapping[str, tuple[int, ...]]
+    """Values of settings that are tried one after the other."""
+
 
 _WAITING_FOR_ANSWERS = tuple(name for name in CONTENDERS if name != FLOOR.name)
 """The floor has one call in flight at a time, which says nothing where an API takes its time."""
@@ -55,6 +58,7 @@ FULL = Sizes(
     merchants=1000,
     merchant_orders=(10_000, 40_000),
     sweep_orders=10_000,
+    scaled={"ALLOCATION_CONCURRENCY": (1, 2, 8), "ALLOCATION_BATCH": (1, 10, 25)},
 )
 """Under ten minutes on two cores."""
 
@@ -77,5 +81,6 @@ QUICK = Sizes(
     merchants=100,
     merchant_orders=(1000,),
     sweep_orders=1000,
+    scaled={"ALLOCATION_CONCURRENCY": (4,), "ALLOCATION_BATCH": (100,)},
 )
 """Under one minute: the shape of the figures, not their last digit."""
