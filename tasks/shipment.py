@@ -133,20 +133,21 @@ def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
     """A shipment from the fields of its record."""
     facts = from_json(record["facts"] or b"{}")
     received = float(record["received"] or 0) / 1000
-    shipment = Shipment(
-        merchant=merchant,
-        reference=reference,
-        order=facts["order"],
-        order_event=facts["event"],
-        api=facts["api"],
-        rule=facts["rule"],
-        steps=_steps(to_json(facts["steps"])),
-        received=received,
-        published=min(received, float(record.get("published") or received)),
-        progress=Progress(**from_json(record["progress"])) if record.get("progress") else BEGINNING,
-        losses=int(record.get("lost") or 0),
-        replays=int(record.get("replays") or 0),
-    )
+    fixed = {
+        "merchant": merchant,
+        "reference": reference,
+        "order": facts["order"],
+        "order_event": facts["event"],
+        "api": facts["api"],
+        "rule": facts["rule"],
+        "steps": _steps(to_json(facts["steps"])),
+        "received": received,
+        "published": min(received, float(record.get("published") or received)),
+        "progress": Progress(**from_json(record["progress"])) if record.get("progress") else BEGINNING,
+        "losses": int(record.get("lost") or 0),
+        "replays": int(record.get("replays") or 0),
+    }
+    shipment = _made(Shipment, fixed)
     if record.get("doubt") == b"1":
         # A worker was lost while its call may have been on its way.
         return lost_call(shipment)

@@ -45,6 +45,8 @@ DRAIN_S = 8.0
 LONGEST_CALL_OF_LEASE = 0.6
 """No call lasts longer than this share of a lease, which is renewed right before it."""
 
+LOOK_AGAIN_S = 1.0
+
 ALARM_GRID_S = 0.25
 ALARM_MOST_S = 120.0
 
@@ -80,6 +82,7 @@ class ChildRuntime:
         self._messages = 0
         self._check_in_at = 0.0
         self._ringing: set[asyncio.Task[int]] = set()
+        self._looking: asyncio.TimerHandle | None = None
         self._stopping = False
         self._loop = uvloop.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="allocation-loop", daemon=True).start()
@@ -103,10 +106,14 @@ class ChildRuntime:
     def work(self, message: Handover) -> Worked:
         """Work on a message, for as long as a task may take: not at all, when more is waiting and we are not busy."""
         begun = self._in_loop(self._begin(message))
-        # The loop works meanwhile; this thread would only wait for it.
-        sent = self._hand_out.send(begun.taken.claimed)
+        try:
+            # The loop works meanwhile; this thread would only wait for it.
+            sent = self._hand_out.send(begun.taken.claimed)
+        except BaseException:
+            self._leave_alone(begun)
+            raise
         if begun.batch and sent and not begun.busy:
-            self._loop.call_soon_threadsafe(self._leave_alone, begun.batch)
+            self._leave_alone(begun)
             return Worked(token=begun.taken.task, fell_back=[])
         return self._in_loop(self._finish(begun, sent))
 
@@ -120,7 +127,7 @@ class ChildRuntime:
             asyncio.run_coroutine_threadsafe(self._drain(), self._loop).result(2 * DRAIN_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
-    async def _begin(self, message: Handover) -> "_Begun":
+    async def _begin(self, message: Handover) -> _Begun:
         """Take the shipments, and in the same round trip what fills the message's place, so that no child has to wait.
 
         The link of a chain left no place: the bound is on micro-batches, each of which brings few links with it.
@@ -147,7 +154,7 @@ class ChildRuntime:
         in_hands = sum(len(each.in_hands) for each in (*self._at_work, *self._slow.values()))
         return _Begun(taken=taken, batch=batch, busy=in_hands >= BUSY)
 
-    async def _finish(self, begun: "_Begun", sent: int) -> Worked:
+    async def _finish(self, begun: _Begun, sent: int) -> Worked:
         """Wait for the batch, as long as a task is patient."""
         fell_back = await self._wait(begun.batch) if begun.batch else []
         if not sent:
@@ -161,16 +168,20 @@ class ChildRuntime:
         finally:
             self._at_work.discard(batch)
         if going_on:
-            self._go_on(batch, going_on)
+            self._slow[going_on] = batch
+            going_on.add_done_callback(self._slow_done)
         return fell_back
 
-    def _leave_alone(self, batch: Batch) -> None:
-        self._at_work.discard(batch)
-        self._go_on(batch, self._loop.create_task(batch.go_on(PATIENCE_S, self._late(batch))))
+    def _leave_alone(self, begun: _Begun) -> None:
+        """Let the loop follow a batch to its end; its task waits no more."""
+        if begun.batch:
+            self._loop.call_soon_threadsafe(self._go_on, begun.batch)
 
-    def _go_on(self, batch: Batch, going_on: asyncio.Task[None]) -> None:
+    def _go_on(self, batch: Batch) -> None:
+        going_on = self._loop.create_task(batch.go_on(PATIENCE_S, self._late(batch)))
+        self._at_work.discard(batch)
         self._slow[going_on] = batch
-        going_on.add_done_callback(self._slow_done)
+        going_on.add_done_callback(self._alone_done)
 
     def _late(self, batch: Batch) -> FallingBack:
         """What becomes of shipments that fall back when their task has returned: a chain of their own."""
@@ -189,8 +200,22 @@ class ChildRuntime:
         )
 
     def _slow_done(self, task: asyncio.Task[None]) -> None:
-        self._slow.pop(task, None)
+        """Nobody else may be left who looks for what has room now."""
         self._wake_in(0.0)
+        self._done(task)
+
+    def _alone_done(self, task: asyncio.Task[None]) -> None:
+        """Its place was filled when it began, so others look all the time, and once in a while is enough."""
+        if self._looking is None:
+            self._looking = self._loop.call_later(LOOK_AGAIN_S, self._look_again)
+        self._done(task)
+
+    def _look_again(self) -> None:
+        self._looking = None
+        self._wake_in(0.0)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._slow.pop(task, None)
         if not task.cancelled() and (error := task.exception()):
             log.error("batch_broken", exc_info=error, next="its leases run out and the sweep brings it back")
 

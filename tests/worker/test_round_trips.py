@@ -12,7 +12,7 @@ from tests.worker.bench import Bench
 ROUND_TRIPS_OF_A_BATCH = 5
 """accept, claim, take, hold, report: for a hundred shipments as for one."""
 
-COMMANDS_OF_A_SHIPMENT = 22
+COMMANDS_OF_A_SHIPMENT = 12
 
 A_TIME = re.compile(r"1[6-9]\d{8}(\d{3})?(\.\d+)?")
 """Seconds or milliseconds since the epoch, between 2020 and 2033."""
