@@ -1,7 +1,7 @@
 """A shipment between tasks: what the ledger keeps of it, and what comes back."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -48,6 +48,7 @@ def test_what_is_fixed_at_intake_comes_back() -> None:
     assert (found.merchant, found.reference, found.order, found.order_event) == ("acme", "sp_1", "1001", "evt-1")
     assert (found.api, found.rule, found.steps) == ("shipments-v2", "heavy", EVERY)
     assert (found.received, found.progress, found.losses, found.replays) == (NOW, Progress(), 0, 0)
+    assert vars(found).keys() == {each.name for each in fields(Shipment)}
 
 
 def test_the_facts_that_the_rules_read_are_kept() -> None:
