@@ -1,6 +1,7 @@
 """The scheduler of beat: one sweep at a time waits in the queue."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,16 +33,21 @@ def scheduler(app: Celery) -> Iterator[SweepScheduler]:
     scheduler._ticked_at = float("inf")
 
 
-def tick(scheduler: SweepScheduler) -> None:
-    """Turn the clockwork until it has looked at its due entry a few times."""
-    for _ in range(5):
+def tick(app: Celery, scheduler: SweepScheduler) -> None:
+    """Turn the clockwork until it has sent a sweep, and then until it has looked at its due entry many times more."""
+    deadline = time.monotonic() + 10
+    while not depth(app, SWEEPS):
+        assert time.monotonic() < deadline, "no sweep was sent"
+        scheduler.tick()
+    more = time.monotonic() + 50 * app.conf.beat_schedule["sweep"]["schedule"]
+    while time.monotonic() < more:
         scheduler.tick()
 
 
 def test_no_second_sweep_while_one_waits(app: Celery, scheduler: SweepScheduler) -> None:
     """While no worker runs, one sweep waits in the queue, and when it was read the next one is sent."""
     for _ in range(2):
-        tick(scheduler)
+        tick(app, scheduler)
         assert depth(app, SWEEPS) == 1
         assert drain(app, SWEEPS) == [{}]
 
