@@ -27,9 +27,10 @@ local function leave(m, r)
   touched[m] = true
 end
 
+-- At once, not gathered: should the same shipment leave later in this script, its leaving is written last.
 local function stay(m, r, token)
-  gather('HSET', tokens(m), r, token)
-  gather('ZADD', working(m), now + lease, r)
+  redis.call('HSET', tokens(m), r, token)
+  redis.call('ZADD', working(m), now + lease, r)
 end
 
 local function settle(m, r, state, stream, event, reason)
