@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -65,6 +66,20 @@ async def test_a_message_says_what_to_take(app: Celery, bench: Bench, hand_out: 
     assert (message["merchant"], message["shipments"], message["strategy"]) == ("acme", 2, "virtual_service FIRST")
     taken = await bench.ledger.take(read_message(message))
     assert sorted(held.reference for held in taken.shipments) == ["a", "b"]
+
+
+async def test_a_worker_that_ends_gives_back_what_it_read(app: Celery, bench: Bench, hand_out: HandOut) -> None:
+    """A message that was read and not begun is in the queue again when its reader ends; nothing else is kept of it."""
+    await bench.accept("acme", "a")
+    await hand_out.hand_out()
+    with app.connection_for_read() as connection:
+        channel: Any = connection.default_channel
+        assert channel.basic_get(BATCHES)
+        assert depth(app, BATCHES) == 0
+        with redis.Redis.from_url(bench.settings.broker) as broker:
+            assert list(broker.scan_iter("*unacked*")) == []
+    (again,) = drain(app, BATCHES)
+    assert again["references"] == ["a"]
 
 
 async def test_a_broker_that_was_emptied(settings: Settings, app: Celery, bench: Bench, hand_out: HandOut) -> None:

@@ -3,9 +3,11 @@
 import asyncio
 import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 
 from config.celery_options import BATCHES
 from config.settings import Settings
@@ -66,6 +68,16 @@ async def hand_out(app: Celery, bench: Bench, *references: str) -> None:
     await HandOut(app, bench.ledger, bench.settings).hand_out()
 
 
+def allocates_after(may_answer: asyncio.Event) -> Any:
+    """How an API answers that allocates, but not before the event."""
+
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+        await may_answer.wait()
+        await allocates(request, writer)
+
+    return slow
+
+
 async def test_what_is_settled_makes_room(app: Celery, child: ChildRuntime, bench: Bench) -> None:
     """With a limit in flight the next shipments are handed out as soon as the first are settled, without any sweep."""
     async with listening() as api:
@@ -114,12 +126,7 @@ async def test_a_merchant_without_a_key(
 async def test_a_slow_api_holds_no_child(app: Celery, child: ChildRuntime, bench: Bench) -> None:
     """A task returns while its call is still out; the answer settles the shipment when it comes."""
     may_answer = asyncio.Event()
-
-    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
-        await may_answer.wait()
-        await allocates(request, writer)
-
-    async with listening(slow) as api:
+    async with listening(allocates_after(may_answer)) as api:
         write(bench.settings, api.url)
         await hand_out(app, bench, "a")
         await work(app, child)
@@ -136,12 +143,7 @@ async def test_a_task_leaves_its_calls_when_more_is_waiting(
     """While more is due a task does not wait for its calls; the last one does, and all are settled."""
     monkeypatch.setattr(runtime, "PATIENCE_S", 60.0)
     may_answer = asyncio.Event()
-
-    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
-        await may_answer.wait()
-        await allocates(request, writer)
-
-    async with listening(slow) as api:
+    async with listening(allocates_after(may_answer)) as api:
         write(bench.settings, api.url)
         await bench.ledger.set_limits("acme", 1, 0)
         (bench.settings.merchants_dir / "other.toml").write_text(FILE.format(url=api.url, in_flight=0))
@@ -166,12 +168,7 @@ async def test_a_busy_child_waits_for_its_calls(
     monkeypatch.setattr(runtime, "PATIENCE_S", 60.0)
     monkeypatch.setattr(runtime, "BUSY", 1)
     may_answer = asyncio.Event()
-
-    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
-        await may_answer.wait()
-        await allocates(request, writer)
-
-    async with listening(slow) as api:
+    async with listening(allocates_after(may_answer)) as api:
         write(bench.settings, api.url)
         (bench.settings.merchants_dir / "other.toml").write_text(FILE.format(url=api.url, in_flight=0))
         await hand_out(app, bench, "a")
@@ -184,6 +181,26 @@ async def test_a_busy_child_waits_for_its_calls(
         await first
         await work(app, child)
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 2
+
+
+async def test_a_task_that_is_interrupted(
+    app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a task is ended while it sends the next message, its calls go on without it and are settled."""
+    may_answer = asyncio.Event()
+    async with listening(allocates_after(may_answer)) as api:
+        write(bench.settings, api.url)
+        await hand_out(app, bench, "a")
+
+        def interrupted(_batches: Any) -> int:
+            raise SoftTimeLimitExceeded
+
+        monkeypatch.setattr(child._hand_out, "send", interrupted)
+        with pytest.raises(SoftTimeLimitExceeded):
+            await work(app, child)
+        may_answer.set()
+        await until(lambda: not child._slow and not child._at_work)
+    assert await bench.raw.xlen(bench.settings.allocated_stream) == 1
 
 
 async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:
