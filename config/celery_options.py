@@ -66,7 +66,9 @@ def celery_options(settings: Settings) -> dict[str, Any]:
             "sweep": {
                 "task": SWEEP_TASK,
                 "schedule": settings.sweep_seconds,
-                "options": {"queue": SWEEPS, "expires": settings.sweep_seconds},
+                # No `expires`: it is a time by this machine's clock, and a worker whose clock is ahead would drop every
+                # sweep. The scheduler sends none while one waits, so they do not pile up.
+                "options": {"queue": SWEEPS},
             }
         },
     }

@@ -15,6 +15,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from config.api import Api, KeyFromEnv, KeyFromFile
 from config.conditions import Conditions
+from config.retry import Limits, Retry
 from config.settings import is_loopback
 from config.strategies.catalogue import AnyStrategy, available
 from config.strategies.strategy import Flavour
@@ -70,20 +71,6 @@ class Rule(Choice):
     when: Conditions
 
 
-class Retry(_Table):
-    """`[retry]`: how often and how long."""
-
-    attempts: int = Field(8, ge=1, le=1000)
-    deadline_hours: float = Field(48, gt=0, le=24 * 365)
-
-
-class Limits(_Table):
-    """`[limits]`: over all workers; 0 means no limit."""
-
-    in_flight: int = Field(0, ge=0)
-    per_second: float = Field(0, ge=0, allow_inf_nan=False)
-
-
 class MerchantFile(_Table):
     """A whole merchant file."""
 
@@ -108,6 +95,14 @@ class MerchantFile(_Table):
             wrong += [((i, *key), text) for i, rule in enumerate(rules) for key, text in rule.unfit(api.flavour)]
         _refuse(wrong)
         return rules
+
+    @field_validator("retry")
+    @classmethod
+    def _times_fit(cls, retry: Retry, others: ValidationInfo) -> Retry:
+        if not (api := others.data.get("api")):
+            return retry
+        _refuse([((key,), text) for key, text in retry.unfit(api.timeout_s)])
+        return retry.fitted(api.timeout_s)
 
     def strategies(self) -> Iterator[tuple[Key, AnyStrategy]]:
         """Every strategy of the file, each with its key."""

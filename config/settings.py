@@ -21,6 +21,10 @@ class SettingsError(Exception):
     """The environment does not make sense; the text says which variable, why, and what to do."""
 
 
+class FormatError(Exception):
+    """The ledger is in a format of another version; the text says what to do."""
+
+
 def _of_scheme(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
     # Not by urlsplit, whose own errors repeat what stands before the host: the password.
     scheme, separator, _ = url.get_secret_value().partition("://")

@@ -1,6 +1,8 @@
 """The Celery tasks: shells that turn a message into a value, let the runtime work, and pass on what fell back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 import structlog
@@ -42,8 +44,10 @@ def _runtime(task: "Task[..., Any]") -> Runtime:
 
 
 def read_message(message: dict[str, Any]) -> Handover:
-    """A message as a value."""
-    return Handover(**{**message, "references": tuple(message["references"])})
+    """A message as a value; fields of a newer version are kept as they are."""
+    unknown = {name: value for name, value in message.items() if name not in Handover.__slots__}
+    known = {name: value for name, value in message.items() if name in Handover.__slots__}
+    return Handover(**{**known, "references": tuple(known["references"])}, unknown_fields=unknown)
 
 
 @shared_task(name=ALLOCATE_TASK, bind=True)
@@ -52,7 +56,7 @@ def allocate(self: "Task[..., Any]", **message: Any) -> dict[str, Any]:  # the f
     handed = read_message(message)
     worked = _runtime(self).work(handed)
     for shipments in by_way(worked.fell_back):
-        start_fallback(self.app, shipments, worked.token)
+        start_fallback(self.app, shipments, worked.token, handed.unknown_fields)
     return {"merchant": handed.merchant, "shipments": handed.shipments, "fell_back": len(worked.fell_back)}
 
 
@@ -66,7 +70,8 @@ def _fallback(self: "Task[..., Any]", handed: dict[str, Any], **_shown: Any) -> 
     worked = _runtime(self).work(read_message(handed))
     if not worked.fell_back:
         return {**handed, "shipments": 0, "references": []}
-    return handover(worked.fell_back, worked.token).as_message()
+    unknown = read_message(handed).unknown_fields
+    return {**unknown, **handover(worked.fell_back, worked.token).as_message()}
 
 
 @shared_task(name=SWEEP_TASK, bind=True)
@@ -81,15 +86,18 @@ FALLBACK_TASKS = {
 }
 
 
-def start_fallback(app: Celery, shipments: list[Shipment], token: str) -> None:
+def start_fallback(
+    app: Celery, shipments: list[Shipment], token: str, unknown_fields: Mapping[str, Any] = MappingProxyType({})
+) -> None:
     """Send the whole chain for shipments at the same step: one task per remaining step, named by its strategy.
 
-    With the broker away their leases run out, and the sweep hands them out at the step they stand at.
+    `unknown_fields`: what a newer version wrote into the message that they came with. With the broker away their leases
+    run out, and the sweep hands them out at the step they stand at.
     """
     first = shipments[0]
     links = [_link(app, first, step) for step in range(first.progress.step, len(first.steps))]
     try:
-        chain(*links)(handover(shipments, token).as_message())
+        chain(*links)({**unknown_fields, **handover(shipments, token).as_message()})
     except OperationalError as error:
         log.warning("chain_not_sent", merchant=first.merchant, shipments=len(shipments), error=str(error))
 

@@ -8,9 +8,6 @@ PARK_FIRST_S = 2.0
 PARK_MOST_S = 300.0
 RETRY_AFTER_MOST_S = 3600.0
 
-QUEUE_FIRST_S = 1.0
-QUEUE_MOST_S = 60.0
-
 
 class RetryBudget:
     """How many further calls may be made at once while an API answers badly: a tenth of the good ones, and a few.
@@ -49,8 +46,3 @@ def park(waits: int, random: float, retry_after_s: float | None = None) -> float
     bound = min(PARK_MOST_S, PARK_FIRST_S * 2.0 ** min(waits, 20))
     wait = bound * (0.5 + random / 2)
     return wait if retry_after_s is None else max(wait, min(retry_after_s, RETRY_AFTER_MOST_S))
-
-
-def queue(waits: int, random: float) -> float:
-    """The pause before a queued shipment is read back again."""
-    return min(QUEUE_MOST_S, QUEUE_FIRST_S * 2.0 ** min(waits, 20)) * (0.5 + random / 2)

@@ -50,14 +50,15 @@ def failed_event(
 
 
 def _common(shipment: Shipment) -> dict[str, Any]:
+    """What both events say; null is what a record that cannot be read does not tell."""
     return {
         "merchant": shipment.merchant,
-        "order": shipment.order,
+        "order": shipment.order or None,
         "shipment": shipment.reference,
-        "api": shipment.api,
-        "rule": shipment.rule,
-        "attempts": shipment.progress.attempts,
-        "order_event": shipment.order_event,
+        "api": shipment.api or None,
+        "rule": shipment.rule or None,
+        "attempts": shipment.progress.attempts if shipment.progress.is_readable else None,
+        "order_event": shipment.order_event or None,
     }
 
 

@@ -52,12 +52,12 @@ class Attempt(_Said):
 
 class _AboutShipment(_Said):
     merchant: str
-    order: str
+    order: str | None = Field(description="null only when the shipment's record could not be read")
     shipment: str = Field(description="the shipment's reference")
-    api: Flavour
-    rule: str = Field(description="the rule that chose the plan, or `default`")
-    attempts: int = Field(ge=0, description="calls for an allocation")
-    order_event: str = Field(description="the id of the order-created event")
+    api: Flavour | None
+    rule: str | None = Field(description="the rule that chose the plan, or `default`")
+    attempts: Annotated[int, Field(ge=0)] | None = Field(description="calls for an allocation")
+    order_event: str | None = Field(description="the id of the order-created event")
 
 
 class AllocatedData(_AboutShipment):

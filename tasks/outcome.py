@@ -1,4 +1,4 @@
-"""What a call to the allocation API came to: one of nine values, never an exception."""
+"""What a call to the allocation API came to: a closed union of values, never an exception."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -44,12 +44,14 @@ class Allocated:
 class Answer:
     """What the outcomes without an allocation have in common.
 
-    `reason` is a slug (the API's child code where it gave one), `message` a text for a person.
+    `reason` is a slug (the API's child code where it gave one), `message` a text for a person, `retry_after_s` the
+    seconds of a `Retry-After` header (None when there was none).
     """
 
     reason: str
     message: str = ""
     correlation_id: str | None = None
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,27 +69,42 @@ class Refused(Answer):
     """A definite no to this step. Only this outcome leads to the next step of the plan.
 
     `certain` is false for a refusal that names no cause: it may just as well mean "already allocated"
-    and is read back before it counts.
+    and is read back before it counts. The reason `conflict` opens a call: a gateway may have sent our request twice.
     """
 
     certain: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Throttled(Answer):
-    """Too many calls; `retry_after_s` in seconds when the API said how long."""
+class RefusedTogether(Answer):
+    """A call for several shipments was refused as a whole, and the cause may lie in any one of them.
 
-    retry_after_s: float | None = None
+    `partly`: some of them may have been allocated all the same (v1, or with a conflict or a wrong state, which open a
+    call each time).
+    """
+
+    partly: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Throttled(Answer):
+    """Too many calls."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NotSent(Answer):
-    """No byte of the request left this machine: safe to try again."""
+    """The request did not reach the API: no byte left this machine, or something else answered in its place.
+
+    The reason is `not_sent`, `permit_expired` (the request was not written in time, see `worker.pro.transport`) or
+    `foreign_answer` (an ingress or a proxy answered with a 4xx or 521 of its own).
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unknown(Answer):
-    """The call may have gone through: the next thing is a read-back."""
+    """The call may have gone through: the next thing is a read-back. `by_api`: the API itself answered, in its form."""
+
+    by_api: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,18 +120,38 @@ class Unallocated(Answer):
     state: Literal["unallocated", "allocation_failed"] = "unallocated"
 
 
-StopReason = Literal["shipment_not_found", "shipment_gone", "unauthorised", "invalid_request", "wrong_state"]
+StopReason = Literal[
+    "shipment_not_found", "shipment_gone", "unauthorised", "forbidden", "invalid_request", "wrong_state"
+]
+DENIED = ("unauthorised", "forbidden", "forbidden_here")
+"""401, 403, and a 403 that others with the same key do not get."""
 
-Outcome = Allocated | Queued | NotYet | Refused | Throttled | NotSent | Unknown | Stopped
+Outcome = Allocated | Queued | NotYet | Refused | RefusedTogether | Throttled | NotSent | Unknown | Stopped
 """What an attempt came to."""
 
 Finding = Outcome | Unallocated
 """What a read-back came to."""
 
-Health = Literal["good", "bad", "throttled"]
-"""How an API did in one call: a refusal is a good answer, a server error or none at all a bad one."""
 
-_BAD_ANSWERS = frozenset({"timeout", "lost_answer", "server_error", "unreadable_answer", "unexpected_status"})
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quoted:
+    """Asked for quotes, the API made an offer: the reference of the best one that has not expired."""
+
+    reference: str
+
+
+Health = Literal["good", "bad", "foreign", "throttled", "denied"]
+"""How an API did in one call: a refusal is a good answer, a server error or none at all a bad one.
+
+`foreign`: something else answered in the API's place. `denied`: the API refused the key (401, 403).
+"""
+
+FOREIGN = "foreign_answer"
+PERMIT_EXPIRED = "permit_expired"
+
+_BAD_ANSWERS = frozenset(
+    {"timeout", "lost_answer", "server_error", "unreadable_answer", "half_an_answer", "unexpected_status"}
+)
 
 
 def health(finding: Finding) -> Health:
@@ -123,7 +160,9 @@ def health(finding: Finding) -> Health:
         case Throttled():
             return "throttled"
         case NotSent():
-            return "bad"
+            return "foreign" if finding.reason == FOREIGN else "bad"
+        case Stopped(reason=reason) if reason in DENIED:
+            return "denied"
         case Unknown(reason=reason) if reason in _BAD_ANSWERS:
             return "bad"
         case _:
@@ -135,6 +174,7 @@ WORDS: dict[type[Finding], str] = {
     Queued: "queued",
     NotYet: "not_yet",
     Refused: "refused",
+    RefusedTogether: "refused",
     Throttled: "throttled",
     NotSent: "not_sent",
     Unknown: "unknown",

@@ -5,16 +5,20 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from config.merchants import Merchant
-from config.strategies.catalogue import AnyStrategy
-from tasks.outcome import Finding, Health, Outcome
+from tasks.outcome import Health
 from tasks.shipment import Shipment
 
 Verdict = Literal["keep", "hand", "park", "allocated", "failed"]
+Purpose = Literal["read", "allocate", "quote"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Handover:
-    """What a Celery message says: whose shipments, how many, asking for what, and the token that proves the claim."""
+    """What a Celery message says: whose shipments, how many, asking for what, and the token that proves the claim.
+
+    `alone`: a shipment that lost its worker, for a child that owns nothing else. `unknown_fields`: what a newer version
+    wrote, which is passed on as it is.
+    """
 
     merchant: str
     shipments: int
@@ -22,56 +26,102 @@ class Handover:
     token: str
     references: tuple[str, ...]
     step: int | None = None
+    alone: bool = False
+    unknown_fields: Mapping[str, Any] = field(default_factory=dict)
 
     def as_message(self) -> dict[str, Any]:
         """References and ids only: the broker and Flower show all of it."""
-        return {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
+        own = {name: getattr(self, name) for name in self.__slots__ if name != "unknown_fields"}
+        return {**self.unknown_fields, **{name: value for name, value in own.items() if value not in (None, False)}}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unreadable:
+    """A shipment whose record this version cannot read. `received`: seconds since the epoch, 0 if that is lost too."""
+
+    merchant: str
+    reference: str
+    received: float
+    error: str
+
+
+class Paused(NamedTuple):
+    """Why nothing of a merchant is called for. `purpose`: what the API refused, or '' without a key or a file.
+
+    `refused`, `asks`: the shipment that was refused, and what was asked for it; another one tries first.
+    """
+
+    why: str
+    purpose: Purpose | Literal[""] = ""
+    retry_after_s: float = 0.0
+    refused: str = ""
+    asks: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
     """The shipments of a message that were still to be had, and what was claimed to go into the message's place.
 
-    `paused`: why the merchant is paused, or ''.
+    `paused`: the merchant's pause, if it has one; `probe`: the shipment that may be called for all the same.
     """
 
     task: str
-    paused: str
+    paused: Paused | None
     shipments: tuple[Shipment, ...]
     claimed: tuple[Handover, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    probe: str = ""
 
 
 class PermitRequest(NamedTuple):
-    """Asks to call an API for a shipment. `per_second`: the merchant's limit, 0 for none; `api`: host and key."""
+    """Asks to call an API for a shipment. `api`: host and key.
+
+    `per_second`, `in_flight`: the merchant's limits, 0 for none.
+    """
 
     shipment: Shipment
     task: str
-    purpose: Literal["renew", "read", "allocate"]
+    purpose: Purpose | Literal["renew"]
     per_second: float = 0.0
+    in_flight: int = 0
     api: str = ""
 
 
 class Permit(NamedTuple):
     """Whether the task still holds the shipment, and in how many seconds it may call.
 
-    `park`: the wait is not worth a task's time. `open`: it is the API's breaker that says so.
+    `park`: the wait is not worth a task's time. `busy`: all places in flight are taken. `place`: what must be given
+    back when the call is over, or was never made (a place in flight, the probe of an open breaker). `by_us`: it is a
+    limit of the merchant's file that stands in the way, and not the API.
     """
 
     held: bool
     wait_s: float = 0.0
     park: bool = False
-    open: bool = False
+    busy: bool = False
+    place: bool = False
+    by_us: bool = False
 
     @property
     def may_call(self) -> bool:
         """Whether the call may go out after `wait_s`."""
-        return self.held and not self.park
+        return self.held and not self.park and not self.busy
+
+
+class Heard(NamedTuple):
+    """How an API did in a request: for its breaker, the merchant's window, and what it asked to wait for."""
+
+    answer: Health | Literal[""]
+    purpose: Purpose
+    retry_after_s: float = 0.0
 
 
 class Report(NamedTuple):
-    """What became of a shipment: an entry for its story, and the verdict. `due`: seconds since the epoch.
+    """What became of a shipment: an entry for its story, and the verdict.
 
-    `answer`: how the API did, where it was called.
+    `due`: seconds since the epoch; of an allocated shipment, when its carrier is read once more (0: never). `heard`:
+    how the API did, where it was called. `place`: a place of the permit is given back. `asked_again`: the call came
+    after an open one.
     """
 
     shipment: Shipment
@@ -82,14 +132,43 @@ class Report(NamedTuple):
     event: str = ""
     reason: str = ""
     api: str = ""
-    answer: Health | Literal[""] = ""
+    heard: Heard | None = None
+    place: bool = False
+    asked_again: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """A merchant's good file and its key, as found just now.
+
+    `digest` changes when either does. `api` names the host and the key without telling it: merchants who share both
+    share a breaker.
+    """
+
+    merchant: Merchant
+    key: str | None = field(repr=False)
+    digest: str
+    api: str
+
+
+class Request(NamedTuple):
+    """The shipments of one request, and until when it must be written: later it is not sent (`permit_expired`).
+
+    `write_by`: seconds by `tasks.clock.boottime`.
+    """
+
+    references: Sequence[str]
+    write_by: float
 
 
 class Ledger(Protocol):
     """The durable record of every shipment and its schedule."""
 
     def now(self) -> float:
-        """Seconds since the epoch by the ledger's clock."""
+        """Seconds since the epoch by the ledger's clock, at the latest: as far as its bounds are known."""
+
+    def earliest(self) -> float:
+        """The same at the earliest. A request counts as sent then: it must not seem to come after a quiet time."""
 
     async def take(self, handover: Handover, claim: int = 0) -> Taken:
         """Take the shipments of a message, as far as its token still holds, and claim so many batches in its place."""
@@ -112,41 +191,20 @@ class Ledger(Protocol):
     async def story(self, shipment: Shipment) -> Sequence[dict[str, Any]]:
         """The kept entries of a shipment's story, oldest first."""
 
-    async def pause(self, merchant: str, why: str, digest: str) -> bool:
-        """Pause a merchant until its key or file changes; False when it was paused already."""
+    async def pause(self, merchant: str, pause: Paused, digest: str, probe: str = "") -> bool:
+        """Pause a merchant; False when it was paused already. `probe`: the shipment that tried, and was refused too."""
 
+    async def resume(self, merchant: str) -> int:
+        """Lift a pause; returns how many shipments are due again."""
 
-class Api(Protocol):
-    """A merchant's allocation API."""
+    async def last_good(self, api: str, purpose: Purpose) -> float:
+        """When the API last answered a call of this kind well, in seconds since the epoch; 0 if never."""
 
-    async def allocate(
-        self, merchant: Merchant, key: str, strategy: AnyStrategy, references: Sequence[str]
-    ) -> Mapping[str, Outcome]:
-        """Ask for an allocation by one call; exactly one outcome for each reference."""
+    async def first_denial(self, api: str, reference: str) -> bool:
+        """Whether no other shipment got a 403 of this API in the last seconds; notes that this one did."""
 
-    async def read_back(self, merchant: Merchant, key: str, reference: str) -> Finding:
-        """Read one shipment."""
+    async def split(self, merchant: str, strategy: str, task: str) -> bool:
+        """Whether this task may split a refused call now: one at a time for a merchant and step."""
 
-
-class Telemetry(Protocol):
-    """Who is told of what a person should know."""
-
-    def failed(self, shipment: Shipment, reason: str, message: str) -> None:
-        """A shipment failed for good."""
-
-    def paused(self, merchant: str, why: str) -> None:
-        """A merchant was paused."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Account:
-    """A merchant's good file and its key, as found just now.
-
-    `digest` changes when either does. `api` names the host and the key without telling it: merchants who share both
-    share a breaker.
-    """
-
-    merchant: Merchant
-    key: str | None = field(repr=False)
-    digest: str
-    api: str
+    async def split_over(self, merchant: str, strategy: str, task: str) -> None:
+        """Let another task split."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from config.merchants import Merchant
 from tasks.plan import Facts, Plan, choose
-from tasks.shipment import Progress, iso
+from tasks.progress import Progress
+from tasks.shipment import iso
 
 MOST_REPLAYS = 10
 """How often a shipment is put back before somebody must insist."""
@@ -25,7 +26,7 @@ class FreshStart:
 def start_afresh(merchant: Merchant, facts: str, progress: Progress, now: float) -> FreshStart:
     """Choose anew. `facts` and `progress` are those of the failure, `now` is in seconds since the epoch.
 
-    Whatever was the last thing heard of a call, the first thing now is a read-back.
+    Whatever was the last thing heard of a call, the first thing now is a read-back, after the quiet time if one runs.
     """
     fixed = json.loads(facts)
     plan = choose(merchant.file, _facts(fixed["facts"]))
@@ -38,11 +39,28 @@ def start_afresh(merchant: Merchant, facts: str, progress: Progress, now: float)
     return FreshStart(
         plan=plan,
         facts=json.dumps(fixed, separators=(",", ":")),
-        progress=Progress(doubt=True, attempts=progress.attempts, entries=progress.entries + 1),
+        progress=_afresh(progress),
         entry={"at": iso(now), "do": "replay", "by": plan.rule},
     )
 
 
+def _afresh(progress: Progress) -> Progress:
+    """From the first step on; what is open belongs to the shipment and stays."""
+    return Progress(
+        open_kind=progress.open_kind,
+        open_at=progress.open_at,
+        quiet_from=progress.quiet_from,
+        also_open=progress.also_open,
+        asked_again=progress.asked_again,
+        unread=True,
+        attempts=progress.attempts,
+        entries=progress.entries + 1,
+        unknown_fields=progress.unknown_fields,
+    )
+
+
 def _facts(table: dict[str, Any]) -> Facts:
-    tags = table.get("tags")
-    return Facts(**{**table, "tags": None if tags is None else tuple(tags)})
+    """What this version knows of them."""
+    known = {name: fact for name, fact in table.items() if name in Facts._fields}
+    tags = known.get("tags")
+    return Facts(**{**known, "tags": None if tags is None else tuple(tags)})

@@ -1,7 +1,7 @@
 """A shipment while it is being worked on: what is fixed since intake, and how far it has come."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 from config.strategies.catalogue import AnyStrategy
 from tasks.order import Order
 from tasks.plan import Facts, Plan
+from tasks.progress import OpenKind, Progress, read_progress
 
 KEPT_FIRST = KEPT_LAST = 20
 """How many entries of a story are kept from its beginning and from its end."""
@@ -37,46 +38,11 @@ def _made(kind: type[Value], fields_of: dict[str, Any]) -> Value:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a shipment has come; written with every verdict, so that any worker can go on from here.
-
-    `doubt`: a call may have gone through and has not been read back. `unread_refusal`: a no that might mean "already
-    allocated" and counts once a read-back says unallocated; `unread_message`: what the API said with it. `queued_at`:
-    seconds since the epoch at which the API took the shipment in for this step. `unknowns`: calls of this step that
-    came back unknown. `waits`: times parked since anything moved, the exponent of the backoff. `attempted`: the last
-    step of this plan that was called for.
-    """
-
-    step: int = 0
-    doubt: bool = False
-    unread_refusal: str | None = None
-    unread_message: str = ""
-    queued_at: float | None = None
-    unknowns: int = 0
-    waits: int = 0
-    attempts: int = 0
-    attempted: int | None = None
-    entries: int = 0
-    last_refusal: str | None = None
-
-    def as_json(self) -> str:
-        """Only what differs from the beginning."""
-        return to_json({name: value for name, value in self.__dict__.items() if value != _DEFAULTS[name]}).decode()
-
-    @property
-    def must_read(self) -> bool:
-        """Whether the next call must be a read-back."""
-        return self.doubt or self.queued_at is not None or self.unread_refusal is not None
-
-
-BEGINNING = Progress()
-
-_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Progress)}
-
-
-@dataclass(frozen=True, kw_only=True)
 class Shipment:
-    """One shipment in a task's hands. Times are seconds since the epoch by the ledger's clock."""
+    """One shipment in a task's hands. Times are seconds since the epoch by the ledger's clock.
+
+    `losses`: worker losses that it caused. `cleared_until`: until when the last read-back allows a call.
+    """
 
     merchant: str
     reference: str
@@ -90,6 +56,7 @@ class Shipment:
     progress: Progress
     losses: int = 0
     replays: int = 0
+    cleared_until: float = 0.0
 
     @property
     def strategy(self) -> AnyStrategy:
@@ -105,9 +72,35 @@ class Shipment:
         """The same shipment, further on."""
         return _further(self, {"progress": _further(self.progress, changes)})
 
-    def called(self) -> "Shipment":
+    def called(self, *, sent: bool = True) -> "Shipment":
         """The same shipment after one more attempt at its present step."""
-        return self.with_progress(attempts=self.progress.attempts + 1, attempted=self.progress.step)
+        progress = self.progress
+        changes: dict[str, Any] = {"attempts": progress.attempts + 1, "attempted": progress.step}
+        if sent and progress.open_kind is not None:
+            changes["asked_again"] = progress.asked_again + 1
+        return self.with_progress(**changes)
+
+    def opened(self, kind: OpenKind, at: float, **changes: Any) -> "Shipment":
+        """The same shipment with an open call that ended, as far as this side saw it, at this time."""
+        opened = self.with_progress(
+            open_kind=kind,
+            open_at=at,
+            quiet_from=at,
+            also_open=False,
+            give_up_at=None,
+            read_before=self.progress.last_read,
+            last_read=None,
+            read_at=0.0,
+            allocating_since=at if kind == "queued" else None,
+            unread=False,
+            waits=0,
+            **changes,
+        )
+        return opened.cleared(0.0)
+
+    def cleared(self, until: float) -> "Shipment":
+        """The same shipment, which a read-back allows to be called for until then."""
+        return _further(self, {"cleared_until": until})
 
 
 def intake_facts(order: Order, facts: Facts, plan: Plan, api: str) -> str:
@@ -130,9 +123,13 @@ def published_s(order: Order) -> float | None:
 
 
 def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shipment:
-    """A shipment from the fields of its record."""
+    """A shipment from the fields of its record.
+
+    Raises ValueError, KeyError, TypeError or AttributeError for a record that this version cannot read.
+    """
     facts = from_json(record["facts"] or b"{}")
     received = float(record["received"] or 0) / 1000
+    progress = read_progress(record.get("progress"))
     fixed = {
         "merchant": merchant,
         "reference": reference,
@@ -140,24 +137,45 @@ def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
         "order_event": facts["event"],
         "api": facts["api"],
         "rule": facts["rule"],
-        "steps": _steps(to_json(facts["steps"])),
+        "steps": _steps_at(facts["steps"], progress.step),
         "received": received,
         "published": min(received, float(record.get("published") or received)),
-        "progress": Progress(**from_json(record["progress"])) if record.get("progress") else BEGINNING,
+        "progress": progress,
         "losses": int(record.get("lost") or 0),
         "replays": int(record.get("replays") or 0),
+        "cleared_until": 0.0,
     }
-    shipment = _made(Shipment, fixed)
-    if record.get("doubt") == b"1":
-        # A worker was lost while its call may have been on its way.
-        return lost_call(shipment)
-    # Or the server was started again and may have forgotten a call.
-    return shipment.with_progress(doubt=True) if record.get("unsure") else shipment
+    return _as_found(_made(Shipment, fixed), float(record.get("lost_call") or 0), float(record.get("changed") or 0))
 
 
-def lost_call(shipment: Shipment) -> Shipment:
-    """The shipment once nobody waits for the answer to its call any more: that call counts as one come back unknown."""
-    return shipment.called().with_progress(doubt=True, unknowns=shipment.progress.unknowns + 1)
+def _as_found(shipment: Shipment, lost_call_ms: float, changed_ms: float) -> Shipment:
+    """The shipment with what happened since its last report: a worker lost with a call out, a change of the server."""
+    if lost_call_ms:
+        lost = shipment.progress
+        again = lost.asked_again + (lost.open_kind is not None)
+        shipment = shipment.opened("unknown", lost_call_ms / 1000, attempted=lost.step, asked_again=again)
+    progress, changed = shipment.progress, changed_ms / 1000
+    if changed <= progress.open_at:
+        return shipment
+    if progress.open_kind == "queued":
+        # Both may be open: the longer time stays, and no state decides the queued call any more before it is over.
+        return shipment.with_progress(
+            open_at=changed, quiet_from=max(progress.quiet_from, changed), also_open=True, last_read=None
+        )
+    return shipment.opened("unknown", changed)
+
+
+def stopped_call(shipment: Shipment, now: float) -> Shipment:
+    """The shipment once nobody waits for the answer to its call any more."""
+    return shipment.called().opened("unknown", now, open_calls=shipment.progress.open_calls + 1)
+
+
+def _steps_at(tables: Any, present: int) -> tuple[AnyStrategy, ...]:
+    """The steps, one of which is the present one."""
+    steps = _steps(to_json(tables))
+    if not 0 <= present < len(steps):
+        raise ValueError(f"it stands at step {present} of {len(steps)}")
+    return steps
 
 
 _PLAN = TypeAdapter(tuple[AnyStrategy, ...])

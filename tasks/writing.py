@@ -6,9 +6,10 @@ from typing import Any, Literal, NamedTuple, assert_never
 
 from tasks.events import allocated_event, failed_event
 from tasks.move import Fail, FallBack, Park, Settle
-from tasks.outcome import WORDS, Finding, Health
-from tasks.ports import Account, Ledger, Report, Taken, Telemetry, Verdict
+from tasks.outcome import WORDS, Finding, NotSent
+from tasks.ports import Account, Heard, Ledger, Paused, Report, Taken, Verdict
 from tasks.shipment import Shipment, iso
+from tasks.telemetry import Telemetry
 
 Leave = Settle | FallBack | Park | Fail
 
@@ -18,12 +19,29 @@ Entry = dict[str, Any]
 _OF_A_STEP = ("strategy", "outcome", "reason", "correlation_id")
 
 
+def asked_again(do: str, shipment: Shipment, finding: Finding) -> bool:
+    """Whether a request was a call for an allocation after an open one; one that was not sent is none."""
+    return do == "allocate" and shipment.progress.open_kind is not None and not isinstance(finding, NotSent)
+
+
+class Answered(NamedTuple):
+    """What a request left behind: the entry, how the API did, a place to give back, if it came after an open call."""
+
+    entry: Entry
+    heard: Heard
+    place: bool = False
+    asked_again: bool = False
+
+
 class End(NamedTuple):
-    """How a shipment leaves a task: the move, and of the call before it the entry and how the API did."""
+    """How a shipment leaves a task: the move, and what the request before it left behind.
+
+    `place`: a permit was had, and not used.
+    """
 
     move: Leave
-    entry: Entry | None = None
-    answer: Health | Literal[""] = ""
+    answered: Answered | None = None
+    place: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +54,10 @@ class Writer:
     telemetry: Telemetry
     wake_in: Callable[[float], None]
 
-    def entry(self, do: Literal["allocate", "read"], shipment: Shipment, finding: Finding, took_s: float) -> Entry:
-        """The entry for a call that took so long; what was not said is left out."""
+    def entry(
+        self, do: Literal["allocate", "read", "quote"], shipment: Shipment, finding: Finding, took_s: float
+    ) -> Entry:
+        """The entry for a request that took so long; what was not said is left out."""
         entry = {
             "at": iso(self.ledger.now() - took_s),
             "do": do,
@@ -46,13 +66,14 @@ class Writer:
             "reason": finding.reason,
             "message": getattr(finding, "message", None) or None,
             "correlation_id": finding.correlation_id,
+            "again": asked_again(do, shipment, finding) or None,
             "ms": round(took_s * 1000),
         }
         return {name: value for name, value in entry.items() if value is not None}
 
-    async def keep(self, shipment: Shipment, entry: Entry, answer: Health) -> Shipment | None:
-        """Write a call after which the task goes on; returns the shipment as noted, None when it is not ours."""
-        report = self._report(shipment, "keep", entry, answer)
+    async def keep(self, shipment: Shipment, answered: Answered) -> Shipment | None:
+        """Write a request after which the task goes on; returns the shipment as noted, None when it is not ours."""
+        report = self._report(shipment, "keep", answered)
         return report.shipment if await self.ledger.report(report) else None
 
     async def leave(self, end: End) -> bool:
@@ -70,26 +91,42 @@ class Writer:
     def report_of(self, move: Settle | FallBack, end: End) -> Report:
         """What `leave` reports of a shipment that an answer has settled or refused."""
         if isinstance(move, FallBack):
-            return self._report(move.shipment, "hand", end.entry, end.answer)
-        event = allocated_event(move.shipment, move.allocated, adopted=move.adopted, now=self.ledger.now())
-        return self._report(move.shipment, "allocated", end.entry, end.answer, event=event)
+            return self._report(move.shipment, "hand", end.answered, place=end.place)
+        now = self.ledger.now()
+        event = allocated_event(move.shipment, move.allocated, adopted=move.adopted, now=now)
+        # The open call may still change who has it: the carrier is looked at once more when that would have happened.
+        recheck = now + self.account.merchant.file.retry.quiet_s if move.shipment.progress.asked_again else 0.0
+        return self._report(move.shipment, "allocated", end.answered, event=event, due=recheck, place=end.place)
 
     async def _park(self, move: Park, end: End) -> bool:
         if move.pause_merchant is not None:
-            name, digest = self.account.merchant.name, self.account.digest
-            if await self.ledger.pause(name, move.pause_merchant, digest):
-                self.telemetry.paused(name, move.pause_merchant)
+            await self._pause_merchant(move.shipment, move.pause_merchant, end.answered)
         due = self.ledger.now() + move.wait_s
-        written = await self.ledger.report(self._report(move.shipment, "park", end.entry, end.answer, due=due))
+        written = await self.ledger.report(self._report(move.shipment, "park", end.answered, due=due, place=end.place))
         self.wake_in(move.wait_s)
         return written
 
+    async def _pause_merchant(self, shipment: Shipment, why: str, answered: Answered | None) -> None:
+        name, digest = self.account.merchant.name, self.account.digest
+        pause = Paused(why=why)
+        if answered:
+            pause = pause._replace(
+                purpose=answered.heard.purpose,
+                retry_after_s=answered.heard.retry_after_s,
+                refused=shipment.reference,
+                asks=str(shipment.strategy),
+            )
+        probe = shipment.reference if shipment.reference == self.taken.probe else ""
+        if await self.ledger.pause(name, pause, digest, probe):
+            self.telemetry.paused(name, why)
+
     async def _fail(self, move: Fail, end: End) -> bool:
-        story = [*await self.ledger.story(move.shipment), *([end.entry] if end.entry else [])]
+        told = [end.answered.entry] if end.answered else []
+        story = [*await self.ledger.story(move.shipment), *told]
         steps = [{name: e.get(name) for name in _OF_A_STEP} for e in story if e.get("do") == "allocate"]
         replay, now = move.shipment.replays, self.ledger.now()
         event = failed_event(move.shipment, move.reason, move.message, steps, replay=replay, now=now)
-        report = self._report(move.shipment, "failed", end.entry, end.answer, event=event, reason=move.reason)
+        report = self._report(move.shipment, "failed", end.answered, event=event, reason=move.reason, place=end.place)
         if written := await self.ledger.report(report):
             self.telemetry.failed(move.shipment, move.reason, move.message)
         return written
@@ -98,22 +135,23 @@ class Writer:
         self,
         shipment: Shipment,
         verdict: Verdict,
-        entry: Entry | None,
-        answer: Health | Literal[""],
+        answered: Answered | None,
         *,
         due: float = 0.0,
         event: str = "",
         reason: str = "",
+        place: bool = False,
     ) -> Report:
-        noted = shipment if entry is None else shipment.with_progress(entries=shipment.progress.entries + 1)
         return Report(
-            shipment=noted,
+            shipment=shipment.with_progress(entries=shipment.progress.entries + 1) if answered else shipment,
             task=self.taken.task,
             verdict=verdict,
-            entry=entry,
+            entry=answered.entry if answered else None,
             due=due,
             event=event,
             reason=reason,
             api=self.account.api,
-            answer=answer,
+            heard=answered.heard if answered else None,
+            place=place or bool(answered and answered.place),
+            asked_again=bool(answered and answered.asked_again),
         )

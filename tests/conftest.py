@@ -9,6 +9,7 @@ import redis
 from pydantic import SecretStr
 
 from config.settings import Settings
+from worker.format import FORMAT
 from worker.server import EmbeddedServer, embedded_server
 
 
@@ -26,6 +27,7 @@ def settings(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.delenv(name)
     with redis.Redis(port=server.port) as client:
         client.flushall()
+        client.set("allocation:format", FORMAT)
     merchants = tmp_path / "merchants"
     merchants.mkdir()
     return Settings(_env_file=None, redis_url=SecretStr(server.url), merchants_dir=merchants, concurrency=4)

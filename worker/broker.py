@@ -56,5 +56,5 @@ def queue_depth(connection: Any, queue: str) -> int:
         return 0
     except connection.connection_errors as error:
         # An open connection that broke brings the driver's own error.
-        connection.collapse()
+        connection.collect()
         raise OperationalError(str(error)) from error

@@ -13,11 +13,11 @@ from celery.worker import state
 from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
 from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS
-from config.settings import SettingsError, load
+from config.settings import FormatError, SettingsError, load
 from worker.broker import configure, queue_depth
+from worker.format import introduce
 from worker.health import touch
 from worker.progress import Progress
-from worker.store import introduce
 from worker.telemetry import start_logging, start_sentry
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,10 @@ def _starting(**_: Any) -> None:
     # Celery sets up its logging only after this.
     start_logging()
     start_sentry(settings)
-    asyncio.run(introduce(settings))
+    try:
+        asyncio.run(introduce(settings))
+    except FormatError as error:
+        raise SystemExit(f"allocation cannot start: {error}") from None
 
 
 @signals.worker_init.connect
@@ -78,7 +81,7 @@ def _load_what_children_need(**_: Any) -> None:
 @signals.worker_ready.connect
 def _ready(**_: Any) -> None:
     """Begin with what is due, rather than at beat's next turn."""
-    app.send_task(SWEEP_TASK, queue=SWEEPS, expires=settings.sweep_seconds, ignore_result=True)
+    app.send_task(SWEEP_TASK, queue=SWEEPS, ignore_result=True)
 
 
 @signals.heartbeat_sent.connect

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from config.settings import SettingsError
+from config.settings import FormatError, SettingsError
 
 COMMANDS = {
     "demo": "everything on one machine, with sample orders; leaves nothing behind",
@@ -56,4 +56,7 @@ def main(argv: list[str] | None = None) -> Any:
         return _allocation(argv)
     except SettingsError as error:
         click.echo(f"allocation: the settings are not usable.\n{error}", err=True)
+        sys.exit(1)
+    except FormatError as error:
+        click.echo(f"allocation: {error}.", err=True)
         sys.exit(1)

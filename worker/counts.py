@@ -20,6 +20,9 @@ class MerchantCounts:
 
     `allocated` counts since ever, `failed` what has failed and can still be put back. `oldest_due_s`: for how long the
     first due shipment has been waiting, in seconds. `paused`: why nothing of the merchant goes on, if so.
+
+    Since ever: `asked_again` counts calls after an open one, `carrier_changed` those shipments among them that another
+    carrier service had when they were read once more.
     """
 
     merchant: str
@@ -30,6 +33,8 @@ class MerchantCounts:
     failed: int
     oldest_due_s: float | None
     paused: str | None
+    asked_again: int
+    carrier_changed: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +102,7 @@ async def _count_merchants(
         pipe.zcount(f"{PREFIX}waiting:{name}", "-inf", now)
         pipe.zcount(f"{PREFIX}waiting:{name}", f"({now}", "+inf")
         pipe.zcard(f"{PREFIX}working:{name}")
-        pipe.hget(f"{PREFIX}counts:{name}", "allocated")
+        pipe.hmget(f"{PREFIX}counts:{name}", "allocated", "asked_again", "carrier_changed")
         pipe.zcount(f"{PREFIX}failed:{name}", kept_since, "+inf")
         pipe.zrange(f"{PREFIX}waiting:{name}", 0, 0, withscores=True)
     answers = await pipe.execute()
@@ -107,16 +112,19 @@ async def _count_merchants(
 
 
 def _merchant(name: str, answers: Sequence[Any], now: int, paused: bytes | None) -> MerchantCounts:
-    due, parked, working, allocated, failed, first = answers
+    due, parked, working, counted, failed, first = answers
+    allocated, asked_again, carrier_changed = (int(number or 0) for number in counted)
     return MerchantCounts(
         merchant=name,
         due=due,
         parked=parked,
         working=working,
-        allocated=int(allocated or 0),
+        allocated=allocated,
         failed=failed,
         oldest_due_s=(now - first[0][1]) / 1000 if due else None,
         paused=json.loads(paused)["why"] if paused else None,
+        asked_again=asked_again,
+        carrier_changed=carrier_changed,
     )
 
 

@@ -23,6 +23,7 @@ async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, setting
         resumed = list(_changed(await ledger.paused(), merchants))
         for name in resumed:
             log.warning("merchant_resumed", merchant=name, shipments=await ledger.resume(name))
+        await _probe(set(await ledger.paused()), ledger, merchants)
         await _cut_old(store, settings)
         if settings.trim_orders:
             await trim_read_orders(store.redis, settings.orders_stream)
@@ -40,6 +41,14 @@ def _changed(paused: dict[str, dict[str, Any]], merchants: Merchants) -> Iterato
         account = merchants.account(name)
         if account and account.key is not None and account.digest != pause["digest"]:
             yield name
+
+
+async def _probe(paused: set[str], ledger: Ledger, merchants: Merchants) -> None:
+    """Let one shipment of each paused merchant find out, from time to time, whether its key works again."""
+    for name in paused:
+        account = merchants.account(name)
+        if account and account.key is not None and (probe := await ledger.probe(name)):
+            log.info("merchant_probed", merchant=name, shipment=probe)
 
 
 async def _cut_old(store: Store, settings: Settings) -> None:

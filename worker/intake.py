@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,12 +21,14 @@ from tasks.order import (
 )
 from tasks.plan import choose, facts_of
 from tasks.shipment import intake_facts, published_s
+from worker.format import check_format
 from worker.handout import HandOut
 from worker.health import BEAT_EVERY_S, leave, tell, touch
-from worker.ledger import Accepted, Ledger, Rejected
+from worker.ledger import Ledger
 from worker.limits import Limits
 from worker.merchants import Merchants
 from worker.orders import GROUP, Entry, Orders
+from worker.scripts import Accepted, Rejected
 from worker.store import PASSING, RedisError, Store
 
 NO_EVENT = Rejection(reason="bad_envelope", error="the stream entry has no field 'event'")
@@ -47,20 +49,20 @@ class Sorted:
 
 def sort_entries(entries: Sequence[Entry], merchants: Merchants) -> Sorted:
     """Read every entry; each one is taken or rejected as a whole."""
-    result = Sorted()
+    result, read_at = Sorted(), time.monotonic()
     for stream_id, fields in entries:
         event = fields.get(b"event")
         if event is None:
             result.rejected.append(_rejected(stream_id, repr(fields).encode(), NO_EVENT))
         else:
-            _sort_event(stream_id, event, merchants, result)
+            _sort_event(stream_id, event, lambda name: merchants.get(name, since=read_at), result)
     return result
 
 
-def _sort_event(stream_id: str, event: bytes, merchants: Merchants, result: Sorted) -> None:
+def _sort_event(stream_id: str, event: bytes, find: Callable[[str], Merchant | None], result: Sorted) -> None:
     match read_order(event):
         case Order() as order:
-            _sort_order(stream_id, event, order, merchants.get(order.data.merchant), result)
+            _sort_order(stream_id, event, order, find(order.data.merchant), result)
         case Rejection() as rejection:
             result.rejected.append(_rejected(stream_id, event, rejection))
         case NotOurs():
@@ -72,10 +74,10 @@ def _sort_order(stream_id: str, event: bytes, order: Order, merchant: Merchant |
         error = f"data.merchant: no valid merchant file for {order.data.merchant[:64]!a}"
         result.rejected.append(_rejected(stream_id, event, Rejection(reason="unknown_merchant", error=error)))
     else:
-        result.accepted.extend(_accepted(order, merchant))
+        result.accepted.extend(_accepted(stream_id, order, merchant))
 
 
-def _accepted(order: Order, merchant: Merchant) -> list[Accepted]:
+def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted]:
     shipments = []
     for shipment in order.data.shipments:
         facts = facts_of(order.data, shipment)
@@ -87,6 +89,7 @@ def _accepted(order: Order, merchant: Merchant) -> list[Accepted]:
                 facts=intake_facts(order, facts, plan, merchant.file.api.flavour),
                 asks=str(plan.steps[0]),
                 published=published_s(order),
+                entered=min(int(stream_id.partition("-")[0]) / 1000, published_s(order) or float("inf")),
             )
         )
     return shipments
@@ -153,6 +156,7 @@ class Intake:
         if time.monotonic() >= self._beat_at:
             self._beat_at = time.monotonic() + BEAT_EVERY_S
             touch("intake")
+            await check_format(self._store.redis)
             await tell(self._store, "intake", os.getpid(), self._position)
 
     async def _watch(self) -> None:

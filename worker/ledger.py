@@ -1,73 +1,94 @@
 """The ledger and its schedule in Redis: the truth about every shipment."""
 
+import asyncio
+import hashlib
 import json
-import time
+import socket
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import structlog
-from pydantic_core import to_json
 
 from config.settings import Settings
+from tasks.clock import boottime
 from tasks.ports import Handover, Permit, PermitRequest, Report, Taken
-from tasks.shipment import KEPT_FIRST, KEPT_LAST, Shipment, from_ledger, slot
+from tasks.shipment import KEPT_FIRST, KEPT_LAST, Shipment, slot
+from worker import scripts
 from worker.coalesce import Coalesced
+from worker.pauses import Pauses
+from worker.scripts import Accepted, Rejected, TakenAt
+from worker.server_clock import ServerClock
 from worker.store import PASSING, PREFIX, Store
 
 MOST_PER_ROUND_TRIP = 100
-LONGEST_SLOT_WAIT_S = 1.0
+LONGEST_SLOT_WAIT_S = 0.5
 """How long a call may wait inside a task for its place within a merchant's calls per second."""
+
+LONGEST_CALL_OF_LEASE = 0.6
+"""No call lasts longer than this share of a lease, which is renewed right before it."""
+
+SENT_AGAIN_S = 60.0
+"""For so long and a lease after a change of the server, an order that comes in may be one that is sent again."""
 
 FARTHEST_WAIT_S = 2 * 3600
 """No shipment is parked for longer at a time; a due time beyond that means that a clock has jumped."""
 
-_FIELDS = ("facts", "received", "published", "progress", "step", "doubt", "lost", "replays", "unsure")
+MOST_ALONE = 0.25
+"""The part of a worker's children that may each be kept for a single shipment which has lost its worker."""
 
-T = TypeVar("T")
+HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+"""This host's part of a task's id: shipments that were lost with others of the same host are not to blame."""
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rejected:
-    """An event for the rejected stream."""
-
-    stream_id: str
-    event: bytes
-    reason: str
-    error: str
-
-
-class Accepted(NamedTuple):
-    """A shipment for the ledger. `published`: seconds since the epoch, when the event said so."""
-
-    merchant: str
-    reference: str
-    facts: str
-    asks: str
-    published: float | None
-
-
-class Ledger:
+class Ledger(Pauses):
     """Reads and writes the ledger; one per event loop."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         """No round trip is made."""
-        self._store = store
-        self._settings = settings
-        self._lease_ms = round(settings.lease_seconds * 1000)
-        self._clock_ahead_s = time.time() - time.monotonic()
+        super().__init__(store, settings)
+        self._longest_call_ms = round(settings.lease_seconds * LONGEST_CALL_OF_LEASE * 1000)
+        self._clock = ServerClock()
+        self._reading_clock = asyncio.Lock()
+        self._changes = 0
+        """Of the server, when its clock was read last."""
         self._permits = Coalesced(self._hold, MOST_PER_ROUND_TRIP)
         self._reports = Coalesced(self._report_many, MOST_PER_ROUND_TRIP)
 
     def now(self) -> float:
-        """Seconds since the epoch by the server's clock, as of the last round trip that told it."""
-        return time.monotonic() + self._clock_ahead_s
+        """Seconds since the epoch by the server's clock, at the latest."""
+        return self._clock.now()
 
-    def _set_clock(self, server_ms: int) -> None:
-        self._clock_ahead_s = server_ms / 1000 - time.monotonic()
+    def earliest(self) -> float:
+        """Seconds since the epoch by the server's clock, at the earliest."""
+        return self._clock.earliest()
+
+    async def watch_clock(self) -> None:
+        """Notice a change of the server or a jump of its clock, for those who work by it."""
+        asked = boottime()
+        now_ms, changes = await self._store.run("changed", [], ["", 0])
+        await self._has_jumped(int(now_ms) / 1000, int(changes), asked)
+
+    async def _has_jumped(self, server_s: float, changes: int, asked: float) -> bool:
+        """Take what the server said to a question that was asked then, and note a jump of its clock.
+
+        Returns whether what it said is from before such a note.
+        """
+        async with self._reading_clock:
+            before_ms = round(self._clock.now() * 1000)
+            jumped = self._clock.jumped(server_s, asked)
+            if jumped:
+                self._changes = await self._note_jump(before_ms)
+            is_old, self._changes = changes < self._changes, max(changes, self._changes)
+        return jumped or is_old
+
+    async def _note_jump(self, before_ms: int) -> int:
+        log.warning("server_clock_jumped", next="what was owned or due is read back first, after its quiet time")
+        args = [self._changes, before_ms]
+        noting = self._store.insist(lambda: self._store.run("changed", [], args), self._settings.lease_seconds)
+        return int((await noting)[1])
 
     async def accept(
         self,
@@ -78,47 +99,47 @@ class Ledger:
         not_ours: int = 0,
     ) -> int:
         """Take one read of the orders stream, all or nothing; returns how many shipments were new."""
-        args: list[Any] = [group, len(accepted), len(rejected), not_ours]
-        for new in accepted:
-            published = "" if new.published is None else f"{new.published:.3f}"
-            args += [new.merchant, new.reference, new.facts, published, new.asks]
-        for bad in rejected:
-            args += [bad.stream_id, bad.event, bad.reason, bad.error]
+        args = [group, len(accepted), len(rejected), not_ours, *scripts.accepting(accepted, rejected), *stream_ids]
         keys = [self._settings.orders_stream, self._settings.rejected_stream]
-        return int(await self._store.run("accept", keys, [*args, *stream_ids]))
+        return int(await self._store.run("accept", keys, args))
 
     async def claim(self, most_batches: int) -> list[Handover]:
         """Claim what is due, merchant by merchant in turn, for messages that are about to be sent."""
-        return [_claimed(*batch) for batch in await self._store.run("claim", [], self._claim_args(most_batches))]
+        return [scripts.claimed(*batch) for batch in await self._store.run("claim", [], self._claiming(most_batches))]
 
-    def _claim_args(self, most_batches: int) -> list[Any]:
+    def _claiming(self, most_batches: int) -> list[Any]:
         farthest_ms = max(FARTHEST_WAIT_S * 1000, 2 * self._lease_ms)
-        return [self._lease_ms, self._settings.batch, most_batches, uuid.uuid4().hex[:12], farthest_ms]
+        batch_id = uuid.uuid4().hex[:12]
+        most_alone = max(1, round(self._settings.concurrency * MOST_ALONE))
+        limits = (farthest_ms, self._longest_call_ms, most_alone)
+        return [self._lease_ms, self._settings.batch, most_batches, batch_id, *limits]
 
     async def take(self, handover: Handover, claim: int = 0) -> Taken:
         """Take the shipments of a message, as far as its token still holds, under a new token of our own.
 
         In the same round trip, claim so many batches to be sent in its place.
         """
-        task = uuid.uuid4().hex[:12]
+        task = f"{HOST}.{uuid.uuid4().hex[:12]}{'.a' if handover.alone else ''}"
         step = "" if handover.step is None else handover.step
-        taking = [handover.merchant, handover.token, task, step, *handover.references]
+        again_ms = round((SENT_AGAIN_S + self._settings.lease_seconds) * 1000)
+        taking = [handover.merchant, handover.token, task, step, again_ms, *handover.references]
+        asked = boottime()
+        answer = await self._take(taking, claim)
+        batches = answer.claimed
+        if await self._has_jumped(answer.server_s, answer.changes, asked):
+            # Only now do the records say what they are worth.
+            answer = await self._take(taking, 0)
+            self._changes = answer.changes
+        return scripts.taken(handover.merchant, task, answer, batches)
+
+    async def _take(self, taking: Sequence[Any], claim: int) -> TakenAt:
         # What a try claimed whose answer was lost comes back with its lease: the next try claims nothing more.
         tries = iter([claim])
         answer = await self._store.insist(
-            lambda: self._store.run("take", [], [*self._claim_args(next(tries, 0)), *taking]),
+            lambda: self._store.run("take", [], [*self._claiming(next(tries, 0)), *taking]),
             self._settings.lease_seconds,
         )
-        self._set_clock(int(answer[0]))
-        return Taken(
-            task=task,
-            paused=json.loads(answer[1])["why"] if answer[1] else "",
-            shipments=tuple(
-                from_ledger(handover.merchant, reference.decode(), dict(zip(_FIELDS, record, strict=True)))
-                for reference, *record in answer[3:]
-            ),
-            claimed=tuple(_claimed(*batch) for batch in answer[2]),
-        )
+        return scripts.taken_at(answer)
 
     async def permit(self, request: PermitRequest) -> Permit:
         """Whether the task still holds the shipment and when it may call; notes that a call is going out."""
@@ -130,7 +151,7 @@ class Ledger:
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """As `permit`, for each, in their order."""
-        return [permit for some in _round_trips(requests) for permit in await self._hold(some)]
+        return [permit for some in scripts.portions(requests, MOST_PER_ROUND_TRIP) for permit in await self._hold(some)]
 
     async def permit_together(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """As `permit_all`, for one call; when the first may not call, the others are not asked for and not answered."""
@@ -138,34 +159,42 @@ class Ledger:
 
     async def report_all(self, reports: Sequence[Report]) -> list[bool]:
         """As `report`, for each, in their order."""
-        return [written for some in _round_trips(reports) for written in await self._report_many(some)]
+        return [
+            written
+            for some in scripts.portions(reports, MOST_PER_ROUND_TRIP)
+            for written in await self._report_many(some)
+        ]
 
     async def renew(self, held: Sequence[tuple[Shipment, str]]) -> None:
         """Renew the leases of shipments that are being worked on."""
         await self.permit_all([PermitRequest(shipment=shipment, task=task, purpose="renew") for shipment, task in held])
 
-    async def _hold(self, asked: Sequence[PermitRequest], *, together: bool = False) -> list[Permit]:
-        args: list[Any] = [self._lease_ms, round(LONGEST_SLOT_WAIT_S * 1000), "together" if together else ""]
-        for request in asked:
-            shipment = request.shipment
-            args += [shipment.merchant, shipment.reference, request.task]
-            args += [request.purpose, request.per_second, request.api]
+    async def may_look(self, request: PermitRequest) -> Permit:
+        """Whether a shipment that nobody holds any more may be read now; a place is given back by a report."""
+        return (await self._hold([request], looking=True))[0]
+
+    async def _hold(
+        self, asked: Sequence[PermitRequest], *, together: bool = False, looking: bool = False
+    ) -> list[Permit]:
+        args: list[Any] = [self._lease_ms, round(LONGEST_SLOT_WAIT_S * 1000), self._longest_call_ms]
+        args += ["together" if together else "", *scripts.asking(asked, looking=looking)]
         patience_s = self._settings.lease_seconds / 2
         try:
             flat = await self._store.insist(lambda: self._store.run("hold", [], args), patience_s)
         except PASSING as error:
             _give_up(len(asked), error)
             return [Permit(held=False)] * len(asked)
-        return [_permit(word, wait) for word, wait in zip(flat[::2], flat[1::2], strict=True)]
+        return [scripts.permit(word, wait) for word, wait in zip(flat[::2], flat[1::2], strict=True)]
 
     async def _report_many(self, reports: Sequence[Report]) -> list[bool]:
         args: list[Any] = [self._lease_ms, round(self._settings.keep_days * 86400)]
         for report in reports:
-            args += _report_args(report)
+            args += scripts.reporting(report)
         keys = [self._settings.allocated_stream, self._settings.failed_stream]
-        patience_s = self._settings.lease_seconds
         try:
-            written = await self._store.insist(lambda: self._store.run("report", keys, args), patience_s)
+            written = await self._store.insist(
+                lambda: self._store.run("report", keys, args), self._settings.lease_seconds
+            )
         except PASSING as error:
             _give_up(len(reports), error)
             return [False] * len(reports)
@@ -183,79 +212,7 @@ class Ledger:
         found = await self._store.insist(lambda: self._store.redis.hmget(key, slots), self._settings.lease_seconds)
         return [json.loads(entry) for entry in found if entry]
 
-    async def set_limits(self, merchant: str, in_flight: int, per_second: float) -> None:
-        """Tell the hand-out a merchant's limits; 0 means none."""
-        key = f"{PREFIX}limits:{merchant}"
-        if in_flight or per_second:
-            await self._store.redis.hset(key, mapping={"in_flight": in_flight, "per_second": per_second})
-        else:
-            await self._store.redis.delete(key)
-
-    async def pause(self, merchant: str, why: str, digest: str) -> bool:
-        """Pause a merchant until its key or file changes; False when it was paused already."""
-        paused = json.dumps({"why": why, "digest": digest, "since": round(self.now(), 3)})
-        patience_s = self._settings.lease_seconds
-        new = await self._store.insist(
-            lambda: self._store.redis.hsetnx(f"{PREFIX}paused", merchant, paused), patience_s
-        )
-        return bool(new)
-
-    async def paused(self) -> dict[str, dict[str, Any]]:
-        """The paused merchants: why, since when, and the digest of file and key at that time."""
-        found: Any = await self._store.redis.hgetall(f"{PREFIX}paused")
-        return {merchant.decode(): json.loads(text) for merchant, text in found.items()}
-
-    async def resume(self, merchant: str) -> int:
-        """Lift a pause and make the merchant's parked shipments due; returns how many."""
-        total = 0
-        while moved := int(await self._store.run("resume", [], [merchant, 1000])):
-            total += moved
-        return total
-
 
 def _give_up(shipments: int, error: Exception) -> None:
     """The server was away for so long that, for all we know, the shipments are another's by now."""
     log.warning("leases_given_up", shipments=shipments, error=str(error), next="the sweep brings them back")
-
-
-def _round_trips(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """What is asked or told, in the portions of one script call each."""
-    for start in range(0, len(items), MOST_PER_ROUND_TRIP):
-        yield items[start : start + MOST_PER_ROUND_TRIP]
-
-
-def _permit(word: bytes, wait_ms: int) -> Permit:
-    """Beyond our patience a wait is spent in the schedule, not in a task."""
-    wait_s = wait_ms / 1000
-    return Permit(held=word != b"lost", wait_s=wait_s, park=word in (b"wait", b"open"), open=word == b"open")
-
-
-def _claimed(merchant: bytes, token: bytes, asks: bytes, *references: bytes) -> Handover:
-    return Handover(
-        merchant=merchant.decode(),
-        shipments=len(references),
-        strategy=asks.decode(),
-        token=token.decode(),
-        references=tuple(reference.decode() for reference in references),
-    )
-
-
-def _report_args(report: Report) -> list[Any]:
-    shipment, progress = report.shipment, report.shipment.progress
-    entry = b"" if report.entry is None else to_json(report.entry)
-    return [
-        shipment.merchant,
-        shipment.reference,
-        report.task,
-        report.verdict,
-        round(report.due * 1000),
-        progress.step,
-        progress.as_json(),
-        str(shipment.strategy),
-        slot(max(1, progress.entries)),
-        entry,
-        report.event,
-        report.reason,
-        report.api,
-        report.answer,
-    ]

@@ -33,12 +33,15 @@ class Merchants:
         self.changes = 0
         """Counts the changes of what is in use."""
 
-    def get(self, name: str) -> Merchant | None:
-        """The merchant's last good file, or None when there is none (any more)."""
+    def get(self, name: str, since: float | None = None) -> Merchant | None:
+        """The merchant's last good file, or None when there is none (any more).
+
+        `since`: when the order was read that asks for it (`time.monotonic`). Its file may have been written just before
+        the order was published, so a merchant counts as unknown only after a look since then.
+        """
         self._look(LOOK_EVERY_S)
         if name not in self._good:
-            # Its file may have been written a moment ago, just before its first order.
-            self._look(LOOK_FOR_UNKNOWN_EVERY_S)
+            self._look(LOOK_FOR_UNKNOWN_EVERY_S if since is None else time.monotonic() - since)
         return self._good.get(name)
 
     def account(self, name: str) -> Account | None:

@@ -1,59 +1,48 @@
 """What the ledger holds about single shipments, for a person to read; nothing here changes anything."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from config.settings import Settings
-from tasks.shipment import KEPT_FIRST, KEPT_LAST, Progress, Shipment, from_ledger, slot
+from tasks.ports import Unreadable
+from tasks.progress import Progress, read_progress
+from tasks.shipment import KEPT_FIRST, KEPT_LAST, Shipment, slot
+from tasks.unreadable import stand_in
+from worker.scripts import read
 from worker.store import PREFIX, Redis
+from worker.whereabouts import Nowhere, Settled, Waiting, Whereabouts, Working, event_of, settled, unfinished
+
+__all__ = [
+    "Failure",
+    "Nowhere",
+    "Record",
+    "Settled",
+    "Waiting",
+    "Whereabouts",
+    "Working",
+    "event_of",
+    "failures",
+    "known_merchants",
+    "merchants_of",
+    "read_failures",
+    "read_record",
+    "server_ms",
+]
 
 _READ_AT_ONCE = 500
-_CLOCK_SLACK_MS = 20
-"""Record and event are written by one script, whose clock and whose stream ids may differ by so much."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Waiting:
-    """In the schedule, to be handed out at `due` (seconds since the epoch)."""
-
-    due: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Working:
-    """Handed out, until `lease_end` (seconds since the epoch).
-
-    `phase`: `q` in a message, `r` in a worker's hands, `c` the same with a call that may be on its way.
-    """
-
-    lease_end: float
-    phase: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settled:
-    """Finished. `event`: the one that went out, or None when its stream no longer has it."""
-
-    state: str
-    reason: str
-    at: float
-    event: dict[str, Any] | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Nowhere:
-    """Neither finished nor in the schedule, which should not be."""
-
-
-Whereabouts = Waiting | Working | Settled | Nowhere
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """All there is about one shipment. `story`: the kept entries by their number, from 1. `now`: the server's clock."""
+    """All there is about one shipment. `story`: the kept entries by their number, from 1. `now`: the server's clock.
+
+    `unreadable`: why this version cannot read it, if so; then the shipment is a stand-in without steps, whose order,
+    rule and api are '', `why` and `facts` are empty, and the story has what can be read of it.
+    """
 
     shipment: Shipment
     why: str
@@ -62,11 +51,15 @@ class Record:
     where: Whereabouts
     paused: str | None
     now: float
+    unreadable: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """A failed shipment. `settled_ms` tells this failure of the shipment from an earlier or later one."""
+    """A failed shipment. `settled_ms` tells this failure of the shipment from an earlier or later one.
+
+    `progress`: None where this version cannot read it.
+    """
 
     merchant: str
     reference: str
@@ -75,7 +68,7 @@ class Failure:
     settled_ms: int
     replays: int
     facts: str
-    progress: Progress
+    progress: Progress | None
 
 
 async def server_ms(redis: Redis) -> int:
@@ -120,56 +113,34 @@ async def read_record(redis: Redis, settings: Settings, merchant: str, reference
     if not found:
         return None
     fields = {name.decode(): value for name, value in found.items()}
-    shipment = from_ledger(merchant, reference, fields)
-    fixed = json.loads(fields["facts"])
-    where = _unfinished(due, lease_end, token) or await _settled(redis, settings, shipment, fields)
-    return Record(
-        shipment=shipment,
-        why=fixed["why"],
-        facts=fixed["facts"],
-        story=tuple(_story(shipment.progress.entries, fields)),
+    where = unfinished(due, lease_end, token) or await settled(redis, settings, (merchant, reference), fields)
+    return replace(
+        _record(merchant, reference, fields),
         where=where,
         paused=json.loads(paused)["why"] if paused else None,
         now=seconds + micros / 1e6,
     )
 
 
-def _unfinished(due: float | None, lease_end: float | None, token: bytes | None) -> Waiting | Working | None:
-    if lease_end is not None:
-        return Working(lease_end=lease_end / 1000, phase=(token or b"q").decode()[0])
-    return None if due is None else Waiting(due=due / 1000)
-
-
-async def _settled(redis: Redis, settings: Settings, shipment: Shipment, fields: dict[str, bytes]) -> Settled | Nowhere:
-    if "state" not in fields:
-        return Nowhere()
-    state, settled_ms = fields["state"].decode(), int(fields["settled"])
-    stream, ending = settings.allocated_stream, state
-    if state == "failed":
-        stream, ending = settings.failed_stream, f"failed/{shipment.replays}"
-    event = await event_of(redis, stream, f"{shipment.merchant}/{shipment.reference}/{ending}", settled_ms)
-    return Settled(state=state, reason=fields.get("reason", b"").decode(), at=settled_ms / 1000, event=event)
-
-
-async def event_of(redis: Redis, stream: str, event_id: str, settled_ms: int) -> dict[str, Any] | None:
-    """The event that told of a settled shipment, as long as its stream has it.
-
-    A stream has no index of event ids, but the entry was written at the moment at which the shipment was settled.
-    """
-    entries: Any = await redis.xrange(stream, min=str(settled_ms), max=str(settled_ms + _CLOCK_SLACK_MS), count=2000)
-    for _, fields in entries:
-        event: dict[str, Any] = json.loads(fields[b"event"])
-        if event["id"] == event_id:
-            return event
-    return None
+def _record(merchant: str, reference: str, fields: dict[str, bytes]) -> Record:
+    """What the record itself says."""
+    shipment = read(merchant, reference, fields)
+    rest: dict[str, Any] = {"where": Nowhere(), "paused": None, "now": 0.0}
+    if isinstance(shipment, Unreadable):
+        stranger = stand_in(shipment)
+        story = tuple(_story(KEPT_FIRST, fields))
+        return Record(shipment=stranger, why="", facts={}, story=story, unreadable=shipment.error, **rest)
+    fixed = json.loads(fields["facts"])
+    story = tuple(_story(shipment.progress.entries, fields))
+    return Record(shipment=shipment, why=fixed.get("why", ""), facts=fixed.get("facts", {}), story=story, **rest)
 
 
 def _story(entries: int, fields: dict[str, bytes]) -> Iterable[tuple[int, dict[str, Any]]]:
     for number in range(1, entries + 1):
         if number <= KEPT_FIRST or number > entries - KEPT_LAST:
-            entry = fields.get(slot(number))
-            if entry:
-                yield number, json.loads(entry)
+            # Without those that a newer version may have written otherwise.
+            with contextlib.suppress(ValueError):
+                yield number, json.loads(fields.get(slot(number), b""))
 
 
 async def failures(
@@ -212,6 +183,12 @@ def _failure(merchant: str, reference: str, *fields: bytes | None) -> Failure:
         asked=(asked or b"").decode(),
         settled_ms=int(settled or 0),
         replays=int(replays or 0),
-        facts=(facts or b"{}").decode(),
-        progress=Progress(**json.loads(progress or b"{}")),
+        facts=(facts or b"{}").decode(errors="replace"),
+        progress=_progress(progress),
     )
+
+
+def _progress(text: bytes | None) -> Progress | None:
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        return read_progress(text)
+    return None

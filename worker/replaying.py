@@ -18,7 +18,7 @@ _AT_ONCE = 100
 SPREAD_MOST_S = FARTHEST_WAIT_S / 2
 """How far ahead one replay plans; of much later times the schedule believes that a clock jumped."""
 
-Kept = Literal["no_merchant_file", "too_often", "changed_meanwhile"]
+Kept = Literal["no_merchant_file", "unreadable_record", "too_often", "changed_meanwhile"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,12 +55,8 @@ async def prepare(redis: Redis, settings: Settings, wanted: Wanted, rate: float)
     most = fit if wanted.most is None else min(wanted.most, fit)
     found = await _find(redis, settings, wanted, most + 1)
     good, _ = read_all(settings.merchants_dir, settings.http_hosts)
-    chosen = found[:most]
-    return Replay(
-        begun=tuple(_begin(chosen, good, await server_ms(redis) / 1000, rate)),
-        kept=tuple((failure, "no_merchant_file") for failure in chosen if failure.merchant not in good),
-        left_over=len(found) > most,
-    )
+    begun, kept = _begin(found[:most], good, await server_ms(redis) / 1000, rate)
+    return Replay(begun=begun, kept=kept, left_over=len(found) > most)
 
 
 async def _find(redis: Redis, settings: Settings, wanted: Wanted, most: int) -> list[Failure]:
@@ -74,11 +70,29 @@ async def _find(redis: Redis, settings: Settings, wanted: Wanted, most: int) -> 
     return found
 
 
-def _begin(chosen: Iterable[Failure], good: dict[str, Merchant], now: float, rate: float) -> Iterable[Begun]:
-    with_file = (failure for failure in chosen if failure.merchant in good)
-    for number, failure in enumerate(with_file):
-        start = start_afresh(good[failure.merchant], failure.facts, failure.progress, now)
-        yield Begun(failure=failure, start=start, due_s=number / rate)
+def _begin(
+    chosen: Iterable[Failure], good: dict[str, Merchant], now: float, rate: float
+) -> tuple[tuple[Begun, ...], tuple[tuple[Failure, Kept], ...]]:
+    begun: list[Begun] = []
+    kept: list[tuple[Failure, Kept]] = []
+    for failure in chosen:
+        match _start(failure, good, now):
+            case FreshStart() as start:
+                begun.append(Begun(failure=failure, start=start, due_s=len(begun) / rate))
+            case why:
+                kept.append((failure, why))
+    return tuple(begun), tuple(kept)
+
+
+def _start(failure: Failure, good: dict[str, Merchant], now: float) -> FreshStart | Kept:
+    if failure.merchant not in good:
+        return "no_merchant_file"
+    if failure.progress is None:
+        return "unreadable_record"
+    try:
+        return start_afresh(good[failure.merchant], failure.facts, failure.progress, now)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return "unreadable_record"
 
 
 async def put_back(store: Store, replay: Replay, most_replays: int) -> Replay:

@@ -9,6 +9,7 @@ from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.integrations.httpx import HttpxIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 
+from tasks.ports import Unreadable
 from tasks.shipment import Shipment
 
 log = structlog.get_logger(__name__)
@@ -66,9 +67,38 @@ class Reports:
             scope.set_context("shipment", {"reference": shipment.reference, "rule": shipment.rule})
             sentry_sdk.capture_message(f"shipment failed: {reason}", level="error")
 
+    def asked_again(self, shipment: Shipment) -> None:
+        """A shipment was called for again after an open call: an API that acts later than that books it twice."""
+        log.warning(
+            "asked_again",
+            merchant=shipment.merchant,
+            shipment=shipment.reference,
+            strategy=str(shipment.strategy),
+            next="its carrier is read once more after another quiet time",
+        )
+
+    def unreadable(self, found: Unreadable) -> None:
+        """A record cannot be read by this version."""
+        log.error(
+            "record_unreadable",
+            merchant=found.merchant,
+            shipment=found.reference,
+            error=found.error,
+            next="it is only read back; a newer worker may be able to read it",
+        )
+
+    def resumed(self, merchant: str, shipments: int) -> None:
+        """A paused merchant's API answers again."""
+        log.warning("merchant_resumed", merchant=merchant, shipments=shipments)
+
     def paused(self, merchant: str, why: str) -> None:
-        """A merchant was paused until its key or file changes."""
-        log.error("merchant_paused", merchant=merchant, why=why, next="resumes when its key or file changes")
+        """A merchant was paused until its API answers a probe, or its key or file changes."""
+        log.error(
+            "merchant_paused",
+            merchant=merchant,
+            why=why,
+            next="one shipment tries from time to time, or a new key does",
+        )
         with sentry_sdk.new_scope() as scope:
             scope.fingerprint = ["merchant_paused", merchant]
             scope.set_tag("merchant", merchant)

@@ -11,7 +11,10 @@ SLOWED_FOR_S = 60.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Breaker:
-    """An API that nobody calls for now. `probe_in_s`: until one call may try it; 0 while one does."""
+    """An API that nobody calls for now. `probe_in_s`: until one call may try it; 0 while one does.
+
+    `api`: its host and key, or the host alone when something stands before it for several keys.
+    """
 
     api: str
     probe_in_s: float
@@ -34,7 +37,7 @@ async def breakers(redis: Redis, now_ms: int) -> tuple[Breaker, ...]:
         pipe.hget(f"{PREFIX}breaker:{name.decode()}", "until")
     found = zip(sorted(names), await pipe.execute(), strict=True)
     return tuple(
-        Breaker(api=name.decode(), probe_in_s=max(0.0, (int(till) - now_ms) / 1000)) for name, till in found if till
+        Breaker(api=name.decode()[2:], probe_in_s=max(0.0, (int(till) - now_ms) / 1000)) for name, till in found if till
     )
 
 

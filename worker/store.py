@@ -40,7 +40,6 @@ __all__ = [
     "announce",
     "connect",
     "describe",
-    "introduce",
 ]
 
 PREFIX = "allocation:"
@@ -51,7 +50,12 @@ REFUSALS = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError, Out
 PASSING = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, *REFUSALS)
 """Errors of a server that is away, restarting, failing over or full: waited out, as it comes back by itself."""
 
-_NEEDS = {"claim": ("_claim",), "take": ("_claim",)}
+_NEEDS = {
+    "claim": ("_tokens", "_claim"),
+    "take": ("_tokens", "_claim"),
+    "hold": ("_tokens",),
+    "report": ("_tokens", "_breakers"),
+}
 """What stands between the prelude and a script."""
 
 T = TypeVar("T")
@@ -141,13 +145,6 @@ async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:
     version = info.get("valkey_version") or info.get("redis_version", "?")
     line = f"{kind} {version} at {place(settings.redis_url.get_secret_value())}"
     return line, [*_unsafe_memory(info), *_unsafe_disk(info), *_unsafe_tls(settings)]
-
-
-async def introduce(settings: Settings) -> None:
-    """Connect only to announce; for processes whose own connections are made later, or by others."""
-    redis = connect(settings)
-    await announce(redis, settings)
-    await redis.aclose()
 
 
 async def announce(redis: Redis, settings: Settings) -> None:

@@ -26,7 +26,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 def test_allocating_for_ever(system: System) -> None:
     """A shipment that the API never stops allocating fails as stuck_allocating, well before its deadline."""
-    system.merchant("short", v2_file(system.url, LINET, more="[retry]\ndeadline_hours = 0.002\n"))
+    retry = "[retry]\ndeadline_hours = 0.002\nquiet_seconds = 1\n"
+    system.merchant("short", v2_file(system.url, LINET, more=retry, api="timeout_s = 1\n"))
     system.faults({"fault": "stuck", "on": "allocate", "references": ["sp_stuck"]})
     system.publish([order_event("short", ["sp_stuck"])])
     wait_until(lambda: any(e["shipment"] == "sp_stuck" for e in system.failed()), 30, "a failed event")
@@ -38,7 +39,8 @@ def test_a_host_that_does_not_exist(system: System) -> None:
     """Without DNS nothing was sent: the shipment waits until its deadline and never falls back."""
     gone = "https://no-such-host.invalid"
     fallback = '[{ carrier_service = "FF_LINET-00001" }]'
-    system.merchant("gone", v2_file(gone, LINET, fallback, more="[retry]\ndeadline_hours = 0.001\n"))
+    retry = "[retry]\ndeadline_hours = 0.001\nquiet_seconds = 1\n"
+    system.merchant("gone", v2_file(gone, LINET, fallback, more=retry, api="timeout_s = 1\n"))
     system.publish([order_event("gone", ["sp_gone"])])
     wait_until(lambda: any(e["shipment"] == "sp_gone" for e in system.failed()), 30, "a failed event")
     (event,) = [e for e in system.failed() if e["shipment"] == "sp_gone"]

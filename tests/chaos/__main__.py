@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.acceptance.system import ALL_ZERO, running
-from tests.chaos.scenarios import ROLES, SCENARIOS, SETTLE_TIMEOUT_S, Result
+from tests.chaos.run import ROLES, SETTLE_TIMEOUT_S, Result
+from tests.chaos.scenarios import SCENARIOS
+from tests.soak.run import ENVIRONMENT as SOAK_ENVIRONMENT
 
 SIZES = {
     "kills": (5000, 20),
@@ -20,13 +22,21 @@ SIZES = {
     "tail": (1500, 2),
     "api": (400, 3),
     "two": (2000, 3),
+    "late": (210, 6),
+    "crash loop": (5000, 24),
+    "paused": (200, 3),
+    "soak": (500, 0),
 }
 """How many orders and how many faults each scenario has at full size."""
 
 
 def run(name: str, seed: int, orders: int, faults: int) -> Result:
     """One scenario in a system of its own."""
-    with tempfile.TemporaryDirectory(prefix="allocation-chaos-") as folder, running(Path(folder), *ROLES) as system:
+    roles, environment = ((), SOAK_ENVIRONMENT) if name == "soak" else (ROLES, {})
+    with (
+        tempfile.TemporaryDirectory(prefix="allocation-chaos-") as folder,
+        running(Path(folder), *roles, **environment) as system,
+    ):
         return SCENARIOS[name](system, seed, orders, faults)
 
 

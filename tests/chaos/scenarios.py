@@ -1,90 +1,22 @@
-"""What can go wrong while orders are under way, done for real; each scenario ends with the five figures."""
+"""What can go wrong while orders are under way, done for real; each scenario ends with the figures."""
 
 import contextlib
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from tests.acceptance.system import System, order_event, v1_file, v2_file, wait_until
-
-ROLES = ("intake", "worker", "beat")
-LINET = '{ virtual_service = "FF_LINET-00001" }'
-FALLBACK = '[{ carrier_service = "EXPRESS" }, { service_group = "EXPRESS" }]'
-SETTLE_TIMEOUT_S = 120.0
-"""From the last fault until every order must have ended."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """One run: the five figures that must be zero, and how long it took."""
-
-    scenario: str
-    seed: int
-    orders: int
-    figures: dict[str, int]
-    seconds: float
-    after_last_fault_s: float
-
-
-def write_merchants(system: System) -> list[str]:
-    """One merchant for each way an order can go: single calls, chains, v1 in JSON and XML, queued bulk calls."""
-    url = system.url
-    bulk = v2_file(url, '{ carrier_service = "FF_LINET-00001" }').replace("[alloc", "bulk = true\n[alloc", 1)
-    system.merchant("virtual", v2_file(url, LINET))
-    system.merchant("chain", v2_file(url, '{ virtual_service = "EXPRESS" }', FALLBACK))
-    system.merchant("bulk", bulk)
-    system.merchant("many", v1_file(url, '{ carrier_service = "FF_LINET-00001" }'))
-    system.merchant("xml", v1_file(url, "{ default_rules = true }", body_format="xml"))
-    return ["virtual", "chain", "bulk", "many", "xml"]
-
-
-class Run:
-    """Orders under way, and where they stand."""
-
-    def __init__(self, system: System, seed: int, orders: int, merchants: Sequence[str]) -> None:
-        """Publish all orders at once."""
-        self.system = system
-        self.random = random.Random(seed)  # noqa: S311  # repeatable, no secret
-        self.seed = seed
-        self.orders = orders
-        self.shipments = [(merchants[n % len(merchants)], f"sp_{n:08d}") for n in range(orders)]
-        self.began = time.monotonic()
-        system.publish(order_event(merchant, [reference]) for merchant, reference in self.shipments)
-
-    def shares(self, count: int, patience_s: float | None = None) -> Iterator[int]:
-        """Waits for `count` even shares of progress, and yields at each; with a patience, no longer than that."""
-        for number in range(1, count + 1):
-            wanted = self.orders * number // (count + 2)
-            with contextlib.nullcontext() if patience_s is None else contextlib.suppress(AssertionError):
-                wait_until(
-                    lambda wanted=wanted: self.system.settled() >= wanted,  # type: ignore[misc]
-                    patience_s or SETTLE_TIMEOUT_S,
-                    f"{wanted} settled",
-                )
-            yield number
-
-    def end(self, scenario: str) -> Result:
-        """Wait for the last order; then the figures."""
-        last_fault = time.monotonic()
-        self.system.wait_settled(self.orders, SETTLE_TIMEOUT_S)
-        now = time.monotonic()
-        dead = [role for role, process in self.system.processes.items() if process.poll() is not None]
-        assert not dead, f"{dead} did not survive"
-        return Result(
-            scenario=scenario,
-            seed=self.seed,
-            orders=self.orders,
-            figures=self.system.verdict(self.shipments),
-            seconds=round(now - self.began, 1),
-            after_last_fault_s=round(now - last_fault, 1),
-        )
+from tests.acceptance.system import System, order_event
+from tests.chaos.crash_loop import crash_loop
+from tests.chaos.late import late
+from tests.chaos.paused import paused
+from tests.chaos.run import ROLES, Result, Run, write_merchants
+from tests.soak.run import Soak
 
 
 def kills(system: System, seed: int, orders: int, count: int) -> Result:
@@ -218,6 +150,19 @@ def two_of_everything(system: System, seed: int, orders: int, count: int) -> Res
     return run.end("two of everything")
 
 
+def short_soak(system: System, seed: int, orders: int, count: int) -> Result:  # noqa: ARG001  # it has faults of its own
+    """Ten seconds at a steady rate, while processes are killed and replaced and the API misbehaves now and then."""
+    soaked = Soak(system, rate=orders / 10, seconds=10).run()
+    return Result(
+        scenario="short soak",
+        seed=seed,
+        orders=soaked.orders,
+        figures=soaked.figures,
+        seconds=round(soaked.seconds, 1),
+        after_last_fault_s=round(soaked.seconds - 10, 1),
+    )
+
+
 SCENARIOS: dict[str, Callable[[System, int, int, int], Result]] = {
     "kills": kills,
     "terminations": terminations,
@@ -228,5 +173,9 @@ SCENARIOS: dict[str, Callable[[System, int, int, int], Result]] = {
     "tail": tail_cut,
     "api": api_faults,
     "two": two_of_everything,
+    "late": late,
+    "crash loop": crash_loop,
+    "paused": paused,
+    "soak": short_soak,
 }
 """Each takes the system, a seed, how many orders and how many faults."""

@@ -160,7 +160,7 @@ class Scene:
 
 def _one_further(shipment: Shipment) -> Shipment:
     progress = shipment.progress
-    return shipment.with_progress(attempts=progress.attempts + 1, entries=progress.entries + 1, doubt=False)
+    return shipment.with_progress(attempts=progress.attempts + 1, entries=progress.entries + 1)
 
 
 async def _take_all(_: Store, ledger: Ledger) -> list[Taken]:

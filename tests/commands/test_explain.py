@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from tasks.ports import Paused
 from tests.commands.scene import AT, Scene, order
 
 
@@ -46,7 +47,7 @@ def test_a_parked_shipment(scene: Scene) -> None:
     scene.merchant("beta")
     scene.accept(order("sp_1"), order("sp_1", merchant="beta"))
     scene.park(wait_s=60)
-    scene.do(lambda _, ledger: ledger.pause("beta", "401 Unauthorised", ""))
+    scene.do(lambda _, ledger: ledger.pause("beta", Paused(why="401 Unauthorised"), ""))
     parked, paused = scene.run("explain", "sp_1", "--json").document["shipments"]
     assert (parked["state"], parked["paused"]) == ("parked", None)
     assert ", then asked for by virtual_service V; it fails at its deadline, " in parked["next"]
@@ -103,3 +104,14 @@ def test_an_unknown_reference_gets_advice(scene: Scene) -> None:
     assert said.code == 1
     assert said.document["shipments"] == []
     assert "does intake run?" in said.document["advice"][0]
+
+
+def test_a_record_that_cannot_be_read(scene: Scene) -> None:
+    """It is shown as far as it is known, with what is wrong, and a failed one stays failed on replay."""
+    scene.merchant()
+    scene.accept(order("s1"))
+    scene.do(lambda store, _: store.redis.hset("allocation:shipment:acme:s1", "progress", "{not json"))
+    said = scene.run("explain", "s1")
+    assert said.code == 0
+    assert "this version cannot read it" in said.out
+    assert scene.run("explain", "s1", "--json").document["shipments"][0]["unreadable"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tasks.ports import Paused
 from tasks.replay import MOST_REPLAYS
 from tests.commands.scene import ALLOCATION, API, HEAVY, Scene, order
 from worker.replaying import Replay, Wanted, prepare, put_back
@@ -159,7 +160,7 @@ def test_a_whole_merchant_resumes(scene: Scene) -> None:
     scene.merchant()
     scene.accept(order("sp_1"))
     scene.park(wait_s=600)
-    scene.do(lambda _, ledger: ledger.pause("acme", "401", ""))
+    scene.do(lambda _, ledger: ledger.pause("acme", Paused(why="401"), ""))
     assert scene.run("replay", "--merchant", "acme", "--dry-run").code == 0
     assert scene.take() == []
     said = scene.run("replay", "--merchant", "acme")

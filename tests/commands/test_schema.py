@@ -17,8 +17,9 @@ from config.strategies.quote import Quote
 from tasks.events import allocated_event, failed_event
 from tasks.move import FailReason
 from tasks.outcome import Allocated, Carrier, Label, Price
+from tasks.progress import Progress
 from tasks.schemas import NAMES, schema
-from tasks.shipment import Progress, Shipment
+from tasks.shipment import Shipment
 from tests.commands.scene import API, FILE, Scene, order
 
 WORDS = st.text(max_size=8)
@@ -128,6 +129,11 @@ def test_orders_are_judged_as_by_intake(event: dict[str, Any], *, good: bool) ->
         (FILE.replace("weight_kg = { over = 20 }", 'country = "GB", tags_any = ["a", "b"]'), True),
         (FILE.replace("over", "beyond"), False),
         (FILE.replace("virtual_service", "nonsense"), False),
+        (FILE + "[retry]\nquiet_seconds = 60\nqueue_seconds = 900.5\n", True),
+        (FILE + "[retry]\nquiet_seconds = 0.5\n", False),
+        (FILE + "[retry]\nquiet_seconds = 3601\n", False),
+        (FILE + "[retry]\nqueue_seconds = 0.5\n", False),
+        (FILE + '[retry]\nqueue_seconds = "900"\n', False),
         (FILE + "[extra]\n", False),
         (API, False),
     ],
@@ -135,6 +141,13 @@ def test_orders_are_judged_as_by_intake(event: dict[str, Any], *, good: bool) ->
 def test_merchant_files_are_judged_as_by_check(text: str, *, good: bool) -> None:
     """The schema of a merchant file knows the short forms, and no unknown key."""
     assert validator("merchant-file").is_valid(tomllib.loads(text)) is good
+
+
+def test_retry_is_described() -> None:
+    """An editor is told what each key of [retry] means."""
+    keys = schema("merchant-file")["$defs"]["Retry"]["properties"]
+    assert list(keys) == ["attempts", "deadline_hours", "quiet_seconds", "queue_seconds"]
+    assert all(key["description"].endswith(".") for key in keys.values())
 
 
 def references(document: Any) -> Iterator[str]:

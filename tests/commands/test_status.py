@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.ports import Report
+from tasks.ports import Heard, Paused, Report
 from tests.commands.scene import Scene, order
 from worker.health import tell
 from worker.housekeeping import LAST_SWEEP, keep_house
@@ -38,7 +38,7 @@ def test_every_shipment_is_counted_once(scene: Scene) -> None:
     acme, beta = said.document["merchants"]
     assert 0 <= acme.pop("oldest_due_s") < 30
     counts = {"due": 2, "parked": 1, "working": 1, "allocated": 2, "failed": 3, "paused": None}
-    assert acme == {"merchant": "acme", **counts}
+    assert acme == {"merchant": "acme", "asked_again": 0, "carrier_changed": 0, **counts}
     assert (beta["working"], beta["due"], beta["oldest_due_s"]) == (1, 0, None)
     assert (said.document["rejected"], said.document["not_ours"]) == (1, 1)
     assert said.document["queues"] == {"allocation": 0, "allocation.sweep": 0}
@@ -47,7 +47,7 @@ def test_every_shipment_is_counted_once(scene: Scene) -> None:
 def test_the_table_tells_the_same(scene: Scene) -> None:
     """A paused merchant shows why, the words of an API do no harm, and no sweep at all is not healthy."""
     scene.merchant()
-    scene.do(lambda _, ledger: ledger.pause("acme", "401: [red]\x1b[31mno", ""))
+    scene.do(lambda _, ledger: ledger.pause("acme", Paused(why="401: [red]\x1b[31mno"), ""))
     said = scene.run("status")
     assert said.code == 1
     assert r"401: [red]\x1b[31mno" in said.out
@@ -102,7 +102,9 @@ def test_what_holds_shipments_back_is_told(scene: Scene) -> None:
     async def answer(_: Any, ledger: Any) -> None:
         for number, shipment in enumerate(taken):
             how: Any = "throttled" if number == 0 else "bad"
-            report = Report(shipment=shipment, task="nobody", verdict="keep", api="api.test#1", answer=how)
+            report = Report(
+                shipment=shipment, task="nobody", verdict="keep", api="api.test#1", heard=Heard(how, "allocate")
+            )
             await ledger.report(report)
 
     scene.do(answer)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tasks.shipment import Progress, Shipment
+from tasks.progress import Progress
+from tasks.shipment import Shipment
 from worker.demo import verdict
 from worker.demo.story import SCENES, Ending, Scene
 from worker.demo.watch import Refusal, Seen

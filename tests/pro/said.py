@@ -33,9 +33,9 @@ QUOTE = Quote(quote="earliest")
 ALL: tuple[Strategy, ...] = (VIRTUAL, SERVICE, GROUP, DEFAULT, CHEAPEST, FILTERS, QUOTE)
 
 
-def reply(status: int, body: Any = b"", **headers: str) -> Reply:
+def reply(status: int, body: Any = b"", **more: Any) -> Reply:
     """An answer; a body that is not bytes is written as JSON."""
-    return Reply(status=status, body=body if isinstance(body, bytes) else json.dumps(body).encode(), **headers)
+    return Reply(status=status, body=body if isinstance(body, bytes) else json.dumps(body).encode(), **more)
 
 
 def error(status: int, *children: str, parent: str | None = None, **headers: str) -> Reply:

@@ -11,7 +11,6 @@ from tests.pro.said import (
     FILTERS,
     GROUP,
     NOW,
-    OTHER,
     QUOTE,
     REF,
     SERVICE,
@@ -21,19 +20,22 @@ from tests.pro.said import (
     reply,
     v2,
 )
-from worker.pro.reply import Reply
 
-REFUSALS = [
+STEP_REFUSALS = [
     (400, "non_unique_reference"),
     (400, "virtual_service_not_found"),
     (400, "invalid_carrier_service"),
-    (521, "allocation_failed"),
+    (400, "invalid_service_group"),
+    (404, "service_group_not_found"),
     (521, "carrier_service_not_found"),
+]
+OTHER_REFUSALS = [
+    (521, "allocation_failed"),
     (521, "carrier_service_shipment_mismatch"),
     (531, "no_quotes_available"),
 ]
 MEANT: list[tuple[int, str, type[Outcome], str]] = [
-    *((status, code, Refused, code) for status, code in REFUSALS),
+    *((status, code, Refused, code) for status, code in (*STEP_REFUSALS, *OTHER_REFUSALS)),
     (429, "rule_conflict", Refused, "conflict"),
     (429, "conflict", Refused, "conflict"),
     (400, "invalid_state_for_operation", Unknown, "invalid_state"),
@@ -44,7 +46,7 @@ MEANT: list[tuple[int, str, type[Outcome], str]] = [
     (410, "resource_removed", Stopped, "shipment_gone"),
     (410, "resource_quarantined", Stopped, "shipment_gone"),
     (401, "invalid_api_key", Stopped, "unauthorised"),
-    (403, "forbidden", Stopped, "unauthorised"),
+    (403, "forbidden", Stopped, "forbidden"),
     (400, "invalid_format", Stopped, "invalid_request"),
     (500, "internal_server_error", Unknown, "server_error"),
     (405, "method_not_supported", Unknown, "unexpected_status"),
@@ -52,7 +54,7 @@ MEANT: list[tuple[int, str, type[Outcome], str]] = [
 BODILESS: list[tuple[int, type[Outcome], str]] = [
     (400, Stopped, "invalid_request"),
     (401, Stopped, "unauthorised"),
-    (403, Stopped, "unauthorised"),
+    (403, Stopped, "forbidden"),
     (410, Stopped, "shipment_gone"),
     (429, Throttled, "throttled"),
     (521, Refused, "allocation_failed"),
@@ -139,6 +141,16 @@ def test_throttled_says_how_long() -> None:
     assert v2(reply(429)) == Throttled(reason="throttled", message="HTTP 429", retry_after_s=None)
 
 
+@pytest.mark.parametrize("status", [401, 403, 500, 503, 599])
+def test_others_say_how_long_too(status: int) -> None:
+    """A refused key and a server's fault may come with a `Retry-After` as well."""
+    outcome = v2(error(status, retry_after="30"))
+    assert isinstance(outcome, Stopped | Unknown)
+    assert outcome.retry_after_s == 30.0
+    assert V2.find(REF, error(status, retry_after="30"), NOW) == outcome
+    assert V2.read_quotes(REF, error(status, retry_after="30"), NOW) == outcome
+
+
 def test_message_is_for_a_person() -> None:
     """A message is one short line of the error, its details and the excluded services."""
     body = {
@@ -162,45 +174,6 @@ def test_proxy_page_is_named() -> None:
     assert outcome == Unknown(reason="server_error", message="HTTP 502 text/html")
 
 
-class TestTogether:
-    """A call for several shipments is refused as a whole."""
-
-    REFERENCES = (REF, OTHER, "sp_3")
-
-    def read(self, answer: Reply, strategy: Strategy = DEFAULT) -> list[tuple[type[Outcome], str | None]]:
-        """Kind and reason for each shipment."""
-        outcomes = V2.read(strategy, self.REFERENCES, answer, NOW)
-        assert tuple(outcomes) == self.REFERENCES
-        return [(type(outcome), outcome.reason) for outcome in outcomes.values()]
-
-    @pytest.mark.parametrize(("status", "code"), REFUSALS)
-    def test_refusal_of_the_step_is_for_all(self, status: int, code: str) -> None:
-        """What is wrong with the step is wrong for each of them."""
-        assert self.read(error(status, code)) == [(Refused, code)] * 3
-
-    @pytest.mark.parametrize(("status", "kind", "reason"), BODILESS)
-    def test_status_is_for_all(self, status: int, kind: type[Outcome], reason: str) -> None:
-        """A bare status is the same for each, but for one that says that a shipment is gone."""
-        expected = (Unknown, "refused_together") if status == 410 else (kind, reason)
-        assert self.read(reply(status), SERVICE) == [expected] * 3
-
-    @pytest.mark.parametrize(
-        ("status", "code"),
-        [(404, "shipment_not_found"), (404, "processing"), (410, "resource_removed"), (404, "other")],
-    )
-    def test_what_one_has_stops_no_other(self, status: int, code: str) -> None:
-        """When only one can be meant and nobody says which, each is read back: none fails for another."""
-        assert self.read(error(status, code)) == [(Unknown, "refused_together")] * 3
-
-    def test_details_point_at_the_guilty(self) -> None:
-        """Where the details name a position in our request, that shipment stops and the others are read back."""
-        body = {"details": [{"property": "$.shipments[1]", "code": "invalid_reference_format", "message": "bad"}]}
-        others = (Unknown, "refused_together")
-        assert self.read(reply(400, body)) == [others, (Stopped, "invalid_request"), others]
-        body["details"][0]["property"] = "shipments[7]"
-        assert self.read(reply(400, body)) == [(Stopped, "invalid_request")] * 3
-
-
 FOUND: list[tuple[int, str | None, type[Finding], str]] = [
     (404, None, Stopped, "shipment_not_found"),
     (404, "not_found", Stopped, "shipment_not_found"),
@@ -208,7 +181,7 @@ FOUND: list[tuple[int, str | None, type[Finding], str]] = [
     (404, "processing", NotYet, "processing"),
     (410, "resource_quarantined", Stopped, "shipment_gone"),
     (401, None, Stopped, "unauthorised"),
-    (403, None, Stopped, "unauthorised"),
+    (403, None, Stopped, "forbidden"),
     (400, "invalid_reference_format", Stopped, "invalid_request"),
     (429, None, Throttled, "throttled"),
     (429, "rule_conflict", Unknown, "conflict"),

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pro.said import NOW
+from tests.pro.said import NOW, reply
+from worker.pro.bodies import read_json
 from worker.pro.fields import decimal_text, instant, message, slug, text
-from worker.pro.reply import LONGEST_WAIT_S, read_json, retry_after_s
+from worker.pro.reply import LONGEST_WAIT_S, retry_after_s
 
 
 def test_numbers_keep_their_text() -> None:
@@ -95,6 +96,21 @@ def test_date_and_seconds_agree(seconds: int) -> None:
     """A date that is so many seconds away asks for so many seconds."""
     header = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
     assert retry_after_s(header, NOW) == retry_after_s(str(seconds), NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("date", "moment"),
+    [
+        (None, NOW),
+        ("soon", NOW),
+        ("Sat, 31 Feb 2026 10:00:00 GMT", NOW),
+        ("Sat, 21 Nov 2026 09:00:00 GMT", NOW - timedelta(hours=1)),
+        ("Sat, 21 Nov 2026 11:00:00 -0000", NOW + timedelta(hours=1)),
+    ],
+)
+def test_moment(date: str | None, moment: datetime) -> None:
+    """An answer was written at its own `Date`; without a readable one that is now."""
+    assert reply(200, date=date).moment(NOW) == moment
 
 
 @given(st.text())

@@ -1,4 +1,4 @@
-"""v2's good answers, for one shipment and for many, and what a read-back finds."""
+"""v2's good answers, for one shipment and for many."""
 
 from typing import Any
 
@@ -7,15 +7,12 @@ import pytest
 from tasks.outcome import (
     Allocated,
     Carrier,
-    Finding,
-    Label,
     NotYet,
     Outcome,
     Price,
     Queued,
     Refused,
     Stopped,
-    Unallocated,
     Unknown,
 )
 from tests.pro.said import DEFAULT, FILTERS, NOW, OTHER, REF, SERVICE, V2, reply, v2
@@ -84,6 +81,8 @@ def test_failure_says_why() -> None:
     )
     odd = v2(reply(200, result(state="allocation_failed", details=[{"code": "shipment_invalid_state"}])))
     assert (type(odd), odd.reason) == (Refused, "shipment_invalid_state")
+    clash = v2(reply(200, result(state="allocation_failed", details=[{"code": "rule_conflict"}])))
+    assert (type(clash), clash.reason) == (Refused, "conflict")
 
 
 def test_another_shipment_is_no_answer() -> None:
@@ -91,20 +90,27 @@ def test_another_shipment_is_no_answer() -> None:
     assert isinstance(v2(reply(200, result(OTHER))), Unknown)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"{}", b'"allocated"', b'{"code": "x"}'])
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{}", b'"allocated"', b'{"code": "x"}'])
 def test_unreadable_answer(body: bytes) -> None:
     """A body without a known form is unknown, or queued where the status says so."""
-    for status in (200, 207, 407):
+    for status in (200, 407):
         assert v2(reply(status, body)).reason == "unreadable_answer"
-    assert many(body, 202) == [QUEUED] * 2
+    for status in (202, 207):
+        assert many(body, status) == [QUEUED] * 2
+
+
+@pytest.mark.parametrize("status", [200, 202, 207, 407])
+def test_a_page_queues_nothing(status: int) -> None:
+    """A page in the API's place is unknown, whatever its status says."""
+    assert many(b"<html>please wait</html>", status) == [(Unknown, "unreadable_answer")] * 2
 
 
 def test_list_of_results() -> None:
     """Each entry of a list speaks for its own shipment; who is not mentioned is unknown."""
     assert many([result(OTHER), result(REF, "allocating")], 207) == [(Queued, "allocating"), ALLOCATED]
     assert many([result(OTHER)], 407) == [MISSING, ALLOCATED]
-    assert many([result(OTHER, None), "rubbish", None]) == [MISSING, QUEUED]
-    assert many([]) == [MISSING] * 2
+    for status in (202, 207):
+        assert many([result(OTHER, None), "rubbish", None], status) == [MISSING, QUEUED]
 
 
 def test_nameless_success_is_not_guessed() -> None:
@@ -129,6 +135,7 @@ def test_contradiction_is_unknown() -> None:
         ({"code": "processing"}, (NotYet, "processing")),
         ({"code": "shipment_invalid_state"}, (Unknown, "invalid_state")),
         ({"code": "carrier_service_not_found"}, (Refused, "carrier_service_not_found")),
+        ({"code": "rule_conflict"}, (Refused, "conflict")),
         ({"code": "too_heavy"}, (Refused, "too_heavy")),
         ({"message": "no"}, (Refused, "rejected")),
     ],
@@ -155,42 +162,6 @@ def test_answer_of_filters() -> None:
     assert many({**body, "shipments": None}) == [QUEUED] * 2
 
 
-@pytest.mark.parametrize(
-    ("link", "label"),
-    [
-        (LABEL, "pdf"),
-        ({**LABEL, "rel": "x", "type": "LABEL"}, "pdf"),
-        ({**LABEL, "href": "http://h/labels/x", "rel": "ZPL", "type": "Label"}, "zpl"),
-        ({**LABEL, "href": "http://h/labels/x/ZPL?dpi=203#a"}, "zpl"),
-        ({**LABEL, "href": "http://h/labels/x/pdf/203"}, "pdf"),
-        ({**LABEL, "href": "http://h/labels/x"}, None),
-        ({**LABEL, "href": "http://h/labels/x", "rel": "zpl", "type": None}, "zpl"),
-    ],
-)
-def test_label(link: dict[str, Any], label: str | None) -> None:
-    """A label is known by its type or relation, its format by the path or the relation."""
-    outcome = v2(reply(200, result(_links=[link])))
-    assert isinstance(outcome, Allocated)
-    assert outcome.labels == (Label(href=link["href"], format=label),)
-
-
-@pytest.mark.parametrize(
-    "link",
-    [
-        {**LABEL, "rel": "shipment", "type": "shipment"},
-        {**LABEL, "href": "javascript:alert(1)"},
-        {**LABEL, "href": "/labels/x/pdf"},
-        {**LABEL, "href": None},
-        {"rel": "label"},
-        "label",
-        None,
-    ],
-)
-def test_no_label(link: object) -> None:
-    """Only http links that say they are labels are labels."""
-    assert v2(reply(200, result(_links=[link, LABEL, LABEL]))) == v2(reply(200, result(_links=[LABEL])))
-
-
 def test_what_is_not_said_is_null() -> None:
     """Fields that are missing, empty or of another type become None, never something made up."""
     price: dict[str, Any] = {"net": "free", "gross": 2.5, "currency": ""}
@@ -212,48 +183,3 @@ def test_tracking_of_contents_stands_in() -> None:
     outcome = v2(reply(200, result(tracking_details=details)))
     assert isinstance(outcome, Allocated)
     assert outcome.tracking_references == ("A",)
-
-
-def find(**shipment: Any) -> Finding:
-    """What a read-back of this shipment finds."""
-    return V2.find(REF, reply(200, {"reference": REF, **shipment}), NOW)
-
-
-@pytest.mark.parametrize("state", ["allocated", "manifesting", "booking_failed", "Dispatched", "lost", "delivered"])
-def test_later_states_are_adopted(state: str) -> None:
-    """Allocated and every later state is an allocation."""
-    assert find(state=state) == Allocated()
-
-
-def test_read_back_states() -> None:
-    """The other states say whether to wait, to try again or to stop; an unknown word says nothing."""
-    assert find(state="allocating") == Queued(reason="allocating")
-    assert find(state="Unallocated") == Unallocated(state="unallocated")
-    assert find(state="allocation_failed") == Unallocated(reason="allocation_failed", state="allocation_failed")
-    assert [find(state=state).reason for state in ("cancelling", "cancelled", "destroyed")] == ["wrong_state"] * 3
-    assert find(state="teleported") == Unknown(reason="unknown_state", message="state teleported")
-    assert find().reason == find(state=None).reason == "unreadable_answer"
-    assert V2.find(REF, reply(200, b"<html>"), NOW).reason == "unreadable_answer"
-    assert V2.find(REF, reply(200, {"reference": OTHER, "state": "allocated"}), NOW).reason == "other_shipment"
-
-
-def test_read_back_collects_the_allocation() -> None:
-    """Carrier, price and tracking stand in `allocation`; label links in three places, each taken once."""
-    zpl = {**LABEL, "href": "https://h/zpl", "rel": "ZPL"}
-    finding = find(
-        state="delivered",
-        allocation={
-            "carrier": {"reference": "FF", "name": "Fast"},
-            "price": {"net": 2, "gross": 2.4, "currency": "GBP"},
-            "tracking_details": {"shipment": {"tracking_references": ["T1"]}},
-            "_links": [LABEL],
-        },
-        label_details={"retrieval_count": 0, "_links": [zpl, LABEL]},
-        _links=[{"href": "https://h/s", "rel": "shipment", "type": "shipment"}, LABEL],
-    )
-    assert finding == Allocated(
-        carrier=Carrier(reference="FF", name="Fast"),
-        price=Price(net="2", gross="2.4", currency="GBP"),
-        tracking_references=("T1",),
-        labels=(Label(href="https://h/zpl", format="zpl"), Label(href=LABEL["href"], format="pdf")),
-    )

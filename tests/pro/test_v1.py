@@ -1,4 +1,4 @@
-"""v1's answers: summaries in three forms, errors without codes, and what a read-back finds."""
+"""v1's answers to a call: summaries in three forms, and errors without codes."""
 
 from typing import Any
 
@@ -7,15 +7,12 @@ import pytest
 from tasks.outcome import (
     Allocated,
     Carrier,
-    Finding,
     Label,
     Outcome,
-    Price,
     Queued,
     Refused,
     Stopped,
     Throttled,
-    Unallocated,
     Unknown,
 )
 from tests.pro.said import ALL, EC, NOW, V1, reply, v1
@@ -23,7 +20,7 @@ from tests.pro.said import ALL, EC, NOW, V1, reply, v1
 OTHER = "EC-000-05B-MMA"
 DETAIL = {"Rel": "detail", "Href": f"https://api.electioapp.com/consignments/{EC}"}
 LEG = {"Leg": 1, "TrackingReferences": ["T1"], "CarrierReference": "CX", "CarrierName": "Carrier X"}
-REFUSED = (Refused, "refused")
+REFUSED: tuple[type[Outcome], str] = (Refused, "refused")
 MISSING = (Unknown, "missing_in_answer")
 
 
@@ -69,14 +66,14 @@ def test_refusal_names_no_cause(status: int) -> None:
     """A refusal may just as well mean that the consignment is already allocated: it is uncertain, with its words."""
     assert v1(reply(status, {"Message": "no"})) == Refused(reason="refused", message="no", certain=False)
     assert v1(reply(200, [{"IsSuccess": False, "Message": "no"}])) == v1(reply(status, {"Description": "no"}))
-    assert many(b"", status) == [REFUSED] * 2
+    assert v1(reply(status)) == Refused(reason="refused", message=f"HTTP {status}", certain=False)
 
 
 @pytest.mark.parametrize(
     ("status", "kind", "reason"),
     [
         (401, Stopped, "unauthorised"),
-        (403, Stopped, "unauthorised"),
+        (403, Stopped, "forbidden"),
         (410, Stopped, "shipment_gone"),
         (429, Throttled, "throttled"),
         *((status, Unknown, "server_error") for status in (500, 502, 503, 504, 521, 531)),
@@ -97,11 +94,21 @@ def test_throttled_says_how_long() -> None:
 
 
 def test_202_is_queued() -> None:
-    """202 is only queued, unless a summary says more."""
-    for body in (b"", b"{}", b"[{}]"):
+    """202 is only queued, also where it was successfully so, unless a summary says more."""
+    for body in (b"", b"{}", b"[{}]", b"[]", b'[{"IsSuccess": true}]', b'{"StatusCode": 202, "IsSuccess": true}'):
         assert v1(reply(202, body)) == Queued(reason="queued")
-    assert isinstance(v1(reply(202, [{"IsSuccess": True}])), Allocated)
+    assert v1(reply(200, [{"StatusCode": 202}])) == Queued(reason="queued")
+    assert isinstance(v1(reply(202, [{"StatusCode": 200, "IsSuccess": True}])), Allocated)
+    assert v1(reply(202, [{"IsSuccess": False}])).reason == "refused"
     assert many(b"", 202) == [(Queued, "queued")] * 2
+    assert v1(reply(202, b"<html><body>please wait</body></html>")).reason == "unreadable_answer"
+
+
+def test_207_is_several_answers() -> None:
+    """In a 207 each summary speaks for itself, and what is left open was taken in."""
+    answer = [{"IsSuccess": True, "Data": EC}, {"Data": OTHER}]
+    assert many(answer, 207) == [(Allocated, None), (Queued, "queued")]
+    assert many(b"", 207) == [(Queued, "queued")] * 2
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b'"allocated"', b"<!DOCTYPE html><html></html>"])
@@ -170,92 +177,3 @@ def test_labels_have_the_format_that_is_said() -> None:
         Label(href=f"https://h/labels/{EC}"),
         Label(href=f"https://h/labels/{EC}/ZPL", format="zpl"),
     )
-
-
-def find(**consignment: Any) -> Finding:
-    """What a read-back of this consignment finds."""
-    return V1.find(EC, reply(200, {"Reference": EC, **consignment}), NOW)
-
-
-@pytest.mark.parametrize("key", ["ConsignmentState", "Status"])
-def test_read_back_states(key: str) -> None:
-    """The state of the whole consignment or of the short form, in every spelling of the vendor."""
-    later = ("Allocated", "ManifestFailed", "In Transit - Waiting", "Dispatched", "Collected", "Return to Sender ")
-    assert [find(**{key: state}) for state in later] == [Allocated()] * len(later)
-    failed = Unallocated(reason="allocation_failed", state="allocation_failed")
-    assert find(**{key: "Allocation Failed"}) == find(**{key: "AllocationFailed"}) == failed
-    assert find(**{key: "Unallocated"}) == Unallocated(state="unallocated")
-    assert find(**{key: "Allocating"}) == Queued(reason="allocating")
-    assert find(**{key: "Cancelled"}).reason == find(**{key: "Cancelling"}).reason == "wrong_state"
-    assert find(**{key: "Teleported"}).reason == "unknown_state"
-
-
-def test_read_back_of_nothing() -> None:
-    """No state, no form, or another consignment: unknown."""
-    assert find().reason == "unreadable_answer"
-    assert V1.find(EC, reply(200, b"<html>"), NOW).reason == "unreadable_answer"
-    assert find(Reference=OTHER, ConsignmentState="Allocated").reason == "other_shipment"
-    short = {"ConsignmentReferenceForAllLegsAssignedByMpd": OTHER, "Status": "Allocated"}
-    assert V1.find(EC, reply(200, short), NOW).reason == "other_shipment"
-
-
-CONSIGNMENT: dict[str, Any] = {
-    "ConsignmentState": "Allocated",
-    "ConsignmentLegs": [LEG],
-    "Allocation": {
-        "MpdCarrierServiceReference": "CX_NDS",
-        "MpdCarrierServiceName": "Next Day Super",
-        "Price": {"Net": 27.69, "Gross": 33.230, "Currency": {"IsoCode": "GBP"}},
-    },
-}
-ADOPTED = Allocated(
-    carrier=Carrier(reference="CX", name="Carrier X", service_reference="CX_NDS", service_name="Next Day Super"),
-    price=Price(net="27.69", gross="33.23", currency="GBP"),
-    tracking_references=("T1",),
-)
-
-
-def test_read_back_collects_the_allocation() -> None:
-    """Carrier and tracking stand in the legs, service and price in `Allocation`; labels are not made up."""
-    assert find(**CONSIGNMENT) == ADOPTED
-    single = {key: value for key, value in LEG.items() if key != "TrackingReferences"}
-    assert find(**{**CONSIGNMENT, "ConsignmentLegs": [{**single, "TrackingReference": "T1"}]}) == ADOPTED
-
-
-def test_legs_of_packages_stand_in() -> None:
-    """Where the consignment has no tracking of its own, that of its packages is taken."""
-    packages = [{"ConsignmentLegs": [LEG]}, {}, {"ConsignmentLegs": [{**LEG, "TrackingReferences": ["T2"]}]}]
-    finding = find(**{**CONSIGNMENT, "ConsignmentLegs": [], "Packages": packages})
-    assert isinstance(finding, Allocated)
-    assert finding.tracking_references == ("T1", "T2")
-
-
-def test_read_back_as_xml() -> None:
-    """The same consignment in XML is the same finding."""
-    body = f"""<?xml version="1.0" encoding="utf-8"?>
-        <Consignment xmlns:i="http://www.w3.org/2001/XMLSchema-instance" xmlns="urn:any"><Reference>{EC}</Reference>
-        <ConsignmentState>Allocated</ConsignmentState><DateShipped i:nil="true"/><Allocation>
-        <MpdCarrierServiceReference>CX_NDS</MpdCarrierServiceReference>
-        <MpdCarrierServiceName>Next Day Super</MpdCarrierServiceName>
-        <Price><Net>27.69</Net><Gross>33.23</Gross><Currency><IsoCode>GBP</IsoCode></Currency></Price></Allocation>
-        <ConsignmentLegs><ConsignmentLeg><Leg>0</Leg><TrackingReferences><string>T1</string></TrackingReferences>
-        <CarrierReference>CX</CarrierReference><CarrierName>Carrier X</CarrierName></ConsignmentLeg></ConsignmentLegs>
-        <Packages><Package><ConsignmentLegs/></Package></Packages></Consignment>"""
-    assert V1.find(EC, reply(200, body.encode(), content_type="application/xml"), NOW) == ADOPTED
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "reason"),
-    [
-        (400, Stopped, "invalid_request"),
-        (401, Stopped, "unauthorised"),
-        (404, Stopped, "shipment_not_found"),
-        (429, Throttled, "throttled"),
-        (202, Unknown, "unexpected_status"),
-        (500, Unknown, "server_error"),
-    ],
-)
-def test_read_back_is_never_refused(status: int, kind: type[Finding], reason: str) -> None:
-    """An error on a read-back says what is wrong with the consignment or the key."""
-    finding = V1.find(EC, reply(status, {"Message": "no"}), NOW)
-    assert (type(finding), finding.reason) == (kind, reason)

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from config.merchants import Retry
+from config.retry import Retry
 from config.strategies.carrier_service import CarrierService
 from config.strategies.catalogue import AnyStrategy
 from config.strategies.service_group import ServiceGroup
@@ -19,15 +19,20 @@ from tasks.outcome import (
     Outcome,
     Queued,
     Refused,
+    RefusedTogether,
     Stopped,
     Throttled,
     Unallocated,
     Unknown,
 )
-from tasks.shipment import Progress, Shipment
+from tasks.progress import Progress
+from tasks.shipment import Shipment
 
 NOW = 1_795_000_000.0
 HOUR_S = 3600.0
+TIMEOUT_S = 20.0
+QUIET_S, QUEUE_S = 60.0, 900.0
+"""As in a file that says nothing else."""
 
 VIRTUAL: AnyStrategy = VirtualService(virtual_service="V")
 SERVICE: AnyStrategy = CarrierService(carrier_service="S")
@@ -42,20 +47,28 @@ UNSURE = Refused(reason="refused", message="no", certain=False)
 CONFLICT = Refused(reason="conflict")
 THROTTLED = Throttled(reason="throttled")
 NOT_SENT = NotSent(reason="not_sent")
+FOREIGN = NotSent(reason="foreign_answer")
 UNKNOWN = Unknown(reason="server_error")
+INVALID_STATE = Unknown(reason="invalid_state")
 NOT_FOUND = Stopped(reason="shipment_not_found", message="no such shipment")
 GONE = Stopped(reason="shipment_gone", message="it was removed")
 NO_ACCESS = Stopped(reason="unauthorised", message="the key does not work")
+FORBIDDEN = Stopped(reason="forbidden", message="not allowed")
 INVALID = Stopped(reason="invalid_request", message="weight is missing")
 WRONG_STATE = Stopped(reason="wrong_state", message="cancelled")
 UNALLOCATED = Unallocated()
 CAME_TO_NOTHING = Unallocated(state="allocation_failed")
 
+TOGETHER = RefusedTogether(reason="refused_together", message="refused together with other shipments: default_rules")
+PARTLY = RefusedTogether(reason="refused_together", message="refused together with other shipments", partly=True)
+
 OUTCOMES: tuple[Outcome, ...] = (
-    *(ALLOCATED, QUEUED, NOT_YET, REFUSED, UNSURE, CONFLICT, THROTTLED, NOT_SENT, UNKNOWN),
-    *(NOT_FOUND, GONE, NO_ACCESS, INVALID, WRONG_STATE),
+    *(ALLOCATED, QUEUED, NOT_YET, REFUSED, UNSURE, CONFLICT, THROTTLED, NOT_SENT, FOREIGN, UNKNOWN, INVALID_STATE),
+    *(NOT_FOUND, GONE, NO_ACCESS, FORBIDDEN, INVALID, WRONG_STATE),
 )
-FINDINGS: tuple[Finding, ...] = (*OUTCOMES, UNALLOCATED, CAME_TO_NOTHING)
+"""What a call for one shipment may come to."""
+
+FINDINGS: tuple[Finding, ...] = (*OUTCOMES, TOGETHER, PARTLY, UNALLOCATED, CAME_TO_NOTHING)
 RANDOM = st.floats(0, 1, exclude_max=True)
 
 
@@ -76,6 +89,35 @@ def shipment(*steps: AnyStrategy, age_s: float = 0.0, losses: int = 0, **progres
     )
 
 
-def moment(tries: int = 1, random: float = 0.5, now: float = NOW, **retry: Any) -> Moment:
-    """A moment of decision; `retry` as in a merchant file."""
-    return Moment(now=now, random=random, tries=tries, retry=Retry(**retry))
+def opened(kind: str = "unknown", ago_s: float = 0.0, **more: Any) -> dict[str, Any]:
+    """Progress with an open call that ended so long ago."""
+    return {
+        "open_kind": kind,
+        "open_at": NOW - ago_s,
+        "quiet_from": NOW - ago_s,
+        "open_calls": 1,
+        "attempts": 1,
+        "attempted": 0,
+        "allocating_since": NOW - ago_s if kind == "queued" else None,
+        **more,
+    }
+
+
+def moment(
+    tries: int = 1,
+    random: float = 0.5,
+    now: float = NOW,
+    sent: float | None = None,
+    company: int = 1,
+    **retry: Any,
+) -> Moment:
+    """A moment of decision about a request that was sent then, or just now; `retry` as in a merchant file."""
+    return Moment(
+        now=now,
+        random=random,
+        tries=tries,
+        retry=Retry(**retry),
+        timeout_s=TIMEOUT_S,
+        sent=now if sent is None else sent,
+        company=company,
+    )

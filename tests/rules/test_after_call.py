@@ -1,4 +1,4 @@
-"""The move after a call: what each outcome leads to."""
+"""The move after a call: what each outcome leads to when nothing was open before."""
 
 from typing import Any
 
@@ -6,13 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.after_call import after_call
 from tasks.backoff import RETRY_AFTER_MOST_S, SHORT_TRIES
-from tasks.move import PAUSED_WAIT_S, Call, Fail, FallBack, Move, Park, Read, Settle, after_call
+from tasks.move import Call, Fail, FallBack, Move, Park, Read, Settle
+from tasks.next_move import PAUSED_WAIT_S
 from tasks.outcome import Outcome, Throttled
 from tasks.shipment import Shipment
 from tests.rules.made import (
     ALLOCATED,
     CONFLICT,
+    FOREIGN,
     GONE,
     GROUP,
     HOUR_S,
@@ -21,13 +24,12 @@ from tests.rules.made import (
     NOT_FOUND,
     NOT_SENT,
     NOT_YET,
-    NOW,
     OUTCOMES,
-    QUEUED,
+    QUIET_S,
     REFUSED,
     SERVICE,
     THROTTLED,
-    UNKNOWN,
+    TIMEOUT_S,
     UNSURE,
     VIRTUAL,
     WRONG_STATE,
@@ -36,6 +38,8 @@ from tests.rules.made import (
 )
 
 PLAN = (VIRTUAL, SERVICE, GROUP)
+LAST_CALL_S = 48 * HOUR_S - TIMEOUT_S - QUIET_S
+"""The age at which the last call may start."""
 
 
 def called(*, age_s: float = 0, **progress: Any) -> Shipment:
@@ -52,22 +56,27 @@ def test_every_call_is_an_attempt(outcome: Outcome) -> None:
 
 def test_allocated_settles() -> None:
     """Our own answer is not an adoption."""
-    assert after_call(shipment(*PLAN), ALLOCATED, moment()) == Settle(
-        shipment=called(), allocated=ALLOCATED, adopted=False
-    )
+    settled = Settle(shipment=called(), allocated=ALLOCATED, adopted=False)
+    assert after_call(shipment(*PLAN), ALLOCATED, moment()) == settled
 
 
 def test_a_refused_step_falls_back() -> None:
     """A definite refusal leads to the next step at once, which begins without the former one's counts."""
-    before = shipment(*PLAN, unknowns=3, waits=5)
+    counts = {"open_calls": 3, "waits": 5, "company": 2, "refused_partly": True, "expired_quotes": 1, "denials": 1}
+    before = shipment(*PLAN, **counts, denied_at=1.0)
     assert after_call(before, REFUSED, moment()) == FallBack(shipment=called(step=1, last_refusal="allocation_failed"))
 
 
+def test_a_refused_call_may_leave_another_state() -> None:
+    """What was read before a refused call says nothing about the state in which the next step begins."""
+    move = after_call(shipment(*PLAN, last_read="unallocated"), REFUSED, moment())
+    assert move.shipment.progress.last_read is None
+
+
 @pytest.mark.parametrize("step", [0, 1])
-@pytest.mark.parametrize("outcome", [REFUSED, CONFLICT])
-def test_every_step_but_the_last_has_a_fallback(step: int, outcome: Outcome) -> None:
-    """Fallback follows any refused step, not only a virtual service, and a conflict too."""
-    move = after_call(shipment(*PLAN, step=step), outcome, moment())
+def test_every_step_but_the_last_has_a_fallback(step: int) -> None:
+    """Fallback follows any refused step, not only a virtual service."""
+    move = after_call(shipment(*PLAN, step=step), REFUSED, moment())
     assert isinstance(move, FallBack)
     assert move.shipment.strategy == PLAN[step + 1]
 
@@ -79,45 +88,20 @@ def test_the_last_refusal_fails() -> None:
     assert (move.reason, move.message) == ("all_steps_refused", "service_group G: nobody would")
 
 
-def test_a_conflict_fails_as_one() -> None:
-    """A conflict at the last step is told apart from a refusal, and is not repeated."""
-    move = after_call(shipment(), CONFLICT, moment())
-    assert isinstance(move, Fail)
-    assert (move.reason, move.message) == ("conflict", "carrier_service S: conflict")
+def test_a_refusal_that_names_no_cause_is_read_back_at_once() -> None:
+    """It may just as well mean that the shipment is allocated already, so it does not count yet; nothing is open."""
+    assert after_call(shipment(*PLAN), UNSURE, moment()) == Read(
+        shipment=called(refusal="refused", refusal_message="no")
+    )
 
 
-def test_a_refusal_that_names_no_cause_is_read_back() -> None:
-    """It may just as well mean that the shipment is allocated already, so it does not count yet."""
-    after = called(unread_refusal="refused", unread_message="no")
-    assert after_call(shipment(*PLAN), UNSURE, moment()) == Read(shipment=after)
-
-
-def test_an_invalid_request_is_read_back() -> None:
+def test_an_invalid_request_is_read_back_at_once() -> None:
     """An answer that could not be read might say "already allocated" in words we missed, so it does not count yet."""
-    after = called(unread_refusal="invalid_request", unread_message="weight is missing")
+    after = called(refusal="invalid_request", refusal_message="weight is missing")
     assert after_call(shipment(*PLAN), INVALID, moment()) == Read(shipment=after)
 
 
-def test_unknown_is_read_back() -> None:
-    """A call that may have gone through is read back after a moment, and counts as an unknown one of this step."""
-    move = after_call(shipment(*PLAN, unknowns=1), UNKNOWN, moment(tries=1, random=0.5))
-    assert move == Read(shipment=called(doubt=True, unknowns=2), pause_s=0.1)
-
-
-def test_unknown_without_time_left_is_parked_with_its_doubt() -> None:
-    """When a visit is over, the read-back is the first thing of the next one."""
-    move = after_call(shipment(*PLAN), UNKNOWN, moment(tries=SHORT_TRIES, random=0.0))
-    assert move == Park(shipment=called(doubt=True, unknowns=1, waits=1), wait_s=1)
-
-
-def test_queued_is_read_back() -> None:
-    """What the API only took in is read until it is decided; the moment it was taken in is kept."""
-    assert after_call(shipment(*PLAN), QUEUED, moment(tries=1)) == Read(shipment=called(queued_at=NOW), pause_s=0.2)
-    later = after_call(shipment(*PLAN), QUEUED, moment(tries=SHORT_TRIES, random=0.0))
-    assert later == Park(shipment=called(queued_at=NOW, waits=1), wait_s=0.5)
-
-
-@pytest.mark.parametrize("outcome", [NOT_SENT, NOT_YET])
+@pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN, NOT_YET])
 def test_what_did_not_happen_is_tried_again(outcome: Outcome) -> None:
     """A call that was not sent, or came too early, is repeated: soon at first, then after a growing wait."""
     assert after_call(shipment(*PLAN), outcome, moment(tries=1)) == Call(shipment=called(), pause_s=0.1)
@@ -127,9 +111,8 @@ def test_what_did_not_happen_is_tried_again(outcome: Outcome) -> None:
 
 def test_throttled_is_parked_at_once() -> None:
     """Who is throttled never calls again in the same visit."""
-    assert after_call(shipment(*PLAN), THROTTLED, moment(tries=1, random=0.0)) == Park(
-        shipment=called(waits=1), wait_s=1
-    )
+    parked = Park(shipment=called(waits=1), wait_s=1)
+    assert after_call(shipment(*PLAN), THROTTLED, moment(tries=1, random=0.0)) == parked
 
 
 @given(st.floats(0, 1e6), st.integers(0, 50))
@@ -166,25 +149,20 @@ def test_no_access_pauses_the_merchant() -> None:
     assert (late.reason, late.message) == ("unauthorised", "the key does not work")
 
 
-@pytest.mark.parametrize("outcome", [QUEUED, UNKNOWN, THROTTLED, NOT_SENT, NOT_YET])
-def test_no_open_end_beyond_the_deadline(outcome: Outcome) -> None:
-    """An outcome that decides nothing, past the deadline, is the end."""
+@pytest.mark.parametrize("outcome", [NOT_SENT, NOT_YET])
+def test_no_call_that_the_deadline_would_cut_short(outcome: Outcome) -> None:
+    """With less than the time limit and a quiet time left nothing is called for again; the deadline is waited for."""
+    assert isinstance(after_call(shipment(*PLAN, age_s=LAST_CALL_S), outcome, moment()), Call)
+    late = after_call(shipment(*PLAN, age_s=LAST_CALL_S + 1), outcome, moment())
+    assert late == Park(shipment=called(age_s=LAST_CALL_S + 1), wait_s=TIMEOUT_S + QUIET_S - 1)
+
+
+@pytest.mark.parametrize("outcome", [THROTTLED, NOT_SENT, NOT_YET])
+def test_the_deadline_ends_what_is_not_open(outcome: Outcome) -> None:
+    """An outcome that opens and decides nothing, past the deadline, is the end."""
     move = after_call(shipment(*PLAN, age_s=48 * HOUR_S), outcome, moment())
     assert isinstance(move, Fail)
-    assert move.reason == "deadline_passed"
-
-
-def test_the_deadline_tells_what_is_open() -> None:
-    """A shipment that fails at its deadline says whether its last call may have gone through."""
-    endings: dict[Outcome, str] = {
-        UNKNOWN: "; its last call may have gone through and could not be read back",
-        QUEUED: "; the API had taken it in and was still allocating it",
-        NOT_SENT: "",
-    }
-    for outcome, ending in endings.items():
-        move = after_call(shipment(*PLAN, age_s=48 * HOUR_S), outcome, moment())
-        assert isinstance(move, Fail)
-        assert move.message == "not allocated in time" + ending
+    assert (move.reason, move.message) == ("deadline_passed", "not allocated in time")
 
 
 def never_falls_back(move: Move) -> bool:
@@ -192,10 +170,15 @@ def never_falls_back(move: Move) -> bool:
     return not isinstance(move, FallBack) and move.shipment.progress.step == 0
 
 
-@pytest.mark.parametrize("outcome", [o for o in OUTCOMES if o not in (REFUSED, CONFLICT)])
+@pytest.mark.parametrize("outcome", [outcome for outcome in OUTCOMES if outcome is not REFUSED])
 @pytest.mark.parametrize("tries", [1, SHORT_TRIES])
-@pytest.mark.parametrize("age_s", [0.0, 100.0, 48 * HOUR_S])
+@pytest.mark.parametrize("age_s", [0.0, 100.0, LAST_CALL_S + 1, 48 * HOUR_S])
 def test_only_a_refusal_falls_back(outcome: Outcome, tries: int, age_s: float) -> None:
-    """No outage, throttle, doubt or lack of time ever pushes a shipment into its fallback."""
-    move = after_call(shipment(*PLAN, age_s=age_s, unknowns=7), outcome, moment(tries=tries))
-    assert never_falls_back(move)
+    """No outage, throttle, doubt, conflict or lack of time ever pushes a shipment into its fallback."""
+    assert never_falls_back(after_call(shipment(*PLAN, age_s=age_s, open_calls=7), outcome, moment(tries=tries)))
+
+
+def test_a_conflict_does_not_count_yet() -> None:
+    """A gateway may have sent our request twice, which is then in conflict with itself."""
+    after = after_call(shipment(*PLAN), CONFLICT, moment()).shipment.progress
+    assert (after.open_kind, after.refusal) == ("unknown", "conflict")

@@ -1,146 +1,165 @@
-"""The move after a read-back: what was found, and what it means for the call before."""
+"""The move after a read-back that comes after the quiet time: what was found, and what it means for the call before."""
 
 from typing import Any
 
 import pytest
 
+from tasks.after_read import after_read
 from tasks.backoff import SHORT_TRIES
-from tasks.move import (
-    CREATION_GRACE_S,
-    MOST_LOSSES,
-    PAUSED_WAIT_S,
-    STUCK_AFTER_S,
-    Call,
-    Fail,
-    FallBack,
-    Park,
-    Read,
-    Settle,
-    after_read,
-)
+from tasks.first_move import MOST_LOSSES
+from tasks.move import Call, Fail, FallBack, Park, Read, Settle
+from tasks.next_move import CREATION_GRACE_S, PAUSED_WAIT_S
 from tasks.outcome import Finding, Throttled
+from tasks.quiet import CLEARED_S
 from tasks.shipment import Shipment
 from tests.rules.made import (
     ALLOCATED,
     CAME_TO_NOTHING,
     FINDINGS,
+    FORBIDDEN,
+    FOREIGN,
     GONE,
     GROUP,
     HOUR_S,
     INVALID,
+    INVALID_STATE,
     NO_ACCESS,
     NOT_FOUND,
     NOT_SENT,
     NOT_YET,
     NOW,
+    QUEUE_S,
     QUEUED,
+    QUIET_S,
     REFUSED,
     THROTTLED,
+    TIMEOUT_S,
     UNALLOCATED,
     UNKNOWN,
     VIRTUAL,
     WRONG_STATE,
     moment,
+    opened,
     shipment,
 )
 
+SILENT = (UNKNOWN, NOT_SENT, FOREIGN, NOT_YET, REFUSED, INVALID, INVALID_STATE)
+"""What tells nothing about the shipment."""
+
 
 def doubtful(*, age_s: float = 0, losses: int = 0, **progress: Any) -> Shipment:
-    """A shipment whose first call came back unknown, with this progress instead of or besides that."""
-    state = {"doubt": True, "unknowns": 1, "attempts": 1, "attempted": 0, **progress}
+    """A shipment whose first call was open and is over, read back for the first time now."""
+    state = opened(ago_s=QUIET_S) | {"read_at": NOW} | progress
     return shipment(VIRTUAL, GROUP, age_s=age_s, losses=losses, **state)
 
 
-def queued(since: float, **progress: Any) -> Shipment:
-    """A shipment that the API took in so many seconds ago."""
-    return doubtful(doubt=False, unknowns=0, queued_at=NOW - since, age_s=since, **progress)
+def queued(**progress: Any) -> Shipment:
+    """A shipment whose first call was queued for all of its queue time."""
+    return doubtful(**opened("queued", ago_s=QUEUE_S, **progress))
 
 
-def test_what_is_found_allocated_is_adopted() -> None:
-    """A success that our own answer did not tell is adopted, whatever had been open."""
-    for before in (doubtful(), queued(5), doubtful(doubt=False, unread_refusal="no")):
-        assert after_read(before, ALLOCATED, moment()) == Settle(shipment=before, allocated=ALLOCATED, adopted=True)
-        late = after_read(before, ALLOCATED, moment(now=NOW + 49 * HOUR_S))
-        assert isinstance(late, Settle)
+@pytest.mark.parametrize("before", [doubtful(), queued(), doubtful(refusal="no"), shipment(unread=True, read_at=NOW)])
+def test_what_is_found_allocated_is_adopted(before: Shipment) -> None:
+    """A success that our own answer did not tell is adopted, whatever had been open, also after the deadline."""
+    assert after_read(before, ALLOCATED, moment()) == Settle(shipment=before, allocated=ALLOCATED, adopted=True)
+    late = after_read(before, ALLOCATED, moment(now=NOW + 49 * HOUR_S))
+    assert isinstance(late, Settle)
 
 
 @pytest.mark.parametrize("finding", [UNALLOCATED, CAME_TO_NOTHING])
-def test_an_unknown_call_that_did_nothing_is_repeated(finding: Finding) -> None:
-    """Only a shipment that is read as unallocated is called for again: at the same step, and no longer in doubt."""
-    assert after_read(doubtful(), finding, moment(tries=2)) == Call(shipment=doubtful(doubt=False), pause_s=0.2)
-    later = after_read(doubtful(), finding, moment(tries=SHORT_TRIES, random=0.0))
-    assert later == Park(shipment=doubtful(doubt=False, waits=1), wait_s=1)
+@pytest.mark.parametrize("kind", ["unknown", "queued"])
+def test_an_open_call_that_did_nothing_is_repeated(finding: Finding, kind: str) -> None:
+    """After its time a shipment that is read as not allocated is called for again, at the same step."""
+    before = doubtful() if kind == "unknown" else queued()
+    after = before.with_progress(last_read=getattr(finding, "state", None))
+    assert after_read(before, finding, moment()) == Call(shipment=after.cleared(NOW + CLEARED_S))
+
+
+def test_a_reading_allows_a_call_for_a_while() -> None:
+    """It is valid for ten seconds from its answer on, and however slow that was."""
+    move = after_read(doubtful(), UNALLOCATED, moment(now=NOW + 20, sent=NOW))
+    assert isinstance(move, Call)
+    assert move.shipment.cleared_until == NOW + 30
 
 
 @pytest.mark.parametrize("finding", [UNALLOCATED, CAME_TO_NOTHING])
 def test_a_refusal_counts_once_it_is_read(finding: Finding) -> None:
-    """A refusal that named no cause leads to the next step once the shipment is read as not allocated."""
-    before = doubtful(doubt=False, unknowns=0, unread_refusal="refused", unread_message="no")
-    after = doubtful(doubt=False, unknowns=0, step=1, last_refusal="refused")
-    assert after_read(before, finding, moment()) == FallBack(shipment=after)
+    """A refusal after an open call leads to the next step, which begins with that call still noted."""
+    before = doubtful(refusal="refused", refusal_message="no")
+    after = before.with_progress(
+        step=1, open_calls=0, refusal=None, refusal_message="", last_read=getattr(finding, "state", None)
+    )
+    assert after_read(before, finding, moment()) == FallBack(shipment=after.with_progress(last_refusal="refused"))
 
 
 def test_the_last_refusal_fails_once_it_is_read() -> None:
     """At the last step it is the end, in the API's own words."""
-    move = after_read(doubtful(step=1, unread_refusal="refused", unread_message="no"), UNALLOCATED, moment())
+    move = after_read(doubtful(step=1, refusal="refused", refusal_message="no"), UNALLOCATED, moment())
     assert isinstance(move, Fail)
     assert (move.reason, move.message) == ("all_steps_refused", "service_group G: no")
-    assert not move.shipment.progress.must_read
 
 
-def test_an_invalid_request_fails_once_it_is_read() -> None:
-    """Data that is wrong is no better at another step: read as not allocated, it fails in the API's own words."""
-    before = doubtful(doubt=False, unread_refusal="invalid_request", unread_message="weight is missing")
+def test_a_conflict_fails_as_one() -> None:
+    """A conflict at the last step is told apart from a refusal."""
+    move = after_read(doubtful(step=1, refusal="conflict"), UNALLOCATED, moment())
+    assert isinstance(move, Fail)
+    assert (move.reason, move.message) == ("conflict", "service_group G: conflict")
+    assert isinstance(after_read(doubtful(refusal="conflict"), UNALLOCATED, moment()), FallBack)
+
+
+@pytest.mark.parametrize("reason", ["invalid_request", "shipment_not_found", "shipment_gone", "wrong_state"])
+def test_what_no_step_can_help_fails_once_it_is_read(reason: str) -> None:
+    """Such a refusal is no better at another step: read as not allocated, it fails in the API's own words."""
+    before = doubtful(refusal=reason, refusal_message="weight is missing")
     move = after_read(before, UNALLOCATED, moment())
     assert isinstance(move, Fail)
-    assert (move.reason, move.message) == ("invalid_request", "weight is missing")
+    assert (move.reason, move.message) == (reason, "weight is missing")
     assert isinstance(after_read(before, ALLOCATED, moment()), Settle)
 
 
-def test_what_was_taken_in_and_failed_is_refused() -> None:
-    """A queued shipment that the API could not allocate falls back; read as merely unallocated it is called again."""
-    assert isinstance(after_read(queued(5), CAME_TO_NOTHING, moment()), FallBack)
-    again = after_read(queued(5), UNALLOCATED, moment())
-    assert isinstance(again, Call)
-    assert again.shipment.progress.queued_at is None
-
-
-def test_unknown_calls_are_bounded() -> None:
-    """As many calls of a step may come to nothing unknown as the file says; the last is read back like the others."""
-    almost = after_read(doubtful(unknowns=2), UNALLOCATED, moment(attempts=3))
+@pytest.mark.parametrize("kind", ["unknown", "queued"])
+def test_open_calls_are_bounded(kind: str) -> None:
+    """As many open calls of a step may come to nothing as the file says; the last is read back like the others."""
+    before = doubtful() if kind == "unknown" else queued()
+    almost = after_read(before.with_progress(open_calls=2), UNALLOCATED, moment(attempts=3))
     assert isinstance(almost, Call)
-    move = after_read(doubtful(unknowns=3), UNALLOCATED, moment(attempts=3))
+    move = after_read(before.with_progress(open_calls=3), UNALLOCATED, moment(attempts=3))
     assert isinstance(move, Fail)
     assert (move.reason, move.message) == ("attempts_exhausted", "3 calls for virtual_service V came to nothing")
 
 
-@pytest.mark.parametrize(
-    "finding", [UNKNOWN, NOT_SENT, NOT_YET, REFUSED, INVALID, NOT_FOUND, THROTTLED, QUEUED, NO_ACCESS]
-)
-@pytest.mark.parametrize("unknowns", [1, 1000])
-def test_an_unread_doubt_never_calls_falls_back_or_fails(finding: Finding, unknowns: int) -> None:
-    """As long as a read-back brings no answer, nothing but another read-back follows, however often."""
+@pytest.mark.parametrize("finding", [*SILENT, THROTTLED, QUEUED, NO_ACCESS, FORBIDDEN])
+@pytest.mark.parametrize("open_calls", [1, 1000])
+def test_without_an_answer_nothing_follows_but_another_reading(finding: Finding, open_calls: int) -> None:
+    """As long as no read-back tells, a shipment is not called for, does not fall back and does not fail."""
     for tries in (1, SHORT_TRIES):
-        move = after_read(doubtful(unknowns=unknowns, losses=9), finding, moment(tries=tries))
+        move = after_read(doubtful(open_calls=open_calls, losses=9), finding, moment(tries=tries))
         assert isinstance(move, Read | Park)
         assert move.shipment.progress.must_read
 
 
-@pytest.mark.parametrize("finding", [UNKNOWN, NOT_SENT, NOT_YET, REFUSED, INVALID, THROTTLED])
-def test_an_unread_doubt_fails_at_the_deadline_alone(finding: Finding) -> None:
-    """At the deadline a shipment fails although nobody knows, and the message says so."""
+@pytest.mark.parametrize("finding", [*SILENT, THROTTLED])
+def test_at_the_deadline_it_fails_and_says_so(finding: Finding) -> None:
+    """When the last read-back gets no answer the shipment fails although nobody knows, and the message says so."""
     move = after_read(doubtful(age_s=48 * HOUR_S), finding, moment())
     assert isinstance(move, Fail)
     assert move.reason == "deadline_passed"
     assert move.message == "not allocated in time; its last call may have gone through and could not be read back"
 
 
+def test_it_says_that_the_api_had_been_at_it() -> None:
+    """A shipment that was last seen allocating may well be allocated, which the message says."""
+    before = doubtful(age_s=48 * HOUR_S, last_read="allocating")
+    move = after_read(before, UNKNOWN, moment())
+    assert isinstance(move, Fail)
+    assert move.message == "not allocated in time; the API was allocating it, and it could not be read back any more"
+
+
 def test_reading_is_repeated_with_patience() -> None:
     """A read-back without an answer is repeated soon, then after a growing wait."""
     assert after_read(doubtful(), UNKNOWN, moment(tries=1)) == Read(shipment=doubtful(), pause_s=0.1)
-    assert after_read(doubtful(waits=3), UNKNOWN, moment(tries=SHORT_TRIES, random=0.0)) == Park(
-        shipment=doubtful(waits=4), wait_s=8
-    )
+    later = Park(shipment=doubtful(waits=4), wait_s=8)
+    assert after_read(doubtful(waits=3), UNKNOWN, moment(tries=SHORT_TRIES, random=0.0)) == later
 
 
 def test_a_throttled_reading_waits() -> None:
@@ -150,10 +169,10 @@ def test_a_throttled_reading_waits() -> None:
     assert asked == Park(shipment=doubtful(waits=1), wait_s=77)
 
 
-def test_a_missing_shipment_does_not_clear_a_doubt() -> None:
+def test_a_missing_shipment_may_still_come() -> None:
     """In the first minute a shipment that is not found is read again, not called for: it may be there, allocated."""
-    early = after_read(doubtful(age_s=CREATION_GRACE_S - 1), NOT_FOUND, moment(tries=1))
-    assert early == Read(shipment=doubtful(age_s=CREATION_GRACE_S - 1), pause_s=0.1)
+    young = doubtful(age_s=CREATION_GRACE_S - 1)
+    assert after_read(young, NOT_FOUND, moment(tries=1)) == Read(shipment=young, pause_s=0.1)
     late = after_read(doubtful(age_s=CREATION_GRACE_S), NOT_FOUND, moment(tries=1))
     assert isinstance(late, Fail)
     assert late.reason == "shipment_not_found"
@@ -167,30 +186,10 @@ def test_what_no_step_can_help(finding: Finding, reason: str) -> None:
     assert move.reason == reason
 
 
-def test_no_access_keeps_the_doubt() -> None:
+def test_no_access_keeps_what_is_open() -> None:
     """A merchant that is paused while a read-back was due owes it still when it is resumed."""
     move = after_read(doubtful(), NO_ACCESS, moment())
     assert move == Park(shipment=doubtful(), wait_s=PAUSED_WAIT_S, pause_merchant="the key does not work")
-
-
-def test_allocating_clears_the_doubt_and_waits() -> None:
-    """A shipment that is found being allocated went through and is waited for, with its first sight as beginning."""
-    move = after_read(doubtful(), QUEUED, moment(tries=1))
-    assert move == Read(shipment=doubtful(doubt=False, queued_at=NOW), pause_s=0.2)
-    again = after_read(queued(50), QUEUED, moment(tries=SHORT_TRIES, random=0.0))
-    assert again == Park(shipment=queued(50, waits=1), wait_s=0.5)
-
-
-def test_allocating_is_not_waited_for_without_end() -> None:
-    """After half an hour, or a quarter of a shorter deadline, a shipment that is still allocating fails."""
-    assert isinstance(after_read(queued(STUCK_AFTER_S), QUEUED, moment()), Read)
-    for seconds, hours in [(STUCK_AFTER_S + 1, 48), (901, 1)]:
-        move = after_read(queued(seconds), QUEUED, moment(deadline_hours=hours))
-        assert isinstance(move, Fail)
-        assert (move.reason, move.message) == (
-            "stuck_allocating",
-            f"the API has been allocating it for {seconds:.0f} s",
-        )
 
 
 def test_a_shipment_that_lost_its_workers_is_only_read() -> None:
@@ -199,6 +198,19 @@ def test_a_shipment_that_lost_its_workers_is_only_read() -> None:
     assert isinstance(lost, Fail)
     assert (lost.reason, lost.message) == ("worker_lost", "lost its worker 3 times")
     assert isinstance(after_read(doubtful(losses=MOST_LOSSES), ALLOCATED, moment()), Settle)
+    assert isinstance(after_read(doubtful(losses=MOST_LOSSES, refusal="no"), UNALLOCATED, moment()), FallBack)
+
+
+def test_no_call_that_the_deadline_would_cut_short() -> None:
+    """With less than the time limit and a quiet time left the deadline is waited for, and then it is read once more."""
+    left_s = TIMEOUT_S + QUIET_S
+    late = doubtful(age_s=48 * HOUR_S - left_s + 1)
+    waits = Park(shipment=late.with_progress(last_read="unallocated"), wait_s=left_s - 1)
+    assert after_read(late, UNALLOCATED, moment()) == waits
+    assert isinstance(after_read(doubtful(age_s=48 * HOUR_S - left_s), UNALLOCATED, moment()), Call)
+    over = after_read(doubtful(age_s=48 * HOUR_S), UNALLOCATED, moment())
+    assert isinstance(over, Fail)
+    assert (over.reason, over.message) == ("deadline_passed", "not allocated in time")
 
 
 @pytest.mark.parametrize("finding", FINDINGS)

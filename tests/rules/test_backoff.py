@@ -6,14 +6,11 @@ from hypothesis import strategies as st
 from tasks.backoff import (
     PARK_FIRST_S,
     PARK_MOST_S,
-    QUEUE_FIRST_S,
-    QUEUE_MOST_S,
     RETRY_AFTER_MOST_S,
     SHORT_MOST_S,
     SHORT_TRIES,
     RetryBudget,
     park,
-    queue,
     short,
 )
 
@@ -36,22 +33,19 @@ def test_a_visit_is_short(tries: int, random: float) -> None:
 def test_parking_is_never_nothing(waits: int, random: float) -> None:
     """However the dice fall, a wait is at least half of its bound, and no bound is exceeded."""
     assert PARK_FIRST_S / 2 <= park(waits, random) <= PARK_MOST_S
-    assert QUEUE_FIRST_S / 2 <= queue(waits, random) <= QUEUE_MOST_S
 
 
 @given(COUNTS, RANDOM)
 def test_waits_grow(waits: int, random: float) -> None:
     """The next wait, with the same dice, is never shorter."""
     assert park(waits, random) <= park(waits + 1, random)
-    assert queue(waits, random) <= queue(waits + 1, random)
 
 
 def test_waits_double_up_to_their_bounds() -> None:
-    """A shipment that waited often waits for minutes, and one that is queued for no more than one."""
+    """A visit's pauses are short, and a shipment that waited often waits for minutes."""
     assert [short(tries, 0.5) for tries in range(5)] == [0.05, 0.1, 0.2, 0.4, None]
     assert [park(waits, 0.0) for waits in (0, 1, 2, 100)] == [1, 2, 4, 150]
-    assert [queue(waits, 0.0) for waits in (0, 1, 2, 100)] == [0.5, 1, 2, 30]
-    assert (park(100, 0.5), queue(100, 0.5)) == (225, 45)
+    assert park(100, 0.5) == 225
 
 
 @given(COUNTS, RANDOM, st.floats(0, 1e9))

@@ -1,8 +1,11 @@
 """What Celery is told."""
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 from celery.app.defaults import DEFAULTS
 
 from config.celery_options import BATCHES, PATIENCE_S, SWEEP_TASK, SWEEPS, celery_options
@@ -38,10 +41,33 @@ def test_the_sweep_has_a_queue_of_its_own() -> None:
 
 
 def test_beat_sends_the_sweep_alone() -> None:
-    """Beat sends one task, as often as the settings say, and what nobody took by the next turn is dropped."""
+    """Beat sends one task, as often as the settings say."""
     (entry,) = options(sweep_seconds=2)["beat_schedule"].values()
     assert (entry["task"], entry["schedule"]) == (SWEEP_TASK, 2)
-    assert entry["options"] == {"queue": SWEEPS, "expires": 2}
+    assert entry["options"] == {"queue": SWEEPS}
+
+
+def test_no_message_expires() -> None:
+    """No message carries an expiry: it is a time by the sender's clock, and a worker whose clock is ahead drops all."""
+    told = options()
+    app = Celery("tests", set_as_current=False)
+    app.conf.update(told)
+    for entry in told["beat_schedule"].values():
+        message = app.amqp.as_task_v2("id", entry["task"], **entry["options"])
+        assert message.headers["expires"] is None
+
+
+ROOT = Path(__file__).parents[2]
+MODULES = [path for name in ("tasks", "worker") for path in sorted((ROOT / name).rglob("*.py"))]
+SENDERS = [str(path.relative_to(ROOT)) for path in MODULES if "celery" in path.read_text()]
+
+
+@pytest.mark.parametrize("module", SENDERS)
+def test_no_module_asks_for_an_expiry(module: str) -> None:
+    """None of the modules that know Celery names an expiry, or another time at which a message is judged."""
+    tree = ast.walk(ast.parse((ROOT / module).read_text()))
+    named = {node.arg for node in tree if isinstance(node, ast.keyword)}
+    assert named & {"expires", "eta", "countdown"} == set()
 
 
 def test_an_idle_worker_finds_work() -> None:

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from tasks.events import allocated_event, failed_event
 from tasks.outcome import Allocated, Carrier, Label, Price
+from tasks.ports import Unreadable
 from tasks.shipment import Shipment
-from tests.rules.made import ALLOCATED, CARRIER, GROUP, NOW, VIRTUAL, shipment
+from tasks.unreadable import stand_in
+from tests.rules.made import ALLOCATED, CARRIER, GROUP, NOW, VIRTUAL, opened, shipment
 
 ENVELOPE = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"}
 COMMON = {"merchant", "order", "shipment", "api", "rule", "attempts", "order_event"}
@@ -89,9 +91,9 @@ def test_the_step_that_won() -> None:
 
 def test_adopted() -> None:
     """Of an adopted shipment the strategy is the last step that was attempted, and null when there was none."""
-    never = allocated(shipment(VIRTUAL, GROUP, doubt=True), adopted=True)["data"]
+    never = allocated(shipment(VIRTUAL, GROUP, unread=True), adopted=True)["data"]
     assert (never["adopted"], never["strategy"], never["fell_back"]) == (True, None, False)
-    waiting = shipment(VIRTUAL, GROUP, step=1, doubt=True, attempts=1, attempted=0)
+    waiting = shipment(VIRTUAL, GROUP, step=1, **opened())
     before = allocated(waiting, adopted=True)["data"]
     assert (before["strategy"], before["fell_back"]) == ({"virtual_service": "V"}, False)
 
@@ -106,6 +108,14 @@ def test_failed() -> None:
     assert (event["data"]["reason"], event["data"]["message"]) == ("all_steps_refused", "nobody would")
     assert event["data"]["steps"] == [step]
     assert event["data"]["failed_at"] == event["time"]
+
+
+def test_what_a_record_does_not_tell() -> None:
+    """Of a shipment whose record cannot be read, what is not known is null, in both events."""
+    found = stand_in(Unreadable(merchant="acme", reference="sp_1", received=NOW, error="ValueError: no"))
+    for data in (failed(found, [])["data"], allocated(found, adopted=True)["data"]):
+        assert (data["merchant"], data["shipment"]) == ("acme", "sp_1")
+        assert [data[name] for name in ("order", "order_event", "api", "rule", "attempts")] == [None] * 5
 
 
 @given(st.integers(0, 10), st.integers(0, 10))

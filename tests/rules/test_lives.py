@@ -1,58 +1,92 @@
-"""What holds in every life of a shipment, whatever the API answers and however often workers die."""
+"""What holds in every life of a shipment, whatever the API answers, however late it acts, however often workers die."""
 
 from collections import Counter
-from itertools import pairwise
 
 from hypothesis import given
 
-from tasks.move import Call, Fail, FallBack, Move, Park, Read, Settle
-from tasks.outcome import Finding, NotSent, NotYet, Outcome, Queued, Refused, Throttled, Unallocated, Unknown
-from tests.rules.lives import WORLDS, Moved, World, kept, life
+from tasks.first_move import HOPELESS_LOSSES, LAST_READ_S
+from tasks.move import Fail, Park
+from tasks.next_move import PAUSED_WAIT_S
+from tasks.outcome import NotSent, NotYet, Queued, Refused, RefusedTogether, Throttled, Unallocated, Unknown
+from tasks.progress import read_progress
+from tests.rules.diary import Called, Looked, Moved
+from tests.rules.laws import (
+    SLACK_S,
+    by_refusal,
+    calls,
+    decisions,
+    is_over,
+    never_forgotten,
+    open_calls_before,
+    open_for_s,
+    portions,
+    readings,
+    time_is_over,
+    was_read_after,
+    was_seen_to_fail,
+)
+from tests.rules.lives import Life
+from tests.rules.world import WORLDS, World
+
+LONGEST_IDLE_S = 3600.0 + PAUSED_WAIT_S
+"""Within so long a call, a read-back or the deadline follows: an hour for a `Retry-After`, after a pause."""
+
+MOST_IN_A_VISIT = 8
 
 
 @given(WORLDS)
-def test_every_life_has_one_end(world: World) -> None:
-    """A shipment is settled or fails, exactly once, and the deadline sees to it when nothing else does."""
-    moves = [moved.move for moved in life(world)]
-    assert isinstance(moves[-1], Settle | Fail)
-    assert not any(isinstance(move, Settle | Fail) for move in moves[:-1])
+def test_no_shipment_is_booked_twice(world: World) -> None:
+    """However late the API acts on an open call, up to nearly the quiet (queue) time, it books a shipment once."""
+    assert Life(world=world).api.bookings_in_the_end() <= 1
 
 
 @given(WORLDS)
-def test_no_wait_goes_beyond_the_deadline(world: World) -> None:
-    """Whoever is parked comes back by the deadline."""
-    for moved in life(world):
-        if isinstance(moved.move, Park):
-            assert moved.move.wait_s >= 0
-            assert moved.now + moved.move.wait_s <= max(moved.now, world.deadline) + 1e-6
+def test_what_lies_between_two_calls(world: World) -> None:
+    """After an open call comes its whole time and then a read-back that found nothing, before the next call."""
+    life = Life(world=world)
+    for call in calls(life):
+        for earlier in open_calls_before(life, call):
+            read = was_read_after(life, earlier, open_for_s(life, earlier), call.start)
+            assert read or was_seen_to_fail(life, earlier, call.start)
+        for earlier in calls(life):
+            if earlier.end <= call.start and isinstance(earlier.outcome, RefusedTogether) and earlier.outcome.partly:
+                assert was_read_after(life, earlier, 0.0, call.start) or earlier is call
 
 
 @given(WORLDS)
-def test_nobody_lingers_after_the_deadline(world: World) -> None:
-    """Past the deadline nothing is parked for another visit, so that a late shipment ends in the one it has."""
-    late = [moved.move for moved in life(world) if moved.now > world.deadline]
-    assert not any(isinstance(move, Park) for move in late)
+def test_no_end_before_its_time(world: World) -> None:
+    """No shipment fails while a call may take effect, for time before its deadline, or although it is allocated.
+
+    Unless it could not be read back, or the API was still at it, and the message says so.
+    """
+    life = Life(world=world)
+    for moved in decisions(life):
+        if not isinstance(moved.move, Fail):
+            continue
+        assert all(is_over(life, call, moved.now) for call in open_calls_before(life, moved))
+        message, deadline = moved.move.message, moved.move.shipment.received + world.retry.deadline_s
+        assert moved.now >= deadline - SLACK_S or moved.move.reason not in ("deadline_passed", "unauthorised")
+        if moved.booked:
+            assert "could not be read back" in message or "allocating it" in message
 
 
 @given(WORLDS)
-def test_no_call_while_an_answer_is_unread(world: World) -> None:
-    """After a call that may have gone through, only a read-back that says "not allocated" allows another."""
-    for moved in life(world):
-        if isinstance(moved.move, Call):
-            assert not moved.move.shipment.progress.must_read
-            assert moved.read is None or isinstance(moved.read, Unallocated)
-
-
-@given(WORLDS)
-def test_only_a_definite_refusal_falls_back(world: World) -> None:
-    """A step is left for the next one after a certain refusal, or after a read-back that makes one certain."""
-    for before, moved in pairwise(life(world)):
-        if isinstance(moved.move, FallBack):
-            open_until_now = before.move.shipment.progress
-            certain = isinstance(moved.called, Refused) and moved.called.certain
-            made_certain = open_until_now.unread_refusal is not None or open_until_now.queued_at is not None
-            assert certain or (isinstance(moved.read, Unallocated) and made_certain)
-            assert moved.move.shipment.progress.step == open_until_now.step + 1
+def test_a_refusal_counts_after_a_read_back(world: World) -> None:
+    """Only a definite refusal falls back; one that follows an open call counts once a read-back after it agrees."""
+    life = Life(world=world)
+    for moved in decisions(life):
+        if not by_refusal(moved):
+            continue
+        if isinstance(moved.about, Looked) and isinstance(moved.about.finding, Unallocated):
+            before = moved.about.shipment.progress
+            assert before.refusal is not None or before.open_kind == "queued"
+        elif isinstance(moved.about, Called):
+            assert isinstance(moved.move, Fail) or (
+                isinstance(moved.about.outcome, Refused) and moved.about.outcome.certain
+            )
+            assert moved.about.shipment.progress.open_kind is None
+        elif not isinstance(moved.about, Looked):
+            assert isinstance(moved.about, Refused), "the answer to a request for quotes"
 
 
 NO_REFUSAL = Unknown | Throttled | NotSent | NotYet | Queued
@@ -61,80 +95,77 @@ NO_REFUSAL = Unknown | Throttled | NotSent | NotYet | Queued
 @given(WORLDS)
 def test_no_outage_changes_the_step(world: World) -> None:
     """Unknown, throttled, not sent, not yet and queued leave a shipment at its step, on call and on read-back."""
-    for before, moved in pairwise(life(world)):
-        answer: Outcome | Finding | None = moved.called or moved.read
-        if isinstance(answer, NO_REFUSAL):
-            assert moved.move.shipment.progress.step == before.move.shipment.progress.step
-
-
-def unknown_calls(moves: list[Moved]) -> Counter[int]:
-    """How many calls of each step came back unknown, or lost their worker."""
-    return Counter(
-        before.move.shipment.progress.step
-        for before, moved in pairwise(moves)
-        if isinstance(before.move, Call) and (moved.called is None or isinstance(moved.called, Unknown))
-    )
+    for moved in decisions(Life(world=world)):
+        match moved.about:
+            case Called(outcome=answer) | Looked(finding=answer) if isinstance(answer, NO_REFUSAL):
+                assert moved.move.shipment.progress.step == moved.about.shipment.progress.step
 
 
 @given(WORLDS)
-def test_unknown_calls_of_a_step_are_bounded(world: World) -> None:
-    """No step has more unknown calls than the file says, those of lost workers among them."""
-    unknown = unknown_calls(list(life(world)))
-    assert max(unknown.values(), default=0) <= world.retry.attempts
+def test_something_follows_soon(world: World) -> None:
+    """From every unsettled state a call, a read-back or the deadline follows within 70 minutes, if nothing hinders."""
+    life, idle_s = Life(world=world), 0.0
+    for entry in life.log:
+        if not isinstance(entry, Moved) or entry.about is not None or entry.hindered:
+            idle_s = 0.0
+        if not isinstance(entry, Moved) or not isinstance(entry.move, Park):
+            continue
+        shipment, back = entry.move.shipment, entry.now + entry.move.wait_s
+        end = time_is_over(life, shipment, entry.now)
+        assert back <= max(end, entry.now) + (LAST_READ_S if entry.hindered else SLACK_S)
+        idle_s += entry.move.wait_s
+        assert idle_s <= LONGEST_IDLE_S or back >= end - SLACK_S or shipment.losses >= HOPELESS_LOSSES
 
 
 @given(WORLDS)
-def test_nothing_else_exhausts_the_attempts(world: World) -> None:
-    """Throttled, not sent, not yet and queued calls count towards the deadline alone."""
-    moves = list(life(world))
-    last = moves[-1].move
-    if isinstance(last, Fail) and last.reason == "attempts_exhausted":
-        assert unknown_calls(moves)[last.shipment.progress.step] == world.retry.attempts
+def test_no_call_comes_too_late(world: World) -> None:
+    """Every call, and the quiet time that may follow it, fit before the deadline."""
+    for call in calls(Life(world=world)):
+        deadline = call.shipment.received + world.retry.deadline_s
+        assert call.start + world.timeout_s + world.retry.quiet_s <= deadline + SLACK_S
 
 
 @given(WORLDS)
-def test_no_failure_while_the_last_answer_is_unknown(world: World) -> None:
-    """Before its deadline no shipment fails whose last outcome is unknown and unread; at the deadline it says so."""
-    *_, last = life(world)
-    if isinstance(last.move, Fail) and (last.move.shipment.progress.doubt or isinstance(last.called, Unknown)):
-        decided = last.move.reason in ("shipment_not_found", "shipment_gone", "wrong_state") and last.read is not None
-        assert decided or (last.now >= world.deadline and "may have gone through" in last.move.message)
+def test_few_requests(world: World) -> None:
+    """A visit asks a few times before the shipment leaves the task, and a quiet time has ten read-backs at most."""
+    life, in_a_row = Life(world=world), 0
+    for entry in life.log:
+        splits = isinstance(entry, Called) and isinstance(entry.outcome, RefusedTogether)
+        begins = isinstance(entry, Moved) and entry.about is None
+        in_a_row = 0 if splits or begins else in_a_row + isinstance(entry, Called | Looked)
+        assert in_a_row <= MOST_IN_A_VISIT
+    if any(turn.happens in ("changed", "forgotten") for turn in world.turns):
+        return
+    for call in calls(life):
+        over = call.end + open_for_s(life, call)
+        inside = [reading.finding for reading in readings(life) if call.end < reading.sent < over]
+        # What is known to be in the API's queue is read once a minute.
+        assert len(inside) < 10 or any(isinstance(said, Queued) for said in (call.outcome, *inside))
 
 
 @given(WORLDS)
-def test_no_failure_for_time_before_its_time(world: World) -> None:
-    """The deadline and a key that does not work end a shipment at its deadline and not before."""
-    *_, last = life(world)
-    if isinstance(last.move, Fail) and last.move.reason in ("deadline_passed", "unauthorised"):
-        assert last.now >= world.deadline
-
-
-def requests(moved: Moved) -> bool:
-    """Whether the move asks the API for something."""
-    return isinstance(moved.move, Call | Read)
-
-
-@given(WORLDS)
-def test_a_visit_is_short(world: World) -> None:
-    """Within one visit a shipment asks only a few times before it leaves the task."""
-    in_a_row = 0
-    for moved in life(world):
-        in_a_row = in_a_row + 1 if requests(moved) and (moved.called or moved.read) else int(requests(moved))
-        assert in_a_row <= 6
-
-
-@given(WORLDS)
-def test_attempts_are_the_calls(world: World) -> None:
-    """The attempts of a shipment are the calls that went out for it, and the last one is remembered."""
-    moves: list[Move] = [moved.move for moved in life(world)]
-    calls = [move.shipment.progress.step for move in moves[:-1] if isinstance(move, Call)]
-    progress = moves[-1].shipment.progress
-    assert progress.attempts == len(calls)
-    assert progress.attempted == (calls[-1] if calls else None)
+def test_what_is_counted(world: World) -> None:
+    """Every call is an attempt, but for one of a lost worker; those of a step that were open are bounded."""
+    life = Life(world=world)
+    if not never_forgotten(life):
+        return
+    for log, last in portions(life):
+        heard = [call for call in log if isinstance(call, Called) and not call.is_lost]
+        open_calls = Counter(
+            call.shipment.progress.step
+            for call in heard
+            if open_for_s(life, call) and not isinstance(call.outcome, RefusedTogether)
+        )
+        assert max(open_calls.values(), default=0) <= world.retry.attempts
+        if isinstance(last.move, Fail) and last.move.reason == "attempts_exhausted":
+            assert open_calls[last.move.shipment.progress.step] == world.retry.attempts
+    everything = [call for call in calls(life) if not call.is_lost]
+    assert decisions(life)[-1].move.shipment.progress.attempts == len(everything)
 
 
 @given(WORLDS)
 def test_any_worker_can_go_on(world: World) -> None:
-    """After every move the ledger's copy of the shipment is the shipment."""
-    for moved in life(world):
-        assert kept(moved.move.shipment) == moved.move.shipment
+    """What is written of a shipment after every decision is all that is to be known of how far it has come."""
+    for moved in decisions(Life(world=world)):
+        progress = moved.move.shipment.progress
+        assert read_progress(progress.as_json()) == progress

@@ -27,6 +27,7 @@ def test_defaults_are_the_contracts() -> None:
     file = file_of(V2_API + SERVICE)
     assert (file.api.format, file.api.bulk, file.api.timeout_s) == ("json", False, 20)
     assert (file.retry.attempts, file.retry.deadline_hours) == (8, 48)
+    assert (file.retry.quiet_seconds, file.retry.queue_s) == (60, 900)
     assert (file.limits.in_flight, file.limits.per_second) == (0, 0)
     assert file.allocation.fallback == ()
     assert file.rules == ()
@@ -40,11 +41,13 @@ def test_everything_can_be_stated() -> None:
         + SERVICE
         + 'fallback = [{ service_group = "g" }]\n'
         + rule("{ shipments = { at_least = 2 } }", more='fallback = [{ quote = "cheapest" }]\n')
-        + "[retry]\nattempts = 3\ndeadline_hours = 12\n[limits]\nin_flight = 50\nper_second = 2.5\n"
+        + "[retry]\nattempts = 3\ndeadline_hours = 12\nquiet_seconds = 90\nqueue_seconds = 600\n"
+        + "[limits]\nin_flight = 50\nper_second = 2.5\n"
     )
     assert (file.api.bulk, file.api.timeout_s) == (True, 5.0)
     assert [(rule.name, len(rule.fallback)) for rule in file.rules] == [("heavy", 1)]
     assert (file.retry.attempts, file.retry.deadline_hours) == (3, 12)
+    assert (file.retry.quiet_seconds, file.retry.queue_seconds) == (90, 600)
     assert (file.limits.in_flight, file.limits.per_second) == (50, 2.5)
 
 

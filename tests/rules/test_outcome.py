@@ -4,17 +4,21 @@ from typing import get_args
 
 import pytest
 
-from tasks.outcome import WORDS, Finding, Health, Unknown, health
-from tests.rules.made import FINDINGS, NOT_SENT, THROTTLED, UNKNOWN
+from tasks.outcome import WORDS, Finding, Health, NotSent, Refused, RefusedTogether, Stopped, Unknown, health
+from tests.rules.made import FINDINGS, FORBIDDEN, FOREIGN, NO_ACCESS, NOT_SENT, THROTTLED, UNKNOWN
 
 
 def test_each_outcome_has_its_word() -> None:
-    """Every outcome that a call or a reading can come to has one word, of its own."""
+    """Every outcome that a call or a reading can come to has one word; a refusal in company is a refusal, too."""
     assert set(WORDS) == set(get_args(Finding)) == {type(finding) for finding in FINDINGS}
-    assert len(set(WORDS.values())) == len(WORDS)
+    assert WORDS[RefusedTogether] == WORDS[Refused]
+    assert len(set(WORDS.values())) == len(WORDS) - 1
 
 
-@pytest.mark.parametrize("finding", [f for f in FINDINGS if f not in (THROTTLED, NOT_SENT, UNKNOWN)])
+NO_GOOD_SIGNS = (THROTTLED, NOT_SENT, FOREIGN, UNKNOWN, NO_ACCESS, FORBIDDEN)
+
+
+@pytest.mark.parametrize("finding", [finding for finding in FINDINGS if finding not in NO_GOOD_SIGNS])
 def test_an_answer_is_a_good_sign(finding: Finding) -> None:
     """Whatever the API decided, also against the shipment, it is there and answers."""
     assert health(finding) == "good"
@@ -25,13 +29,17 @@ def test_an_answer_is_a_good_sign(finding: Finding) -> None:
     [
         (THROTTLED, "throttled"),
         (NOT_SENT, "bad"),
+        (NotSent(reason="permit_expired"), "bad"),
+        (FOREIGN, "foreign"),
+        (NO_ACCESS, "denied"),
+        (FORBIDDEN, "denied"),
+        (Stopped(reason="forbidden_here"), "denied"),
         (Unknown(reason="timeout"), "bad"),
         (Unknown(reason="server_error"), "bad"),
         (Unknown(reason="lost_answer"), "bad"),
         (Unknown(reason="invalid_state"), "good"),
-        (Unknown(reason="refused_together"), "good"),
     ],
 )
-def test_no_answer_is_a_bad_sign(finding: Finding, expected: Health) -> None:
+def test_what_is_no_good_sign(finding: Finding, expected: Health) -> None:
     """No answer, or a server's error, speaks against the API; an answer that leaves a doubt does not."""
     assert health(finding) == expected

@@ -3,10 +3,11 @@
 import asyncio
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -24,6 +25,13 @@ _TLS = ssl.create_default_context()
 def shipment_reference() -> str:
     """A fresh reference of the length that v2 gives to shipments."""
     return f"sp_{next(_numbers):032d}"
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    """Ask until it holds."""
+    deadline = monotonic() + timeout_s
+    while not condition():
+        assert monotonic() < deadline, f"it did not hold within {timeout_s} s"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +77,26 @@ class Running:
     def counts(self, **query: str) -> dict[str, Any]:
         """What the oracle counted."""
         found: dict[str, Any] = self.client.get("/_sandbox/counts", params=query).raise_for_status().json()
+        return found
+
+    def calls(self, **query: str) -> list[dict[str, Any]]:
+        """What the log has."""
+        found: list[dict[str, Any]] = self.client.get("/_sandbox/calls", params=query).raise_for_status().json()
+        return found
+
+    def acted(self) -> list[dict[str, Any]]:
+        """The late actions that took effect, as the log has them."""
+        return [each for each in self.calls() if each["kind"] == "acted"]
+
+    def pending(self) -> int:
+        """How often the API will yet act on an earlier call."""
+        found: int = self.counts()["pending_late"]
+        return found
+
+    def allocations(self, reference: str) -> int:
+        """How often the shipment was allocated, once nothing is pending."""
+        until(lambda: self.pending() == 0)
+        found: int = self.story(reference)["allocations"]
         return found
 
 

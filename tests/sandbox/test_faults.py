@@ -5,7 +5,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.sandbox.faults import Fault, Faults, Kind, draw
+from worker.sandbox.fault import Fault, Kind
+from worker.sandbox.faults import Faults, draw
 
 references = st.text(alphabet="abcdef0123456789", min_size=1, max_size=8)
 
@@ -77,6 +78,20 @@ def test_some_faults_concern_single_shipments_of_a_call() -> None:
     struck = faults.strike("allocate", ["a", "b"])
     assert (struck.whole and struck.whole.fault, list(struck.single)) == ("drop", ["b"])
     assert faults.strike("allocate", ["a", "b"]).whole is None
+
+
+def test_what_comes_to_nothing_is_a_draw_of_its_own() -> None:
+    """About the given share of struck shipments is acted on, of a whole call or singly, and a second run repeats it."""
+    references = [f"sp_{each}" for each in range(2000)]
+    for name in ("status", "late"):
+        runs = []
+        for _ in range(2):
+            faults = Faults(3)
+            faults.add([Fault.model_validate({"fault": name, "late_s": 1, "acts_share": 0.2})])
+            struck = faults.strike("allocate", references)
+            runs.append({*struck.vain, *(each for each, hit in struck.single.items() if hit.vain)})
+        assert runs[0] == runs[1]
+        assert 1500 < len(runs[0]) < 1700
 
 
 def test_cleared_faults_start_again() -> None:

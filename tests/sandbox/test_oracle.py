@@ -20,6 +20,7 @@ def test_a_good_run_counts_short(sandbox: Running) -> None:
         "allocations": {},
         "allocated_twice": [],
         "blind_repeats": [],
+        "pending_late": 0,
         "puts": 2,
         "reads": 2,
         "shipments": {"allocated": 2},

@@ -15,7 +15,7 @@ import httpx
 import redis
 
 from tests.acceptance.system import System, order_event, wait_until
-from tests.chaos.scenarios import write_merchants
+from tests.chaos.run import write_merchants
 from tests.soak.samples import LIVING, Sample, take_sample
 from worker.server import free_port
 
@@ -157,4 +157,6 @@ class Soak:
             "blind repeats": len(counts["blind_repeats"]),
             "emitted twice": sum(count > 1 for count in (allocated + failed).values()),
             "failed though allocated": states.count("allocated"),
+            "failed without cause": len(failed),
+            "asked too soon": len(self._system.asked_too_soon(self._published)),
         }

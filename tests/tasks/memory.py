@@ -1,25 +1,28 @@
-"""The ports of a batch, kept in memory: a ledger that knows who holds what, an API that answers by its script."""
+"""The ledger of a batch, kept in memory: it knows who holds what, and who has a place in flight."""
 
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from config.merchants import Merchant
-from config.strategies.catalogue import AnyStrategy
-from tasks.outcome import Finding, Outcome
-from tasks.ports import Handover, Permit, PermitRequest, Report, Taken
-from tasks.shipment import Progress, Shipment, slot
-from tests.rules.made import ALLOCATED, NOW
+from tasks.ports import Handover, Paused, Permit, PermitRequest, Purpose, Report, Taken
+from tasks.progress import read_progress
+from tasks.shipment import Shipment, slot
+from tests.rules.made import NOW
 
 TASK = "task-1"
 
 
 @dataclass(kw_only=True)
 class MemoryLedger:
-    """What is written, by whoever holds the shipment; everything else is turned away."""
+    """What is written, by whoever holds the shipment; everything else is turned away.
+
+    `on_wire`: who has a place in flight, beside `others_on_wire`, of other workers. `good_at`: when a kind of call was
+    last answered well. `splitting`: who splits a refused call. `broken`: whose reports meet a bug.
+    `unsure_s`: how far apart the bounds of the server's time are.
+    """
 
     now: Callable[[], float] = lambda: NOW + asyncio.get_running_loop().time()
     holders: dict[str, str] = field(default_factory=dict)
@@ -27,20 +30,39 @@ class MemoryLedger:
     stories: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     permits: dict[str, list[Permit]] = field(default_factory=lambda: defaultdict(list))
     asked: list[PermitRequest] = field(default_factory=list)
-    paused: dict[str, tuple[str, str]] = field(default_factory=dict)
+    on_wire: set[str] = field(default_factory=set)
+    others_on_wire: int = 0
+    pauses: list[tuple[str, Paused, str, str]] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
+    good_at: dict[Purpose, float] = field(default_factory=dict)
+    denied: str = ""
+    splitting: dict[str, str] = field(default_factory=dict)
+    splits: list[str] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    unsure_s: float = 0.0
+
+    def earliest(self) -> float:
+        """The same, as far as the test lets it be known."""
+        return self.now() - self.unsure_s
 
     async def take(self, handover: Handover, claim: int = 0) -> Taken:
-        """Not asked by a batch, which begins with what was taken."""
+        """Not asked for by a batch, which begins with what was taken."""
         raise NotImplementedError
 
     async def permit(self, request: PermitRequest) -> Permit:
-        """What the test says, and otherwise leave for whoever holds the shipment."""
+        """What the test says, and otherwise leave for whoever holds the shipment, as far as there is a place."""
         await asyncio.sleep(0)
         self.asked.append(request)
         reference = request.shipment.reference
         if self.permits[reference]:
             return self.permits[reference].pop(0)
-        return Permit(held=self.holders.get(reference) == request.task)
+        if self.holders.get(reference) != request.task:
+            return Permit(held=False)
+        if request.in_flight and reference not in self.on_wire:
+            if len(self.on_wire) + self.others_on_wire >= request.in_flight:
+                return Permit(held=True, busy=True)
+            self.on_wire.add(reference)
+        return Permit(held=True, place=request.in_flight > 0)
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """Each by itself."""
@@ -59,9 +81,14 @@ class MemoryLedger:
         """Keep the report of a holder; whatever but `keep` ends its hold."""
         await asyncio.sleep(0)
         shipment = report.shipment
+        if shipment.reference in self.broken and report.verdict != "park":
+            raise RuntimeError("a bug")
+        if report.place:
+            self.on_wire.discard(shipment.reference)
         if self.holders.get(shipment.reference) != report.task:
             return False
-        assert Progress(**json.loads(shipment.progress.as_json())) == shipment.progress
+        if shipment.progress.is_readable:
+            assert read_progress(shipment.progress.as_json()) == shipment.progress
         self.written.append((self.now(), report))
         if report.entry is not None:
             self.stories[shipment.reference][slot(shipment.progress.entries)] = json.dumps(report.entry)
@@ -75,86 +102,54 @@ class MemoryLedger:
         slots = [slot(entry) for entry in range(1, shipment.progress.entries + 1)]
         return [json.loads(kept[name]) for name in slots if name in kept]
 
-    async def pause(self, merchant: str, why: str, digest: str) -> bool:
-        """The first pause counts."""
-        new = merchant not in self.paused
-        self.paused.setdefault(merchant, (why, digest))
-        return new
+    async def pause(self, merchant: str, pause: Paused, digest: str, probe: str = "") -> bool:
+        """The first pause is new."""
+        self.pauses.append((merchant, pause, digest, probe))
+        return len(self.pauses) == 1
+
+    async def resume(self, merchant: str) -> int:
+        """Five shipments were waiting."""
+        self.resumed.append(merchant)
+        return 5
+
+    async def first_denial(self, _api: str, reference: str) -> bool:
+        """The first one counts."""
+        self.denied = self.denied or reference
+        return self.denied == reference
+
+    async def last_good(self, api: str, purpose: Purpose) -> float:
+        """What the test says."""
+        assert api
+        return self.good_at.get(purpose, 0.0)
+
+    async def split(self, merchant: str, strategy: str, task: str) -> bool:
+        """One at a time for a merchant and step."""
+        await asyncio.sleep(0)
+        return self.splitting.setdefault(f"{merchant} {strategy}", task) == task
+
+    async def split_over(self, merchant: str, strategy: str, task: str) -> None:
+        """The next one may."""
+        assert self.splitting.pop(f"{merchant} {strategy}") == task
+        self.splits.append(strategy)
+
+    def reports(self, reference: str) -> list[Report]:
+        """All that was written of a shipment."""
+        return [report for _, report in self.written if report.shipment.reference == reference]
 
     def last(self, reference: str) -> Report:
         """The last that was written of a shipment."""
-        return [report for _, report in self.written if report.shipment.reference == reference][-1]
+        return self.reports(reference)[-1]
 
     def verdicts(self, reference: str) -> list[str]:
-        """All that was written of a shipment."""
-        return [report.verdict for _, report in self.written if report.shipment.reference == reference]
+        """What was made of a shipment, report by report."""
+        return [report.verdict for report in self.reports(reference)]
 
     def when(self, reference: str) -> float:
         """Seconds after the beginning at which the last word about a shipment was written."""
         return [at for at, report in self.written if report.shipment.reference == reference][-1] - NOW
 
-
-@dataclass(frozen=True, kw_only=True)
-class After:
-    """An answer that takes its time; an exception in its place is a bug on the way."""
-
-    seconds: float
-    answer: Finding | Exception
-
-
-Said = Finding | Exception | After
-
-
-@dataclass(kw_only=True)
-class ScriptedApi:
-    """Answers each shipment's calls and readings in the order of the test's script; after it, allocates."""
-
-    calls: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
-    readings: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
-    called: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
-    read: list[str] = field(default_factory=list)
-    keys: set[str] = field(default_factory=set)
-
-    async def allocate(
-        self, _merchant: Merchant, key: str, strategy: AnyStrategy, references: Sequence[str]
-    ) -> Mapping[str, Outcome]:
-        """One outcome for each, once all of them are there."""
-        self.called.append((str(strategy), tuple(references)))
-        self.keys.add(key)
-        answers: dict[str, Any] = {}
-        for reference in references:
-            answers[reference] = await _say(self.calls[reference])
-        return answers
-
-    async def read_back(self, _merchant: Merchant, key: str, reference: str) -> Finding:
-        """Where a shipment stands."""
-        self.read.append(reference)
-        self.keys.add(key)
-        return await _say(self.readings[reference])
-
-
-async def _say(script: list[Said]) -> Finding:
-    said = script.pop(0) if script else ALLOCATED
-    if isinstance(said, After):
-        await asyncio.sleep(said.seconds)
-        said = said.answer
-    await asyncio.sleep(0)
-    if isinstance(said, Exception):
-        raise said
-    return said
-
-
-@dataclass(kw_only=True)
-class Told:
-    """What a person was told."""
-
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    pauses: list[tuple[str, str]] = field(default_factory=list)
-
-    def failed(self, shipment: Shipment, reason: str, _message: str) -> None:
-        """A shipment failed for good."""
-        self.failures.append((shipment.reference, reason))
-
-    def paused(self, merchant: str, why: str) -> None:
-        """A merchant was paused."""
-        self.pauses.append((merchant, why))
+    def due(self) -> list[tuple[float, Shipment]]:
+        """Who is parked, or was refused a step, and when that is to be taken up, in seconds after the beginning."""
+        last = {report.shipment.reference: (at, report) for at, report in self.written}
+        waiting = [(at, report) for at, report in last.values() if report.verdict in ("park", "hand")]
+        return [(max(report.due, at) - NOW, replace(report.shipment, cleared_until=0.0)) for at, report in waiting]

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.chains import by_way, handover
 from tasks.ports import Permit
-from tests.rules.files import SERVICE, V1_API
+from tests.rules.files import SERVICE, V1_API, V2_API
 from tests.rules.made import (
     ALLOCATED,
     FINDINGS,
@@ -29,7 +28,8 @@ from tests.rules.made import (
 )
 from tests.rules.made import SERVICE as STEP
 from tests.tasks.clock import play
-from tests.tasks.memory import TASK, After
+from tests.tasks.memory import TASK
+from tests.tasks.scripted import After
 from tests.tasks.trial import KEY, Trial, several
 
 
@@ -78,13 +78,14 @@ def test_a_refused_step_is_handed_on() -> None:
 
 
 def test_an_unknown_call_is_read_back_and_adopted() -> None:
-    """What a read-back finds allocated is settled as adopted, after the doubt was written."""
+    """What a read-back finds allocated is settled as adopted, after the open call was written."""
     trial = Trial(shipments=several("a"))
     trial.api.calls["a"] = [UNKNOWN]
     trial.api.readings["a"] = [ALLOCATED]
     play(trial.work())
-    (_, doubt), (_, end) = trial.ledger.written
-    assert (doubt.verdict, doubt.shipment.progress.doubt) == ("keep", True)
+    (_, noted), (_, end) = trial.ledger.written
+    assert (noted.verdict, noted.shipment.progress.open_kind) == ("keep", "unknown")
+    assert trial.api.times("read") == pytest.approx([0.1], abs=1e-3)
     assert (end.verdict, event_of(trial, "a")["data"]["adopted"]) == ("allocated", True)
     assert event_of(trial, "a")["data"]["strategy"] == {"carrier_service": "S"}
     assert len(trial.api.called) == 1
@@ -92,15 +93,19 @@ def test_an_unknown_call_is_read_back_and_adopted() -> None:
 
 def test_a_way_of_many_stations() -> None:
     """Call, read, call again, queue and read until the end: each station is written before the next one."""
-    trial = Trial(shipments=several("a"))
+    trial = Trial(shipments=several("a"), file=V2_API + SERVICE + "[retry]\nquiet_seconds = 1\n")
     trial.api.calls["a"] = [UNKNOWN, QUEUED]
-    trial.api.readings["a"] = [UNALLOCATED, ALLOCATED]
-    play(trial.to_the_end())
+    trial.api.readings["a"] = [*[UNALLOCATED] * 4, QUEUED, ALLOCATED]
+    play(trial.visit_by_visit())
     entries = [report.entry for _, report in trial.ledger.written]
     words = [(entry["do"], entry["outcome"]) for entry in entries if entry and entry["ms"] < 5000]
-    assert words == [("allocate", "unknown"), ("read", "unallocated"), ("allocate", "queued"), ("read", "allocated")]
-    assert trial.ledger.verdicts("a") == ["keep", "keep", "keep", "allocated"]
-    assert trial.ledger.last("a").shipment.progress.entries == 4
+    assert words == [
+        ("allocate", "unknown"),
+        *[("read", "unallocated")] * 4,
+        *[("allocate", "queued"), ("read", "queued"), ("read", "allocated")],
+    ]
+    assert trial.ledger.last("a").shipment.progress.entries == 8
+    assert trial.ledger.verdicts("a")[-1] == "allocated"
 
 
 @pytest.mark.parametrize("answer", [NOT_SENT, UNKNOWN])
@@ -111,7 +116,7 @@ def test_a_visit_is_short(answer: Any) -> None:
     play(trial.to_the_end())
     assert len(trial.api.called) + len(trial.api.read) == 4
     assert trial.ledger.verdicts("a") == ["keep", "keep", "keep", "park"]
-    assert trial.alarms == [pytest.approx(trial.ledger.last("a").due - NOW - trial.ledger.when("a"))]
+    assert trial.alarms == [pytest.approx(trial.ledger.last("a").due - NOW - trial.ledger.when("a"), abs=1e-3)]
 
 
 def test_what_an_entry_says() -> None:
@@ -185,28 +190,6 @@ def test_a_plan_from_before_a_change_of_generation() -> None:
     assert trial.api.called == []
     assert [shipment.strategy for shipment in trial.in_time] == [GROUP, GROUP]
     assert trial.ledger.last("a").shipment.progress.last_refusal == "strategy_unfit"
-
-
-def test_shipments_that_share_a_chain() -> None:
-    """Those with the same steps before them go together, whatever lies behind them."""
-    one, two, three = several("a b c", VIRTUAL, STEP, GROUP, step=1)
-    (other,) = several("d", GROUP, STEP, GROUP, step=1)
-    (later,) = several("e", VIRTUAL, STEP, GROUP, step=2)
-    (longer,) = several("f", VIRTUAL, STEP, GROUP, VIRTUAL, step=1)
-    ways = by_way([one, later, two, other, longer, three])
-    assert [[shipment.reference for shipment in way] for way in ways] == [["a", "b", "d", "c"], ["e"], ["f"]]
-
-
-def test_a_handover_names_no_secrets() -> None:
-    """A message says whose shipments, how many, which step and what is asked; references are all that is personal."""
-    assert handover(several("a b", VIRTUAL, GROUP, step=1), "token-1").as_message() == {
-        "merchant": "acme",
-        "shipments": 2,
-        "strategy": "service_group G",
-        "token": "token-1",
-        "references": ("a", "b"),
-        "step": 1,
-    }
 
 
 NAMES = "a b c"

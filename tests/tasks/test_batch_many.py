@@ -4,17 +4,21 @@ import pytest
 
 from tasks.backoff import RetryBudget
 from tasks.ports import Permit
+from tasks.quiet import CLEARED_S
+from tasks.together import READ_TOGETHER_S
 from tests.rules.files import SERVICE, V1_API, V2_API
-from tests.rules.made import GROUP, NOT_SENT, NOW, REFUSED, UNALLOCATED, UNKNOWN, VIRTUAL
+from tests.rules.made import GROUP, HOUR_S, NOT_SENT, NOW, REFUSED, UNALLOCATED, UNKNOWN, VIRTUAL, opened
 from tests.rules.made import SERVICE as STEP
 from tests.tasks.clock import play
-from tests.tasks.memory import After
+from tests.tasks.scripted import After
 from tests.tasks.trial import Trial, several
 
 V1 = V1_API + SERVICE
 BULK = V2_API + "bulk = true\n" + SERVICE
+OVER = opened(ago_s=HOUR_S)
+BUSY = Permit(held=True, busy=True)
 LIMITED = V1 + "[limits]\nper_second = 5\n"
-OPEN = Permit(held=True, wait_s=30, park=True, open=True)
+OPEN = Permit(held=True, wait_s=30, park=True)
 
 
 def numbered(count: int) -> str:
@@ -46,17 +50,40 @@ def test_only_the_same_go_together() -> None:
     ]
 
 
-def test_who_must_be_read_back_goes_alone() -> None:
-    """A shipment in doubt is not in the common call; once it is read it goes by itself."""
-    trial = Trial(shipments=[*several("a b"), *several("c", doubt=True)], file=V1)
-    trial.api.readings["c"] = [UNALLOCATED]
+def test_who_must_be_read_back_is_in_the_call_all_the_same() -> None:
+    """Who must be read back is read side by side, and then called for together with those who need not be."""
+    trial = Trial(shipments=[*several("a b"), *several("c d e", **OVER)], file=V1)
+    trial.api.readings |= {name: [After(seconds=0.5, answer=UNALLOCATED)] for name in ("c", "d")}
     play(trial.work())
-    assert trial.api.read == ["c"]
-    assert sorted(trial.api.called) == [("carrier_service S", ("a", "b")), ("carrier_service S", ("c",))]
+    assert sorted(trial.api.read) == ["c", "d", "e"]
+    assert trial.api.times("read") == [0, 0, 0]
+    assert [sorted(names) for _, names in trial.api.called] == [["a", "b", "c", "d"]]
+    assert trial.api.times("call") == pytest.approx([0.5])
+    assert trial.ledger.verdicts("e") == ["allocated"]
+
+
+def test_nobody_waits_long_for_a_slow_reading() -> None:
+    """A shipment whose read-back takes longer than a few seconds goes on alone."""
+    trial = Trial(shipments=[*several("a b"), *several("c", **OVER)], file=V1)
+    trial.api.readings["c"] = [After(seconds=9, answer=UNALLOCATED)]
+    play(trial.to_the_end())
+    assert [names for _, names in trial.api.called] == [("a", "b"), ("c",)]
+    assert trial.api.times("call") == pytest.approx([READ_TOGETHER_S, 9])
+
+
+def test_a_reading_that_became_too_old_is_made_again() -> None:
+    """Who waited so long for a place that the read-back does not allow the call any more is read once more."""
+    trial = Trial(shipments=several("a b", **OVER), file=V1)
+    trial.api.readings |= {name: [UNALLOCATED] * 2 for name in ("a", "b")}
+    trial.ledger.permits["a"] = [Permit(held=True), *[BUSY] * 60]
+    play(trial.visit_by_visit(until_s=60))
+    (call,) = trial.api.times("call")
+    assert [at for at in trial.api.times("read") if call - CLEARED_S <= at <= call] != []
+    assert trial.ledger.verdicts("a")[-1] == "allocated"
 
 
 def test_each_has_its_own_outcome() -> None:
-    """Of one call some are settled, some fall back, and the doubtful are read back one by one."""
+    """Of one call some are settled, some fall back, and those that are open are read back one by one."""
     trial = Trial(shipments=several("a b c", STEP, GROUP), file=V1)
     trial.api.calls |= {"b": [REFUSED], "c": [UNKNOWN]}
     play(trial.work())
@@ -108,22 +135,22 @@ def test_what_is_held_up_is_parked() -> None:
 
 
 def test_what_holds_up_one_holds_up_all_of_a_call() -> None:
-    """When the first of a common call is held up nothing goes out, and each of the others asks for itself."""
+    """When the first of a common call is held up nothing goes out, and the others need not ask."""
     trial = Trial(shipments=several("a b c"), file=LIMITED)
-    trial.ledger.permits |= {name: [OPEN] for name in ("a", "b", "c")}
+    trial.ledger.permits["a"] = [OPEN]
     play(trial.work())
     assert trial.api.called == []
     assert [trial.ledger.verdicts(name) for name in ("a", "b", "c")] == [["park"]] * 3
-    assert [ask.per_second for ask in trial.ledger.asked] == [5, 5, 5]
+    assert [(ask.shipment.reference, ask.per_second) for ask in trial.ledger.asked] == [("a", 5)]
 
 
 def test_a_reading_waits_for_its_place_too() -> None:
-    """Reading back needs leave like a call, and is parked with its doubt when there is none."""
-    trial = Trial(shipments=several("a", doubt=True))
+    """Reading back needs leave like a call, and is parked with what is open when there is none."""
+    trial = Trial(shipments=several("a", **OVER))
     trial.ledger.permits["a"] = [OPEN]
     play(trial.work())
     assert [ask.purpose for ask in trial.ledger.asked] == ["read"]
-    assert trial.ledger.last("a").shipment.progress.doubt
+    assert trial.ledger.last("a").shipment.progress.open_kind == "unknown"
     assert trial.api.read == []
 
 
@@ -145,13 +172,13 @@ def test_a_common_call_is_the_first_try_of_each() -> None:
     assert sorted(len(references) for _, references in trial.api.called) == [1] * 6 + [2]
 
 
-def test_whoever_asks_for_himself_begins_anew() -> None:
-    """When the common call was held up, whoever may go nevertheless has all his tries."""
-    trial = Trial(shipments=several("a b"), file=V1)
-    trial.ledger.permits["a"] = [OPEN]
-    trial.api.calls["b"] = [NOT_SENT] * 9
-    play(trial.to_the_end())
-    assert [references for _, references in trial.api.called] == [("b",)] * 4
+def test_who_may_not_call_although_the_first_may_is_left_behind() -> None:
+    """Only who was marked as called for is in a call: a breaker that lets one probe through lets a single shipment."""
+    trial = Trial(shipments=several("a b c"), file=V1)
+    trial.ledger.permits |= {"b": [OPEN], "c": [OPEN]}
+    play(trial.work())
+    assert trial.api.called == [("carrier_service S", ("a",))]
+    assert [trial.ledger.verdicts(name) for name in ("a", "b", "c")] == [["allocated"], ["park"], ["park"]]
 
 
 def test_a_slow_common_call_is_one() -> None:

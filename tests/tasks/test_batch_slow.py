@@ -5,14 +5,13 @@ import asyncio
 import pytest
 
 from config.celery_options import PATIENCE_S
-from tasks.move import PAUSED_WAIT_S
+from tasks.outcome import NotSent
 from tasks.ports import Permit
-from tests.rules.files import SERVICE, V1_API
+from tests.rules.files import SERVICE, V1_API, V2_API
 from tests.rules.made import (
     ALLOCATED,
     GROUP,
     HOUR_S,
-    NO_ACCESS,
     NOW,
     REFUSED,
     UNALLOCATED,
@@ -21,8 +20,10 @@ from tests.rules.made import (
 )
 from tests.rules.made import SERVICE as STEP
 from tests.tasks.clock import play
-from tests.tasks.memory import After
+from tests.tasks.scripted import After
 from tests.tasks.trial import Trial, several
+
+EXPIRED = NotSent(reason="permit_expired")
 
 
 def test_a_task_does_not_wait_for_slow_calls() -> None:
@@ -64,34 +65,6 @@ def test_a_late_fallback_waits_for_no_one() -> None:
     assert handed_on <= 2.5 + PATIENCE_S
 
 
-@pytest.mark.parametrize("file", [Trial(shipments=[]).file, V1_API + SERVICE])
-def test_a_bug_stops_one_shipment(file: str) -> None:
-    """What is raised on one shipment's way leaves the others to their ends, and is raised by what goes on."""
-    trial = Trial(shipments=several("a b c d", STEP, GROUP), file=file)
-    trial.api.calls |= {"a": [UNKNOWN], "b": [REFUSED]}
-    trial.api.readings["a"] = [RuntimeError("a bug")]
-    with pytest.raises(BaseExceptionGroup) as raised:
-        play(trial.to_the_end())
-    assert raised.group_contains(RuntimeError, match="a bug")
-    assert [trial.ledger.verdicts(name) for name in ("a", "b", "c")] == [["keep"], ["hand"], ["allocated"]]
-    assert [shipment.reference for shipment in trial.in_time] == ["b"]
-
-
-def test_a_bug_does_not_stop_slow_calls() -> None:
-    """Slow calls go on beside a bug, and their late fallbacks are handed on."""
-    trial = Trial(shipments=several("a b c", VIRTUAL, GROUP))
-    trial.api.calls |= {
-        "a": [RuntimeError("a bug")],
-        "b": [After(seconds=9, answer=REFUSED)],
-        "c": [After(seconds=9, answer=RuntimeError("another"))],
-    }
-    with pytest.raises(BaseExceptionGroup) as raised:
-        play(trial.to_the_end())
-    assert raised.group_contains(RuntimeError, match="a bug")
-    assert raised.group_contains(RuntimeError, match="another")
-    assert [[shipment.reference for shipment in way] for way in trial.late] == [["b"]]
-
-
 async def given_up(trial: Trial) -> None:
     """Work as long as a task may, then hand back, as a worker does that is told to end."""
     batch = await trial.work()
@@ -102,25 +75,38 @@ async def given_up(trial: Trial) -> None:
     await asyncio.sleep(HOUR_S)
 
 
-def test_a_call_that_is_given_up_is_in_doubt() -> None:
-    """A call whose answer nobody waits for counts as an unknown attempt; the shipment is due at once, to be read."""
+def test_a_call_that_is_given_up_is_open() -> None:
+    """A call whose answer nobody waits for is an attempt that ended then, and open; the shipment is due at once."""
     trial = Trial(shipments=several("a", attempts=1, attempted=0, entries=1))
     trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
     play(given_up(trial))
     last = trial.ledger.last("a")
     assert last.due - NOW == pytest.approx(PATIENCE_S)
     progress = last.shipment.progress
-    assert (progress.doubt, progress.unknowns, progress.attempts, progress.attempted) == (True, 1, 2, 0)
+    assert progress.open_kind == "unknown"
+    assert progress.open_at == pytest.approx(NOW + PATIENCE_S)
+    assert (progress.open_calls, progress.attempts, progress.attempted) == (1, 2, 0)
     assert trial.ledger.verdicts("a") == ["park"]
 
 
-def test_a_call_that_never_went_out_leaves_no_doubt() -> None:
+def test_a_call_that_never_went_out_opens_nothing() -> None:
     """Whoever still waited for leave to call is handed back as he came, and does not call afterwards."""
     trial = Trial(shipments=several("a"))
-    trial.ledger.permits["a"] = [Permit(held=True, wait_s=20)]
+    trial.ledger.permits["a"] = [Permit(held=True, wait_s=20, place=True)]
     play(given_up(trial))
+    assert trial.ledger.last("a").place
     assert trial.ledger.last("a").shipment == trial.shipments[0]
     assert trial.api.called == []
+
+
+@pytest.mark.parametrize("file", [V2_API + SERVICE, V1_API + SERVICE])
+def test_nor_does_one_that_was_not_written_in_time(file: str) -> None:
+    """A request whose permit expired was not made; whoever waits for another permit is handed back as he came."""
+    trial = Trial(shipments=several("a b"), file=file)
+    trial.api.calls |= {"a": [EXPIRED], "b": [EXPIRED]}
+    trial.ledger.permits |= {name: [Permit(held=True), Permit(held=True, wait_s=20)] for name in ("a", "b")}
+    play(given_up(trial))
+    assert [trial.ledger.last(name).shipment for name in ("a", "b")] == trial.shipments
 
 
 def test_a_reading_that_is_given_up_is_due_again() -> None:
@@ -130,7 +116,9 @@ def test_a_reading_that_is_given_up_is_due_again() -> None:
     trial.api.readings["a"] = [After(seconds=30, answer=UNALLOCATED)]
     play(given_up(trial))
     progress = trial.ledger.last("a").shipment.progress
-    assert (progress.doubt, progress.unknowns, progress.attempts, progress.entries) == (True, 1, 1, 1)
+    assert progress.open_kind == "unknown"
+    assert progress.open_at == pytest.approx(NOW)
+    assert (progress.open_calls, progress.attempts, progress.entries) == (1, 1, 1)
     assert trial.ledger.verdicts("a") == ["keep", "park"]
     assert len(trial.api.called) == 1
 
@@ -143,32 +131,11 @@ def test_only_what_is_left_is_handed_back() -> None:
     assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"], ["park"]]
 
 
-@pytest.mark.parametrize("state", [{"key": None}, {"paused": "the key does not work"}])
-def test_a_paused_merchant_is_not_called(state: dict[str, str | None]) -> None:
-    """Without a key that works nothing is asked for, and every shipment waits, the doubtful ones too."""
-    for file in (Trial(shipments=[]).file, V1_API + SERVICE):
-        trial = Trial(shipments=[*several("a b"), *several("c", doubt=True)], file=file, **state)  # type: ignore[arg-type]
-        play(trial.work())
-        assert (trial.api.called, trial.api.read, trial.ledger.asked) == ([], [], [])
-        for name in ("a", "b", "c"):
-            assert trial.ledger.verdicts(name) == ["park"]
-            assert trial.ledger.last(name).due - NOW == pytest.approx(PAUSED_WAIT_S)
-
-
-def test_a_paused_merchants_shipment_fails_at_its_deadline() -> None:
-    """The wait for a key ends with the deadline, as unauthorised."""
-    trial = Trial(shipments=several("a", age_s=48 * HOUR_S), key=None)
-    play(trial.work())
-    assert trial.ledger.last("a").reason == "unauthorised"
-    assert trial.told.failures == [("a", "unauthorised")]
-
-
-def test_a_key_that_does_not_work_pauses_once() -> None:
-    """The merchant is paused with the digest of its file and key, and a person is told once."""
-    trial = Trial(shipments=several("a b"))
-    trial.api.calls |= {"a": [NO_ACCESS], "b": [NO_ACCESS]}
-    play(trial.work())
-    assert trial.ledger.paused == {"acme": ("the key does not work", "digest-1")}
-    assert trial.told.pauses == [("acme", "the key does not work")]
-    assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["park"], ["park"]]
-    assert trial.told.failures == []
+def test_a_common_call_that_is_given_up_is_open_for_each() -> None:
+    """All who were in it may have been allocated."""
+    trial = Trial(shipments=several("a b"), file=V1_API + SERVICE)
+    trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
+    play(given_up(trial))
+    for name in ("a", "b"):
+        assert trial.ledger.last(name).shipment.progress.open_kind == "unknown"
+        assert trial.ledger.verdicts(name) == ["park"]

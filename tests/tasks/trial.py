@@ -9,13 +9,15 @@ from config.merchants import Merchant
 from config.strategies.catalogue import AnyStrategy
 from tasks.backoff import RetryBudget
 from tasks.batch import Batch
-from tasks.ports import Account, Taken
+from tasks.ports import Account, Paused, Taken, Unreadable
 from tasks.shipment import Shipment
 from tests.rules.files import SERVICE, V2_API, file_of
 from tests.rules.made import shipment
-from tests.tasks.memory import TASK, MemoryLedger, ScriptedApi, Told
+from tests.tasks.memory import TASK, MemoryLedger
+from tests.tasks.scripted import ScriptedApi, Told
 
 KEY = "open-sesame"
+MOST_VISITS = 200
 
 
 def several(references: str, *steps: AnyStrategy, **progress: Any) -> list[Shipment]:
@@ -28,9 +30,11 @@ class Trial:
     """One task's work, and what came of it."""
 
     shipments: list[Shipment]
+    unreadable: tuple[Unreadable, ...] = ()
     file: str = V2_API + SERVICE
     key: str | None = KEY
-    paused: str = ""
+    paused: Paused | None = None
+    probe: str = ""
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     api: ScriptedApi = field(default_factory=ScriptedApi)
     told: Told = field(default_factory=Told)
@@ -45,9 +49,16 @@ class Trial:
         """The batch, which holds its shipments from now on."""
         merchant = Merchant(name="acme", file=file_of(self.file), digest="d")
         self.ledger.holders |= {shipment.reference: TASK for shipment in self.shipments}
+        self.ledger.holders |= {found.reference: TASK for found in self.unreadable}
         return Batch(
             account=Account(merchant=merchant, key=self.key, digest="digest-1", api="api.test#1"),
-            taken=Taken(task=TASK, paused=self.paused, shipments=tuple(self.shipments)),
+            taken=Taken(
+                task=TASK,
+                paused=self.paused,
+                shipments=tuple(self.shipments),
+                unreadable=self.unreadable,
+                probe=self.probe,
+            ),
             ledger=self.ledger,
             api=self.api,
             telemetry=self.told,
@@ -67,6 +78,18 @@ class Trial:
         await self.work()
         if self.going_on:
             await self.going_on
+
+    async def visit_by_visit(self, until_s: float = float("inf")) -> None:
+        """Work, and take up again who is due, together with all who are due at that moment, until nobody is."""
+        for _ in range(MOST_VISITS):
+            await self.to_the_end()
+            due = sorted(self.ledger.due(), key=lambda each: each[0])
+            if not due or due[0][0] > until_s:
+                return
+            now = max(asyncio.get_running_loop().time(), due[0][0])
+            await asyncio.sleep(now - asyncio.get_running_loop().time())
+            self.shipments = [shipment for at, shipment in due if at <= now + 0.005]
+        raise AssertionError(f"no end after {MOST_VISITS} visits")
 
     async def _fall_back_late(self, shipments: list[Shipment]) -> None:
         self.late.append(shipments)

@@ -1,19 +1,22 @@
 """The ledger under a test's hands: a real server, and short words for what intake and worker do with it."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
 from tasks.order import Order, OrderData, Shipment
 from tasks.plan import Facts, Plan
-from tasks.ports import Handover, Permit, PermitRequest, Report, Taken, Verdict
+from tasks.ports import Handover, Heard, Paused, Permit, PermitRequest, Purpose, Report, Taken, Verdict
 from tasks.shipment import Shipment as Held
 from tasks.shipment import intake_facts
-from worker.ledger import Accepted, Ledger
+from tasks.unreadable import stand_in
+from worker.ledger import Ledger
 from worker.orders import GROUP
 from worker.records import server_ms
+from worker.scripts import Accepted
 from worker.store import PREFIX, Redis, Store, connect
 
 _BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
@@ -91,14 +94,39 @@ class Bench:
         return await self.report_of(taken.shipments, taken.task, verdict, **rest)
 
     async def report_of(self, held: Iterable[Held], task: str, verdict: Verdict, **rest: Any) -> list[bool]:
-        """Report the same of some shipments."""
-        reports = [Report(shipment=one, task=task, verdict=verdict, **rest) for one in held]
+        """Report the same of some shipments. `answer`, `purpose`, `retry_after_s`: how the API did, where it did."""
+        told = {name: rest.pop(name) for name in Heard._fields if name in rest}
+        heard = Heard(**{"purpose": "allocate", **told}) if told else None
+        reports = [Report(shipment=one, task=task, verdict=verdict, heard=heard, **rest) for one in held]
         return await asyncio.gather(*(self.ledger.report(report) for report in reports))
+
+    async def park_unreadable(self, taken: Taken) -> None:
+        """Park the shipments whose records cannot be read, as a worker does."""
+        assert await self.report_of(map(stand_in, taken.unreadable), taken.task, "park") != []
 
     async def settle(self, batches: Iterable[Handover]) -> None:
         """Take batches and report everything in them as allocated."""
         for batch in batches:
             await self.report(await self.ledger.take(batch), "allocated", event="{}")
+
+    async def pause(
+        self, merchant: str, purpose: Purpose | Literal[""] = "allocate", retry_after_s: float = 0.0, probe: str = ""
+    ) -> bool:
+        """Pause a merchant, or say that its probe was refused too."""
+        pause = Paused(why="the key is refused", purpose=purpose, retry_after_s=retry_after_s)
+        return await self.ledger.pause(merchant, pause, "digest", probe)
+
+    async def probe_is_due(self, merchant: str) -> None:
+        """Let it be time for the next probe of a paused merchant."""
+        paused = (await self.ledger.paused())[merchant]
+        await self.raw.hset(f"{PREFIX}paused", merchant, json.dumps({**paused, "probe_at": 0}))
+
+    async def become_another_server(self) -> None:
+        """Let the server be another one, as far as the ledger can tell; it is noted."""
+        await self.ledger.watch_clock()
+        await self.next_millisecond()
+        await self.raw.hset(f"{PREFIX}server", "run_id", "another")
+        await self.ledger.watch_clock()
 
     async def next_millisecond(self) -> None:
         """Return in a later millisecond of the server's clock than the one that began this."""
@@ -128,6 +156,11 @@ class Bench:
         """The letter before a shipment's token: q, r or c; '' without a token."""
         token = await self.field(f"tokens:{merchant}", reference)
         return token.partition(":")[0]
+
+    async def schedule(self, merchant: str) -> list[Any]:
+        """Who of a merchant waits until when, and who is held by whom until when."""
+        keys = [f"{PREFIX}{kind}:{merchant}" for kind in ("waiting", "working", "tokens")]
+        return [await self.raw.dump(key) for key in keys]
 
     async def field(self, key: str, name: str) -> str:
         """A field of one of the ledger's hashes, '' when it is not there."""

@@ -1,6 +1,7 @@
 """Tests that are coroutines, and a ledger for them."""
 
 import asyncio
+import gc
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +9,18 @@ from typing import Any
 
 import pytest
 import uvloop
+from celery import Celery
 from pydantic import SecretStr
 
 from config.settings import Settings
 from tests.worker.bench import Bench
+from tests.worker.queues import application
+from tests.worker.raw_api import KEY
+from worker import runtime
+from worker.merchants import Merchants
+from worker.pro.client import ProApi
+from worker.rechecks import Rechecks
+from worker.runtime import ChildRuntime
 from worker.server import EmbeddedServer, embedded_server
 
 
@@ -51,5 +60,46 @@ def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 def own_bench(own_server: EmbeddedServer, settings: Settings, runner: asyncio.Runner) -> Iterator[Bench]:
     """A ledger on it."""
     bench = Bench(settings.model_copy(update={"redis_url": SecretStr(own_server.url)}))
+    runner.run(bench.raw.config_set("appendfsync", "always"))
     yield bench
     runner.run(bench.close())
+
+
+@pytest.fixture
+def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
+    """An application whose broker is the shared server; the key is at hand, and slow is what takes a tenth second."""
+    monkeypatch.setenv("CHILD_KEY", KEY)
+    monkeypatch.setattr(runtime, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(runtime, "DRAIN_S", 0.1)
+    with application(settings) as app:
+        yield app
+
+
+@pytest.fixture
+def child(app: Celery, settings: Settings) -> Iterator[ChildRuntime]:
+    """A child at work."""
+    thresholds = gc.get_threshold()
+    child = ChildRuntime(app, settings)
+    yield child
+    child.stop()
+    gc.set_threshold(*thresholds)
+
+
+@pytest.fixture
+def merchants(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Merchants:
+    """The merchants of the folder; the key is at hand."""
+    monkeypatch.setenv("CHILD_KEY", KEY)
+    return Merchants(bench.settings.merchants_dir, frozenset())
+
+
+@pytest.fixture
+def rechecks(runner: asyncio.Runner, bench: Bench, merchants: Merchants) -> Iterator[Rechecks]:
+    """Rechecks of a worker's own client."""
+
+    async def build() -> Rechecks:
+        return Rechecks(bench.store, bench.ledger, ProApi(bench.ledger.now, 30.0), merchants, bench.settings)
+
+    rechecks = runner.run(build())
+    yield rechecks
+    runner.run(rechecks.stop())
+    runner.run(rechecks._api.close())

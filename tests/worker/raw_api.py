@@ -5,12 +5,15 @@ import json
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from config.merchants import Merchant, MerchantFile
+from tasks import ports
+from tasks.api import Api
+from tasks.clock import boottime
 from tasks.outcome import Finding, Outcome
 from worker.pro.client import ProApi
 
@@ -45,6 +48,17 @@ class RawApi:
     url: str
     requests: list[Request] = field(default_factory=list)
     opened: int = 0
+
+    async def serve(self, answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer what comes in on a connection, until it is closed."""
+        self.opened += 1
+        number = self.opened
+        try:
+            while request := await _read(reader, number):
+                self.requests.append(request)
+                await answer(request, writer)
+        finally:
+            writer.transport.abort()
 
 
 def reply(status: int, body: bytes = b"", *headers: str) -> bytes:
@@ -93,26 +107,16 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def listening(answer: Answer = allocates) -> AsyncIterator[RawApi]:
-    """An API on a free port, for the length of an `async with`."""
+async def listening(answer: Answer = allocates, listener: socket.socket | None = None) -> AsyncIterator[RawApi]:
+    """An API on a free port, or on a socket that listens already, for the length of an `async with`."""
     connections: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        api.opened += 1
-        number = api.opened
-        try:
-            while request := await _read(reader, number):
-                api.requests.append(request)
-                await answer(request, writer)
-        finally:
-            writer.transport.abort()
+    listener = listener or socket.create_server(("127.0.0.1", 0))
+    api = RawApi(url=address(listener))
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(serve(reader, writer))
-        connections.add(task)
+        connections.add(asyncio.create_task(api.serve(answer, reader, writer)))
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    api = RawApi(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    server = await asyncio.start_server(connected, sock=listener)
     try:
         yield api
     finally:
@@ -133,11 +137,35 @@ async def _read(reader: asyncio.StreamReader, connection: int) -> Request | None
     return Request(method=method, target=target, headers=headers, body=body, connection=connection)
 
 
-def merchant(url: str, strategy: Mapping[str, Any] | None = None, **api: Any) -> Merchant:
-    """A merchant whose API is there; `api`: more of the `[api]` table."""
+def address(listener: socket.socket) -> str:
+    """The URL of a socket that listens."""
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def full_backlog() -> Iterator[socket.socket]:
+    """A socket that lets nobody in, until somebody listens to it."""
+    with ExitStack() as open_sockets:
+        listener, *waiting = [open_sockets.enter_context(socket.socket()) for _ in range(5)]
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for one in waiting:
+            one.settimeout(0)
+            one.connect_ex(listener.getsockname())
+        yield listener
+
+
+def account(url: str, strategy: Mapping[str, Any] | None = None, key: str | None = KEY, **api: Any) -> ports.Account:
+    """A merchant whose API is there, and his key; `api`: more of the `[api]` table."""
     table = {"flavour": "shipments-v2", "base_url": f"{url}/pro", "api_key": {"env": "KEY"}, **api}
     file = {"api": table, "allocation": {"strategy": strategy or {"virtual_service": "X"}}}
-    return Merchant(name="acme", file=MerchantFile.model_validate(file), digest="digest")
+    merchant = Merchant(name="acme", file=MerchantFile.model_validate(file), digest="digest")
+    return ports.Account(merchant=merchant, key=key, digest="digest", api="host#key")
+
+
+def request(*references: str, within_s: float = 60.0) -> ports.Request:
+    """Shipments to call for, within so many seconds from now."""
+    return ports.Request(references=references or (REFERENCE,), write_by=boottime() + within_s)
 
 
 @asynccontextmanager
@@ -150,29 +178,37 @@ async def calling(longest_call_s: float = 30.0) -> AsyncIterator[ProApi]:
         await api.close()
 
 
-def idle_connections(api: ProApi) -> int:
-    """How many open connections a client could use again, as far as it knows."""
-    transport: Any = api._http._transport
+def idle(api: ProApi) -> list[Any]:
+    """The open connections that a client could use again, as far as it knows."""
+    transport: Any = api._sender._http._transport
     kept = transport._session.connector._conns.values()
-    return sum(protocol.is_connected() for connections in kept for protocol, _ in connections)
+    return [wire for connections in kept for wire, _ in connections if wire.is_connected()]
 
 
-async def allocate(api: ProApi, merchant: Merchant, reference: str = REFERENCE) -> Outcome:
+async def allocate(api: Api, account: ports.Account, reference: str = REFERENCE, within_s: float = 60.0) -> Outcome:
     """Ask for an allocation of one shipment."""
-    outcomes = await api.allocate(merchant, KEY, merchant.file.allocation.strategy, [reference])
+    strategy = account.merchant.file.allocation.strategy
+    outcomes = await api.allocate(account, strategy, request(reference, within_s=within_s))
     return outcomes[reference]
 
 
-async def call_once(url: str, references: Sequence[str] = (REFERENCE,), **api: Any) -> Outcome:
+async def call_once(url: str, **api: Any) -> Outcome:
     """Ask once with a client of its own."""
     async with calling() as client:
-        return await allocate(client, merchant(url, **api), *references)
+        return await allocate(client, account(url, **api))
+
+
+async def quote_once(url: str, strategy: Mapping[str, Any] | None = None, **api: Any) -> Any:
+    """Ask once for quotes, with a client of its own."""
+    async with calling() as client:
+        here = account(url, strategy or {"quote": "cheapest"}, **api)
+        return await client.quote(here, here.merchant.file.allocation.strategy, request())
 
 
 async def read_once(url: str, **api: Any) -> Finding:
     """Read back once with a client of its own."""
     async with calling() as client:
-        return await client.read_back(merchant(url, **api), KEY, REFERENCE)
+        return await client.read_back(account(url, **api), request())
 
 
 @contextmanager

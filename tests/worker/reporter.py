@@ -7,7 +7,8 @@ import sentry_sdk
 import structlog
 
 from config.settings import load
-from tasks.shipment import Progress, Shipment
+from tasks.progress import Progress
+from tasks.shipment import Shipment
 from tests.worker.bench import STEPS
 from tests.worker.raw_api import KEY, call_once
 from worker.reports import Reports, check_in_sweep

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.worker.bench import Bench, new
-from worker.ledger import Rejected
 from worker.orders import GROUP, Orders
+from worker.scripts import Rejected
 from worker.store import ResponseError
 
 REJECTED = Rejected(stream_id="1-1", event=b"{", reason="bad_json", error="no JSON")
@@ -86,11 +86,20 @@ async def test_a_full_server_takes_nothing(bench: Bench) -> None:
     assert await bench.ledger.accept(new("acme", "a"), [REJECTED], ids, GROUP, 1) == 1
 
 
-async def test_a_stream_that_is_none(bench: Bench) -> None:
-    """When the rejected stream's name belongs to something else, nothing is half taken."""
+@pytest.mark.parametrize("stream", ["orders_stream", "rejected_stream"])
+async def test_a_stream_that_is_none(bench: Bench, stream: str) -> None:
+    """When the name of one of the streams belongs to something else, nothing is half taken."""
     ids = await published(bench, 2)
-    await bench.raw.set(bench.settings.rejected_stream, "something else")
+    await bench.raw.set(getattr(bench.settings, stream), "something else")
     before = await bench.dump()
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await bench.ledger.accept(new("acme", "a"), [REJECTED], ids, GROUP)
     assert await bench.dump() == before
+
+
+async def test_what_an_order_is_known_by(bench: Bench) -> None:
+    """The record says when the order came into being, and how often the server had changed when it was accepted."""
+    await bench.become_another_server()
+    (accepted,) = new("acme", "a")
+    await bench.ledger.accept([accepted._replace(entered=1.5)], [], [], GROUP)
+    assert await bench.raw.hmget("allocation:shipment:acme:a", "entered", "era") == [b"1500", b"1"]

@@ -20,15 +20,15 @@ async def answered(bench: Bench, taken: Taken, *, good: int = 0, bad: int = 0) -
             await bench.report_of(some, taken.task, "keep", api=API, answer=answer)
 
 
-async def asked(bench: Bench, taken: Taken, api: str = API) -> Permit:
+async def asked(bench: Bench, taken: Taken, api: str = API, shipment: int = 0) -> Permit:
     """Ask to call."""
-    return await bench.permit(taken.shipments[0], taken.task, api=api)
+    return await bench.permit(taken.shipments[shipment], taken.task, api=api)
 
 
 async def time_is_over(bench: Bench) -> None:
     """Let the time for which the breaker is open have passed, without a probe under way."""
-    await bench.raw.hset(f"allocation:breaker:{API}", "until", 1)
-    await bench.raw.delete(f"allocation:probe:{API}")
+    await bench.raw.hset("allocation:not_before", f"b:{API}", 1)
+    await bench.raw.delete(f"allocation:probe:b:{API}")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def test_a_share_of_bad_answers_opens_it(bench: Bench, taken: Taken, good:
     """It opens when at least ten answers, and at least half of the last ones, were bad."""
     await answered(bench, taken, good=good, bad=bad)
     permit = await asked(bench, taken)
-    assert (permit.held, permit.open, permit.park) == (True, opens, opens)
+    assert (permit.held, permit.may_call, permit.park) == (True, not opens, opens)
     assert not opens or 0 < permit.wait_s <= OPEN_S[0]
 
 
@@ -53,7 +53,7 @@ async def test_answers_that_do_not_open_it(bench: Bench, taken: Taken, answer: s
     """Neither refusals, which are good answers, nor throttling say that an API is broken."""
     for _ in range(5):
         await bench.report(taken, "keep", api=API, answer=answer)
-    assert not (await asked(bench, taken)).open
+    assert not (await asked(bench, taken)).park
 
 
 async def test_old_answers_do_not_count(bench: Bench, taken: Taken) -> None:
@@ -62,15 +62,15 @@ async def test_old_answers_do_not_count(bench: Bench, taken: Taken) -> None:
     bucket = int(await bench.field(f"calls:{API}", "bucket"))
     await bench.raw.hset(f"allocation:calls:{API}", "bucket", bucket - 2)
     await answered(bench, taken, bad=10)
-    assert (await asked(bench, taken)).open
+    assert (await asked(bench, taken)).park
 
 
 async def test_it_concerns_one_api(bench: Bench, taken: Taken) -> None:
     """Who calls another host, or with another key, is not held up; another merchant with the same ones is."""
     await answered(bench, taken, bad=10)
     other = await bench.take("other", "x")
-    assert not (await asked(bench, taken, OTHER_API)).open
-    assert (await asked(bench, other)).open
+    assert not (await asked(bench, taken, OTHER_API)).park
+    assert (await asked(bench, other)).park
 
 
 async def test_an_open_breaker_leaves_no_doubt(bench: Bench, taken: Taken) -> None:
@@ -85,17 +85,17 @@ async def test_who_lost_the_lease_is_no_probe(bench: Bench, taken: Taken) -> Non
     await answered(bench, taken, bad=10)
     await time_is_over(bench)
     assert not (await bench.permit(taken.shipments[0], "a stale task", api=API)).held
-    assert not (await asked(bench, taken)).open
+    assert not (await asked(bench, taken)).park
 
 
 async def test_one_probe_at_a_time(bench: Bench, taken: Taken) -> None:
     """When its time is over one caller may try; the others wait for a second, until the probe is answered or lost."""
     await answered(bench, taken, bad=10)
     await time_is_over(bench)
-    permits = [await asked(bench, taken) for _ in range(3)]
-    assert [permit.open for permit in permits] == [False, True, True]
+    permits = [await asked(bench, taken, shipment=n) for n in range(3)]
+    assert [permit.park for permit in permits] == [False, True, True]
+    assert [permit.place for permit in permits] == [True, False, False]
     assert [permit.wait_s for permit in permits[1:]] == [1, 1]
-    assert 0 < await bench.raw.pttl(f"allocation:probe:{API}") <= 30_000
 
 
 async def test_a_good_answer_closes_it(bench: Bench, taken: Taken) -> None:
@@ -104,29 +104,29 @@ async def test_a_good_answer_closes_it(bench: Bench, taken: Taken) -> None:
     await time_is_over(bench)
     await asked(bench, taken)
     await answered(bench, taken, good=1)
-    assert not any([(await asked(bench, taken)).open for _ in range(3)])
+    assert not any([(await asked(bench, taken, shipment=n)).park for n in range(3)])
     await answered(bench, taken, bad=8)
-    assert not (await asked(bench, taken)).open
+    assert not (await asked(bench, taken)).park
     assert await bench.raw.smembers("allocation:breakers") == set()
 
 
 async def test_it_reopens_for_longer(bench: Bench, taken: Taken) -> None:
     """Each bad answer to a probe doubles the time for which nobody calls, up to a quarter of a minute."""
     await answered(bench, taken, bad=10)
-    opened = [await bench.field(f"breaker:{API}", "opened")]
+    opened = [await bench.field(f"breaker:b:{API}", "opened")]
     for _ in OPEN_S[1:]:
         await time_is_over(bench)
-        assert not (await asked(bench, taken)).open
+        assert not (await asked(bench, taken)).park
         await answered(bench, taken, bad=1)
-        assert (await asked(bench, taken)).open
-        opened.append(await bench.field(f"breaker:{API}", "opened"))
+        assert (await asked(bench, taken)).park
+        opened.append(await bench.field(f"breaker:b:{API}", "opened"))
     assert [int(milliseconds) / 1000 for milliseconds in opened] == OPEN_S
 
 
 async def test_late_answers_do_not_prolong_it(bench: Bench, taken: Taken) -> None:
     """Answers to calls that were under way when it opened change nothing while it is open."""
     await answered(bench, taken, bad=10)
-    before = await bench.field(f"breaker:{API}", "until")
+    before = await bench.field("not_before", f"b:{API}")
     await answered(bench, taken, bad=20)
     await answered(bench, taken, good=1)
-    assert await bench.field(f"breaker:{API}", "until") == before
+    assert await bench.field("not_before", f"b:{API}") == before

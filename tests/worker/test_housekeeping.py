@@ -1,14 +1,19 @@
 """What a sweep does besides handing out."""
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
+from tasks.ports import Paused
 from tests.worker.bench import Bench
 from tests.worker.test_merchants import FILE
+from worker.health import heartbeats, tell
 from worker.housekeeping import LAST_SWEEP, keep_house
+from worker.ledger import Ledger
 from worker.merchants import Merchants
 from worker.records import server_ms
 from worker.server import free_port
@@ -26,7 +31,7 @@ async def paused_and_parked(bench: Bench, merchants: Merchants) -> None:
     """A merchant who was paused for its key as it is, with a shipment parked."""
     account = merchants.account("acme")
     assert account is not None
-    await bench.ledger.pause("acme", "the key", account.digest)
+    await bench.ledger.pause("acme", Paused(why="the key", purpose="allocate"), account.digest)
     await bench.report(await bench.take("acme", "a"), "park", due=bench.ledger.now() + 600)
 
 
@@ -77,6 +82,55 @@ async def test_a_file_that_is_gone(bench: Bench, merchants: Merchants) -> None:
         merchants._looked_at = float("-inf")
         kept = await keep_house(bench.store, bench.ledger, merchants, bench.settings)
         assert kept == ({"resumed": ["acme"]} if present else {})
+
+
+@pytest.mark.parametrize(
+    ("purpose", "has_key", "probed"), [("allocate", True, True), ("", True, False), ("read", False, False)]
+)
+async def test_who_is_probed(bench: Bench, merchants: Merchants, purpose: Any, has_key: bool, probed: bool) -> None:  # noqa: FBT001
+    """A sweep lets a shipment try whose merchant was refused and has a key; not where one was or is missing."""
+    if has_key:
+        (bench.settings.merchants_dir / "secret").write_text("key")
+    account = merchants.account("acme")
+    assert account is not None
+    await bench.ledger.pause("acme", Paused(why="refused", purpose=purpose), account.digest)
+    await bench.report(await bench.take("acme", "a"), "park", due=bench.ledger.now() + 600)
+    await bench.probe_is_due("acme")
+    await keep_house(bench.store, bench.ledger, merchants, bench.settings)
+    assert (await bench.claim_all() != []) == probed
+
+
+async def test_a_paused_merchant_without_a_file(bench: Bench, merchants: Merchants) -> None:
+    """Nobody is probed of whom nothing is known."""
+    await bench.pause("nobody")
+    await bench.report(await bench.take("nobody", "a"), "park", due=bench.ledger.now() + 600)
+    await bench.probe_is_due("nobody")
+    await keep_house(bench.store, bench.ledger, merchants, bench.settings)
+    assert await bench.claim_all() == []
+
+
+async def test_a_clock_of_ones_own_expires_nothing(
+    bench: Bench, merchants: Merchants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker whose own clock is a year ahead cuts nothing, forgets nobody and probes nobody before it is time."""
+    (bench.settings.merchants_dir / "secret").write_text("key")
+    await paused_and_parked(bench, merchants)
+    await tell(bench.store, "worker", 1, {})
+    for stream in ("allocated_stream", "failed_stream", "rejected_stream"):
+        for _ in range(300):
+            await bench.raw.xadd(getattr(bench.settings, stream), {"event": "young"})
+    year_ahead = time.time() + 365 * 86400
+    monkeypatch.setattr(time, "time", lambda: year_ahead)
+    ahead = Ledger(bench.store, bench.settings)
+    await keep_house(bench.store, ahead, merchants, bench.settings)
+    monkeypatch.undo()
+    lengths = [
+        await bench.raw.xlen(bench.settings.allocated_stream),
+        await bench.raw.xlen(bench.settings.rejected_stream),
+    ]
+    assert lengths == [300, 300]
+    assert await heartbeats(bench.redis) != {}
+    assert await bench.claim_all() == []
 
 
 @pytest.mark.parametrize("stream", ["allocated_stream", "failed_stream", "rejected_stream"])

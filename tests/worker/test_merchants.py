@@ -1,5 +1,6 @@
 """Merchant files are picked up while running; a wrong one leaves the last good one in use."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,10 @@ def test_who_shares_a_breaker(merchants: Merchants, monkeypatch: pytest.MonkeyPa
     accounts = [merchants.account(name) for name in "abc"]
     assert len({account.api for account in accounts if account}) == 2
     assert len({account.digest for account in accounts if account}) == 3
+
+
+def test_a_file_written_right_before_its_first_order(merchants: Merchants) -> None:
+    """A merchant counts as unknown only after a look since the order was read, however recent the last one was."""
+    assert merchants.get("acme") is None
+    write(merchants, "acme", 10)
+    assert merchants.get("acme", since=time.monotonic()) is not None

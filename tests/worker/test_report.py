@@ -96,11 +96,12 @@ async def test_more_reports_than_one_round_trip_takes(bench: Bench) -> None:
 
 @pytest.mark.parametrize("verdict", ["keep", "hand", "park", "allocated", "failed"])
 async def test_a_late_task_changes_nothing(bench: Bench, verdict: Any) -> None:
-    """Whatever a task reports after its lease was given to another, no byte of the ledger changes."""
+    """Of what a task reports after its lease was given to another, the ledger learns that its worker lives, no more."""
     late = await bench.take("acme", "a")
     await bench.end_leases("acme")
     (batch,) = await bench.claim_all()
     now = await bench.ledger.take(batch)
+    await bench.ledger.renew([(late.shipments[0], late.task)])
     before = await bench.dump()
     told = await bench.report(late, verdict, entry={"do": "allocate"}, event="late", reason="conflict", due=1.0)
     assert told == [False]
@@ -128,7 +129,7 @@ async def test_settling_is_one_step(settings: Settings, bench: Bench) -> None:
 async def test_progress_outlives_its_worker(bench: Bench) -> None:
     """What was reported on the way is there for whoever takes the shipment next."""
     taken = await bench.take("acme", "a")
-    further = taken.shipments[0].with_progress(step=1, attempts=3, unknowns=2, waits=4, last_refusal="conflict")
+    further = taken.shipments[0].with_progress(step=1, attempts=3, open_calls=2, waits=4, last_refusal="conflict")
     await bench.report_of([further], taken.task, "park")
     (batch,) = await bench.claim_all()
     assert (await bench.ledger.take(batch)).shipments[0].progress == further.progress
@@ -177,12 +178,14 @@ async def test_many_reports_at_once(bench: Bench) -> None:
 
 @pytest.mark.parametrize("stream", ["allocated_stream", "failed_stream"])
 async def test_a_stream_that_is_none(bench: Bench, stream: str) -> None:
-    """When an out stream's name belongs to something else, no shipment leaves the schedule without its event."""
+    """When an out stream's name belongs to something else, nothing is written, not even what was told before it."""
     taken = await bench.take("acme", "a", "b")
     await bench.raw.set(getattr(bench.settings, stream), "something else")
     before = await bench.dump()
+    goes_on, settled = (Report(shipment=s, task=taken.task, verdict="keep", event="{}") for s in taken.shipments)
+    verdict: Any = "allocated" if stream == "allocated_stream" else "failed"
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await bench.report(taken, "allocated", event="{}")
+        await bench.ledger.report_all([goes_on, settled._replace(verdict=verdict)])
     assert await bench.dump() == before
 
 

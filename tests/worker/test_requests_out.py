@@ -12,8 +12,20 @@ from hypothesis import settings as tried
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tasks.outcome import Allocated
-from tests.worker.raw_api import KEY, REFERENCE, Request, allocate, allocated, calling, listening, merchant, reply
+from tasks.outcome import Allocated, NotSent, Quoted, Stopped
+from tests.worker.raw_api import (
+    KEY,
+    REFERENCE,
+    Request,
+    account,
+    allocate,
+    allocated,
+    answers,
+    calling,
+    listening,
+    reply,
+    request,
+)
 
 ODD = ["...", "-", "_", "a..b", ".a", "a.", "A" * 64, "0", "--", "._-"]
 PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40)
@@ -22,7 +34,7 @@ PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size
 async def path_of(reference: str, service: str = "X") -> str:
     """The path under which a shipment is asked for, as it stands on the wire."""
     async with listening() as api, calling() as client:
-        await allocate(client, merchant(api.url, {"virtual_service": service}), reference)
+        await allocate(client, account(api.url, {"virtual_service": service}), reference)
         return api.requests[0].target
 
 
@@ -69,23 +81,28 @@ def test_every_service_is_escaped_or_refused(runner: asyncio.Runner, service: st
 async def test_quotes_with_odd_names(offered: str) -> None:
     """A quote whose name would lead to another path is not asked for, and nothing is raised."""
 
-    async def offers(request: Request, writer: asyncio.StreamWriter) -> None:
-        if request.target.endswith("/quote"):
+    async def offers(asked: Request, writer: asyncio.StreamWriter) -> None:
+        if asked.target.endswith("/quote"):
             writer.write(reply(200, json.dumps({"quotes": [{"reference": offered}]}).encode()))
         else:
             writer.write(reply(200, allocated()))
 
     async with listening(offers) as api, calling() as client:
-        await allocate(client, merchant(api.url, {"quote": "cheapest"}))
-        asked = [request.target for request in api.requests[1:]]
+        here = account(api.url, {"quote": "cheapest"})
+        strategy = here.merchant.file.allocation.strategy
+        quoted = await client.quote(here, strategy, request())
+        assert quoted == Quoted(reference=offered)
+        outcomes = await client.allocate(here, strategy, request(), quote=offered)
+        asked = [came.target for came in api.requests[1:]]
     quotes = f"/pro/shipments/{REFERENCE}/allocate/quote/"
     assert asked in ([], [quotes + quote(offered, safe="")])
+    assert isinstance(outcomes[REFERENCE], Allocated if asked else NotSent)
 
 
 async def test_the_headers_of_v2() -> None:
     """A request of v2 carries the key, the version and the format, and no trace, cookie or credential of ours."""
     async with listening() as api, calling() as client:
-        await allocate(client, merchant(api.url))
+        await allocate(client, account(api.url))
         headers = dict(api.requests[0].headers)
     del headers["host"], headers["content-length"]
     assert headers == {
@@ -101,13 +118,31 @@ async def test_the_headers_of_v2() -> None:
 async def test_the_headers_of_v1() -> None:
     """A request of v1 carries key and version under their older names, and the merchant's format."""
     async with listening() as api, calling() as client:
-        here = merchant(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
-        await client.read_back(here, KEY, REFERENCE)
+        here = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
+        await client.read_back(here, request())
         headers = api.requests[0].headers
     assert headers["ocp-apim-subscription-key"] == KEY
     assert headers["electio-api-version"] == "1.1"
     assert headers["accept"] == headers["content-type"] == "application/xml"
     assert not {"sentry-trace", "baggage", "cookie", "authorization"} & headers.keys()
+
+
+@pytest.mark.parametrize("flavour", ["shipments-v2", "consignments-v1"])
+async def test_what_is_read_is_fresh(flavour: str) -> None:
+    """A read-back asks every cache on its way for the state as it is now; an allocation says nothing of caches."""
+    async with listening() as api, calling() as client:
+        here = account(api.url, {"default_rules": True}, flavour=flavour)
+        await client.read_back(here, request())
+        await client.allocate(here, here.merchant.file.allocation.strategy, request())
+        assert [came.headers.get("cache-control") for came in api.requests] == ["no-cache", None]
+
+
+async def test_a_merchant_without_a_key() -> None:
+    """Without a key the header is empty, and the API is asked all the same: it says what is wrong with that."""
+    async with listening(answers(reply(401, b"{}"))) as api, calling() as client:
+        outcome = await allocate(client, account(api.url, key=None))
+        assert api.requests[0].headers["x-api-key"] == ""
+    assert outcome == Stopped(reason="unauthorised", message="HTTP 401")
 
 
 async def test_cookies_are_not_kept() -> None:
@@ -118,7 +153,7 @@ async def test_cookies_are_not_kept() -> None:
 
     async with listening(sets_a_cookie) as api, calling() as client:
         for _ in range(2):
-            await allocate(client, merchant(api.url))
+            await allocate(client, account(api.url))
         assert "cookie" not in api.requests[1].headers
 
 
@@ -128,5 +163,5 @@ async def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     async with listening() as api, calling() as client:
-        assert isinstance(await allocate(client, merchant(api.url)), Allocated)
+        assert isinstance(await allocate(client, account(api.url)), Allocated)
         assert "authorization" not in api.requests[0].headers

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,8 @@ from tests.worker.bench import Bench
 ROUND_TRIPS_OF_A_BATCH = 5
 """accept, claim, take, hold, report: for a hundred shipments as for one."""
 
-COMMANDS_OF_A_SHIPMENT = 12
+COMMANDS_OF_A_SHIPMENT = 10
+COMMANDS_OF_ONE_ALONE = 65
 
 A_TIME = re.compile(r"1[6-9]\d{8}(\d{3})?(\.\d+)?")
 """Seconds or milliseconds since the epoch, between 2020 and 2033."""
@@ -41,7 +43,7 @@ async def watching(bench: Bench) -> AsyncIterator[Seen]:
 
 async def work_through(bench: Bench, count: int) -> None:
     """The whole way of shipments whose API answers all at once."""
-    taken = await bench.take("acme", *(f"sp_{count}_{n}" for n in range(count)))
+    taken = await bench.take("acme", *(f"sp_{uuid.uuid4().hex}" for n in range(count)))
     await asyncio.gather(*(bench.permit(held, taken.task, api="api", per_second=0.0) for held in taken.shipments))
     entry = {"do": "allocate"}
     await bench.report(taken, "allocated", entry=entry, event="{}", api="api", answer="good")
@@ -62,6 +64,15 @@ async def test_commands_of_a_shipment(bench: Bench) -> None:
         await work_through(bench, 100)
     most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()
     assert len(seen.inside) <= COMMANDS_OF_A_SHIPMENT * 100, most
+
+
+async def test_commands_of_one_alone(bench: Bench) -> None:
+    """What the scripts of a message cost however few shipments it brings is bounded as well."""
+    await work_through(bench, 1)
+    async with watching(bench) as seen:
+        await work_through(bench, 1)
+    most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()
+    assert len(seen.inside) <= COMMANDS_OF_ONE_ALONE, most
 
 
 async def test_no_client_tells_the_time(bench: Bench) -> None:

@@ -1,8 +1,6 @@
 """The inside of a worker child, with a real queue and an API of bare sockets, but without Celery's processes."""
 
 import asyncio
-import gc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,71 +9,13 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from config.celery_options import BATCHES
 from config.settings import Settings
-from tasks.allocate import Worked, read_message
 from tests.worker.bench import Bench, until
-from tests.worker.queues import application, depth, drain
-from tests.worker.raw_api import KEY, Request, allocates, listening
+from tests.worker.children import FILE, allocates_after, hand_out, work, write
+from tests.worker.queues import depth
+from tests.worker.raw_api import KEY, hangs, listening
 from worker import runtime
-from worker.handout import HandOut
 from worker.runtime import ChildRuntime
 from worker.server import free_port
-
-FILE = """[api]
-flavour = "shipments-v2"
-base_url = "{url}/pro"
-api_key = {{ env = "CHILD_KEY" }}
-[allocation]
-strategy = {{ virtual_service = "FIRST" }}
-[limits]
-in_flight = {in_flight}
-"""
-
-
-@pytest.fixture
-def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
-    """An application whose broker is the shared server; the key is at hand, and slow is what takes a tenth second."""
-    monkeypatch.setenv("CHILD_KEY", KEY)
-    monkeypatch.setattr(runtime, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(runtime, "DRAIN_S", 0.1)
-    with application(settings) as app:
-        yield app
-
-
-@pytest.fixture
-def child(app: Celery, settings: Settings) -> Iterator[ChildRuntime]:
-    """A child at work."""
-    thresholds = gc.get_threshold()
-    child = ChildRuntime(app, settings)
-    yield child
-    child.stop()
-    gc.set_threshold(*thresholds)
-
-
-def write(settings: Settings, url: str, in_flight: int = 0) -> None:
-    """Write the merchant's file."""
-    (settings.merchants_dir / "acme.toml").write_text(FILE.format(url=url, in_flight=in_flight))
-
-
-async def work(app: Celery, child: ChildRuntime) -> list[Worked]:
-    """Work on every message that is in the queue now."""
-    messages = await asyncio.to_thread(drain, app, BATCHES)
-    return [await asyncio.to_thread(child.work, read_message(message)) for message in messages]
-
-
-async def hand_out(app: Celery, bench: Bench, *references: str) -> None:
-    """Take in shipments and hand out what may be."""
-    await bench.accept("acme", *references)
-    await HandOut(app, bench.ledger, bench.settings).hand_out()
-
-
-def allocates_after(may_answer: asyncio.Event) -> Any:
-    """How an API answers that allocates, but not before the event."""
-
-    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
-        await may_answer.wait()
-        await allocates(request, writer)
-
-    return slow
 
 
 async def test_what_is_settled_makes_room(app: Celery, child: ChildRuntime, bench: Bench) -> None:
@@ -119,7 +59,8 @@ async def test_a_merchant_without_a_key(
         monkeypatch.setenv("CHILD_KEY", KEY)
         for _ in range(2):
             await asyncio.to_thread(child.sweep)
-        await work(app, child)
+        while await work(app, child):
+            pass
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 2
 
 
@@ -133,7 +74,7 @@ async def test_a_slow_api_holds_no_child(app: Celery, child: ChildRuntime, bench
         await until(lambda: bool(api.requests))
         assert await bench.phase("acme", "a") == "c"
         may_answer.set()
-        await until(lambda: not child._slow)
+        await until(lambda: not child._hands._slow)
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 1
 
 
@@ -157,7 +98,7 @@ async def test_a_task_leaves_its_calls_when_more_is_waiting(
         assert not last.done()
         may_answer.set()
         assert len(await last) == 1
-        await until(lambda: not child._slow)
+        await until(lambda: not child._hands._slow)
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 2
 
 
@@ -199,17 +140,13 @@ async def test_a_task_that_is_interrupted(
         with pytest.raises(SoftTimeLimitExceeded):
             await work(app, child)
         may_answer.set()
-        await until(lambda: not child._slow and not child._at_work)
+        await until(lambda: not child._hands._slow and not child._hands._at_work)
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 1
 
 
 async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:
     """What a child that ends cannot wait for is due at once, and is read back first."""
     child = ChildRuntime(app, settings)
-
-    async def hangs(_request: Request, _writer: asyncio.StreamWriter) -> None:
-        await asyncio.Event().wait()
-
     async with listening(hangs) as api:
         write(settings, api.url)
         await hand_out(app, bench, "a")
@@ -218,7 +155,8 @@ async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, benc
         await asyncio.to_thread(child.stop)
     (batch,) = await bench.claim_all()
     (held,) = (await bench.ledger.take(batch)).shipments
-    assert (held.progress.doubt, held.progress.unknowns, held.losses) == (True, 1, 0)
+    assert (held.progress.open_kind, held.progress.attempts, held.losses) == ("unknown", 1, 0)
+    assert await bench.field("shipment:acme:a", "company_lost") == ""
 
 
 async def test_an_api_that_is_away(app: Celery, child: ChildRuntime, bench: Bench) -> None:
@@ -226,6 +164,6 @@ async def test_an_api_that_is_away(app: Celery, child: ChildRuntime, bench: Benc
     write(bench.settings, f"http://127.0.0.1:{free_port()}")
     await hand_out(app, bench, "a")
     await work(app, child)
-    await until(lambda: not child._slow)
+    await until(lambda: not child._hands._slow)
     assert await bench.phase("acme", "a") == ""
-    assert child._alarms != set()
+    assert child._alarms.is_set

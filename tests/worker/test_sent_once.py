@@ -9,12 +9,12 @@ from tests.worker.bench import until
 from tests.worker.raw_api import (
     Answer,
     Request,
+    account,
     allocate,
     allocated,
     calling,
-    idle_connections,
+    idle,
     listening,
-    merchant,
     reply,
     reset,
 )
@@ -38,7 +38,7 @@ def drops_the_second(end: str) -> Answer:
 async def test_a_connection_that_drops_under_a_second_call(end: str) -> None:
     """When the API acts and drops a connection that was used before, it saw one PUT, and the outcome is unknown."""
     async with listening(drops_the_second(end)) as api, calling() as client:
-        here = merchant(api.url)
+        here = account(api.url)
         assert isinstance(await allocate(client, here, "first"), Allocated)
         outcome = await allocate(client, here, "second")
         assert [(request.reference, request.connection) for request in api.requests] == [("first", 1), ("second", 1)]
@@ -55,9 +55,25 @@ async def test_an_api_that_closes_idle_connections() -> None:
 
     async with listening(closes_when_idle) as api, calling() as client:
         for _ in range(5):
-            assert isinstance(await allocate(client, merchant(api.url)), Allocated)
-            await until(lambda: not idle_connections(client))
+            assert isinstance(await allocate(client, account(api.url)), Allocated)
+            await until(lambda: not idle(client))
         assert [request.connection for request in api.requests] == [1, 2, 3, 4, 5]
+
+
+async def test_an_answer_that_nobody_asked_for() -> None:
+    """What comes in on an idle connection is no answer to the next call, which opens a connection of its own."""
+
+    async def says_more(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply(200, allocated(request.reference)))
+        if request.reference == "first":
+            asyncio.get_running_loop().call_later(0.05, writer.write, reply(200, allocated("second")))
+
+    async with listening(says_more) as api, calling() as client:
+        here = account(api.url)
+        await allocate(client, here, "first")
+        await until(lambda: any(wire.should_close for wire in idle(client)))
+        assert isinstance(await allocate(client, here, "second"), Allocated)
+        assert [(request.reference, request.connection) for request in api.requests] == [("first", 1), ("second", 2)]
 
 
 async def test_an_api_that_announces_the_end() -> None:
@@ -67,7 +83,7 @@ async def test_an_api_that_announces_the_end() -> None:
         writer.write(reply(200, allocated(request.reference), "connection: close"))
 
     async with listening(says_close) as api, calling() as client:
-        found = [await allocate(client, merchant(api.url)) for _ in range(3)]
+        found = [await allocate(client, account(api.url)) for _ in range(3)]
         assert [request.connection for request in api.requests] == [1, 2, 3]
     assert all(isinstance(outcome, Allocated) for outcome in found)
 
@@ -76,7 +92,7 @@ async def test_connections_are_used_again() -> None:
     """Calls one after the other share a connection."""
     async with listening() as api, calling() as client:
         for _ in range(5):
-            await allocate(client, merchant(api.url))
+            await allocate(client, account(api.url))
         assert api.opened == 1
 
 
@@ -92,7 +108,7 @@ async def test_many_calls_at_once() -> None:
         writer.write(reply(200, allocated(request.reference)))
 
     async with listening(waits_for_all) as api, calling() as client:
-        here = merchant(api.url)
+        here = account(api.url)
         found = await asyncio.gather(*(allocate(client, here, reference) for reference in references))
         assert sorted(request.reference for request in api.requests) == sorted(references)
     assert all(isinstance(outcome, Allocated) for outcome in found)

@@ -82,3 +82,14 @@ def test_a_plan_is_fixed_with_its_facts(merchants: Merchants) -> None:
     assert json.loads(accepted.facts)["rule"] == "default"
     assert accepted.asks == "default_rules"
     assert "Person" not in accepted.facts
+
+
+@pytest.mark.parametrize(
+    ("time", "entered"),
+    [("2026-11-21T10:00:00Z", 1795255200.0), ("2040-01-01T00:00:00Z", 1800000000.0), (None, 1800000000.0)],
+)
+def test_when_an_order_came_into_being(merchants: Merchants, time: str | None, entered: float) -> None:
+    """It did so at the time of its entry or of its event, whichever is earlier."""
+    changes = {} if time is None else {"time": time}
+    for accepted in sort_entries([("1800000000000-7", {b"event": event(**changes)})], merchants).accepted:
+        assert accepted.entered == entered

@@ -3,9 +3,6 @@
 import asyncio
 import gzip
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from socket import socket
 
 import pytest
 
@@ -15,13 +12,15 @@ from tests.worker.raw_api import (
     REFERENCE,
     Answer,
     Request,
+    account,
+    address,
     allocate,
     answers,
     call_once,
     calling,
+    full_backlog,
     hangs,
     listening,
-    merchant,
     read_once,
     reply,
     resets,
@@ -47,19 +46,6 @@ LOST = {
 }
 
 
-@contextmanager
-def full_backlog() -> Iterator[str]:
-    """The address of a socket that lets nobody in any more."""
-    with ExitStack() as open_sockets:
-        listener, *waiting = [open_sockets.enter_context(socket()) for _ in range(5)]
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for one in waiting:
-            one.settimeout(0)
-            one.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -78,8 +64,8 @@ async def test_what_never_went_out(url: str) -> None:
 
 async def test_nobody_lets_us_in() -> None:
     """A connection that does not come about in time was no call, however short a call may be."""
-    with full_backlog() as url:
-        assert isinstance(await call_once(url, timeout_s=1), NotSent)
+    with full_backlog() as listener:
+        assert isinstance(await call_once(address(listener), timeout_s=1), NotSent)
 
 
 @pytest.mark.parametrize("answer", [answers(), resets, hangs])
@@ -116,7 +102,7 @@ async def test_a_call_ends_in_time(timeout_s: float, longest_call_s: float) -> N
     """A call takes no longer than its merchant's `timeout_s`, nor than the worker allows."""
     async with listening(hangs) as api, calling(longest_call_s) as client:
         with taking_at_most(5):
-            outcome = await allocate(client, merchant(api.url, timeout_s=timeout_s))
+            outcome = await allocate(client, account(api.url, timeout_s=timeout_s))
     assert isinstance(outcome, Unknown)
     assert (outcome.reason, outcome.message) == ("timeout", "127.0.0.1: no answer in 0.2 s")
 

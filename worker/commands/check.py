@@ -1,5 +1,6 @@
 """`allocation check`: what is wrong with settings and merchant files, before it matters."""
 
+import asyncio
 import os
 import re
 import sys
@@ -13,14 +14,17 @@ from pydantic_settings import BaseSettings
 
 from config.api import KeyFromEnv, KeyFromFile
 from config.merchants import Choice, Merchant, find_key, read_all
-from config.settings import Settings, SettingsError, load
+from config.settings import FormatError, Settings, SettingsError, load
 from worker.commands.output import cell, count, example, print_json, print_table, say, table
+from worker.commands.session import connected
+from worker.store import RedisError, Store
 
 Severity = Literal["problem", "warning", "note"]
 _COLOURS = {"problem": "red", "warning": "yellow", "note": "cyan"}
 
 ENVIRONMENT = "environment"
 _REDIS_UNSET = "ALLOCATION_REDIS_URL: is not set"
+_PATIENCE_S = 1.0
 _NAME_OF_A_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
 
@@ -56,7 +60,8 @@ def command(folder: Path | None, *, as_json: bool) -> None:
     """Validate the settings and every merchant file in DIR (by default ALLOCATION_MERCHANTS_DIR).
 
     Each problem is named with file, key and advice, and makes the exit code 1. A warning does not: without its API key,
-    for one, a merchant is paused until the key is there. Nothing is called, and no key is printed.
+    for one, a merchant is paused until the key is there. No API is called, and no key is printed. Redis need not run:
+    if it answers within a second, its settings for replicas are compared with the merchants' quiet times.
     """
     where = _Where()
     hosts = Settings.model_construct(allow_http_hosts=where.allow_http_hosts).http_hosts
@@ -66,7 +71,8 @@ def command(folder: Path | None, *, as_json: bool) -> None:
         *_of_settings(),
         *(Remark(severity="problem", file=p.file, key=p.key, text=p.text) for p in problems),
         *_of_folder(folder),
-        *(remark for merchant in merchants.values() for remark in _of_key(merchant)),
+        *(remark for merchant in merchants.values() for remark in (*_of_key(merchant), *_of_times(merchant))),
+        *_of_replicas(merchants.values()),
     ]
     if as_json:
         print_json(_document(merchants.values(), remarks))
@@ -112,6 +118,56 @@ def _of_key(merchant: Merchant) -> Iterator[Remark]:
     if find_key(source) is None:
         text = f"{_place(source)} holds no usable key, so the merchant would be paused; put the key there"
         yield Remark(severity="warning", file=f"{merchant.name}.toml", key="api.api_key", text=text)
+
+
+def _of_times(merchant: Merchant) -> Iterator[Remark]:
+    quiet_s, timeout_s = merchant.file.retry.quiet_s, merchant.file.api.timeout_s
+    if quiet_s < timeout_s:
+        text = (
+            f"the quiet time ({quiet_s:g} s) is shorter than api.timeout_s ({timeout_s:g} s): a call may still be "
+            "under way when the quiet time ends, and its shipment be allocated twice; make it longer than api.timeout_s"
+        )
+        yield Remark(severity="warning", file=f"{merchant.name}.toml", key="retry.quiet_seconds", text=text)
+
+
+def _of_replicas(merchants: Iterable[Merchant]) -> Iterator[Remark]:
+    """How long an old primary may go on giving out calls while a replica takes over, where the server tells."""
+    tightest = min(merchants, key=_spare_s, default=None)
+    if not tightest or not (guard := _guard()):
+        return
+    replicas, lag_s = guard
+    # Either of them at 0 switches the guard off.
+    if replicas and lag_s and lag_s <= _spare_s(tightest):
+        return
+    most = int(_spare_s(tightest))
+    room = f"retry.quiet_seconds less api.timeout_s of {tightest.name}.toml"
+    limit = f"to at most {most} ({room})" if most else f"below {room}, which must first be raised above 1 s"
+    text = (
+        "while a replica takes over, a primary that is merely cut off may still let calls go out, and shipments be "
+        f"allocated twice; set min-replicas-to-write to at least 1 and min-replicas-max-lag {limit}"
+    )
+    yield Remark(severity="warning", file=ENVIRONMENT, key="ALLOCATION_REDIS_URL", text=text)
+
+
+def _spare_s(merchant: Merchant) -> float:
+    """What is left of a quiet time after the longest call."""
+    return max(0.0, merchant.file.retry.quiet_s - merchant.file.api.timeout_s)
+
+
+def _guard() -> tuple[int, int] | None:
+    """How many replicas must follow for a write, and how closely; None without replicas, or if nobody tells."""
+    try:
+        return asyncio.run(connected(load(), _ask_for_guard))
+    except (SettingsError, FormatError, RedisError, OSError, ValueError):
+        return None
+
+
+async def _ask_for_guard(store: Store, _: Settings) -> tuple[int, int] | None:
+    async with asyncio.timeout(_PATIENCE_S):
+        if not int((await store.redis.info("replication")).get("connected_slaves", 0)):
+            return None
+        found = await store.redis.config_get("min-replicas-*")
+    return int(found.get("min-replicas-to-write") or 0), int(found.get("min-replicas-max-lag") or 0)
 
 
 def _place(source: KeyFromEnv | KeyFromFile) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from config.merchants import Merchant, read
+from config.retry import Retry
 from config.settings import Settings
 from worker.commands.output import cell, clock, count, example, print_json, print_table, say, table
 from worker.commands.session import visit
@@ -25,11 +26,11 @@ _REJECTED_LOOKED_AT = 10_000
 class Found:
     """The shipments of a reference, one per merchant; without any, what may be the cause.
 
-    `deadlines`: seconds since the epoch, by the names of those merchants whose files are good.
+    `retries`: what the files of those merchants say whose files are good, by their names.
     """
 
     records: tuple[Record, ...]
-    deadlines: dict[str, float] = field(default_factory=dict)
+    retries: dict[str, Retry] = field(default_factory=dict)
     rejected: tuple[RejectedEvent, ...] = ()
     orders: OrdersCounts | None = None
 
@@ -63,7 +64,7 @@ async def _find(store: Store, settings: Settings, reference: str, merchant: str 
     records = [await read_record(redis, settings, name, reference) for name in names]
     found = tuple(record for record in records if record)
     if found:
-        return Found(records=found, deadlines=dict(_deadlines(found, settings)))
+        return Found(records=found, retries=dict(_retries(found, settings)))
     return Found(
         records=(),
         rejected=tuple(await _mentions(store, settings, reference)),
@@ -71,11 +72,11 @@ async def _find(store: Store, settings: Settings, reference: str, merchant: str 
     )
 
 
-def _deadlines(records: Iterable[Record], settings: Settings) -> Iterator[tuple[str, float]]:
-    for shipment in (record.shipment for record in records):
-        merchant = read(settings.merchants_dir / f"{shipment.merchant}.toml", settings.http_hosts)
+def _retries(records: Iterable[Record], settings: Settings) -> Iterator[tuple[str, Retry]]:
+    for name in (record.shipment.merchant for record in records):
+        merchant = read(settings.merchants_dir / f"{name}.toml", settings.http_hosts)
         if isinstance(merchant, Merchant):
-            yield shipment.merchant, shipment.received + merchant.file.retry.deadline_hours * 3600
+            yield name, merchant.file.retry
 
 
 async def _mentions(store: Store, settings: Settings, reference: str) -> list[RejectedEvent]:
@@ -88,7 +89,7 @@ async def _mentions(store: Store, settings: Settings, reference: str) -> list[Re
 def _as_json(reference: str, found: Found) -> dict[str, Any]:
     return {
         "reference": reference,
-        "shipments": [document(record, found.deadlines.get(record.shipment.merchant)) for record in found.records],
+        "shipments": [document(record, found.retries.get(record.shipment.merchant)) for record in found.records],
         "rejected": [{"stream_id": r.stream_id, "reason": r.reason, "error": r.error} for r in found.rejected],
         "advice": list(_advice(found)),
     }
@@ -111,7 +112,7 @@ def _advice(found: Found) -> Iterator[str]:
 
 def _print(reference: str, found: Found) -> None:
     for record in found.records:
-        _print_record(record, found.deadlines.get(record.shipment.merchant))
+        _print_record(record, found.retries.get(record.shipment.merchant))
     if not found.records:
         say(f"{reference}: the ledger knows no such shipment", fg="red")
     for rejected in found.rejected:
@@ -120,9 +121,11 @@ def _print(reference: str, found: Found) -> None:
         say(line)
 
 
-def _print_record(record: Record, deadline: float | None) -> None:
+def _print_record(record: Record, retry: Retry | None) -> None:
     shipment = record.shipment
     say(f"{shipment.reference} of {shipment.merchant}", bold=True)
+    if record.unreadable:
+        say(f"  {'record':<9}this version cannot read it: {record.unreadable}", fg="red")
     lines = {
         "order": f"{shipment.order}, event {shipment.order_event}",
         "received": clock(shipment.received) + _replayed(record),
@@ -130,10 +133,13 @@ def _print_record(record: Record, deadline: float | None) -> None:
         "rule": f"{shipment.rule}: {record.why}",
         "facts": ", ".join(f"{name} {_plain(fact)}" for name, fact in record.facts.items()),
         "plan": path(record),
-        "now": whereabouts(record, deadline),
+        "now": whereabouts(record, retry),
     }
     for name, text in lines.items():
         say(f"  {name:<9}{text}")
+    if asked := shipment.progress.asked_again:
+        text = "after an open call: an API that acts even later books it twice"
+        say(f"  {'again':<9}asked for {count(asked, 'time')} {text}")
     _print_story(record)
 
 

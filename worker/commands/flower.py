@@ -7,7 +7,7 @@ import sys
 import click
 
 from config.settings import Settings, SettingsError, load
-from worker.store import introduce
+from worker.format import introduce
 from worker.telemetry import start_logging
 
 _COLUMNS = "name,args,kwargs,state,received,runtime,worker"

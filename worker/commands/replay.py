@@ -20,6 +20,7 @@ from worker.store import Store
 
 _WHY_KEPT: dict[Kept, str] = {
     "no_merchant_file": "without a valid merchant file there is no plan; `allocation check` says what is wrong",
+    "unreadable_record": "this version cannot read its record; a newer one may be able to",
     "too_often": f"put back {MOST_REPLAYS} times already; mend the cause, or insist with --force",
     "changed_meanwhile": "somebody else put it back meanwhile",
 }

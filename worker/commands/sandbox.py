@@ -52,8 +52,10 @@ def command(
 
     It answers v2 under /pro and v1 at the root, says on its first line where it listens, and allocates every shipment
     that it is asked for. Faults are switched on while it runs, for all calls or a share of them: `slow`,
-    `status`, `throttled`, `conflict`, `unauthorised`, `forbidden`, `gone`, `drop`, `cut`, `hang`, `garbage`, `queued`,
-    `stuck`, `omit`. What it did is at /_sandbox/counts, one shipment's calls at /_sandbox/shipments/REFERENCE.
+    `status`, `throttled`, `conflict`, `unauthorised`, `forbidden`, `gone`, `foreign`, `refused_whole`, `drop`, `cut`,
+    `hang`, `garbage`, `repeated`, `late`, `queued`, `stuck`, `omit`. With `late_s` the API acts so many seconds after
+    a bad answer. What it did is at /_sandbox/counts, one shipment's calls at /_sandbox/shipments/REFERENCE, all calls
+    at /_sandbox/calls.
     """
     options = Options(keys=keys, auto_create=not no_auto_create, latency_s=latency, queue_s=queue, v1_form=v1_form)
     try:

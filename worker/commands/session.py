@@ -8,6 +8,7 @@ import click
 
 from config.settings import Settings, load, place
 from worker.commands.output import visible
+from worker.format import check_format
 from worker.store import RedisError, Store, connect
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ async def connected(settings: Settings, work: Work[T]) -> T:
     """Do something with a connection of its own. Raises what the server's errors raise."""
     redis = connect(settings)
     try:
+        await check_format(redis, note=False)
         return await work(Store(redis), settings)
     finally:
         await redis.aclose()

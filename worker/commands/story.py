@@ -2,6 +2,8 @@
 
 from typing import Any, assert_never
 
+from config.retry import Retry
+from tasks.quiet import quiet_end
 from tasks.shipment import iso
 from worker.commands.output import clock, length
 from worker.records import Nowhere, Record, Settled, Waiting, Working
@@ -27,13 +29,13 @@ def state(record: Record) -> str:
     assert_never(record.where)
 
 
-def whereabouts(record: Record, deadline: float | None) -> str:
-    """Where the shipment is, what happens next, and when. `deadline` (seconds since the epoch): None without a file."""
+def whereabouts(record: Record, retry: Retry | None) -> str:
+    """Where the shipment is, what happens next, and when. `retry`: of its merchant's file; None without a good one."""
     match record.where:
         case Waiting():
-            return f"{_waiting(record, record.where)}; {_at_last(deadline)}"
+            return f"{_waiting(record, record.where, retry)}; {_at_last(record, retry)}"
         case Working():
-            return f"{_working(record, record.where)}; {_at_last(deadline)}"
+            return f"{_working(record, record.where)}; {_at_last(record, retry)}"
         case Settled(state="failed"):
             return _failed(record, record.where)
         case Settled():
@@ -43,26 +45,47 @@ def whereabouts(record: Record, deadline: float | None) -> str:
     assert_never(record.where)
 
 
-def _at_last(deadline: float | None) -> str:
-    if deadline is None:
+def deadline(record: Record, retry: Retry | None) -> float | None:
+    """When the shipment fails at the latest, in seconds since the epoch."""
+    return None if retry is None else record.shipment.received + retry.deadline_s
+
+
+def _at_last(record: Record, retry: Retry | None) -> str:
+    fails_at = deadline(record, retry)
+    if fails_at is None:
         return "without a valid merchant file it waits until there is one"
-    return f"it fails at its deadline, {clock(deadline)}"
+    return f"it fails at its deadline, {clock(fails_at)}"
 
 
-def _next_act(record: Record) -> str:
-    shipment = record.shipment
-    return "read back" if shipment.progress.must_read else f"asked for by {shipment.strategy}"
+_OPEN = {"unknown": "nobody knows what became of its last call", "queued": "the API has queued its last call"}
 
 
-def _waiting(record: Record, where: Waiting) -> str:
+def _next_act(record: Record, retry: Retry | None) -> str:
+    """What happens next; while a call is open, what is waited for and until when."""
+    shipment, progress = record.shipment, record.shipment.progress
+    if record.unreadable:
+        return "only read back, as this version cannot read its record"
+    if not progress.must_read:
+        return f"asked for by {shipment.strategy}"
+    until = quiet_end(progress, retry) if retry else 0.0
+    if progress.open_kind and until > record.now:
+        waited = f"{_OPEN[progress.open_kind]}, so until {clock(until)} (quiet time) it is only read back"
+        return f"read back: {waited}, and asked for again if a read-back after that says unallocated"
+    if progress.refusal:
+        return f"read back; the refusal ({progress.refusal}) counts if it is not allocated"
+    return "read back, and asked for again if it is not allocated"
+
+
+def _waiting(record: Record, where: Waiting, retry: Retry | None) -> str:
     wait_s = where.due - record.now
     if record.paused is not None:
         looked_at = f"looked at again at {clock(where.due)}" if wait_s > 0 else "looked at again next"
-        return f"held back, as its merchant is paused ({record.paused}); goes on when key or file change, {looked_at}"
+        goes_on = "goes on when the API accepts a probe, or key or file change"
+        return f"held back, as its merchant is paused ({record.paused}); {goes_on}, {looked_at}"
     if wait_s > 0:
-        return f"parked until {clock(where.due)} (in {length(wait_s)}), then {_next_act(record)}"
+        return f"parked until {clock(where.due)} (in {length(wait_s)}), then {_next_act(record, retry)}"
     due = f"due since {clock(where.due)} ({length(-wait_s)})"
-    return f"{due}, handed out as soon as there is room, then {_next_act(record)}"
+    return f"{due}, handed out as soon as there is room, then {_next_act(record, retry)}"
 
 
 def _working(record: Record, where: Working) -> str:
@@ -100,9 +123,9 @@ def path(record: Record) -> str:
     return ", then ".join(marks)
 
 
-def document(record: Record, deadline: float | None) -> dict[str, Any]:
-    """The record as JSON; `deadline` as for `whereabouts`."""
-    shipment, progress = record.shipment, record.shipment.progress
+def document(record: Record, retry: Retry | None) -> dict[str, Any]:
+    """The record as JSON; `retry` as for `whereabouts`."""
+    shipment, progress, fails_at = record.shipment, record.shipment.progress, deadline(record, retry)
     return {
         "merchant": shipment.merchant,
         "reference": shipment.reference,
@@ -112,17 +135,28 @@ def document(record: Record, deadline: float | None) -> dict[str, Any]:
         "api": shipment.api,
         "rule": shipment.rule,
         "why": record.why,
+        "unreadable": record.unreadable or None,
         "facts": record.facts,
         "plan": [step.as_table() for step in shipment.steps],
         "step": progress.step,
         "attempts": progress.attempts,
         "replays": shipment.replays,
         "state": state(record),
-        "next": whereabouts(record, deadline),
-        "deadline": None if deadline is None else iso(deadline),
+        "next": whereabouts(record, retry),
+        "deadline": None if fails_at is None else iso(fails_at),
+        "open_call": _open_call(record, retry),
+        "asked_again": progress.asked_again,
         **_moments(record),
         "story": [{"entry": number, **entry} for number, entry in record.story],
     }
+
+
+def _open_call(record: Record, retry: Retry | None) -> dict[str, Any] | None:
+    progress = record.shipment.progress
+    if progress.open_kind is None:
+        return None
+    quiet_until = iso(quiet_end(progress, retry)) if retry else None
+    return {"kind": progress.open_kind, "at": iso(progress.open_at), "quiet_until": quiet_until}
 
 
 def _moments(record: Record) -> dict[str, Any]:

@@ -1,31 +1,69 @@
 -- Hands out what is due, merchant by merchant in turn. A merchant's score is when to look at it next and, once that
 -- has come, its place in the line: whoever is served goes to the end. A second sweep at the same moment finds what the
--- first one left. Leases that ran out come back here; one whose call may have been on its way is read back first, and
--- one that lost its worker twice is handed out alone.
+-- first one left. Leases that ran out come back here.
 --
 -- Put before the scripts that claim, which call `claim` at the end of this file.
 local now, place = clock()
-local AHEAD_MS = 1000
-local lease, most, batches, id, far, out
+local AHEAD_MS = 500
+-- For so long a host's losses are remembered.
+local LOSSES_KEPT_MS = 3600000
+local lease, most, batches, id, far, longest, most_alone, out
+
+local function losses_of(holder) return P .. 'lost:' .. host_part(holder) end
+
+-- A worker was lost. In the company of other shipments that says little: after two such losses a shipment is handed out
+-- alone. Alone it may be what kills; whether others of the same host were lost too shows only when their leases end, so
+-- that is decided a lease later. `still_alive` takes it back.
+local function lose(m, r, holder)
+  local key, losses = record(m, r), losses_of(holder)
+  redis.call('ZADD', losses, now, m .. ':' .. r)
+  redis.call('ZREMRANGEBYSCORE', losses, '-inf', now - LOSSES_KEPT_MS)
+  redis.call('PEXPIRE', losses, LOSSES_KEPT_MS)
+  redis.call('HSET', key, 'lost_token', holder, 'lost_at', now)
+  if is_alone(holder) then return now + lease end
+  redis.call('HINCRBY', key, 'company_lost', 1)
+  return now
+end
 
 local function lease_ran_out(m, r)
-  local phase = string.sub(redis.call('HGET', tokens(m), r) or 'q', 1, 1)
-  if phase == 'c' then redis.call('HSET', record(m, r), 'doubt', 1) end
-  if phase ~= 'q' then redis.call('HINCRBY', record(m, r), 'lost', 1) end
+  local phase, holder, _, called = parse(redis.call('HGET', tokens(m), r) or 'q:?')
+  -- A call known only by its permit may have been under way for as long as the longest one lasts. It began before now,
+  -- also if the clock was put back since.
+  if phase == 'c' then
+    redis.call('HSET', record(m, r), 'lost_call', math.min(tonumber(called), now) + longest)
+  end
+  local due = phase == 'q' and now or lose(m, r, holder)
   redis.call('ZREM', working(m), r)
+  redis.call('ZREM', ALONE, m .. ':' .. r)
   redis.call('HDEL', tokens(m), r)
-  redis.call('ZADD', waiting(m), now, r)
+  redis.call('ZADD', waiting(m), due, r)
 end
 
 local function bring_back(m)
-  for _, r in ipairs(redis.call('ZRANGEBYSCORE', working(m), '-inf', now, 'LIMIT', 0, most)) do lease_ran_out(m, r) end
-  for _, r in ipairs(redis.call('ZRANGEBYSCORE', working(m), now + far, '+inf', 'LIMIT', 0, most)) do lease_ran_out(m, r) end
-  for _, r in ipairs(redis.call('ZRANGEBYSCORE', waiting(m), now + far, '+inf', 'LIMIT', 0, most)) do
-    redis.call('ZADD', waiting(m), now, r)
-  end
+  local function first(key, from, to) return redis.call('ZRANGEBYSCORE', key, from, to, 'LIMIT', 0, most) end
+  for _, r in ipairs(first(working(m), '-inf', now)) do lease_ran_out(m, r) end
+  for _, r in ipairs(first(working(m), now + far, '+inf')) do lease_ran_out(m, r) end
+  for _, r in ipairs(first(waiting(m), now + far, '+inf')) do redis.call('ZADD', waiting(m), now, r) end
 end
 
-local function hand_out(m, refs, asks)
+-- Whether a shipment that was alone when it lost its worker is to blame: it is known as lost, and no other one of the
+-- host about then.
+local function is_own_loss(m, r, holder, at)
+  local lost = redis.call('ZRANGEBYSCORE', losses_of(holder), at - lease, at + lease, 'LIMIT', 0, 2)
+  return #lost == 1 and lost[1] == m .. ':' .. r
+end
+
+-- Whether the shipment needs a child of its own; decides what its last loss was worth, if it is time.
+local function needs_to_be_alone(m, r, company_lost, lost, lost_token, lost_at)
+  local at = tonumber(lost_at)
+  if at and is_alone(lost_token) and now >= at + lease then
+    redis.call('HDEL', record(m, r), 'lost_token', 'lost_at')
+    if is_own_loss(m, r, lost_token, at) then lost = redis.call('HINCRBY', record(m, r), 'lost', 1) end
+  end
+  return must_be_alone(company_lost, lost)
+end
+
+local function hand_out(m, refs, asks, alone)
   local scores, marks = {}, {}
   for _, r in ipairs(refs) do
     scores[#scores + 1] = now + lease
@@ -39,7 +77,14 @@ local function hand_out(m, refs, asks)
   local names = {}
   for name in pairs(asks) do names[#names + 1] = name end
   table.sort(names)
-  out[#out + 1] = { m, id .. '.' .. #out, table.concat(names, ', ', 1, math.min(#names, 5)), unpack(refs) }
+  out[#out + 1] =
+    { m, id .. '.' .. #out, alone and 1 or 0, table.concat(names, ', ', 1, math.min(#names, 5)), unpack(refs) }
+end
+
+-- Whether one more child may be kept for a shipment alone.
+local function may_go_alone()
+  redis.call('ZREMRANGEBYSCORE', ALONE, '-inf', now)
+  return redis.call('ZCARD', ALONE) < most_alone
 end
 
 -- How many more shipments of a merchant may be at work: within its window and the limits of its file.
@@ -56,24 +101,23 @@ local function room(m)
   return math.min(most, free)
 end
 
+-- One batch at a look, so that other merchants have their turn. Who has waited longest is served first, alone or not.
 local function serve(m)
   local free = room(m)
   if free <= 0 then return end
-  local together, asks, alone = {}, {}, {}
-  for _, r in ipairs(redis.call('ZRANGEBYSCORE', waiting(m), '-inf', now, 'LIMIT', 0, free)) do
-    local known = redis.call('HMGET', record(m, r), 'asks', 'lost')
-    if tonumber(known[2] or 0) >= 2 then
-      alone[#alone + 1] = { r, known[1] or '' }
-    else
+  local together, asks = {}, {}
+  for i, r in ipairs(redis.call('ZRANGEBYSCORE', waiting(m), '-inf', now, 'LIMIT', 0, free)) do
+    local known = redis.call('HMGET', record(m, r), 'asks', 'company_lost', 'lost', 'lost_token', 'lost_at')
+    local asked = known[1] or ''
+    if not needs_to_be_alone(m, r, unpack(known, 2, 5)) then
       together[#together + 1] = r
-      asks[known[1] or ''] = true
+      asks[asked] = true
+    elseif i == 1 and may_go_alone() then
+      redis.call('ZADD', ALONE, now + lease, m .. ':' .. r)
+      return hand_out(m, { r }, { [asked] = true }, true)
     end
   end
-  if #together > 0 then hand_out(m, together, asks) end
-  for _, one in ipairs(alone) do
-    if #out >= batches then break end
-    hand_out(m, { one[1] }, { [one[2]] = true })
-  end
+  if #together > 0 then hand_out(m, together, asks, false) end
 end
 
 -- When to look again: at once if something is due and there is room, behind all others who are in the line; else at
@@ -100,12 +144,13 @@ local function look_at_first(merchants)
   end
 end
 
--- ARGV `i` and on: lease in ms, most shipments of a batch, most batches, id of the batches, and the furthest that a due
--- time can honestly lie ahead in ms (beyond it a clock has jumped, and the entry is due).
--- Returns per batch: merchant, id, what it asks for, reference...
+-- ARGV `i` and on: lease in ms, most shipments of a batch, most batches, id of the batches, the furthest that a due
+-- time can honestly lie ahead in ms (beyond it a clock has jumped, and the entry is due), the longest call in ms, most
+-- shipments that have a child of their own at a time.
+-- Returns per batch: merchant, id, 1 for one that needs a child of its own or 0, what it asks for, reference...
 local function claim(i)
   lease, most, batches, id = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
-  far, out = tonumber(ARGV[i + 4]), {}
+  far, longest, most_alone, out = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6]), {}
   if batches == 0 then return out end
   for _, m in ipairs(redis.call('ZRANGEBYSCORE', MERCHANTS, now + far, '+inf', 'LIMIT', 0, 100)) do wake(m, place) end
   -- Nearly always the first few have something; else a hundred are looked at before it is given up.

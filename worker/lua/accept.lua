@@ -3,20 +3,23 @@
 -- A shipment that the ledger knows is a duplicate and stays as it is.
 --
 -- KEYS: prefix, orders stream, rejected stream
--- ARGV: group, n shipments, n rejected, n events of other types, then per shipment: merchant, reference, facts, published, asks
---       per rejected event: stream id, event, reason, error; then the stream ids to acknowledge
+-- ARGV: group, n shipments, n rejected, n events of other types, then per shipment: merchant, reference, facts,
+--       published, asks, when it came into being at the earliest in ms (its stream id, its event's own time); per
+--       rejected event: stream id, event, reason, error; then the stream ids to acknowledge
 -- Returns the number of new shipments.
 local now, place = clock()
 local shipments, rejected = tonumber(ARGV[2]), tonumber(ARGV[3])
+check_stream(KEYS[2])
 check_stream(KEYS[3])
-local i, fresh, touched = 5, 0, {}
+local i, fresh, touched, era = 5, 0, {}, changes_noted()
 
 for _ = 1, shipments do
-  local m, r, facts, published, asks = unpack(ARGV, i, i + 4)
-  i = i + 5
+  local m, r, facts, published, asks, entered = unpack(ARGV, i, i + 5)
+  i = i + 6
   local key = record(m, r)
   if redis.call('EXISTS', key) == 0 then
-    redis.call('HSET', key, 'facts', facts, 'received', now, 'published', published, 'asks', asks, 'step', 0)
+    redis.call('HSET', key, 'facts', facts, 'received', now, 'published', published, 'asks', asks, 'step', 0,
+      'entered', entered, 'era', era)
     gather('ZADD', waiting(m), now, r)
     fresh = fresh + 1
     touched[m] = true
@@ -29,6 +32,7 @@ for _ = 1, rejected do
 end
 if ARGV[4] ~= '0' then redis.call('INCRBY', P .. 'not_ours', ARGV[4]) end
 write_gathered()
+if fresh > 0 then redis.call('SET', P .. 'format', FORMAT, 'NX') end
 for m in pairs(touched) do
   wake(m, place)
   redis.call('SADD', P .. 'known', m)

@@ -1,6 +1,7 @@
 """v2's errors: the child code first, then the parent, then the status (vendor page "Shipments Error Codes")."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,22 +9,27 @@ from http import HTTPStatus
 from typing import Any
 
 from config.strategies.strategy import V2, Strategy
-from tasks.outcome import NotYet, Outcome, Refused, Stopped, StopReason, Unknown
+from tasks.outcome import NotYet, Outcome, Refused, RefusedTogether, Stopped, StopReason, Unknown
 from worker.pro.fields import message, named, slug, table, tables, text
-from worker.pro.reply import Reply, read_json
-from worker.pro.statuses import by_status, in_words
+from worker.pro.reply import Reply
+from worker.pro.statuses import ALLOCATION_FAILED, NO_QUOTES, by_status, in_words
+from worker.pro.together import for_each
 
-_REFUSED = frozenset(
+# What these say is wrong is the reference that the step names: it is wrong for every shipment.
+_OF_THE_STEP = frozenset(
     {
         "non_unique_reference",
         "virtual_service_not_found",
-        "invalid_carrier_service",
-        "allocation_failed",
+        "invalid_virtual_service",
         "carrier_service_not_found",
-        "carrier_service_shipment_mismatch",
-        "no_quotes_available",
+        "invalid_carrier_service",
+        "service_group_not_found",
+        "invalid_service_group",
+        "carrier_service_group_not_found",
+        "invalid_carrier_service_group",
     }
 )
+_REFUSED = _OF_THE_STEP | {"allocation_failed", "carrier_service_shipment_mismatch", "no_quotes_available"}
 _CONFLICT = frozenset({"conflict", "rule_conflict"})
 _INVALID_STATE = frozenset({"invalid_state_for_operation", "shipment_invalid_state"})
 _PROCESSING = "processing"
@@ -35,10 +41,8 @@ _STOPPED: dict[str, StopReason] = {
 
 _NAMES_A_REFERENCE = frozenset({"virtual_service", "carrier_service", "service_group"})
 _NO_SUCH_QUOTE = (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
-# Not standard, and in spite of their first digit no fault of the server.
-_NO_CARRIER = {521: "allocation_failed", 531: "no_quotes_available"}
+_NO_CARRIER = {ALLOCATION_FAILED: "allocation_failed", NO_QUOTES: "no_quotes_available"}
 _POSITION = re.compile(r"(?:\$\.)?shipments\[(\d{1,3})\]", re.ASCII)
-_REFUSED_TOGETHER = Unknown(reason="refused_together", message="refused together with another shipment")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,30 +112,43 @@ def rejection(rejected: dict[str, Any]) -> Outcome:
 def read_error(strategy: Strategy, references: Sequence[str], reply: Reply, now: datetime) -> dict[str, Outcome]:
     """The outcome for each shipment of an allocation call that was answered with an error.
 
-    A call for several is refused as a whole: what only one of them has, says nothing about the others. They are
-    unknown, so that the read-back sorts them out and the next call goes without the one that spoilt this.
+    A call for several is refused as a whole: what one of them has, says nothing about the others, unless it is the
+    step's own reference that is wrong. Those that the details name have an outcome of their own.
     """
-    outcome = error_outcome(reply, now, strategy)
-    if len(references) == 1:
-        return {references[0]: outcome}
-    guilty = _pointed_at(table(read_json(reply.body)), references)
-    shared = _REFUSED_TOGETHER if guilty or _of_one_shipment(outcome) else outcome
-    return {reference: outcome if reference in guilty else shared for reference in references}
+    error = table(reply.json)
+    outcome = _outcome(error, reply, now, strategy)
+    shared = for_each(outcome)
+    if len(references) == 1 or not isinstance(shared, RefusedTogether) or _is_of_the_step(outcome, error):
+        return dict.fromkeys(references, outcome)
+    named = {
+        reference: _outcome({**error, "details": details}, reply, now, strategy)
+        for reference, details in _by_position(error, references).items()
+    }
+    return {reference: named.get(reference, shared) for reference in references}
 
 
-def _pointed_at(error: dict[str, Any], references: Sequence[str]) -> set[str]:
-    """The shipments that the details name by their position in our request, `$.shipments[3]`."""
-    found = (_POSITION.match(text(detail.get("property")) or "") for detail in tables(error.get("details")))
-    return {references[int(match[1])] for match in found if match and int(match[1]) < len(references)}
+def _is_of_the_step(outcome: Outcome, error: dict[str, Any]) -> bool:
+    """Whether a code says so: a bare 404 may just as well mean one of the shipments."""
+    return outcome.reason in _OF_THE_STEP and outcome.reason in cause_of(error).codes
 
 
-def _of_one_shipment(outcome: Outcome) -> bool:
-    return isinstance(outcome, NotYet) or (isinstance(outcome, Stopped) and outcome.reason in _STOPPED.values())
+def _by_position(error: dict[str, Any], references: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The details of the shipments that they name by their position in our request, `$.shipments[3]`."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for detail in tables(error.get("details")):
+        match = _POSITION.match(text(detail.get("property")) or "")
+        if match and int(match[1]) < len(references):
+            found[references[int(match[1])]].append(detail)
+    return found
 
 
 def error_outcome(reply: Reply, now: datetime, strategy: Strategy | None = None) -> Outcome:
     """What an error means for an allocation with this strategy, or, without one, for a call that only asks."""
-    cause = cause_of(table(read_json(reply.body)))
+    return _outcome(table(reply.json), reply, now, strategy)
+
+
+def _outcome(error: dict[str, Any], reply: Reply, now: datetime, strategy: Strategy | None) -> Outcome:
+    cause = cause_of(error)
     return (
         by_code(cause) or _by_step(reply, cause, strategy) or by_status(reply, now, cause.message, cause.correlation_id)
     )

@@ -1,55 +1,94 @@
 """What came back over the wire, before anybody knows what it means."""
 
-import json
 import re
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, Literal
+
+from worker.pro.bodies import read_json
+from worker.pro.xml import Document, read_document
 
 LONGEST_WAIT_S = 3600.0
 """A `Retry-After` beyond this is taken for a mistake: the breaker asks again after it."""
 
-_GZIP = 16 + zlib.MAX_WBITS
+Form = Literal["own", "empty", "foreign"]
+"""`own`: JSON or XML, as the API writes. `foreign`: a page or other text, of something in front of the API."""
 
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_SAID_BY_STATUS = frozenset({202, 207, 401, 403, *range(500, 600)}) - {521, 531}
+# What a page may begin with that happens to be XML; what follows a doctype is never read as XML.
+_HTML = frozenset({"html", "head", "title", "body", "center", "div", "h1", "h2", "p", "pre"})
+_HTML_BEGINS = (b"<!doctype", b"<html")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+# Without slots: what was read once is kept beside the fields.
+@dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One HTTP answer, whole, its body already decompressed and of bounded size; header values as sent."""
+    """One HTTP answer, its body already unpacked and of bounded size; header values as sent.
+
+    `whole`: the body came to its end.
+    """
 
     status: int
     body: bytes
+    whole: bool = True
     retry_after: str | None = None
     content_type: str = ""
+    date: str | None = None
 
+    @cached_property
+    def json(self) -> Any:
+        """The body as JSON, numbers as text; None when it is none."""
+        return read_json(self.body)
 
-def unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """The body of an answer, unzipped where its `content-encoding` says so: as far as it came, and no more than that.
+    @property
+    def content(self) -> Any:
+        """The body in one shape, whether it is XML or JSON: its first character tells, whatever its headers say."""
+        if not self._is_markup:
+            return self.json
+        return self._document.value if self._document else None
 
-    Nothing but gzip is ever asked for; a body that is something else is left as it is, and cannot be read.
-    """
-    if encoding.lower() != "gzip":
-        return body
-    try:
-        return zlib.decompressobj(wbits=_GZIP).decompress(body, most_bytes)
-    except zlib.error:
-        return b""
+    @cached_property
+    def form(self) -> Form:
+        """Whether an API can have written the body. Of one that broke off, its beginning decides."""
+        begin = self.body.lstrip(_BLANK)
+        if not begin or begin.rstrip() == b"null":
+            return "empty"
+        if self._is_markup:
+            own = self._document.root.lower() not in _HTML if self._document else self._broke_off(begin)
+        elif self.json == []:
+            return "empty"
+        else:
+            # A bare number or word may be any text.
+            own = (begin[:1] in b'{["' and self.json is not None) or self._broke_off(begin)
+        return "own" if own else "foreign"
 
+    @property
+    def is_half(self) -> bool:
+        """Whether the body broke off before it said what the status leaves open.
 
-# Numbers stay the text they were: a price never goes through a float, "2.00" does not become 2.0,
-# and JSON then looks like XML, where everything is text.
-_JSON = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=lambda _: None)
+        A server error is one without its body too; what was queued or denied is so by its status.
+        """
+        said = self.whole or self.form == "foreign" or self.status in _SAID_BY_STATUS
+        return not said and self.content is None
 
+    def _broke_off(self, begin: bytes) -> bool:
+        return not self.whole and begin[:1] in b"{[<" and not begin[:9].lower().startswith(_HTML_BEGINS)
 
-def read_json(body: bytes) -> Any:
-    """The JSON value in the body, its numbers as text; None when the body holds none. Never raises."""
-    try:
-        return _JSON.decode(body.decode("utf-8", "replace").removeprefix("\ufeff"))
-    except (ValueError, RecursionError):
-        return None
+    @cached_property
+    def _is_markup(self) -> bool:
+        return self.body.lstrip(_BLANK).startswith(b"<")
+
+    @cached_property
+    def _document(self) -> Document | None:
+        return read_document(self.body)
+
+    def moment(self, now: datetime) -> datetime:
+        """When the answer was written, by its own `Date`; without a readable one `now`."""
+        return now if self.date is None else _http_date(self.date) or now
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:
@@ -62,9 +101,18 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
 
 
 def _seconds_until(http_date: str, now: datetime) -> float | None:
+    moment = _http_date(http_date)
     try:
-        moment = parsedate_to_datetime(http_date)
-        # "-0000" parses as a naive time, which RFC 5322 means as UTC.
-        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+        return None if moment is None else (moment - now).total_seconds()
+    except OverflowError:
+        return None
+
+
+@lru_cache(maxsize=64)  # the answers of a second have one date
+def _http_date(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
+    # "-0000" parses as a naive time, which RFC 5322 means as UTC.
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,28 +1,24 @@
 """v2's good answers to an allocation call, in every form its documents print."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from http import HTTPStatus
 from typing import Any, assert_never
 
-from tasks.outcome import Allocated, Carrier, Outcome, Price, Queued, Refused, Unknown
+from tasks.outcome import Allocated, Carrier, Outcome, Price, Queued, Refused
 from worker.pro import facts
 from worker.pro.errors_v2 import by_code, cause_of, rejection
 from worker.pro.fields import entries, table, tables, text, texts
 from worker.pro.labels import labels
-from worker.pro.reply import Reply, read_json
-from worker.pro.spread import Spoken, spread
+from worker.pro.reply import Reply
+from worker.pro.spread import QUEUED, UNREADABLE, Spoken, is_accepted, spread
 from worker.pro.states import standing, unclear, withdrawn
-
-_QUEUED = Queued(reason="queued")
-_UNREADABLE = Unknown(reason="unreadable_answer", message="the answer cannot be read")
 
 
 def read_results(references: Sequence[str], reply: Reply) -> dict[str, Outcome]:
     """The outcome for each shipment of a call answered with 200, 202, 207 or 407."""
-    accepted = reply.status == HTTPStatus.ACCEPTED
-    spoken = _spoken(read_json(reply.body), accepted=accepted)
+    accepted = is_accepted(reply)
+    spoken = None if reply.form == "empty" else _spoken(reply.json, accepted=accepted)
     if spoken is None:
-        return dict.fromkeys(references, _QUEUED if accepted else _UNREADABLE)
+        return dict.fromkeys(references, QUEUED if accepted else UNREADABLE)
     return spread(references, spoken)
 
 
@@ -48,7 +44,7 @@ def _spoken(answer: Any, *, accepted: bool) -> Iterable[Spoken] | None:
 def _queued(shipments: object) -> Iterator[Spoken]:
     """References, or links that carry one."""
     for shipment in entries(shipments):
-        yield text(shipment) or text(table(shipment).get("reference")), _QUEUED
+        yield text(shipment) or text(table(shipment).get("reference")), QUEUED
 
 
 def _rejected(rejected: object) -> Iterator[Spoken]:
@@ -72,7 +68,7 @@ def _result(result: dict[str, Any], *, accepted: bool) -> Spoken:
         case "allocating":
             return reference, Queued(reason=found, correlation_id=text(result.get("correlation_id")))
         case "unallocated" | None:
-            return reference, _QUEUED if accepted else unclear(result.get("state"))
+            return reference, QUEUED if accepted else unclear(result.get("state"))
         case _:
             assert_never(found)
 

@@ -1,14 +1,25 @@
 """From what an answer says to one outcome for each shipment that was asked for."""
 
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 
-from tasks.outcome import Outcome, Unknown
+from tasks.outcome import Outcome, Queued, Unknown
+from worker.pro.reply import Reply
 
 Spoken = tuple[str | None, Outcome]
 """An outcome and the shipment that the answer says it belongs to; None when the answer does not say."""
 
-_MISSING = Unknown(reason="missing_in_answer", message="the answer does not mention this shipment")
+QUEUED = Queued(reason="queued")
+UNREADABLE = Unknown(reason="unreadable_answer", message="the answer cannot be read")
+
+_ACCEPTED = frozenset({HTTPStatus.ACCEPTED, HTTPStatus.MULTI_STATUS})
+MISSING = Unknown(reason="missing_in_answer", message="the answer does not mention this shipment")
 _CONTRADICTION = Unknown(reason="contradictory_answer", message="the answer says two things about this shipment")
+
+
+def is_accepted(reply: Reply) -> bool:
+    """Whether the status says that what the body leaves open was taken in; a page in the API's place says nothing."""
+    return reply.status in _ACCEPTED and reply.form != "foreign"
 
 
 def spread(references: Sequence[str], spoken: Iterable[Spoken]) -> dict[str, Outcome]:
@@ -20,4 +31,4 @@ def spread(references: Sequence[str], spoken: Iterable[Spoken]) -> dict[str, Out
     for reference, outcome in said:
         if type(outcomes.setdefault(reference, outcome)) is not type(outcome):
             outcomes[reference] = _CONTRADICTION
-    return {reference: outcomes.get(reference, _MISSING) for reference in references}
+    return {reference: outcomes.get(reference, MISSING) for reference in references}

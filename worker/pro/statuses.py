@@ -8,22 +8,33 @@ from worker.pro.fields import message, text
 from worker.pro.reply import Reply, retry_after_s
 
 SERVER_ERRORS = range(500, 600)
+# Not standard, and in spite of their first digit no fault of the server.
+ALLOCATION_FAILED = 521
+NO_QUOTES = 531
 
 
 def by_status(reply: Reply, now: datetime, said: str = "", correlation_id: str | None = None) -> Outcome:
     """The outcome for a status alone; `said` is what the body said about it. Whatever is unclear is unknown."""
     words = message(said or in_words(reply))
+    wait_s = retry_after_s(reply.retry_after, now)
     match reply.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            return Stopped(reason="unauthorised", message=words, correlation_id=correlation_id)
+            reason = "unauthorised" if reply.status == HTTPStatus.UNAUTHORIZED else "forbidden"
+            return Stopped(reason=reason, message=words, correlation_id=correlation_id, retry_after_s=wait_s)
         case HTTPStatus.GONE:
             return Stopped(reason="shipment_gone", message=words, correlation_id=correlation_id)
         case HTTPStatus.TOO_MANY_REQUESTS:
-            wait_s = retry_after_s(reply.retry_after, now)
             return Throttled(reason="throttled", message=words, correlation_id=correlation_id, retry_after_s=wait_s)
-        case status:
-            reason = "server_error" if status in SERVER_ERRORS else "unexpected_status"
-            return Unknown(reason=reason, message=words, correlation_id=correlation_id)
+        case status if status in SERVER_ERRORS:
+            return Unknown(
+                reason="server_error",
+                message=words,
+                correlation_id=correlation_id,
+                retry_after_s=wait_s,
+                by_api=reply.form == "own",
+            )
+        case _:
+            return Unknown(reason="unexpected_status", message=words, correlation_id=correlation_id)
 
 
 def in_words(reply: Reply) -> str:

@@ -6,47 +6,47 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from tasks.outcome import Allocated, Carrier, Outcome, Queued, Refused, Throttled, Unknown
+from tasks.outcome import Allocated, Carrier, Outcome, Refused, Throttled, Unknown
 from worker.pro import facts
-from worker.pro.fields import message, small_number, tables, text
+from worker.pro.fields import message, small_number, table, tables, text
 from worker.pro.labels import labels, last_segments
 from worker.pro.legs_v1 import in_order, tracking
-from worker.pro.reply import Reply, read_json
-from worker.pro.spread import spread
+from worker.pro.reply import Reply
+from worker.pro.spread import MISSING, QUEUED, UNREADABLE, is_accepted, spread
 from worker.pro.statuses import SERVER_ERRORS, by_status, in_words
-from worker.pro.xml import read_xml
+from worker.pro.together import for_each
 
 _ANSWERED = frozenset({HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.MULTI_STATUS})
 # v1 documents no cause for these: they may just as well mean that the consignment is already allocated.
 _NO_CAUSE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
 _SUCCESS = range(200, 300)
 _CONSIGNMENT_LINKS = frozenset({"detail", "link"})
-_QUEUED = Queued(reason="queued")
-_UNREADABLE = Unknown(reason="unreadable_answer", message="the answer cannot be read")
-
-
-def read_body(body: bytes) -> Any:
-    """The body in one shape, whether it is XML or JSON; its first character tells, whatever its headers say."""
-    return read_xml(body) if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") else read_json(body)
 
 
 def read_summaries(references: Sequence[str], reply: Reply, now: datetime) -> dict[str, Outcome]:
-    """The outcome for each consignment of an allocation call."""
-    answer = read_body(reply.body)
+    """The outcome for each consignment of an allocation call; of a whole one, a part may have gone through."""
+    answer = reply.content
     if reply.status not in _ANSWERED:
-        return dict.fromkeys(references, error_outcome(reply, now, answer))
-    accepted = reply.status == HTTPStatus.ACCEPTED
-    if not isinstance(answer, list | dict):
-        return dict.fromkeys(references, _QUEUED if accepted else _UNREADABLE)
+        outcome = error_outcome(reply, now)
+        return dict.fromkeys(references, outcome if len(references) == 1 else for_each(outcome, partly=True))
+    if reply.form == "empty" or not isinstance(answer, list | dict):
+        return dict.fromkeys(references, QUEUED if is_accepted(reply) else UNREADABLE)
     asked = frozenset(references)
     summaries = tables(answer if isinstance(answer, list) else [answer])
-    spoken = [(_consignment(summary, asked), _outcome(summary, accepted=accepted)) for summary in summaries]
+    spoken = [(_consignment(summary, asked), _outcome(summary, reply)) for summary in summaries]
+    if len(references) > 1 and len(spoken) == 1 and spoken[0][0] is None:
+        # One word for all of them: a success says nothing of each, a failure is one of the whole call.
+        return dict.fromkeys(references, for_each(spoken[0][1], partly=True) if _is_refusal(spoken[0][1]) else MISSING)
     return spread(references, spoken)
 
 
-def error_outcome(reply: Reply, now: datetime, answer: object) -> Outcome:
+def _is_refusal(outcome: Outcome) -> bool:
+    return isinstance(outcome, Refused)
+
+
+def error_outcome(reply: Reply, now: datetime) -> Outcome:
     """What an error means for an allocation; v1 documents no codes, so the status decides."""
-    words = (_words(answer) if isinstance(answer, dict) else "") or in_words(reply)
+    words = _words(table(reply.content)) or in_words(reply)
     if reply.status in _NO_CAUSE:
         return Refused(reason="refused", message=words, certain=False)
     return by_status(reply, now, words)
@@ -69,13 +69,13 @@ def _consignment(summary: dict[str, Any], asked: frozenset[str]) -> str | None:
     return data
 
 
-def _outcome(summary: dict[str, Any], *, accepted: bool) -> Outcome:
+def _outcome(summary: dict[str, Any], reply: Reply) -> Outcome:
     """Each summary succeeds or fails by itself."""
-    match _own_status(summary):
+    match _own_status(summary, reply.status):
         case None:
-            return _QUEUED if accepted else _UNREADABLE
+            return QUEUED if is_accepted(reply) else UNREADABLE
         case HTTPStatus.ACCEPTED:
-            return _QUEUED
+            return QUEUED
         case status if status in _SUCCESS:
             return _allocated(summary)
         case HTTPStatus.TOO_MANY_REQUESTS:
@@ -86,13 +86,18 @@ def _outcome(summary: dict[str, Any], *, accepted: bool) -> Outcome:
             return Refused(reason="refused", message=_words(summary), certain=False)
 
 
-def _own_status(summary: dict[str, Any]) -> int | None:
-    """The status of a summary: its `StatusCode` or what `IsSuccess` stands for; a failure wins over a success."""
+def _own_status(summary: dict[str, Any], answered: int) -> int | None:
+    """The status of a summary: its `StatusCode` or what `IsSuccess` stands for; a failure wins over a success.
+
+    A success without a `StatusCode` is one of the whole answer's: of a 202, that the consignment was taken in.
+    """
     success = summary.get("IsSuccess")
     status = small_number(summary.get("StatusCode"))
     if success in (False, "false") and (status is None or status in _SUCCESS):
         return HTTPStatus.BAD_REQUEST
-    return HTTPStatus.OK if status is None and success in (True, "true") else status
+    if status is None and success in (True, "true"):
+        return HTTPStatus.ACCEPTED if answered == HTTPStatus.ACCEPTED else HTTPStatus.OK
+    return status
 
 
 def _allocated(summary: dict[str, Any]) -> Allocated:

@@ -7,8 +7,9 @@ import aiohttp
 import httpx
 from yarl import URL
 
+from worker.pro.connections import LateError, new_session, written_by
+
 CONNECT_TIMEOUT_S = 5.0
-IDLE_CONNECTION_S = 15.0
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 ALWAYS_SENT = {"user-agent": "allocation-worker", "accept-encoding": "gzip"}
@@ -23,6 +24,10 @@ class NotSentError(httpx.ConnectError):
     """The request did not leave this machine."""
 
 
+class WrittenTooLateError(NotSentError):
+    """The request was not written by the time that the call named."""
+
+
 class LostAnswerError(httpx.ReadError):
     """The request may have gone out; what became of it is not known."""
 
@@ -30,21 +35,23 @@ class LostAnswerError(httpx.ReadError):
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests through an aiohttp session, which it makes at the first one: that needs the running loop.
 
-    It knows two of httpx's extensions: `target`, the path as it goes over the wire, and of `timeout` the part that ends
-    with the connection. How long an answer may take is the caller's to say, as it is one time for head and body.
+    It knows three of httpx's extensions: `target`, the path as it goes over the wire; `write_by`, until when the
+    request must be written (seconds by `tasks.clock.boottime`); and of `timeout` the part that ends with the
+    connection. How long an answer may take is the caller's to say, as it is one time for head and body.
     """
 
-    def __init__(self) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, longest_call_s: float) -> None:
+        """Nothing is opened yet. `longest_call_s`: how long a connection may wait for the other side's kernel."""
+        self._longest_call_s = longest_call_s
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request, once.
+        """Send one request, once. A call that is given up, by an error or by cancelling it, resets its connection.
 
-        Raises NotSentError or LostAnswerError, nothing else for trouble on the wire.
+        Raises NotSentError (WrittenTooLateError, when that is why) or LostAnswerError, nothing else for trouble.
         """
         if self._session is None:
-            self._session = new_session()
+            self._session = new_session(self._longest_call_s)
         try:
             answer = await self._session.request(
                 request.method,
@@ -54,7 +61,10 @@ class Transport(httpx.AsyncBaseTransport):
                 timeout=_until_connected(request.extensions["timeout"]["connect"]),
                 allow_redirects=False,
                 auto_decompress=False,
+                middlewares=(written_by(request.extensions["write_by"]),),
             )
+        except LateError as error:
+            raise WrittenTooLateError("not written in time", request=request) from error
         except _NOT_SENT as error:
             raise NotSentError(type(error).__name__, request=request) from error
         except _TROUBLE as error:
@@ -81,7 +91,7 @@ class _Body(httpx.AsyncByteStream):
             raise LostAnswerError(type(error).__name__) from error
 
     async def aclose(self) -> None:
-        """Give the connection back, or close it when something is still unread."""
+        """Give the connection back, or reset it when something is still unread."""
         self._answer.release()
 
 
@@ -101,19 +111,6 @@ def _until_connected(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds)
 
 
-def new_session() -> aiohttp.ClientSession:
-    """An aiohttp session that sends every request exactly once; needs a running loop.
-
-    As it comes, aiohttp takes PUT for idempotent and silently sends it again when a kept-alive connection drops
-    under it. There is no public switch (`_retry_connection` is what its own test client uses); a test on a real socket
-    guards it. The number of connections is bounded by the calls we make, so the pool has no cap of its own to wait at.
-    """
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S, ttl_dns_cache=30)
-    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-    session._retry_connection = False  # noqa: SLF001  # see above
-    return session
-
-
 class CarrierClient(httpx.AsyncClient):
     """An httpx client straight to its transport: without auth flows, redirects and cookies, none of which we want.
 
@@ -124,6 +121,8 @@ class CarrierClient(httpx.AsyncClient):
         return await self._transport.handle_async_request(request)
 
 
-def new_client() -> CarrierClient:
+def new_client(longest_call_s: float) -> CarrierClient:
     """The process's one client; nothing from the environment, neither proxies nor credentials."""
-    return CarrierClient(transport=Transport(), auth=httpx.Auth(), follow_redirects=False, trust_env=False)
+    return CarrierClient(
+        transport=Transport(longest_call_s), auth=httpx.Auth(), follow_redirects=False, trust_env=False
+    )

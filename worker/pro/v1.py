@@ -16,7 +16,7 @@ from worker.pro.quotes import Offer, decimal
 from worker.pro.reply import Reply
 from worker.pro.states import finding
 from worker.pro.statuses import by_status, in_words
-from worker.pro.summaries_v1 import error_outcome, read_body, read_summaries
+from worker.pro.summaries_v1 import error_outcome, read_summaries
 from worker.pro.xml import write_xml
 
 
@@ -59,7 +59,7 @@ class ConsignmentsV1:
         """Where the consignment stands."""
         match reply.status:
             case HTTPStatus.OK:
-                return _finding(reference, table(read_body(reply.body)))
+                return _finding(reference, table(reply.content))
             case HTTPStatus.NOT_FOUND:
                 return Stopped(reason="shipment_not_found", message=in_words(reply))
             case HTTPStatus.BAD_REQUEST:
@@ -69,9 +69,9 @@ class ConsignmentsV1:
 
     def read_quotes(self, reference: str, reply: Reply, now: datetime, /) -> tuple[Offer, ...] | Outcome:
         """The offers, or why there are none."""
-        answer = table(read_body(reply.body))
         if reply.status != HTTPStatus.OK:
-            return error_outcome(reply, now, answer)
+            return error_outcome(reply, now)
+        answer = table(reply.content)
         quotes = answer.get("Quotes", "unsaid")
         if offers := tuple(_offers(reference, tables(quotes))):
             return offers

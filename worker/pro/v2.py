@@ -11,7 +11,7 @@ from tasks.outcome import Finding, Outcome, Refused, Unknown
 from worker.pro.errors_v2 import cause_of, error_outcome, read_error
 from worker.pro.fields import instant, table, tables, text
 from worker.pro.quotes import Offer, decimal
-from worker.pro.reply import Reply, read_json
+from worker.pro.reply import Reply
 from worker.pro.results_v2 import allocated, carrier, read_results
 from worker.pro.states import finding
 
@@ -52,7 +52,7 @@ class ShipmentsV2:
     def find(self, reference: str, reply: Reply, now: datetime, /) -> Finding:
         """Where the shipment stands."""
         if reply.status == HTTPStatus.OK:
-            return _finding(reference, table(read_json(reply.body)))
+            return _finding(reference, table(reply.json))
         outcome = error_outcome(reply, now)
         # A read-back asks for nothing that could be refused.
         return Unknown(reason=outcome.reason, message=outcome.message) if isinstance(outcome, Refused) else outcome
@@ -61,7 +61,7 @@ class ShipmentsV2:
         """The offers, or why there are none."""
         if reply.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
             return error_outcome(reply, now)
-        answer = table(read_json(reply.body))
+        answer = table(reply.json)
         quotes = answer.get("quotes", "unsaid")
         if offers := tuple(_offers(reference, tables(quotes))):
             return offers

@@ -1,6 +1,6 @@
 """v1's XML: answers into the shape that their JSON has, requests out of it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError, SubElement, XMLParser, tostring
 
 NAMESPACE = "http://electioapp.com/schemas/v1.1/MPD.Electio.SDK.DataTypes.Consignments"
@@ -11,26 +11,39 @@ _LISTS = frozenset(
 )
 
 
-def read_xml(body: bytes) -> Any:
-    """The document as objects, lists and texts, namespaces left out; None when it is none. Never raises.
+class Document(NamedTuple):
+    """An XML document: the name of its root and what is in it, namespaces left out."""
+
+    root: str
+    value: Any
+
+
+def read_document(body: bytes) -> Document | None:
+    """The document as objects, lists and texts; None when it is none. Never raises.
 
     The caller bounds the size of the body.
     """
     try:
         # As text, because .NET writes documents that say utf-16 and are utf-8.
-        document = body.decode("utf-8-sig")
+        document = body.decode("utf-8-sig").lstrip()
         # No DOCTYPE, no entities, no expansion: refused before a parser sees it.
         return None if "<!DOCTYPE" in document else _parse(document)
     except (ParseError, ValueError):
         return None
 
 
-def _parse(document: str) -> Any:
+def read_xml(body: bytes) -> Any:
+    """What is in the document; None when it is none, or has nothing in it."""
+    document = read_document(body)
+    return document.value if document else None
+
+
+def _parse(document: str) -> Document:
     target = _Target()
     parser = XMLParser(target=target)  # noqa: S314  # what makes XML dangerous needs a DOCTYPE
     parser.feed(document)
     parser.close()
-    return target.document
+    return Document(target.root, target.document)
 
 
 class _Target:
@@ -38,6 +51,7 @@ class _Target:
 
     def __init__(self) -> None:
         self.document: Any = None
+        self.root = ""
         self._open: list[list[tuple[str, Any]]] = [[]]
         self._text: list[str] = []
 
@@ -51,6 +65,7 @@ class _Target:
     def end(self, tag: str) -> None:
         name = tag.rpartition("}")[2]
         children = self._open.pop()
+        self.root = name
         self.document = _value(name, children) if children else self._leaf(name)
         self._open[-1].append((name, self.document))
         self._text.clear()

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from worker.sandbox.catalogue import GROUPS, SERVICES, Exclusion, Service, excluded
-from worker.sandbox.faults import Fault
-from worker.sandbox.state import Allocation, Depot, Shipment
+from worker.sandbox.course import AT_ONCE, Course
+from worker.sandbox.depot import Depot
+from worker.sandbox.state import RULE_CONFLICT, WRONG_STATE, Allocation, Shipment
 from worker.sandbox.wire import Detail, Trouble, caused
 
 Pick = tuple[Service, ...] | Trouble
@@ -25,7 +26,7 @@ class Taken:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
-    """The shipment is `allocating`."""
+    """The shipment was accepted, to be decided later."""
 
     shipment: Shipment
 
@@ -61,29 +62,33 @@ def by_virtual(reference: str) -> Pick:
     return Trouble(status=404, code="not_found", message=message)
 
 
-def allocate(depot: Depot, *, key: str, reference: str, pick: Pick, now: float, fault: Fault | None) -> Result:
-    """Allocate one shipment among the picked services; `fault` may make it wait instead."""
+def allocate(depot: Depot, *, key: str, reference: str, pick: Pick, now: float, course: Course = AT_ONCE) -> Result:
+    """Allocate one shipment among the picked services, unless its course is another."""
     shipment = depot.gate(key, reference, now)
     if isinstance(shipment, Trouble):
-        return shipment
+        return _wrong(course) if shipment is WRONG_STATE else shipment
     if isinstance(pick, Trouble):
         return pick
-    if fault is not None and fault.fault in {"queued", "stuck"}:
-        return wait(depot, shipment, pick, now, fault)
+    match course.way:
+        case "at_once" | "skipped":
+            return _decided(depot, shipment, pick, now)
+        case "refused":
+            return _wrong(course)
+        case "late" | "lost" | "queued" | "stuck":
+            depot.accept(shipment, pick, now, course)
+            return Waiting(shipment=shipment)
+
+
+def _wrong(course: Course) -> Trouble:
+    return RULE_CONFLICT if course.conflict else WRONG_STATE
+
+
+def _decided(depot: Depot, shipment: Shipment, pick: tuple[Service, ...], now: float) -> Result:
     exclusions = excluded(pick, shipment.facts)
     allocation = depot.allocate(shipment, pick, now)
     if allocation is None:
         return _refused(pick, exclusions)
     return Taken(shipment=shipment, allocation=allocation, exclusions=exclusions)
-
-
-def wait(depot: Depot, shipment: Shipment, services: tuple[Service, ...], now: float, fault: Fault | None) -> Waiting:
-    """Let an allocatable shipment be `allocating`: for the queue's time, or for ever if the fault says `stuck`."""
-    if fault is not None and fault.fault == "stuck":
-        shipment.state = "allocating"
-    else:
-        depot.queue(shipment, services, now)
-    return Waiting(shipment=shipment)
 
 
 def _refused(pick: tuple[Service, ...], exclusions: tuple[Exclusion, ...]) -> Trouble:

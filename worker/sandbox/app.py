@@ -5,7 +5,6 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import unquote
 
 import uvloop
@@ -13,10 +12,14 @@ from aiohttp import hdrs, web
 
 from worker.sandbox import connection
 from worker.sandbox.control import Control
+from worker.sandbox.course import courses
 from worker.sandbox.damage import damaged, inadmissible
-from worker.sandbox.faults import Fault, Faults, Struck
+from worker.sandbox.depot import Depot
+from worker.sandbox.fault import Fault
+from worker.sandbox.faults import Faults, Struck
 from worker.sandbox.options import Options
-from worker.sandbox.state import Call, Depot
+from worker.sandbox.state import Call
+from worker.sandbox.struck import carried_out
 from worker.sandbox.v1 import ROOTS, V1
 from worker.sandbox.v2 import V2
 from worker.sandbox.wire import Endpoint, Flavour, Reply, Trouble
@@ -66,9 +69,8 @@ class Sandbox:
         return connection.whole(visit) if isinstance(visit, Reply) else await self._serve(visit)
 
     async def _ask_control(self, request: web.Request, segments: list[str]) -> web.Response:
-        body = await request.read()
-        key = request.query.get("key")
-        return connection.whole(self._control.answer(request.method, segments, key, body, time.time()))
+        asked = request.method, segments, request.query, await request.read()
+        return connection.whole(self._control.answer(*asked, time.time()))
 
     async def _admit(self, request: web.Request, segments: list[str]) -> Visit | Reply:
         prefix = ""
@@ -78,13 +80,22 @@ class Sandbox:
         key = request.headers.get(flavour.key_header, "")
         trouble = inadmissible(key, request.headers.get(flavour.version_header), self._keys)
         if trouble is not None:
-            return flavour.error(trouble)
+            return self._turn_away(request, key, flavour.error(trouble))
         endpoint = flavour.endpoint(
             await connection.read(request, segments, key, f"{request.scheme}://{request.host}{prefix}")
         )
         if isinstance(endpoint, Reply):
-            return endpoint
+            return self._turn_away(request, key, endpoint)
         return Visit(request=request, flavour=flavour, key=key, endpoint=endpoint)
+
+    def _turn_away(self, request: web.Request, key: str, reply: Reply) -> Reply:
+        """Note a request that reaches no shipment."""
+        now = time.time()
+        self._depot.settle(now)
+        call = Call(at=now, key=key, kind="other", method=request.method, path=request.raw_path)
+        call.status, call.answered_at = reply.status, now
+        self._depot.note(call)
+        return reply
 
     def _unprefixed(self, request: web.Request, first: str) -> Flavour:
         """Both generations have labels: the header with the key tells which is meant."""
@@ -95,24 +106,30 @@ class Sandbox:
     async def _serve(self, visit: Visit) -> web.StreamResponse:
         """Note the call, let time pass, act, answer; unless a fault comes between."""
         struck = self._faults.strike(visit.endpoint.kind, visit.endpoint.references)
-        calls = self._note(visit, struck)
+        call = self._note(visit, struck)
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
         if struck.whole is not None:
-            return await self._suffer(visit, struck.whole, struck, calls)
-        return _answered(visit.endpoint.act(self._arrive(visit), struck.single), calls)
+            return await self._suffer(visit, struck.whole, call)
+        return _answered(visit.endpoint.act(self._arrive(visit), courses(struck)), call)
 
-    def _note(self, visit: Visit, struck: Struck) -> list[Call]:
-        """Write the call into the history of every shipment it concerns, before anything can go wrong."""
-        now, request = time.time(), visit.request
-        if visit.endpoint.kind == "read":
+    def _note(self, visit: Visit, struck: Struck) -> Call:
+        """Write the call down, with the states that it finds, before anything can go wrong."""
+        now, request, endpoint = time.time(), visit.request, visit.endpoint
+        self._depot.settle(now)
+        if endpoint.kind == "read":
             self._depot.reads += 1
-        calls = []
-        for reference in visit.endpoint.references:
-            call = Call(at=now, method=request.method, path=request.raw_path, fault=struck.name_for(reference))
-            self._depot.note(visit.key, reference, call)
-            calls.append(call)
-        return calls
+        call = Call(
+            at=now,
+            key=visit.key,
+            kind=endpoint.kind,
+            method=request.method,
+            path=request.raw_path,
+            references=endpoint.references,
+            struck=struck,
+        )
+        self._depot.note(call)
+        return call
 
     def _arrive(self, visit: Visit) -> float:
         """The call reaches the API: what is due by now is decided, and a repeated allocation is counted."""
@@ -122,12 +139,11 @@ class Sandbox:
             self._depot.count_repeats(visit.key, visit.endpoint.references)
         return now
 
-    async def _suffer(self, visit: Visit, fault: Fault, struck: Struck, calls: list[Call]) -> web.StreamResponse:
-        """Let the fault strike before or after the API has acted."""
+    async def _suffer(self, visit: Visit, fault: Fault, call: Call) -> web.StreamResponse:
+        """Let the fault strike, before or after the API takes the call."""
         if not fault.acts:
             await asyncio.sleep(fault.latency_s)
-        act = partial(visit.endpoint.act, self._arrive(visit), struck.single)
-        acted = act() if fault.acts else None
+        reply = carried_out(visit.endpoint, fault, call.struck, self._arrive(visit))
         if fault.acts:
             await asyncio.sleep(fault.latency_s)
         match fault.fault:
@@ -136,9 +152,9 @@ class Sandbox:
             case "hang":
                 return await connection.never(visit.request)
             case "cut":
-                return await connection.half(visit.request, acted or act())
+                return await connection.half(visit.request, reply)
             case _:
-                return _answered(_instead(visit.flavour, fault) or acted or act(), calls)
+                return _answered(_instead(visit.flavour, fault) or reply, call)
 
 
 def _instead(flavour: Flavour, fault: Fault) -> Reply | None:
@@ -146,9 +162,8 @@ def _instead(flavour: Flavour, fault: Fault) -> Reply | None:
     return flavour.error(answer) if isinstance(answer, Trouble) else answer
 
 
-def _answered(reply: Reply, calls: list[Call]) -> web.Response:
-    for call in calls:
-        call.status = reply.status
+def _answered(reply: Reply, call: Call) -> web.Response:
+    call.status, call.answered_at = reply.status, time.time()
     return connection.whole(reply)
 
 

@@ -4,68 +4,37 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from worker.sandbox.fault import PER_SHIPMENT, Fault, FaultName, Kind
 
-Kind = Literal["allocate", "read", "quote", "label"]
-"""What an endpoint does."""
-
-FaultName = Literal[
-    "slow",
-    "status",
-    "throttled",
-    "conflict",
-    "unauthorised",
-    "forbidden",
-    "gone",
-    "drop",
-    "cut",
-    "hang",
-    "garbage",
-    "queued",
-    "stuck",
-    "omit",
-]
-
-_PER_SHIPMENT: frozenset[FaultName] = frozenset({"queued", "stuck", "omit"})
 _WIDTH = 8
 _RANGE = float(1 << (8 * _WIDTH))
 
 
-class Fault(BaseModel):
-    """One fault as `POST /_sandbox/faults` takes it; `worker.sandbox.control` documents every key."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """A fault as one shipment of a call meets it; `vain`: what the fault puts off comes to nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fault: FaultName
-    on: Literal["allocate", "read", "quote", "any"] = "any"
-    references: frozenset[str] | None = None
-    share: Annotated[float, Field(ge=0, le=1)] = 1.0
-    times: Annotated[int, Field(ge=1)] | None = None
-    times_each: Annotated[int, Field(ge=1)] | None = None
-    acts: bool = False
-    latency_s: Annotated[float, Field(ge=0)] = 0.0
-    status: Literal[500, 502, 503, 504] = 500
-    retry_after_s: Annotated[int, Field(ge=0)] | None = None
-    body: Literal["html", "shape", "empty"] = "html"
-
-    def concerns(self, kind: Kind, reference: str) -> bool:
-        """Whether a call of this kind for this shipment may meet the fault."""
-        return self.on in {"any", kind} and (self.references is None or reference in self.references)
+    fault: Fault
+    vain: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Struck:
-    """What goes wrong with one call: with the whole of it, and with single shipments in it."""
+    """What goes wrong with one call: with the whole of it, and with single shipments in it.
+
+    `vain` are the shipments for which what the fault of the whole call puts off comes to nothing.
+    """
 
     whole: Fault | None = None
-    single: dict[str, Fault] = field(default_factory=dict)
+    vain: frozenset[str] = frozenset()
+    single: dict[str, Hit] = field(default_factory=dict)
 
     def name_for(self, reference: str) -> FaultName | None:
         """The fault that this shipment meets in the call."""
-        fault = self.whole or self.single.get(reference)
-        return fault.fault if fault else None
+        if self.whole is not None:
+            return self.whole.fault
+        return self.single[reference].fault.fault if reference in self.single else None
 
 
 UNHARMED = Struck()
@@ -88,6 +57,7 @@ class _Armed:
     place: int
     met: Counter[str] = field(default_factory=Counter)
     struck: Counter[str] = field(default_factory=Counter)
+    put_off: Counter[str] = field(default_factory=Counter)
     total: int = 0
 
     def strikes(self, reference: str, seed: int) -> bool:
@@ -98,6 +68,13 @@ class _Armed:
         self.total += 1
         self.struck[reference] += 1
         return True
+
+    def in_vain(self, reference: str, seed: int) -> bool:
+        """Whether what the fault puts off for this shipment comes to nothing; a draw of its own."""
+        if self.fault.acts_share == 1:
+            return False
+        self.put_off[reference] += 1
+        return draw(seed, ~self.place, reference, self.put_off[reference]) >= self.fault.acts_share
 
     def _spent(self, reference: str) -> bool:
         fault = self.fault
@@ -119,20 +96,26 @@ class Faults:
             self._armed.append(_Armed(fault=fault, place=len(self._armed)))
 
     def clear(self) -> None:
-        """Let everything go well again."""
+        """Let everything go well again; what was put off still happens."""
         self._armed.clear()
 
     def strike(self, kind: Kind, references: Sequence[str]) -> Struck:
         """What goes wrong with a call. A fault of the whole call is drawn once for the call, not once per shipment."""
         if not self._armed:
             return UNHARMED
-        whole: Fault | None = None
-        single: dict[str, Fault] = {}
+        whole: _Armed | None = None
+        single: dict[str, Hit] = {}
         for armed in self._armed:
             met = [each for each in references if armed.fault.concerns(kind, each)]
-            if armed.fault.fault in _PER_SHIPMENT:
+            if armed.fault.fault in PER_SHIPMENT:
                 hit = [each for each in met if each not in single and armed.strikes(each, self._seed)]
-                single.update(dict.fromkeys(hit, armed.fault))
+                single.update({each: self._hit(armed, each) for each in hit})
             elif met and whole is None and armed.strikes(met[0], self._seed):
-                whole = armed.fault
-        return Struck(whole=whole, single=single)
+                whole = armed
+        if whole is None:
+            return Struck(single=single)
+        vain = frozenset(each for each in references if whole.in_vain(each, self._seed))
+        return Struck(whole=whole.fault, vain=vain, single=single)
+
+    def _hit(self, armed: _Armed, reference: str) -> Hit:
+        return Hit(fault=armed.fault, vain=armed.in_vain(reference, self._seed))

@@ -6,13 +6,15 @@ from typing import ClassVar, Literal
 
 from worker.sandbox.allocate import Pick, Result, allocate, by_group
 from worker.sandbox.catalogue import OUTBOUND
+from worker.sandbox.course import AT_ONCE, Course, Special
+from worker.sandbox.depot import Depot
 from worker.sandbox.labels import CONTENT_TYPES
 from worker.sandbox.options import Options
-from worker.sandbox.state import WRONG_STATE, Depot, Shipment
+from worker.sandbox.state import WRONG_STATE, Shipment
 from worker.sandbox.v1_bodies import JSON_STYLE, XML_STYLE, Style, outcome_summary, status_of, summary
 from worker.sandbox.v1_many import STRATEGIES, Many, read_many
 from worker.sandbox.v1_resources import consignment, consignment_status, labels, quotes
-from worker.sandbox.wire import Asked, Endpoint, Reply, Special, Tree, Trouble, caused, json_reply
+from worker.sandbox.wire import Asked, Endpoint, Reply, Tree, Trouble, caused, json_reply
 from worker.sandbox.xml import xml_text
 
 ROOTS = frozenset({"allocation", "consignments", "quotes"})
@@ -73,7 +75,7 @@ class V1:
         return Endpoint(kind="allocate", references=(reference,), act=act)
 
     def _allocate(self, asked: Asked, reference: str, pick: Pick, now: float, special: Special) -> Reply:
-        result = self._result(asked, reference, pick, now, special)
+        result = self._result(asked, reference, pick, now, special.get(reference, AT_ONCE))
         status = status_of(result)
         if isinstance(result, Trouble) and not self._explains:
             return Reply(status=status)
@@ -83,9 +85,8 @@ class V1:
         pick = self._depot.quoted(asked.key, reference, quote, now)
         return self._allocate(asked, reference, pick, now, special)
 
-    def _result(self, asked: Asked, reference: str, pick: Pick, now: float, special: Special) -> Result:
-        fault = special.get(reference)
-        return allocate(self._depot, key=asked.key, reference=reference, pick=pick, now=now, fault=fault)
+    def _result(self, asked: Asked, reference: str, pick: Pick, now: float, course: Course) -> Result:
+        return allocate(self._depot, key=asked.key, reference=reference, pick=pick, now=now, course=course)
 
     def _summary(self, asked: Asked, reference: str, result: Result) -> Tree:
         if asked.xml_out:
@@ -96,17 +97,17 @@ class V1:
         wanted = read_many(strategy, asked)
         if isinstance(wanted, Trouble):
             return self.error(wanted)
-        return Endpoint(kind="allocate", references=wanted.references, act=partial(self._many, asked, wanted))
+        act = partial(self._many, asked, wanted)
+        return Endpoint(kind="allocate", references=wanted.references, act=act, in_order=True)
 
     def _many(self, asked: Asked, wanted: Many, now: float, special: Special) -> Reply:
         entries: list[Tree] = []
         for reference in wanted.references:
-            fault = special.get(reference)
-            omitted = fault is not None and fault.fault == "omit"
-            if omitted and fault is not None and not fault.acts:
+            course = special.get(reference, AT_ONCE)
+            if course.way == "skipped":
                 continue
-            result = self._result(asked, reference, wanted.pick, now, special)
-            if not omitted:
+            result = self._result(asked, reference, wanted.pick, now, course)
+            if course.listed:
                 entries.append(self._summary(asked, reference, result))
         return _written(200, asked, "Consignments", "ArrayOfAllocationSummary", entries)
 

@@ -6,7 +6,7 @@ from worker.sandbox.allocate import Result, Taken, Waiting
 from worker.sandbox.state import Allocation
 from worker.sandbox.wire import Tree, Trouble
 
-_NOT_FOUND = 404
+_TOLD = frozenset({404, 429})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,14 +35,14 @@ def _links(reference: str, result: Result, base: str, style: Style) -> list[Tree
 
 
 def status_of(result: Result) -> int:
-    """The HTTP status of a result; v1 knows no 521."""
+    """The HTTP status of a result; of troubles v1 tells only some, and 400 for all others."""
     match result:
         case Taken():
             return 200
         case Waiting():
             return 202
         case Trouble():
-            return _NOT_FOUND if result.status == _NOT_FOUND else 400
+            return result.status if result.status in _TOLD else 400
 
 
 def describe(reference: str, result: Result) -> str:

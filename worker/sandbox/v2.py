@@ -1,17 +1,19 @@
 """v2 "shipments": which request asks for what, and the answer to it. Synchronous; the server does the waiting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ClassVar, assert_never
 
-from worker.sandbox.allocate import Pick, Result, Taken, Waiting, allocate, by_group, by_service, by_virtual, wait
+from worker.sandbox.allocate import Pick, Result, Taken, Waiting, allocate, by_group, by_service, by_virtual
 from worker.sandbox.catalogue import OUTBOUND, Exclusion, excluded
+from worker.sandbox.course import AT_ONCE, Special, queued_course
+from worker.sandbox.depot import Depot
 from worker.sandbox.labels import CONTENT_TYPES
-from worker.sandbox.state import WRONG_STATE, Depot
+from worker.sandbox.state import WRONG_STATE
 from worker.sandbox.v2_bodies import allocated, error, filtered, many, queued
 from worker.sandbox.v2_many import PARTLY, Many, Strategy, read_many
 from worker.sandbox.v2_resources import document, quote_result, shipment_resource
-from worker.sandbox.wire import Asked, Detail, Endpoint, Reply, Special, Trouble, caused, json_reply
+from worker.sandbox.wire import Asked, Detail, Endpoint, Reply, Trouble, caused, json_reply
 
 _PICKERS: dict[str, Callable[[str], Pick]] = {
     "virtual_service": by_virtual,
@@ -65,8 +67,8 @@ class V2:
         return f"sandbox-{self._depot.serial():012d}"
 
     def _allocate(self, asked: Asked, reference: str, pick: Pick, now: float, special: Special) -> Reply:
-        fault = special.get(reference)
-        result = allocate(self._depot, key=asked.key, reference=reference, pick=pick, now=now, fault=fault)
+        course = special.get(reference, AT_ONCE)
+        result = allocate(self._depot, key=asked.key, reference=reference, pick=pick, now=now, course=course)
         return self._result(result, asked.base)
 
     def _allocate_quoted(self, asked: Asked, reference: str, quote: str, now: float, special: Special) -> Reply:
@@ -125,17 +127,26 @@ class V2:
             return self.error(wanted.pick)
         accepted: list[str] = []
         rejected: dict[Trouble, list[str]] = {}
-        for reference in wanted.references:
-            shipment = self._depot.gate(asked.key, reference, now)
-            if isinstance(shipment, Trouble):
-                rejected.setdefault(shipment, []).append(reference)
+        for reference, result in self._taken(asked, wanted, now, special):
+            if isinstance(result, Trouble):
+                rejected.setdefault(result, []).append(reference)
             else:
-                wait(self._depot, shipment, wanted.pick, now, special.get(reference))
                 accepted.append(reference)
         status = PARTLY[wanted.strategy] if rejected else 202
         if wanted.strategy == "filters":
             return json_reply(status, filtered(accepted, self._depot.serial(), asked.base))
         return json_reply(status, many(accepted, rejected, asked.base))
+
+    def _taken(self, asked: Asked, wanted: Many, now: float, special: Special) -> Iterator[tuple[str, Result]]:
+        """Queue every shipment of a call; what became of those that the answer is to list."""
+        for reference in wanted.references:
+            course = queued_course(special.get(reference, AT_ONCE))
+            if course.way == "skipped":
+                continue
+            key, pick = asked.key, wanted.pick
+            result = allocate(self._depot, key=key, reference=reference, pick=pick, now=now, course=course)
+            if course.listed:
+                yield reference, result
 
 
 def _no_quotes(exclusions: tuple[Exclusion, ...]) -> Trouble:

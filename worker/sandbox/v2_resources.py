@@ -36,17 +36,19 @@ def shipment_resource(shipment: Shipment, base: str) -> Tree:
         "tags": sorted(shipment.facts.tags),
         "direction": "outbound",
         "shipment_type": "on_demand",
-        "contents": [
-            {
-                "weight": {"value": shipment.facts.weight_kg, "unit": "Kg"},
-                "value": {"amount": 10.0, "currency": "GBP"},
-                "description": "Goods",
-                "quantity": 1,
-            }
-        ],
+        "contents": [_goods(shipment)],
         "addresses": _addresses(shipment),
         "source": "Sandbox",
         "_links": links,
+    }
+
+
+def _goods(shipment: Shipment) -> Tree:
+    return {
+        "weight": {"value": shipment.facts.weight_kg, "unit": "Kg"},
+        "value": {"amount": 10.0, "currency": "GBP"},
+        "description": "Goods",
+        "quantity": 1,
     }
 
 

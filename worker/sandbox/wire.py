@@ -8,13 +8,11 @@ from decimal import Decimal
 from json.encoder import encode_basestring_ascii
 from typing import Protocol, TypeAlias
 
-from worker.sandbox.faults import Fault, Kind
+from worker.sandbox.course import Special
+from worker.sandbox.fault import Kind
 
 Tree: TypeAlias = Mapping[str, "Tree"] | Sequence["Tree"] | str | float | bool | Decimal | None
 """A body before it has a format."""
-
-Special = Mapping[str, Fault]
-"""The faults that strike single shipments of a call, by reference."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,11 +65,15 @@ class Trouble:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """What a request asks for: its kind, the shipments it concerns, and the deed (now in Unix seconds)."""
+    """What a request asks for: its kind, the shipments it concerns, and the deed (now in Unix seconds).
+
+    `in_order` says that the shipments are allocated one after the other, and not accepted as a whole.
+    """
 
     kind: Kind
     references: tuple[str, ...]
     act: Callable[[float, Special], Reply]
+    in_order: bool = False
 
 
 class Flavour(Protocol):

@@ -1,0 +1,171 @@
+"""Requests to the API: admitted by the ledger, sent within a second of that, and judged."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from tasks.backoff import SHORT_TRIES, RetryBudget
+from tasks.clock import boottime
+from tasks.move import Moment
+from tasks.next_move import has_time_to_call
+from tasks.outcome import PERMIT_EXPIRED, Finding, NotSent, health
+from tasks.ports import Account, Heard, Ledger, Permit, PermitRequest, Purpose, Request
+from tasks.shipment import Shipment
+
+WRITTEN_WITHIN_S = 1.0
+"""A request is written within so many seconds of asking for its permit, or not at all."""
+
+MOST_PERMITS = 5
+"""Permits that may expire before it is given up for now."""
+
+BUSY_WAIT_S, BUSY_TRIES = 0.1, 50
+"""How long, and how often, a request waits for one of the merchant's places in flight."""
+
+Answer = TypeVar("Answer")
+
+
+class Sent(NamedTuple, Generic[Answer]):
+    """An answer, when its request was sent, how long it took, and whether a place must be given back."""
+
+    answer: Answer
+    sent: float
+    took_s: float
+    place: bool
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the request was not written in time, so that nothing was sent."""
+        return _is_expired(self.answer)
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Requests:
+    """The requests of one task's shipments."""
+
+    account: Account
+    task: str
+    ledger: Ledger
+    budget: RetryBudget
+    out: set[str] = field(default_factory=set)
+    """The shipments with a call for an allocation on its way."""
+    places: set[str] = field(default_factory=set)
+    """The shipments that have a place, or a probe, which was not given back yet."""
+    admitted: set[str] = field(default_factory=set)
+    """The shipments whose last request was a read-back: a call that follows directly is admitted with it."""
+
+    async def ask(
+        self, shipment: Shipment, purpose: Purpose, send: Callable[[Request], Awaitable[Answer]]
+    ) -> Sent[Answer] | Permit:
+        """Send one request for one shipment; returns the permit instead if it may not be sent."""
+        for _ in range(MOST_PERMITS):
+            asked, permit = await self._permit(shipment, purpose)
+            if not permit.may_call:
+                return permit
+            await pause(permit.wait_s)
+            if purpose == "allocate" and not self.may_start(shipment):
+                return Permit(held=True, park=True, by_us=True)
+            sent = await self.send([shipment], purpose, send, asked, place=permit.place)
+            if not sent.is_expired:
+                return sent
+        return Permit(held=True, wait_s=WRITTEN_WITHIN_S, park=True, by_us=True)
+
+    async def _permit(self, shipment: Shipment, purpose: Purpose) -> tuple[float, Permit]:
+        """When the permit was asked for, and the permit."""
+        request = self.request(shipment, purpose)
+        for _ in range(BUSY_TRIES):
+            asked, permit = boottime(), await self.ledger.permit(request)
+            if permit.place:
+                self.places.add(shipment.reference)
+            if not permit.busy:
+                return asked, permit
+            await pause(BUSY_WAIT_S * (1 + random.random()))  # noqa: S311  # jitter
+        return 0.0, Permit(held=True, wait_s=WRITTEN_WITHIN_S, park=True, by_us=True)
+
+    def may_start(self, shipment: Shipment, margin_s: float = 0.0) -> bool:
+        """Whether a call that was decided upon may still start: its time is short, and so is that of a read-back."""
+        if self.is_stale(shipment, margin_s):
+            return False
+        return has_time_to_call(shipment, self.moment(tries=0))
+
+    def is_stale(self, shipment: Shipment, margin_s: float = 0.0) -> bool:
+        """Whether a read-back must come before a call that is made so soon."""
+        return shipment.progress.must_read and self.ledger.now() + margin_s > shipment.cleared_until
+
+    async def send(
+        self,
+        shipments: Sequence[Shipment],
+        purpose: Purpose,
+        send: Callable[[Request], Awaitable[Answer]],
+        asked: float,
+        *,
+        place: bool,
+    ) -> Sent[Answer]:
+        """Send a request whose permit was asked for then."""
+        references = [shipment.reference for shipment in shipments]
+        if purpose == "allocate":
+            self.out.update(references)
+        began, sent = boottime(), self.ledger.earliest()
+        answer = await send(Request(references=references, write_by=asked + WRITTEN_WITHIN_S))
+        if _is_expired(answer):
+            self.out.difference_update(references)
+        else:
+            self.admitted.difference_update(references)
+        return Sent(answer=answer, sent=sent, took_s=boottime() - began, place=place)
+
+    def request(self, shipment: Shipment, purpose: Purpose, *, takes_place: bool = True) -> PermitRequest:
+        """What the ledger is asked. The call that a read-back allows is admitted with it, and takes no second place."""
+        limits = self.account.merchant.file.limits
+        admitted = purpose == "allocate" and shipment.reference in self.admitted
+        return PermitRequest(
+            shipment=shipment,
+            task=self.task,
+            purpose=purpose,
+            per_second=limits.per_second if takes_place and not admitted else 0.0,
+            in_flight=limits.in_flight if takes_place else 0,
+            api=self.account.api,
+        )
+
+    def heard(self, finding: Finding, purpose: Purpose) -> Heard:
+        """How the API did."""
+        return Heard(
+            answer=health(finding), purpose=purpose, retry_after_s=getattr(finding, "retry_after_s", None) or 0.0
+        )
+
+    def moment(self, tries: int, sent: float = 0.0, company: int = 1) -> Moment:
+        """What a decision knows now."""
+        file = self.account.merchant.file
+        return Moment(
+            now=self.ledger.now(),
+            random=random.random(),  # noqa: S311  # jitter
+            tries=tries,
+            retry=file.retry,
+            timeout_s=file.api.timeout_s,
+            sent=sent,
+            company=company,
+        )
+
+    def afforded(self, heard: Heard, tries: int) -> int:
+        """While an API answers badly, each further request of this visit must be afforded; else the visit is over."""
+        if heard.answer == "good":
+            self.budget.earn()
+            return tries
+        return tries if self.budget.spend() else SHORT_TRIES
+
+    def is_over(self, shipment: Shipment) -> None:
+        """Its last request was recorded: nothing of it is on its way, and no place is held."""
+        self.out.discard(shipment.reference)
+        self.places.discard(shipment.reference)
+
+
+def _is_expired(answer: Any) -> bool:  # an outcome, or a mapping of them
+    if isinstance(answer, dict):
+        return any(_is_expired(one) for one in answer.values())
+    return isinstance(answer, NotSent) and answer.reason == PERMIT_EXPIRED
+
+
+async def pause(seconds: float) -> None:
+    """Wait, if there is something to wait for."""
+    if seconds > 0:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,36 @@
+"""Shipments whose record this version cannot read: only read back, and kept for a version that can read them."""
+
+from tasks.backoff import PARK_MOST_S
+from tasks.move import Fail, Moment, Park, Settle
+from tasks.next_move import may_end, until_deadline
+from tasks.outcome import Allocated, Finding, Unallocated
+from tasks.ports import Unreadable
+from tasks.progress import Progress
+from tasks.shipment import Shipment
+
+
+def stand_in(found: Unreadable) -> Shipment:
+    """What is known of it; the rest is null in its event, and the record stays as it is."""
+    return Shipment(
+        merchant=found.merchant,
+        reference=found.reference,
+        order="",
+        order_event="",
+        api="",
+        rule="",
+        steps=(),
+        received=found.received,
+        published=found.received,
+        progress=Progress(is_readable=False),
+    )
+
+
+def after_look(shipment: Shipment, finding: Finding | None, error: str, moment: Moment) -> Settle | Fail | Park:
+    """The move after a read-back (None: none could be made)."""
+    if isinstance(finding, Allocated):
+        return Settle(shipment=shipment, allocated=finding, adopted=True)
+    if may_end(shipment, moment):
+        unread = "" if isinstance(finding, Unallocated) else "; it may be allocated and could not be read back"
+        message = f"its record cannot be read: {error}{unread}"
+        return Fail(shipment=shipment, reason="unreadable_record", message=message)
+    return Park(shipment=shipment, wait_s=until_deadline(shipment, moment, PARK_MOST_S))

@@ -1,0 +1,97 @@
+"""What the simulated API's own log tells: was a shipment asked for again too soon?"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from config.retry import Retry
+
+Entry = Mapping[str, Any]
+"""An entry of `GET /_sandbox/calls`; see `worker.sandbox.control`."""
+
+CLOCK_SLACK_S = 0.05
+"""Times of the API and of the ledger are those of one machine, rounded to milliseconds."""
+
+_MAY_BE_CALLED = ("unallocated", "allocation_failed")
+AMBIGUOUS = "/virtual_service/EXPRESS"
+"""Refused by the simulated API whatever the shipment's state is: that is both a service and a group."""
+
+_NO_CARRIER = (521, 531)
+_QUEUED = (202, 207, 407)
+_CONFLICTS = ("conflict", "repeated")
+_OPENING_FAULTS = ("conflict", "repeated", "garbage", "omit", "cut", "drop", "hang", "late", "status")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """A call for one shipment; `end`: when its answer went out, or when it came in if none did."""
+
+    at: float
+    end: float
+    kind: str
+    status: int | None
+    fault: str | None
+    state_before: str | None
+    path: str
+
+    @property
+    def opens(self) -> str | None:
+        """How it may still take effect: `queued`, `unknown`, or None when it cannot."""
+        if self.status in _QUEUED:
+            return "queued"
+        is_throttled = self.status == 429 and self.fault not in _CONFLICTS
+        if is_throttled or (self.status == 400 and self.path.endswith(AMBIGUOUS)):
+            return None
+        if self.fault in _OPENING_FAULTS or self.status is None:
+            return "unknown"
+        if self.state_before not in _MAY_BE_CALLED and self.status in (400, *_NO_CARRIER):
+            return "unknown"
+        return "unknown" if self.status >= 500 and self.status not in _NO_CARRIER else None
+
+
+def calls_by_shipment(log: Iterable[Entry]) -> dict[str, list[Call]]:
+    """The calls and read-backs of each shipment, in order."""
+    found: dict[str, list[Call]] = defaultdict(list)
+    for entry in log:
+        if entry["kind"] not in ("allocate", "read"):
+            continue
+        for reference, state in zip(entry["references"], entry["state_before"], strict=True):
+            struck = entry.get("struck", {}).get(reference)
+            found[reference].append(
+                Call(
+                    at=entry["time"],
+                    end=entry["answered_at"] or entry["time"],
+                    kind=entry["kind"],
+                    status=entry["status"],
+                    fault=struck or (None if "struck" in entry else entry["fault"]),
+                    state_before=state,
+                    path=entry["path"],
+                )
+            )
+    return found
+
+
+def asked_too_soon(calls: Iterable[Call], retry: Retry) -> Iterator[str]:
+    """Calls after an open one without its whole quiet (queue) time and a read-back after that between them."""
+    history = list(calls)
+    allocating = [call for call in history if call.kind == "allocate"]
+    for first, second in pairwise(allocating):
+        if (kind := first.opens) is None:
+            continue
+        quiet_s = retry.queue_s if kind == "queued" else retry.quiet_s
+        between = [call for call in history if call.kind == "read" and first.end < call.at < second.at]
+        seen = [call for call in between if call.state_before == "allocating" and call.status == 200]
+        if kind == "queued" and _was_decided(first, between, bool(seen)):
+            continue
+        quiet_until = max([first.end, *(call.at for call in seen)]) + quiet_s - CLOCK_SLACK_S
+        allowing = [call for call in between if call.at >= quiet_until and call.state_before in _MAY_BE_CALLED]
+        if second.at < quiet_until or not allowing:
+            yield f"{kind} call at {first.at:.3f}, next one {second.at - first.end:.3f} s after its end"
+
+
+def _was_decided(first: Call, between: Iterable[Call], seen: bool) -> bool:  # noqa: FBT001  # read as a sentence
+    """Whether a queued call was decided before its time: the API said so, after it had been seen at it."""
+    failed = any(call.state_before == "allocation_failed" and call.status == 200 for call in between)
+    return failed and (seen or first.state_before == "unallocated")

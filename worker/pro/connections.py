@@ -1,0 +1,127 @@
+"""aiohttp's side of the transport: every request goes out once, in time or not at all, and nothing of it afterwards."""
+
+import functools
+import socket
+import struct
+from typing import cast
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+
+from tasks.clock import boottime
+
+IDLE_CONNECTION_S = 15.0
+
+_RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
+
+
+class LateError(Exception):
+    """The time until which the request may be written has passed: not a byte of it was."""
+
+
+class TimedRequest(aiohttp.ClientRequest):
+    """A request that is written before `write_by` or not at all; seconds by `tasks.clock.boottime`.
+
+    The time is looked at in the same step of the loop that hands head and body, in one piece, to the socket. What is
+    left is the time from that look to the system call, in which the process can still be stopped or the machine
+    suspended: some Python without an `await`. (Before Python 3.12 aiohttp writes a body in a task of its own, in the
+    loop's next turn, so we look again there.) What the kernel took and the other side did not acknowledge, the kernel
+    repeats for as long as the connection lives; `TCP_USER_TIMEOUT` bounds it.
+    """
+
+    write_by: float
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        """Write it, or leave the connection, which may have taken long to come up, to the next try."""
+        if self._is_late():
+            conn.release()
+            raise LateError
+        return await super().send(conn)
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        """Write head and body. Who waits for the answer learns that it is late, and gives the connection up."""
+        if conn.protocol is not None and self._is_late():
+            conn.protocol.set_exception(LateError())
+            return
+        await super().write_bytes(writer, conn, content_length)
+
+    def _is_late(self) -> bool:
+        return boottime() >= self.write_by
+
+
+def written_by(deadline: float) -> aiohttp.ClientMiddlewareType:
+    """What sets `write_by` of one request; aiohttp builds the request itself."""
+
+    async def pass_on(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if isinstance(request, TimedRequest):
+            request.write_by = deadline
+        return await send(request)
+
+    return pass_on
+
+
+class _Wire(ResponseHandler):
+    """A connection that is never closed but reset: closing would still deliver what lies unsent in its buffer."""
+
+    def close(self) -> None:
+        """Reset it. Whatever gives a connection up, here or in aiohttp, comes by here."""
+        self.abort()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """The pool. It has no cap to wait at, as the number of connections is bounded by the calls we make."""
+
+    def __init__(self, longest_call_s: float) -> None:
+        super().__init__(
+            limit=0,
+            keepalive_timeout=IDLE_CONNECTION_S,
+            ttl_dns_cache=30,
+            socket_factory=functools.partial(_open_socket, longest_call_s),
+        )
+        # aiohttp has no public way to choose; tests on real sockets guard it.
+        self._factory = cast(functools.partial[ResponseHandler], functools.partial(_Wire, loop=self._loop))
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp passes it so
+    ) -> Connection:
+        """A connection on which nothing has come in that nobody asked for: it would be taken for the answer."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+
+
+def _open_socket(longest_call_s: float, address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that is reset whenever it is closed, even by the kernel for a process that was killed.
+
+    Data that is not acknowledged within the longest call resets it too, as far as the platform can do that.
+    """
+    family, kind, protocol, _, _ = address
+    opened = socket.socket(family, kind, protocol)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_WHEN_CLOSED)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(longest_call_s * 1000))
+    return opened
+
+
+def new_session(longest_call_s: float) -> aiohttp.ClientSession:
+    """An aiohttp session that sends every request at most once; needs a running loop.
+
+    As it comes, aiohttp takes PUT for idempotent and silently sends it again when a kept-alive connection drops
+    under it. There is no public switch (`_retry_connection` is what its own test client uses); a test on a real socket
+    guards it.
+    """
+    session = aiohttp.ClientSession(
+        connector=_Connector(longest_call_s), request_class=TimedRequest, cookie_jar=aiohttp.DummyCookieJar()
+    )
+    session._retry_connection = False  # noqa: SLF001  # see above
+    return session

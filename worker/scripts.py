@@ -1,0 +1,175 @@
+"""What the ledger's scripts are told, and what their answers say."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic_core import to_json
+
+from tasks.ports import Handover, Paused, Permit, PermitRequest, Report, Taken, Unreadable
+from tasks.shipment import Shipment, from_ledger, slot
+
+_FIELDS = ("entered", "facts", "received", "published", "progress", "step", "lost_call", "lost", "replays", "changed")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejected:
+    """An event for the rejected stream."""
+
+    stream_id: str
+    event: bytes
+    reason: str
+    error: str
+
+
+class Accepted(NamedTuple):
+    """A shipment for the ledger. `published`: seconds since the epoch, when the event said so.
+
+    `entered`: when it came into being at the earliest, by stream id and event.
+    """
+
+    merchant: str
+    reference: str
+    facts: str
+    asks: str
+    published: float | None
+    entered: float = 0.0
+
+
+class TakenAt(NamedTuple):
+    """What `take` answered: the server's time in seconds, how often it has changed, and the rest."""
+
+    server_s: float
+    changes: int
+    paused: bytes
+    claimed: tuple[Handover, ...]
+    records: Sequence[Sequence[Any]]
+
+
+def portions(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """What is asked or told, in the portions of one script call each."""
+    for start in range(0, len(items), most):
+        yield items[start : start + most]
+
+
+def accepting(accepted: Iterable[Accepted], rejected: Iterable[Rejected]) -> list[Any]:
+    """The part of `accept` that says what is accepted and what is rejected."""
+    args: list[Any] = []
+    for new in accepted:
+        published = "" if new.published is None else f"{new.published:.3f}"
+        args += [new.merchant, new.reference, new.facts, published, new.asks, round(new.entered * 1000)]
+    for bad in rejected:
+        args += [bad.stream_id, bad.event, bad.reason, bad.error]
+    return args
+
+
+def asking(requests: Iterable[PermitRequest], *, looking: bool) -> list[Any]:
+    """The part of `hold` that says who asks for what. `looking`: to read what nobody holds."""
+    args: list[Any] = []
+    for request in requests:
+        shipment = request.shipment
+        args += [shipment.merchant, shipment.reference, request.task]
+        args += ["look" if looking else request.purpose, request.per_second, request.in_flight, request.api]
+    return args
+
+
+def permit(word: bytes, wait_ms: int) -> Permit:
+    """The permit that `hold` gives; beyond our patience a wait is spent in the schedule, not in a task."""
+    return Permit(
+        held=word != b"lost",
+        wait_s=wait_ms / 1000,
+        park=word in (b"wait", b"open"),
+        busy=word == b"busy",
+        place=word == b"place",
+        by_us=word in (b"wait", b"busy"),
+    )
+
+
+def claimed(merchant: bytes, token: bytes, alone: int, asks: bytes, *references: bytes) -> Handover:
+    """One batch that `claim` hands out."""
+    return Handover(
+        merchant=merchant.decode(),
+        shipments=len(references),
+        strategy=asks.decode(),
+        token=token.decode(),
+        references=tuple(reference.decode() for reference in references),
+        alone=bool(alone),
+    )
+
+
+def taken_at(answer: Any) -> TakenAt:
+    """The answer of `take`, before its records are read."""
+    now_ms, changes, paused, batches, *records = answer
+    return TakenAt(
+        server_s=int(now_ms) / 1000,
+        changes=int(changes),
+        paused=paused,
+        claimed=tuple(claimed(*batch) for batch in batches),
+        records=records,
+    )
+
+
+def taken(merchant: str, task: str, answer: TakenAt, batches: tuple[Handover, ...]) -> Taken:
+    """What a task has taken. `batches`: what goes into its message's place."""
+    paused = json.loads(answer.paused) if answer.paused else {}
+    read = [_read(merchant, reference.decode(), record) for reference, *record in answer.records]
+    return Taken(
+        task=task,
+        paused=Paused(why=paused["why"], purpose=paused.get("purpose", "")) if paused else None,
+        shipments=tuple(each for each in read if isinstance(each, Shipment)),
+        claimed=batches,
+        unreadable=tuple(each for each in read if isinstance(each, Unreadable)),
+        probe=paused.get("probe", ""),
+    )
+
+
+def _read(merchant: str, reference: str, record: Sequence[Any]) -> Shipment | Unreadable:
+    return read(merchant, reference, dict(zip(_FIELDS, record, strict=True)))
+
+
+def read(merchant: str, reference: str, record: dict[str, Any]) -> Shipment | Unreadable:
+    """A record as a value; one that a newer version wrote, or that is damaged, concerns only its own shipment."""
+    try:
+        shipment = from_ledger(merchant, reference, record)
+        # Its event will name this step.
+        _ = shipment.steps[shipment.progress.attempted or 0]
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        return Unreadable(
+            merchant=merchant,
+            reference=reference,
+            received=_seconds(record.get("received")) or _seconds(record.get("entered")),
+            error=f"{type(error).__name__}: {error}".partition("\n")[0][:200],
+        )
+    return shipment
+
+
+def _seconds(milliseconds: bytes | None) -> float:
+    """0 for what is no time."""
+    text = (milliseconds or b"").decode(errors="replace")
+    return int(text) / 1000 if text.isdecimal() else 0.0
+
+
+def reporting(report: Report) -> list[Any]:
+    """The part of `report` that tells of one shipment."""
+    shipment, progress, heard = report.shipment, report.shipment.progress, report.heard
+    return [
+        shipment.merchant,
+        shipment.reference,
+        report.task,
+        report.verdict,
+        round(report.due * 1000),
+        progress.step,
+        progress.as_json(),
+        str(shipment.strategy) if shipment.steps else "",
+        slot(max(1, progress.entries)),
+        b"" if report.entry is None else to_json(report.entry),
+        report.event,
+        report.reason,
+        report.api,
+        *(("", "", 0) if heard is None else (heard.answer, heard.purpose, round(heard.retry_after_s * 1000))),
+        int(report.place),
+        int(report.asked_again),
+    ]
