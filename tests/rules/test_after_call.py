@@ -62,7 +62,15 @@ def test_allocated_settles() -> None:
 
 def test_a_refused_step_falls_back() -> None:
     """A definite refusal leads to the next step at once, which begins without the former one's counts."""
-    counts = {"open_calls": 3, "waits": 5, "company": 2, "refused_partly": True, "expired_quotes": 1, "denials": 1}
+    counts = {
+        "open_calls": 3,
+        "waits": 5,
+        "company": 2,
+        "refused_partly": True,
+        "expired_quotes": 1,
+        "denials": 1,
+        "give_up_at": 9.0,
+    }
     before = shipment(*PLAN, **counts, denied_at=1.0)
     assert after_call(before, REFUSED, moment()) == FallBack(shipment=called(step=1, last_refusal="allocation_failed"))
 

@@ -100,10 +100,10 @@ def test_an_open_call_is_read_back_soon(outcome: Outcome) -> None:
 
 def test_an_open_call_takes_the_place_of_an_earlier_one() -> None:
     """The latest open call counts, and what was read before it is remembered apart from what is read after it."""
-    progress = after(QUEUED, **EARLIER).progress
+    progress = after(QUEUED, **EARLIER, also_open=True, give_up_at=NOW).progress
     assert (progress.open_kind, progress.open_at, progress.open_calls) == ("queued", NOW, 2)
     assert (progress.read_before, progress.last_read, progress.read_at) == ("unallocated", None, 0.0)
-    assert progress.asked_again == 1
+    assert (progress.asked_again, progress.also_open, progress.give_up_at) == (1, False, None)
 
 
 @pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN])

@@ -135,6 +135,8 @@ def test_allocating_is_not_waited_for_without_end() -> None:
         waits = after_read(late, QUEUED, moment(deadline_hours=hours))
         assert isinstance(waits, Park)
         assert (waits.shipment.progress.quiet_from, waits.shipment.progress.give_up_at) == (NOW, NOW + QUEUE_S)
+        still = after_read(waits.shipment, QUEUED, moment(now=NOW + 60, sent=NOW + 60, deadline_hours=hours))
+        assert still.shipment.progress.give_up_at == NOW + QUEUE_S
         again = after_read(waits.shipment, UNALLOCATED, moment(now=NOW + 5, sent=NOW + 5, deadline_hours=hours))
         assert isinstance(again, Park | Read)
         over = in_quiet("queued", seconds + 1, quiet_from=NOW - 60, age_s=seconds, give_up_at=NOW - 1)

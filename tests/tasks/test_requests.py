@@ -91,6 +91,7 @@ def test_no_more_at_once_than_the_file_allows(answers: list[Any]) -> None:
     assert trial.api.most_on_wire == 2
     assert trial.ledger.on_wire == set()
     assert trial.ledger.holders == {}
+    assert len(trial.ledger.asked) == len(trial.api.heard), "who waits for the task's own calls does not ask in vain"
 
 
 def test_a_common_call_takes_one_place() -> None:
@@ -163,6 +164,16 @@ def test_a_read_back_is_valid_for_ten_seconds(file: str) -> None:
     assert (last.verdict, last.place, last.shipment.progress.attempts) == ("park", True, 1)
     assert last.due == pytest.approx(NOW + 10.5)
     assert [names for _, names in trial.api.called if "a" in names] == []
+
+
+def test_a_read_back_that_became_too_old_is_made_again() -> None:
+    """A call that took its time and was not sent after all is made again after another read-back, in the same visit."""
+    trial = Trial(shipments=several("a", **OVER))
+    trial.api.readings["a"] = [UNALLOCATED] * 2
+    trial.api.calls["a"] = [After(seconds=12, answer=NOT_SENT)]
+    play(trial.to_the_end())
+    assert [heard.do for heard in trial.api.heard] == ["read", "call", "read", "call"]
+    assert trial.ledger.verdicts("a") == ["keep", "keep", "keep", "allocated"]
 
 
 @pytest.mark.parametrize(("wait_s", "calls"), [(4, 1), (6, 0)])
