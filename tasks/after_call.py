@@ -8,8 +8,8 @@ from tasks.next_move import (
     END_REASONS,
     again,
     denied,
-    has_time_to_call,
     may_end,
+    may_still_call,
     not_created_yet,
     out_of_time,
     park,
@@ -140,7 +140,7 @@ def _isolate(shipment: Shipment, outcome: RefusedTogether, moment: Moment) -> Mo
         return _read_first(fewer)
     if may_end(fewer, moment):
         return too_late(fewer)
-    return Call(shipment=fewer) if has_time_to_call(fewer, moment) else out_of_time(fewer, moment)
+    return Call(shipment=fewer) if may_still_call(fewer, moment) else out_of_time(fewer, moment)
 
 
 def _quotes_expired(shipment: Shipment, outcome: NotYet, moment: Moment) -> Move:

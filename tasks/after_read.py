@@ -8,8 +8,8 @@ from tasks.move import Call, Fail, Moment, Move, Settle
 from tasks.next_move import (
     END_REASONS,
     denied,
-    has_time_to_call,
     may_end,
+    may_still_call,
     not_created_yet,
     out_of_time,
     overdue,
@@ -94,7 +94,7 @@ def _call_again(shipment: Shipment, moment: Moment) -> Move:
     if overdue(shipment, moment):
         message = "not allocated in time"
         return Fail(shipment=shipment, reason="deadline_passed", message=message)
-    if not has_time_to_call(shipment, moment):
+    if not may_still_call(shipment, moment):
         return out_of_time(shipment, moment)
     return Call(shipment=shipment.cleared(moment.now + CLEARED_S))
 

@@ -141,7 +141,7 @@ class CommonCall:
         heard = visits.requests.heard(answer, "allocate")
         tries = visits.requests.afforded(heard, 1) if is_first else 1
         moment = visits.requests.moment(tries, sent.sent, company=len(self.shipments))
-        answered = visits.answered(shipment, outcome, heard, sent.took_s)._replace(place=sent.place and is_first)
+        answered = visits.answered(shipment, outcome, heard, sent.took_s, place=sent.place and is_first)
         move = after_call(shipment, outcome, moment)
         report = None
         if isinstance(move, Settle | FallBack):

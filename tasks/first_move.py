@@ -5,8 +5,8 @@ from tasks.move import Call, Fail, Moment, Move, Park, Read
 from tasks.next_move import (
     PAUSED_WAIT_S,
     end_of_time,
-    has_time_to_call,
     may_end,
+    may_still_call,
     out_of_time,
     overdue,
     read_again,
@@ -38,7 +38,7 @@ def first_move(shipment: Shipment, moment: Moment) -> Move:
         return worker_lost(shipment)
     if overdue(shipment, moment):
         return too_late(shipment)
-    return Call(shipment=shipment) if has_time_to_call(shipment, moment) else out_of_time(shipment, moment)
+    return Call(shipment=shipment) if may_still_call(shipment, moment) else out_of_time(shipment, moment)
 
 
 def _hopeless(shipment: Shipment, moment: Moment) -> Move:

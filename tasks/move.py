@@ -75,6 +75,9 @@ class Fail:
 
 Move = Settle | Call | Read | FallBack | Park | Fail
 
+REQUESTS = (Call, Read)
+"""The moves after which the shipment stays in its task (a tuple, as `isinstance` is slow with a union)."""
+
 
 class Moment(NamedTuple):
     """All a decision needs besides the shipment and the outcome.

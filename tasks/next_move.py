@@ -1,5 +1,6 @@
 """The moves that several decisions end in: try again, read again, wait, next step, give up. Pure."""
 
+from config.retry import Retry
 from tasks import backoff
 from tasks.move import Call, Fail, FailReason, FallBack, Moment, Move, Park, Read
 from tasks.outcome import Stopped
@@ -31,7 +32,7 @@ def again(shipment: Shipment, moment: Moment) -> Move:
     """Nothing stands against another call: now if this visit has tries left, else later."""
     if overdue(shipment, moment):
         return too_late(shipment)
-    if not has_time_to_call(shipment, moment):
+    if not may_still_call(shipment, moment):
         return out_of_time(shipment, moment)
     pause_s = backoff.short(moment.tries, moment.random)
     if pause_s is not None:
@@ -39,9 +40,14 @@ def again(shipment: Shipment, moment: Moment) -> Move:
     return park(shipment, moment, backoff.park(shipment.progress.waits, moment.random))
 
 
-def has_time_to_call(shipment: Shipment, moment: Moment) -> bool:
+def has_time_to_call(shipment: Shipment, retry: Retry, timeout_s: float, now: float) -> bool:
     """Whether a call, and the quiet time that may follow it, fit before the deadline."""
-    return deadline(shipment, moment) - moment.now >= moment.timeout_s + moment.retry.quiet_s
+    return shipment.received + retry.deadline_s - now >= timeout_s + retry.quiet_s
+
+
+def may_still_call(shipment: Shipment, moment: Moment) -> bool:
+    """Likewise, at a decision."""
+    return has_time_to_call(shipment, moment.retry, moment.timeout_s, moment.now)
 
 
 def out_of_time(shipment: Shipment, moment: Moment) -> Park:

@@ -70,8 +70,8 @@ class Progress:
         """
         if not self.is_readable:
             return ""
-        own = {name: value for name, value in self.__dict__.items() if name in _DEFAULTS and value != _DEFAULTS[name]}
-        return to_json(self.unknown_fields | own if self.unknown_fields else own).decode()
+        own = {name: value for name, value in self.__dict__.items() if value != _BEGINNING[name]}
+        return to_json(own.pop("unknown_fields", {}) | own).decode()
 
     @property
     def must_read(self) -> bool:
@@ -96,6 +96,7 @@ _PROGRESS = TypeAdapter(Progress)
 
 
 BEGINNING = Progress()
+_BEGINNING = dict(BEGINNING.__dict__)
 
 _DEFAULTS: dict[str, Any] = {
     f.name: f.default for f in fields(Progress) if f.name not in ("unknown_fields", "is_readable")

@@ -27,17 +27,16 @@ Answer = TypeVar("Answer")
 
 
 class Sent(NamedTuple, Generic[Answer]):
-    """An answer, when its request was sent, how long it took, and whether a place must be given back."""
+    """An answer, when its request was sent, how long it took, and whether a place must be given back.
+
+    `is_expired`: the request was not written in time, so that nothing was sent.
+    """
 
     answer: Answer
     sent: float
     took_s: float
     place: bool
-
-    @property
-    def is_expired(self) -> bool:
-        """Whether the request was not written in time, so that nothing was sent."""
-        return _is_expired(self.answer)
+    is_expired: bool
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -87,7 +86,8 @@ class Requests:
         """Whether a call that was decided upon may still start: its time is short, and so is that of a read-back."""
         if self.is_stale(shipment, margin_s):
             return False
-        return has_time_to_call(shipment, self.moment(tries=0))
+        file = self.account.merchant.file
+        return has_time_to_call(shipment, file.retry, file.api.timeout_s, self.ledger.now())
 
     def is_stale(self, shipment: Shipment, margin_s: float = 0.0) -> bool:
         """Whether a read-back must come before a call that is made so soon."""
@@ -108,11 +108,12 @@ class Requests:
             self.out.update(references)
         began, sent = boottime(), self.ledger.earliest()
         answer = await send(Request(references=references, write_by=asked + WRITTEN_WITHIN_S))
-        if _is_expired(answer):
+        is_expired = _is_expired(answer)
+        if is_expired:
             self.out.difference_update(references)
         else:
             self.admitted.difference_update(references)
-        return Sent(answer=answer, sent=sent, took_s=boottime() - began, place=place)
+        return Sent(answer=answer, sent=sent, took_s=boottime() - began, place=place, is_expired=is_expired)
 
     def request(self, shipment: Shipment, purpose: Purpose, *, takes_place: bool = True) -> PermitRequest:
         """What the ledger is asked. The call that a read-back allows is admitted with it, and takes no second place."""
@@ -160,9 +161,9 @@ class Requests:
 
 
 def _is_expired(answer: Any) -> bool:  # an outcome, or a mapping of them
-    if isinstance(answer, dict):
-        return any(_is_expired(one) for one in answer.values())
-    return isinstance(answer, NotSent) and answer.reason == PERMIT_EXPIRED
+    # One request brings one outcome for all when it is not sent.
+    one = next(iter(answer.values())) if isinstance(answer, dict) else answer
+    return isinstance(one, NotSent) and one.reason == PERMIT_EXPIRED
 
 
 async def pause(seconds: float) -> None:

@@ -9,7 +9,7 @@ from tasks.after_read import after_read
 from tasks.api import Api
 from tasks.denial import ALONE_WITHIN_S, accepts_key, own_denial
 from tasks.first_move import held_up
-from tasks.move import Call, FallBack, Move, Park, Read
+from tasks.move import REQUESTS, Call, FallBack, Move, Park, Read
 from tasks.outcome import Finding, Outcome, Quoted, Refused, Stopped
 from tasks.ports import Heard, Permit, Purpose
 from tasks.requests import Requests, Sent, pause
@@ -41,7 +41,7 @@ class Visits:
 
     async def follow(self, move: Move, tries: int = 0) -> None:
         """Follow one shipment from move to move until it leaves this task."""
-        while isinstance(move, Call | Read):
+        while isinstance(move, REQUESTS):
             await pause(move.pause_s)
             async with self.turns:
                 asked = await self._ask(move, tries)
@@ -120,7 +120,7 @@ class Visits:
         """What an answer comes to: the next move, and what the request leaves behind."""
         heard = self.requests.heard(finding, purpose)
         finding = await self._whose_denial(shipment, finding, purpose, of_step=purpose == "allocate")
-        answered = self.answered(shipment, finding, heard, sent.took_s)._replace(place=sent.place)
+        answered = self.answered(shipment, finding, heard, sent.took_s, place=sent.place)
         moment = self.requests.moment(self.requests.afforded(heard, tries + 1), sent.sent)
         if shipment.reference == self.writer.taken.probe:
             await self._lift_pause(heard, finding)
@@ -140,14 +140,13 @@ class Visits:
             return finding
         return replace(finding, reason="forbidden_here")
 
-    def answered(self, shipment: Shipment, finding: Finding, heard: Heard, took_s: float) -> Answered:
+    def answered(self, shipment: Shipment, finding: Finding, heard: Heard, took_s: float, *, place: bool) -> Answered:
         """What a request leaves behind."""
         again = asked_again(heard.purpose, shipment, finding)
         if again:
             self.telemetry.asked_again(shipment)
-        return Answered(
-            entry=self.writer.entry(heard.purpose, shipment, finding, took_s), heard=heard, asked_again=again
-        )
+        entry = self.writer.entry(heard.purpose, shipment, finding, took_s)
+        return Answered(entry=entry, heard=heard, place=place, asked_again=again)
 
     async def _lift_pause(self, heard: Heard, finding: Finding | Quoted) -> None:
         """The API answered the probe, or refused this shipment alone: the key works."""
@@ -163,7 +162,7 @@ class Visits:
 
     async def record(self, move: Move, answered: Answered | None) -> Call | Read | None:
         """Write what a request came to; returns how the shipment goes on with this task, if it does."""
-        if not isinstance(move, Call | Read):
+        if not isinstance(move, REQUESTS):
             await self.leave(End(move=move, answered=answered))
             return None
         if answered is None:

@@ -7,7 +7,7 @@ from tasks.after_call import after_call, after_quotes
 from tasks.after_read import after_read
 from tasks.first_move import first_move, held_up, paused_move
 from tasks.move import Call, Fail, Moment, Move, Park, Read, Settle
-from tasks.next_move import has_time_to_call
+from tasks.next_move import may_still_call
 from tasks.outcome import RefusedTogether
 from tasks.progress import read_progress
 from tasks.replay import start_afresh
@@ -154,7 +154,7 @@ class Life:
             move_on = after_quotes(shipment, turn.quotes, self.moment(tries + 1))
             self.keep(move_on.shipment)
             return self.decided(move_on, turn.quotes)
-        if not has_time_to_call(shipment, self.moment(0)):
+        if not may_still_call(shipment, self.moment(0)):
             return self.decided(held_up(shipment, self.moment(0), 0.0))
         return self.call(shipment, turn, tries)
 

@@ -86,7 +86,7 @@ class ProApi:
 
     def _moment(self, answer: Reply) -> datetime:
         """When it was written: what expires in it does so by the clock that wrote it, however wrong that or ours is."""
-        return answer.moment(datetime.fromtimestamp(self._now(), UTC))
+        return answer.written_at or datetime.fromtimestamp(self._now(), UTC)
 
 
 def _allocation(account: Account, strategy: Strategy, references: Sequence[str], quote: str | None) -> Call:

@@ -3,7 +3,8 @@
 import functools
 import socket
 import struct
-from typing import cast
+from contextvars import ContextVar
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -15,6 +16,9 @@ from tasks.clock import boottime
 
 IDLE_CONNECTION_S = 15.0
 
+WRITE_BY: ContextVar[float] = ContextVar("WRITE_BY")
+"""Until when the request that the running task builds next may be written; aiohttp builds it itself."""
+
 _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 
@@ -23,7 +27,7 @@ class LateError(Exception):
 
 
 class TimedRequest(aiohttp.ClientRequest):
-    """A request that is written before `write_by` or not at all; seconds by `tasks.clock.boottime`.
+    """A request that is written before `WRITE_BY` or not at all; seconds by `tasks.clock.boottime`.
 
     The time is looked at in the same step of the loop that hands head and body, in one piece, to the socket. What is
     left is the time from that look to the system call, in which the process can still be stopped or the machine
@@ -32,7 +36,10 @@ class TimedRequest(aiohttp.ClientRequest):
     repeats for as long as the connection lives; `TCP_USER_TIMEOUT` bounds it.
     """
 
-    write_by: float
+    def __init__(self, *args: Any, **more: Any) -> None:
+        """What aiohttp says; what it does not know is in `WRITE_BY`."""
+        super().__init__(*args, **more)
+        self._write_by = WRITE_BY.get()
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Write it, or leave the connection, which may have taken long to come up, to the next try."""
@@ -51,18 +58,7 @@ class TimedRequest(aiohttp.ClientRequest):
         await super().write_bytes(writer, conn, content_length)
 
     def _is_late(self) -> bool:
-        return boottime() >= self.write_by
-
-
-def written_by(deadline: float) -> aiohttp.ClientMiddlewareType:
-    """What sets `write_by` of one request; aiohttp builds the request itself."""
-
-    async def pass_on(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        if isinstance(request, TimedRequest):
-            request.write_by = deadline
-        return await send(request)
-
-    return pass_on
+        return boottime() >= self._write_by
 
 
 class _Wire(ResponseHandler):

@@ -11,6 +11,7 @@ from worker.pro.statuses import ALLOCATION_FAILED, NO_QUOTES, in_words
 # Who throttles is obeyed, whoever it is.
 _REFUSALS = frozenset(range(400, 500)) - {HTTPStatus.TOO_MANY_REQUESTS} | {ALLOCATION_FAILED, NO_QUOTES}
 _OF_THE_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_OF_THE_CALL = _REFUSALS - _OF_THE_KEY
 # What an ingress, a proxy or a firewall says that did not pass a request on. With another status, such as 408 or 499,
 # it may have done so: then a call for an allocation is open.
 _NOT_PASSED_ON = _OF_THE_KEY | {
@@ -61,7 +62,7 @@ class Hosts:
 
     def weighed(self, host: str, reply: Reply, outcomes: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
         """The outcomes of an allocation: an empty refusal of an unknown host is uncertain, and read back first."""
-        if reply.status not in _REFUSALS - _OF_THE_KEY or reply.form != "empty" or host in self._own:
+        if reply.status not in _OF_THE_CALL or reply.form != "empty" or host in self._own:
             return outcomes
         return {reference: _uncertain(outcome) for reference, outcome in outcomes.items()}
 

@@ -54,6 +54,8 @@ class Reply:
     @cached_property
     def form(self) -> Form:
         """Whether an API can have written the body. Of one that broke off, its beginning decides."""
+        if self.body[:1] == b"{" and self.json is not None:  # nearly always
+            return "own"
         begin = self.body.lstrip(_BLANK)
         if not begin or begin.rstrip() == b"null":
             return "empty"
@@ -86,9 +88,10 @@ class Reply:
     def _document(self) -> Document | None:
         return read_document(self.body)
 
-    def moment(self, now: datetime) -> datetime:
-        """When the answer was written, by its own `Date`; without a readable one `now`."""
-        return now if self.date is None else _http_date(self.date) or now
+    @property
+    def written_at(self) -> datetime | None:
+        """When the answer was written, by its own `Date`; None without a readable one."""
+        return None if self.date is None else _http_date(self.date)
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:

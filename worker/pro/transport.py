@@ -7,7 +7,7 @@ import aiohttp
 import httpx
 from yarl import URL
 
-from worker.pro.connections import LateError, new_session, written_by
+from worker.pro.connections import WRITE_BY, LateError, new_session
 
 CONNECT_TIMEOUT_S = 5.0
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -52,16 +52,17 @@ class Transport(httpx.AsyncBaseTransport):
         """
         if self._session is None:
             self._session = new_session(self._longest_call_s)
+        WRITE_BY.set(request.extensions["write_by"])
         try:
             answer = await self._session.request(
                 request.method,
                 _url(request),
-                headers=request.headers.items(),
+                # Not `items()`, which looks for the encoding of headers that are ASCII.
+                headers=[(name.decode("ascii"), value.decode("ascii")) for name, value in request.headers.raw],
                 data=await request.aread() or None,
                 timeout=_until_connected(request.extensions["timeout"]["connect"]),
                 allow_redirects=False,
                 auto_decompress=False,
-                middlewares=(written_by(request.extensions["write_by"]),),
             )
         except LateError as error:
             raise WrittenTooLateError("not written in time", request=request) from error
