@@ -10,7 +10,7 @@ from config.strategies.catalogue import AnyStrategy
 from tasks.after_call import after_call
 from tasks.clock import boottime
 from tasks.first_move import held_up
-from tasks.move import Call, FallBack, Move, Read, Settle
+from tasks.move import Call, FallBack, Moment, Move, Read, Settle
 from tasks.outcome import Outcome, RefusedTogether, Stopped
 from tasks.ports import Permit, Report, Request
 from tasks.requests import BUSY_TRIES, BUSY_WAIT_S, MOST_PERMITS, WRITTEN_WITHIN_S, Sent, pause
@@ -126,21 +126,20 @@ class CommonCall:
 
     async def _judge(self, sent: Sent[Outcomes]) -> tuple[list[_Carried], list[Exception]]:
         """What follows for each. A bug in the way of one does not stand in the others'."""
-        carried, raised = [], []
+        carried, raised, requests = [], [], self.visits.requests
+        first = requests.heard(sent.answer[self.shipments[0].reference], "allocate")
+        moment = requests.moment(requests.afforded(first, 1), sent.sent, company=len(self.shipments))
         for shipment in self.shipments:
             try:
-                carried.append(await self._judged(shipment, sent))
+                outcome = await self._in_company(shipment, sent.answer[shipment.reference])
+                carried.append(self._judged(shipment, outcome, sent, moment))
             except Exception as error:  # noqa: BLE001  # raised when the others have gone their way
                 raised.append(error)
         return carried, raised
 
-    async def _judged(self, shipment: Shipment, sent: Sent[Outcomes]) -> _Carried:
-        visits, answer = self.visits, sent.answer[shipment.reference]
-        is_first = shipment is self.shipments[0]
-        outcome = await self._in_company(shipment, answer)
-        heard = visits.requests.heard(answer, "allocate")
-        tries = visits.requests.afforded(heard, 1) if is_first else 1
-        moment = visits.requests.moment(tries, sent.sent, company=len(self.shipments))
+    def _judged(self, shipment: Shipment, outcome: Outcome, sent: Sent[Outcomes], moment: Moment) -> _Carried:
+        visits, is_first = self.visits, shipment is self.shipments[0]
+        heard = visits.requests.heard(sent.answer[shipment.reference], "allocate")
         answered = visits.answered(shipment, outcome, heard, sent.took_s, place=sent.place and is_first)
         move = after_call(shipment, outcome, moment)
         report = None

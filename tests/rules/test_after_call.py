@@ -69,9 +69,8 @@ def test_a_refused_step_falls_back() -> None:
         "refused_partly": True,
         "expired_quotes": 1,
         "denials": 1,
-        "give_up_at": 9.0,
     }
-    before = shipment(*PLAN, **counts, denied_at=1.0)
+    before = shipment(*PLAN, **counts, denied_at=1.0, give_up_at=9.0)
     assert after_call(before, REFUSED, moment()) == FallBack(shipment=called(step=1, last_refusal="allocation_failed"))
 
 

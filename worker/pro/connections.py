@@ -4,7 +4,7 @@ import functools
 import socket
 import struct
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import cast
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -17,7 +17,7 @@ from tasks.clock import boottime
 IDLE_CONNECTION_S = 15.0
 
 WRITE_BY: ContextVar[float] = ContextVar("WRITE_BY")
-"""Until when the request that the running task builds next may be written; aiohttp builds it itself."""
+"""Until when the request of the running task may be written: aiohttp builds the request itself."""
 
 _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
@@ -36,11 +36,6 @@ class TimedRequest(aiohttp.ClientRequest):
     repeats for as long as the connection lives; `TCP_USER_TIMEOUT` bounds it.
     """
 
-    def __init__(self, *args: Any, **more: Any) -> None:
-        """What aiohttp says; what it does not know is in `WRITE_BY`."""
-        super().__init__(*args, **more)
-        self._write_by = WRITE_BY.get()
-
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Write it, or leave the connection, which may have taken long to come up, to the next try."""
         if self._is_late():
@@ -58,7 +53,7 @@ class TimedRequest(aiohttp.ClientRequest):
         await super().write_bytes(writer, conn, content_length)
 
     def _is_late(self) -> bool:
-        return boottime() >= self._write_by
+        return boottime() >= WRITE_BY.get()
 
 
 class _Wire(ResponseHandler):

@@ -1,6 +1,7 @@
 """From a call to a request, and from its response to a reply; no exception gets out."""
 
 import asyncio
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, cast
 from urllib.parse import urlsplit
@@ -110,7 +111,7 @@ async def _read_into(body: bytearray, response: httpx.Response) -> bool:
 
 
 def _reply(response: httpx.Response, body: bytes, key: str, *, whole: bool) -> Reply:
-    headers = response.headers
+    headers: Mapping[str, str] = response.extensions["headers"]
     plain = unpacked(body, headers.get("content-encoding", ""), MAX_BODY_BYTES)
     return Reply(
         status=response.status_code,

@@ -35,8 +35,10 @@ class LostAnswerError(httpx.ReadError):
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests through an aiohttp session, which it makes at the first one: that needs the running loop.
 
-    It knows three of httpx's extensions: `target`, the path as it goes over the wire; `write_by`, until when the
-    request must be written (seconds by `tasks.clock.boottime`); and of `timeout` the part that ends with the
+    Its responses bring aiohttp's headers as the extension `headers`: they are read faster than httpx's.
+
+    It knows three of httpx's extensions for requests: `target`, the path as it goes over the wire; `write_by`, until
+    when the request must be written (seconds by `tasks.clock.boottime`); and of `timeout` the part that ends with the
     connection. How long an answer may take is the caller's to say, as it is one time for head and body.
     """
 
@@ -70,7 +72,13 @@ class Transport(httpx.AsyncBaseTransport):
             raise NotSentError(type(error).__name__, request=request) from error
         except _TROUBLE as error:
             raise LostAnswerError(type(error).__name__, request=request) from error
-        return httpx.Response(answer.status, headers=answer.raw_headers, stream=_Body(answer), request=request)
+        return httpx.Response(
+            answer.status,
+            headers=answer.raw_headers,
+            stream=_Body(answer),
+            extensions={"headers": answer.headers},
+            request=request,
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""
