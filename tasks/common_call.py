@@ -69,7 +69,7 @@ class CommonCall:
                 wait_s = permit.wait_s
                 break
             await pause(permit.wait_s)
-            if not all(map(requests.may_start, self.shipments)):
+            if not requests.may_start(self.shipments):
                 # A look at each shows what is to be done instead.
                 wait_s = 0.0
                 break

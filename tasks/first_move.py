@@ -36,9 +36,9 @@ def first_move(shipment: Shipment, moment: Moment) -> Move:
         return read_again(shipment, moment) if in_quiet_time else Read(shipment=shipment)
     if shipment.losses >= MOST_LOSSES:
         return worker_lost(shipment)
-    if overdue(shipment, moment):
-        return too_late(shipment)
-    return Call(shipment=shipment) if may_still_call(shipment, moment) else out_of_time(shipment, moment)
+    if may_still_call(shipment, moment):
+        return Call(shipment=shipment)
+    return too_late(shipment) if overdue(shipment, moment) else out_of_time(shipment, moment)
 
 
 def _hopeless(shipment: Shipment, moment: Moment) -> Move:

@@ -63,7 +63,7 @@ class Requests:
             if not permit.may_call:
                 return permit
             await pause(permit.wait_s)
-            if purpose == "allocate" and not self.may_start(shipment):
+            if purpose == "allocate" and not self.may_start([shipment]):
                 return Permit(held=True, park=True, by_us=True)
             sent = await self.send([shipment], purpose, send, asked, place=permit.place)
             if not sent.is_expired:
@@ -82,16 +82,17 @@ class Requests:
             await pause(BUSY_WAIT_S * (1 + random.random()))  # noqa: S311  # jitter
         return 0.0, Permit(held=True, wait_s=WRITTEN_WITHIN_S, park=True, by_us=True)
 
-    def may_start(self, shipment: Shipment, margin_s: float = 0.0) -> bool:
+    def may_start(self, shipments: Sequence[Shipment]) -> bool:
         """Whether a call that was decided upon may still start: its time is short, and so is that of a read-back."""
-        if self.is_stale(shipment, margin_s):
-            return False
-        file = self.account.merchant.file
-        return has_time_to_call(shipment, file.retry, file.api.timeout_s, self.ledger.now())
+        file, now = self.account.merchant.file, self.ledger.now()
+        return all(
+            has_time_to_call(each, file.retry, file.api.timeout_s, now) and not _is_stale(each, now)
+            for each in shipments
+        )
 
-    def is_stale(self, shipment: Shipment, margin_s: float = 0.0) -> bool:
+    def is_stale(self, shipment: Shipment, margin_s: float) -> bool:
         """Whether a read-back must come before a call that is made so soon."""
-        return shipment.progress.must_read and self.ledger.now() + margin_s > shipment.cleared_until
+        return _is_stale(shipment, self.ledger.now() + margin_s)
 
     async def send(
         self,
@@ -158,6 +159,10 @@ class Requests:
         """Its last request was recorded: nothing of it is on its way, and no place is held."""
         self.out.discard(shipment.reference)
         self.places.discard(shipment.reference)
+
+
+def _is_stale(shipment: Shipment, now: float) -> bool:
+    return now > shipment.cleared_until and shipment.progress.must_read
 
 
 def _is_expired(answer: Any) -> bool:  # an outcome, or a mapping of them

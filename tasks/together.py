@@ -33,8 +33,13 @@ class Together:
 
         `inner`: as a part of a split.
         """
-        calls = [move for move in moves if isinstance(move, Call) and self._may_call(move)]
-        reading = [asyncio.create_task(self._read_once(move)) for move in moves if not self._may_call(move)]
+        calls: list[Call] = []
+        reading: list[asyncio.Task[Call | Read | None]] = []
+        for move in moves:
+            if isinstance(move, Call) and not self.visits.requests.is_stale(move.shipment, MARGIN_S):
+                calls.append(move)
+            else:
+                reading.append(asyncio.create_task(self._read_once(move)))
         try:
             if reading:
                 await asyncio.wait(reading, timeout=READ_TOGETHER_S)
@@ -50,9 +55,6 @@ class Together:
                 ways.append(self._go_on(task))
         ways += [self._call_for_all(some, inner=inner) for some in in_portions(calls, most)]
         await side_by_side(ways)
-
-    def _may_call(self, move: Call | Read) -> bool:
-        return isinstance(move, Call) and not self.visits.requests.is_stale(move.shipment, MARGIN_S)
 
     async def _read_once(self, move: Call | Read) -> Call | Read | None:
         await pause(move.pause_s)

@@ -51,7 +51,7 @@ class Reply:
             return self.json
         return self._document.value if self._document else None
 
-    @cached_property
+    @property
     def form(self) -> Form:
         """Whether an API can have written the body. Of one that broke off, its beginning decides."""
         if self.body[:1] == b"{" and self.json is not None:  # nearly always
@@ -80,7 +80,7 @@ class Reply:
     def _broke_off(self, begin: bytes) -> bool:
         return not self.whole and begin[:1] in b"{[<" and not begin[:9].lower().startswith(_HTML_BEGINS)
 
-    @cached_property
+    @property
     def _is_markup(self) -> bool:
         return self.body.lstrip(_BLANK).startswith(b"<")
 

@@ -49,4 +49,9 @@ def target(call: Call) -> str:
     """
     if any(segment in {"", ".", ".."} for segment in call.path):
         raise ValueError(f"no such path: {call.path}")
-    return "/" + "/".join(quote(segment, safe="") for segment in call.path)
+    return "/" + "/".join(map(_escaped, call.path))
+
+
+@lru_cache(maxsize=1024)  # all but the shipment's reference come again and again
+def _escaped(segment: str) -> str:
+    return quote(segment, safe="")
