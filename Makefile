@@ -40,8 +40,8 @@ $(INSTALLED): pyproject.toml $(LOCK) $(DEV_LOCK)
 demo: setup ## run everything on this machine and watch orders settle; ARGS=--help lists its flags
 	@$(BIN)/allocation demo $(ARGS)
 
-test: setup ## run the tests; ARGS='-k words' runs some of them
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup ## run the tests, as many files at a time as there are cores (four at most); ARGS='-k words' runs some of them
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup ## measure this project beside Celery and Dramatiq in one run (minutes); ARGS='--json FILE' keeps the figures
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -33,7 +33,7 @@ def _further(value: Value, changes: dict[str, Any]) -> Value:
 def _made(kind: type[Value], fields_of: dict[str, Any]) -> Value:
     """A value with all its fields, past the frozen `__init__`."""
     made = object.__new__(kind)
-    made.__dict__.update(fields_of)
+    object.__setattr__(made, "__dict__", fields_of)
     return made
 
 
