@@ -120,8 +120,8 @@ class Report(NamedTuple):
     """What became of a shipment: an entry for its story, and the verdict.
 
     `due`: seconds since the epoch; of an allocated shipment, when its carrier is read once more (0: never). `heard`:
-    how the API did, where it was called. `place`: a place of the permit is given back. `asked_again`: the call came
-    after an open one.
+    how the API did, where it was called. `place`: a place of the permit is given back. `asked_again`: calls
+    that came after an open one, as far as no report told of them yet.
     """
 
     shipment: Shipment
@@ -134,7 +134,7 @@ class Report(NamedTuple):
     api: str = ""
     heard: Heard | None = None
     place: bool = False
-    asked_again: bool = False
+    asked_again: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,6 +52,7 @@ def _afresh(progress: Progress) -> Progress:
         quiet_from=progress.quiet_from,
         also_open=progress.also_open,
         asked_again=progress.asked_again,
+        asked_again_told=progress.asked_again_told,
         unread=True,
         attempts=progress.attempts,
         entries=progress.entries + 1,

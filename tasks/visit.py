@@ -15,7 +15,7 @@ from tasks.ports import Heard, Permit, Purpose
 from tasks.requests import Requests, Sent, pause
 from tasks.shipment import Shipment, stopped_call
 from tasks.telemetry import Telemetry
-from tasks.writing import Answered, End, Leave, Writer, asked_again
+from tasks.writing import Answered, End, Leave, Writer
 
 Asked = tuple[Move, Answered | None]
 """The next move, and what the request before it left behind (None: none was made)."""
@@ -142,11 +142,8 @@ class Visits:
 
     def answered(self, shipment: Shipment, finding: Finding, heard: Heard, took_s: float, *, place: bool) -> Answered:
         """What a request leaves behind."""
-        again = asked_again(heard.purpose, shipment, finding)
-        if again:
-            self.telemetry.asked_again(shipment)
         entry = self.writer.entry(heard.purpose, shipment, finding, took_s)
-        return Answered(entry=entry, heard=heard, place=place, asked_again=again)
+        return Answered(entry=entry, heard=heard, place=place)
 
     async def _lift_pause(self, heard: Heard, finding: Finding | Quoted) -> None:
         """The API answered the probe, or refused this shipment alone: the key works."""

@@ -19,18 +19,17 @@ Entry = dict[str, Any]
 _OF_A_STEP = ("strategy", "outcome", "reason", "correlation_id")
 
 
-def asked_again(do: str, shipment: Shipment, finding: Finding) -> bool:
+def _asked_again(do: str, shipment: Shipment, finding: Finding) -> bool:
     """Whether a request was a call for an allocation after an open one; one that was not sent is none."""
     return do == "allocate" and shipment.progress.open_kind is not None and not isinstance(finding, NotSent)
 
 
 class Answered(NamedTuple):
-    """What a request left behind: the entry, how the API did, a place to give back, if it came after an open call."""
+    """What a request left behind: the entry, how the API did, and whether there is a place to give back."""
 
     entry: Entry
     heard: Heard
     place: bool = False
-    asked_again: bool = False
 
 
 class End(NamedTuple):
@@ -66,7 +65,7 @@ class Writer:
             "reason": finding.reason,
             "message": getattr(finding, "message", None) or None,
             "correlation_id": finding.correlation_id,
-            "again": asked_again(do, shipment, finding) or None,
+            "again": _asked_again(do, shipment, finding) or None,
             "ms": round(took_s * 1000),
         }
         return {name: value for name, value in entry.items() if value is not None}
@@ -142,8 +141,15 @@ class Writer:
         reason: str = "",
         place: bool = False,
     ) -> Report:
+        progress = shipment.progress
+        untold = progress.asked_again - progress.asked_again_told
+        if untold:
+            self.telemetry.asked_again(shipment)
+        if untold or answered:
+            entries = progress.entries + (answered is not None)
+            shipment = shipment.with_progress(entries=entries, asked_again_told=progress.asked_again)
         return Report(
-            shipment=shipment.with_progress(entries=shipment.progress.entries + 1) if answered else shipment,
+            shipment=shipment,
             task=self.taken.task,
             verdict=verdict,
             entry=answered.entry if answered else None,
@@ -153,5 +159,5 @@ class Writer:
             api=self.account.api,
             heard=answered.heard if answered else None,
             place=place or bool(answered and answered.place),
-            asked_again=bool(answered and answered.asked_again),
+            asked_again=untold,
         )

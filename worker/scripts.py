@@ -171,5 +171,5 @@ def reporting(report: Report) -> list[Any]:
         report.api,
         *(("", "", 0) if heard is None else (heard.answer, heard.purpose, round(heard.retry_after_s * 1000))),
         int(report.place),
-        int(report.asked_again),
+        report.asked_again,
     ]

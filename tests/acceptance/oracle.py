@@ -75,6 +75,24 @@ def calls_by_shipment(log: Iterable[Entry]) -> dict[str, list[Call]]:
 
 def asked_too_soon(calls: Iterable[Call], retry: Retry) -> Iterator[str]:
     """Calls after an open one without its whole quiet (queue) time and a read-back after that between them."""
+    for first, between, second, quiet_until in _asked_again(calls, retry):
+        quiet_end = quiet_until - CLOCK_SLACK_S
+        allowing = [call for call in between if call.at >= quiet_end and call.state_before in _MAY_BE_CALLED]
+        if second.at < quiet_end or not allowing:
+            yield f"{first.opens} call at {first.at:.3f}, next one {second.at - first.end:.3f} s after its end"
+
+
+def asked_too_late(calls: Iterable[Call], retry: Retry, within_s: float) -> Iterator[str]:
+    """Calls that came to nothing, and whose shipment was asked for again so long after the quiet time."""
+    for first, _, second, quiet_until in _asked_again(calls, retry):
+        # Of half an answer the log does not tell whether its status was that of a queued call.
+        longer_s = retry.queue_s - retry.quiet_s if first.fault == "cut" else 0
+        if second.at > quiet_until + longer_s + within_s:
+            yield f"{first.opens} call at {first.at:.3f}, next one {second.at - quiet_until:.3f} s after its quiet time"
+
+
+def _asked_again(calls: Iterable[Call], retry: Retry) -> Iterator[tuple[Call, list[Call], Call, float]]:
+    """Each open call, the read-backs after it, the next call, and when the quiet (queue) time between them is over."""
     history = list(calls)
     allocating = [call for call in history if call.kind == "allocate"]
     for first, second in pairwise(allocating):
@@ -85,10 +103,7 @@ def asked_too_soon(calls: Iterable[Call], retry: Retry) -> Iterator[str]:
         seen = [call for call in between if call.state_before == "allocating" and call.status == 200]
         if kind == "queued" and _was_decided(first, between, bool(seen)):
             continue
-        quiet_until = max([first.end, *(call.at for call in seen)]) + quiet_s - CLOCK_SLACK_S
-        allowing = [call for call in between if call.at >= quiet_until and call.state_before in _MAY_BE_CALLED]
-        if second.at < quiet_until or not allowing:
-            yield f"{kind} call at {first.at:.3f}, next one {second.at - first.end:.3f} s after its end"
+        yield first, between, second, max([first.end, *(call.at for call in seen)]) + quiet_s
 
 
 def _was_decided(first: Call, between: Iterable[Call], seen: bool) -> bool:  # noqa: FBT001  # read as a sentence

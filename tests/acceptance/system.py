@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import redis
 
 from config.merchants import read_all
 from config.retry import Retry
-from tests.acceptance.oracle import Call, asked_too_soon, calls_by_shipment
+from tests.acceptance.oracle import Call, asked_too_late, asked_too_soon, calls_by_shipment
 from worker.server import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
@@ -224,11 +225,20 @@ class System:
 
     def asked_too_soon(self, published: Iterable[tuple[str, str]]) -> list[str]:
         """Every call that broke a quiet time, in words."""
+        return self._found(asked_too_soon, published)
+
+    def asked_too_late(self, published: Iterable[tuple[str, str]], within_s: float) -> list[str]:
+        """Every call that came to nothing and was not made again so soon after its quiet time, in words."""
+        return self._found(partial(asked_too_late, within_s=within_s), published)
+
+    def _found(
+        self, judge: Callable[[Iterable[Call], Retry], Iterable[str]], published: Iterable[tuple[str, str]]
+    ) -> list[str]:
         calls, retries = self.calls(), self.retries()
         return [
             f"{merchant} {reference}: {found}"
             for merchant, reference in published
-            for found in asked_too_soon(calls.get(reference, []), retries[merchant])
+            for found in judge(calls.get(reference, []), retries[merchant])
         ]
 
     def verdict(self, published: Iterable[tuple[str, str]]) -> dict[str, int]:

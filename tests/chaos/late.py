@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from typing import Any
 
 from tests.acceptance.system import BIN, System, v1_file, v2_file
@@ -12,6 +13,9 @@ from tests.chaos.run import FALLBACK, LINET, Result, Run
 
 SHARE_OF_QUIET = 0.9
 """How late the API may be, as a share of the merchant's quiet time; later than the whole of it, it books twice."""
+
+RECOVERY_S = 10.0
+"""For so long after its quiet time a shipment whose call came to nothing may wait for the next one."""
 
 STOPPED_S = 3.0
 
@@ -91,6 +95,19 @@ def late(system: System, seed: int, orders: int, count: int, quiet_s: float = 3.
         time.sleep(quiet_s / 2)  # the fault's own time: in the middle of a quiet time
         _disturb(system, number)
     return run.end("late")
+
+
+def recovery(system: System, seed: int, orders: int, _: int, quiet_s: float = 3.0) -> Result:
+    """Half of the calls of *late* come to nothing: who waits for them waits no longer than need be."""
+    times = write_late_merchants(system, quiet_s)
+    # Fewer than one call a second is a wait of its own.
+    merchants = [name for name in orders_of(orders) if name != "slowly"]
+    run = Run(system, seed, len(merchants), merchants, publish=False)
+    system.faults(*late_faults(run.random, times, run.shipments))
+    run.publish()
+    result = run.end("recovery")
+    too_late = system.asked_too_late(run.shipments, RECOVERY_S)
+    return replace(result, figures={**result.figures, "asked too late": len(too_late)})
 
 
 def _disturb(system: System, number: int) -> None:

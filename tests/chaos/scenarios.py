@@ -13,7 +13,7 @@ import redis
 
 from tests.acceptance.system import System, order_event
 from tests.chaos.crash_loop import crash_loop
-from tests.chaos.late import late
+from tests.chaos.late import late, recovery
 from tests.chaos.paused import paused
 from tests.chaos.run import ROLES, Result, Run, write_merchants
 from tests.soak.run import Soak
@@ -174,6 +174,7 @@ SCENARIOS: dict[str, Callable[[System, int, int, int], Result]] = {
     "api": api_faults,
     "two": two_of_everything,
     "late": late,
+    "recovery": recovery,
     "crash loop": crash_loop,
     "paused": paused,
     "soak": short_soak,

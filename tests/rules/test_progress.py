@@ -35,6 +35,7 @@ PROGRESS = st.builds(
     denied_at=TIMES,
     denials=COUNTS,
     asked_again=COUNTS,
+    asked_again_told=COUNTS,
     waits=COUNTS,
     attempts=COUNTS,
     attempted=st.none() | st.integers(0, 5),

@@ -17,6 +17,7 @@ from tests.rules.made import (
     UNALLOCATED,
     UNKNOWN,
     VIRTUAL,
+    opened,
 )
 from tests.rules.made import SERVICE as STEP
 from tests.tasks.clock import play
@@ -87,6 +88,16 @@ def test_a_call_that_is_given_up_is_open() -> None:
     assert progress.open_at == pytest.approx(NOW + PATIENCE_S)
     assert (progress.open_calls, progress.attempts, progress.attempted) == (1, 2, 0)
     assert trial.ledger.verdicts("a") == ["park"]
+
+
+def test_a_call_that_is_given_up_may_have_asked_again() -> None:
+    """A call after an open one is counted and logged although nobody waits for its answer."""
+    trial = Trial(shipments=several("a", **opened(ago_s=HOUR_S)))
+    trial.api.readings["a"] = [UNALLOCATED]
+    trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
+    play(given_up(trial))
+    assert trial.told.again == ["a"]
+    assert trial.ledger.last("a").asked_again == 1
 
 
 def test_a_call_that_never_went_out_opens_nothing() -> None:

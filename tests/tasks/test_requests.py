@@ -204,9 +204,18 @@ def test_who_asks_again_is_told() -> None:
     play(trial.to_the_end())
     assert sorted(trial.told.again) == ["a", "c"]
     last = trial.ledger.last("a")
-    assert (last.verdict, last.asked_again, last.due) == ("allocated", True, NOW + QUIET_S)
+    assert (last.verdict, last.asked_again, last.due) == ("allocated", 1, NOW + QUIET_S)
     assert last.entry is not None
     assert last.entry["again"] is True
     not_sent = trial.ledger.reports("c")[1]
-    assert (not_sent.asked_again, "again" in (not_sent.entry or {})) == (False, False)
-    assert (trial.ledger.last("b").asked_again, trial.ledger.last("b").due) == (False, 0)
+    assert (not_sent.asked_again, "again" in (not_sent.entry or {})) == (0, False)
+    assert (trial.ledger.last("b").asked_again, trial.ledger.last("b").due) == (0, 0)
+
+
+def test_the_call_of_a_lost_worker_is_told_by_the_next_one() -> None:
+    """A call after an open one whose worker was lost is counted and logged once, by whoever takes the shipment then."""
+    trial = Trial(shipments=several("a", **OVER, asked_again=1))
+    trial.api.readings["a"] = [UNKNOWN, ALLOCATED]
+    play(trial.to_the_end())
+    assert trial.told.again == ["a"]
+    assert [report.asked_again for report in trial.ledger.reports("a")] == [1, 0]

@@ -34,7 +34,7 @@ async def settled(bench: Bench, service: str | None = "X1", *, again: bool = Tru
     taken = await bench.take("acme", "a")
     held = taken.shipments[0].with_progress(asked_again=1, entries=1)
     due = 1.0 if again else 0.0
-    told = {"entry": {"do": "allocate"}, "api": "api", "answer": "good", "asked_again": again}
+    told = {"entry": {"do": "allocate"}, "api": "api", "answer": "good", "asked_again": int(again)}
     await bench.report_of([held], taken.task, "allocated", event=event(service), due=due, **told)
     return held
 

@@ -25,7 +25,7 @@ async def test_nothing_yet(bench: Bench) -> None:
 async def test_calls_after_an_open_one_are_counted(bench: Bench) -> None:
     """Each such call counts once for its merchant, if who reports it holds the shipment."""
     taken = await bench.take("acme", "a", "b")
-    told = {"api": API, "answer": "good", "asked_again": True}
+    told = {"api": API, "answer": "good", "asked_again": 1}
     await bench.report_of(taken.shipments, "another", "keep", **told)
     await bench.report_of(taken.shipments[:1], taken.task, "keep", **told)
     await bench.report_of(taken.shipments, taken.task, "allocated", event="{}", **told)
@@ -53,7 +53,7 @@ async def test_open_breakers_are_shown(bench: Bench) -> None:
 
 async def test_counts_go_into_json(bench: Bench) -> None:
     """The figures are plain numbers."""
-    await bench.report(await bench.take("acme", "a"), "allocated", event="{}", asked_again=True)
+    await bench.report(await bench.take("acme", "a"), "allocated", event="{}", asked_again=1)
     counts = await counts_of(bench)
     figures = [counts.allocated, counts.asked_again, counts.carrier_changed]
     assert json.loads(json.dumps(figures)) == [1, 1, 0]

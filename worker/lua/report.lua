@@ -11,7 +11,7 @@
 --       (of an allocated one when to read its carrier once more, or 0), step, progress ('' for a record that its holder
 --       cannot read: what it says stays), asks, slot of the entry, entry ('' for none), event, reason, api, how it did
 --       ('good', 'bad', 'foreign', 'throttled', 'denied', or '' for no call), in what ('allocate', 'read'), ms that it
---       asked to wait, 1 to give back what the permit took, 1 if the call came after an open one
+--       asked to wait, 1 to give back what the permit took, how many calls came after an open one and were not counted yet
 -- Returns 1 (written) or 0 (not the holder any more) per shipment.
 local lease, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
 local out, left, touched, counts = {}, {}, {}, {}
@@ -32,15 +32,15 @@ local function stay(m, r, phase, id, era)
   redis.call('ZADD', working(m), now + lease, r)
 end
 
-local function count(m, what)
+local function count(m, what, many)
   counts[m] = counts[m] or {}
-  counts[m][what] = (counts[m][what] or 0) + 1
+  counts[m][what] = (counts[m][what] or 0) + many
 end
 
 local function settle(m, r, state, stream, event, reason)
   leave(m, r)
   redis.call('XADD', stream, '*', 'event', event)
-  count(m, state)
+  count(m, state, 1)
   return { 'state', state, 'settled', now, 'reason', reason }
 end
 
@@ -95,7 +95,7 @@ for i = 3, #ARGV, 18 do
     if #says > 0 then redis.call('HSET', record(m, r), unpack(says)) end
     if settled then redis.call('EXPIRE', record(m, r), keep) end
     if is_alone(id) and verdict ~= 'keep' then redis.call('ZREM', ALONE, m .. ':' .. r) end
-    if again == '1' then count(m, 'asked_again') end
+    if again ~= '0' then count(m, 'asked_again', tonumber(again)) end
   else
     still_alive(m, r, id)
   end
