@@ -1,10 +1,11 @@
 """Read an order-created event: bytes in, an order or the reason for its rejection out."""
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -17,25 +18,36 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
+from pydantic_core import from_json, to_json
 
 MAX_EVENT_BYTES = 1024 * 1024
 KEPT_OF_TOO_LARGE_BYTES = 64 * 1024
+MOST_CHARACTERS = 256
+"""Of any text of an event that is kept."""
+
+MOST_DIGITS = 64
+MOST_SHIPMENTS = 1000
+MOST_TAGS = 32
 ORDER_CREATED = "order.created"
 
 RejectReason = Literal["bad_json", "bad_envelope", "bad_order", "event_too_large", "unknown_merchant"]
 
-Text = Annotated[str, StringConstraints(min_length=1)]
-Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
+Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False, max_digits=MOST_DIGITS)]
 
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_LEAP_SECOND = re.compile(r"(?<=:59:)60")
 
 
 def _calendar_time(value: object) -> object:
-    """RFC 3339 text only: a number, also one in quotes, would pass for seconds since the epoch."""
+    """RFC 3339 text only: a number, also one in quotes, would pass for seconds since the epoch.
+
+    A leap second is taken for the second before it.
+    """
     if not isinstance(value, str) or not _DATE.match(value):
         raise ValueError("a timestamp is text such as 2026-11-23T17:00:00Z")
-    return value
+    return _LEAP_SECOND.sub("59", value)
 
 
 Timestamp = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_calendar_time)]
@@ -76,7 +88,7 @@ class Shipment(_Read):
     weight_kg: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     value: Value | None = None
     destination: Destination | None = None
-    tags: tuple[Text, ...] | None = None
+    tags: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=MOST_TAGS)] | None = None
 
 
 class OrderData(_Read):
@@ -84,7 +96,8 @@ class OrderData(_Read):
 
     merchant: Text
     order: Text
-    shipments: Annotated[tuple[Shipment, ...], Field(min_length=1)]
+    # The first wrong one says enough: a list of all that is wrong can be far larger than the event.
+    shipments: Annotated[tuple[Shipment, ...], Field(fail_fast=True, min_length=1, max_length=MOST_SHIPMENTS)]
     shipping_method: Text | None = None
     deliver_by: Timestamp | None = None
 
@@ -101,11 +114,16 @@ class Envelope(_Read):
     subject: Text | None = None
 
 
+def _not_beside_data(_: object) -> None:
+    raise ValueError("an event has either data or data_base64")
+
+
 class OrderEvent(Envelope):
     """A whole order-created event."""
 
     type: Literal["order.created"]
     data: OrderData
+    data_base64: Annotated[None, BeforeValidator(_not_beside_data), Field(exclude=True)] = None
 
 
 class Order(NamedTuple):
@@ -141,8 +159,25 @@ def read_order(event: bytes) -> Order | Rejection | NotOurs:
     try:
         read = _EVENT.validate_json(event)
     except ValidationError as error:
-        return _not_read(event, error)
+        return _with_decoded_data(event) or _not_read(event, error)
     return Order(event_id=read.id, published=read.time, data=read.data)
+
+
+def _with_decoded_data(event: bytes) -> Order | Rejection | NotOurs | None:
+    """The order in a `data_base64`, which CloudEvents' libraries write for data that is bytes; None without one."""
+    if b'"data_base64"' not in event:
+        return None
+    try:
+        envelope: Any = from_json(event)
+    except ValueError:
+        return None
+    if not isinstance(envelope, dict) or "data" in envelope or envelope.get("type") != ORDER_CREATED:
+        return None
+    try:
+        data = from_json(b64decode(envelope.pop("data_base64"), validate=True))
+    except (TypeError, ValueError) as error:
+        return Rejection(reason="bad_order", error=f"data_base64: does not hold JSON as base64: {error}")
+    return read_order(to_json({**envelope, "data": data}))
 
 
 def _not_read(event: bytes, error: ValidationError) -> Rejection | NotOurs:
@@ -163,6 +198,11 @@ def _first_problems(error: ValidationError, most: int = 5) -> str:
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     # A list whose items are wrong is also reported as too short; that is no news.
     problems = [p for p in problems if p["type"] != "too_short"] or problems
-    texts = [f"{'.'.join(map(str, p['loc']))}: {p['msg']}".removeprefix(": ") for p in problems[:most]]
+    texts = [f"{'.'.join(map(str, p['loc']))}: {_said(p['msg'])}".removeprefix(": ") for p in problems[:most]]
     more = len(problems) - most
     return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
+
+
+def _said(message: str) -> str:
+    """What pydantic says, in the words of JSON."""
+    return message.removeprefix("Value error, ").replace("Tuple", "List").replace(" after validation", "")

@@ -109,7 +109,11 @@ class ShipmentAllocationFailed(_Envelope):
 class OrdersRejected(_Said):
     """The fields of an entry of the rejected stream: an event that could not be taken."""
 
-    event: str = Field(description="the original text; of an event that was too large, its first 64 KiB")
+    event: str = Field(
+        description="the original text; of an event that was too large, its first 64 KiB; of an entry without an "
+        "event, its fields as JSON"
+    )
+    event_base64: str | None = Field(None, description="the original bytes, of an event that is not UTF-8")
     reason: RejectReason
     error: str
     stream_id: str = Field(description="the id of the event's entry in the orders stream")

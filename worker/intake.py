@@ -4,10 +4,13 @@ import asyncio
 import os
 import signal
 import time
+from base64 import b64encode
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from pydantic_core import to_json
 
 from config.merchants import Merchant
 from config.settings import Settings
@@ -53,7 +56,7 @@ def sort_entries(entries: Sequence[Entry], merchants: Merchants) -> Sorted:
     for stream_id, fields in entries:
         event = fields.get(b"event")
         if event is None:
-            result.rejected.append(_rejected(stream_id, repr(fields).encode(), NO_EVENT))
+            result.rejected.append(_rejected(stream_id, _as_json(fields), NO_EVENT))
         else:
             _sort_event(stream_id, event, lambda name: merchants.get(name, since=read_at), result)
     return result
@@ -96,8 +99,22 @@ def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted
 
 
 def _rejected(stream_id: str, event: bytes, rejection: Rejection) -> Rejected:
-    kept = event if len(event) <= MAX_EVENT_BYTES else event[:KEPT_OF_TOO_LARGE_BYTES]
-    return Rejected(stream_id=stream_id, event=kept, reason=rejection.reason, error=rejection.error)
+    """The event as it came; of one that is too large the beginning, up to a whole letter."""
+    is_whole = len(event) <= MAX_EVENT_BYTES
+    kept = event if is_whole else event[:KEPT_OF_TOO_LARGE_BYTES]
+    readable = getincrementaldecoder("utf-8")("replace").decode(kept, final=is_whole)
+    return Rejected(
+        stream_id=stream_id,
+        event=readable,
+        reason=rejection.reason,
+        error=rejection.error,
+        event_base64="" if kept.startswith(readable.encode()) else b64encode(kept).decode(),
+    )
+
+
+def _as_json(fields: dict[bytes, bytes]) -> bytes:
+    """An entry without an event, as readable as it can be."""
+    return to_json({name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()})
 
 
 class Intake:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ async def rejected_events(redis: Redis, stream: str, most: int | None = None) ->
         for stream_id, fields in page:
             yield RejectedEvent(
                 stream_id=stream_id.decode(),
-                event=fields[b"event"],
+                event=b64decode(fields[b"event_base64"]) if b"event_base64" in fields else fields[b"event"],
                 reason=fields[b"reason"].decode(),
                 error=fields[b"error"].decode(errors="replace"),
             )

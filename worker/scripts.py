@@ -17,12 +17,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rejected:
-    """An event for the rejected stream."""
+    """An event for the rejected stream. `event_base64`: its bytes, where `event` cannot hold them."""
 
     stream_id: str
-    event: bytes
+    event: str
     reason: str
     error: str
+    event_base64: str = ""
 
 
 class Accepted(NamedTuple):
@@ -62,7 +63,7 @@ def accepting(accepted: Iterable[Accepted], rejected: Iterable[Rejected]) -> lis
         published = "" if new.published is None else f"{new.published:.3f}"
         args += [new.merchant, new.reference, new.facts, published, new.asks, round(new.entered * 1000)]
     for bad in rejected:
-        args += [bad.stream_id, bad.event, bad.reason, bad.error]
+        args += [bad.stream_id, bad.event, bad.reason, bad.error, bad.event_base64]
     return args
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.rules.events_in import event, order, reason, shipment
+from tasks.order import Rejection
+from tests.rules.events_in import event, order, read, reason, shipment
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
@@ -89,6 +90,62 @@ def test_a_text_may_be_of_one_letter() -> None:
     assert reason(table) is None
 
 
+LONG = "x" * 256
+
+
+@pytest.mark.parametrize("key", ["id", "source", "subject", "datacontenttype"])
+def test_texts_of_the_envelope_are_bounded(key: str) -> None:
+    """256 characters are read, and one more is not."""
+    assert reason(event() | {key: LONG}) is None
+    assert reason(event() | {key: LONG + "x"}) == "bad_envelope"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        event(merchant=LONG + "x"),
+        event(order=LONG + "x"),
+        event(shipping_method=LONG + "x"),
+        event(shipment(tags=[LONG + "x"])),
+        event(shipment(destination={"country": LONG + "x"})),
+        event(shipment(destination={"postcode": LONG + "x"})),
+        event(shipment(value={"currency": LONG + "x"})),
+        event(shipment(value={"amount": "1" * 65})),
+        event(shipment(value={"amount": "1e65"})),
+        event(shipment(value={"amount": "1e-65"})),
+        event(shipment(tags=["x"] * 33)),
+        event(*[shipment()] * 1001),
+    ],
+)
+def test_an_order_is_bounded(wrong: dict[str, Any]) -> None:
+    """Texts have 256 characters, amounts 64 digits, shipments 32 tags, and events 1,000 shipments at the most."""
+    assert reason(wrong) == "bad_order"
+
+
+def test_the_largest_order_is_read() -> None:
+    """All bounds at once."""
+    most = shipment(tags=[LONG] * 32, value={"amount": "1" * 64, "currency": LONG}, destination={"country": LONG})
+    assert reason(event(most, merchant=LONG, order=LONG, shipping_method=LONG)) is None
+    assert reason(event(*[shipment()] * 1000)) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        event(*[shipment(reference=5, weight_kg="x")] * 20_000),
+        event(shipment(tags=[5] * 200_000)),
+        event() | {"data": {str(n): n for n in range(50_000)}},
+        event() | {"data_base64": "x" * 1_000_000},
+        event() | {"source": [[]] * 200_000},
+    ],
+)
+def test_what_is_wrong_is_told_in_few_words(wrong: dict[str, Any]) -> None:
+    """However much is wrong with an event, the error names the first of it."""
+    found = read(wrong)
+    assert isinstance(found, Rejection)
+    assert len(found.error) < 500
+
+
 def test_null_is_not_stated() -> None:
     """Null for an optional key says as much as its absence, at every depth."""
     nothing = dict.fromkeys(("weight_kg", "value", "destination", "tags"))
@@ -104,9 +161,18 @@ def test_timestamp(moment: str) -> None:
     assert order(deliver_by=moment).data.deliver_by == datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("moment", ["2016-12-31T23:59:60Z", "2017-01-01T00:59:60.9+01:00"])
+def test_a_leap_second_is_a_time(moment: str) -> None:
+    """It is taken for the second before it."""
+    found = order(deliver_by=moment).data.deliver_by
+    assert found is not None
+    assert found.replace(microsecond=0) == datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     "moment",
     [
+        *("2016-12-31T23:58:60Z", "2016-12-31T23:59:61Z"),
         *("", "soon", "2026-11-21", "2026-11-21T10:00:00", "2026-13-21T10:00:00Z", " 2026-11-21T10:00:00Z"),
         *("1763719200", "1763719200.5", "+5", "-5", 1763719200, 1763719200.5, True, {}),
     ],

@@ -7,7 +7,7 @@ from worker.orders import GROUP, Orders
 from worker.scripts import Rejected
 from worker.store import ResponseError
 
-REJECTED = Rejected(stream_id="1-1", event=b"{", reason="bad_json", error="no JSON")
+REJECTED = Rejected(stream_id="1-1", event="{", reason="bad_json", error="no JSON")
 
 
 async def published(bench: Bench, count: int) -> list[str]:
@@ -29,6 +29,15 @@ async def unacknowledged(bench: Bench) -> int:
     """How many entries are read and not yet taken."""
     pending = await bench.raw.xpending(bench.settings.orders_stream, GROUP)
     return int(pending["pending"])
+
+
+async def test_the_bytes_of_a_rejected_event_are_kept(bench: Bench) -> None:
+    """An event that is not UTF-8 has a field more than others."""
+    binary = Rejected(stream_id="1-2", event="\ufffd", reason="bad_json", error="no JSON", event_base64="/w==")
+    await bench.ledger.accept([], [REJECTED, binary], [], GROUP)
+    entries = await bench.raw.xrange(bench.settings.rejected_stream)
+    assert [fields.get(b"event_base64") for _, fields in entries] == [None, b"/w=="]
+    assert [fields[b"stream_id"] for _, fields in entries] == [b"1-1", b"1-2"]
 
 
 async def test_a_shipment_is_taken_once(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """What intake makes of entries: each is accepted, rejected or not ours, as a whole."""
 
 import json
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,23 @@ def test_an_entry_without_an_event_keeps_what_it_has(merchants: Merchants) -> No
     """The text of a rejected entry is its event, whole, or all its fields where there is none."""
     odd = event(type=5)
     found = sort_entries([("1-0", {b"evt": b"x"}), ("2-0", {b"event": odd})], merchants)
-    assert [rejected.event for rejected in found.rejected] == [b"{b'evt': b'x'}", odd]
+    assert [rejected.event for rejected in found.rejected] == ['{"evt":"x"}', odd.decode()]
+
+
+@pytest.mark.parametrize("event", [b'{"id": "\xe4"}', b"\xff\xfe{\x00}\x00", b"\xed\xa0\x80", b"{\xc3"])
+def test_what_is_not_utf8_is_kept_as_text_and_bytes(merchants: Merchants, event: bytes) -> None:
+    """Clients that decode what they read can read the stream; the bytes are there as well."""
+    (rejected,) = sort_entries([("1-0", {b"event": event})], merchants).rejected
+    assert "\ufffd" in rejected.event
+    assert b64decode(rejected.event_base64) == event
+
+
+def test_a_large_event_is_cut_between_letters(merchants: Merchants) -> None:
+    """The beginning of an event that is text is text."""
+    large = ("ä" * 600_000).encode()
+    (rejected,) = sort_entries([("1-0", {b"event": b" " + large})], merchants).rejected
+    assert rejected.event == " " + "ä" * (32 * 1024 - 1)
+    assert rejected.event_base64 == ""
 
 
 def test_too_large_an_event(merchants: Merchants) -> None:
@@ -71,7 +88,7 @@ def test_too_large_an_event(merchants: Merchants) -> None:
     found = sort_entries([("1-0", {b"event": fits}), ("2-0", {b"event": too_large})], merchants)
     assert len(found.accepted) == 2
     (rejected,) = found.rejected
-    assert (rejected.reason, rejected.event) == ("event_too_large", too_large[: 64 * 1024])
+    assert (rejected.reason, rejected.event) == ("event_too_large", too_large[: 64 * 1024].decode())
 
 
 def test_a_plan_is_fixed_with_its_facts(merchants: Merchants) -> None:

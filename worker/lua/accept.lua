@@ -5,7 +5,7 @@
 -- KEYS: prefix, orders stream, rejected stream
 -- ARGV: group, n shipments, n rejected, n events of other types, then per shipment: merchant, reference, facts,
 --       published, asks, when it came into being at the earliest in ms (its stream id, its event's own time); per
---       rejected event: stream id, event, reason, error; then the stream ids to acknowledge
+--       rejected event: stream id, event, reason, error, its bytes as base64 or ''; then the stream ids to acknowledge
 -- Returns the number of new shipments.
 local now, place = clock()
 local shipments, rejected = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -26,9 +26,11 @@ for _ = 1, shipments do
   end
 end
 for _ = 1, rejected do
-  local id, event, reason, why = unpack(ARGV, i, i + 3)
-  i = i + 4
-  redis.call('XADD', KEYS[3], '*', 'event', event, 'reason', reason, 'error', why, 'stream_id', id)
+  local id, event, reason, why, bytes = unpack(ARGV, i, i + 4)
+  i = i + 5
+  local says = { 'event', event, 'reason', reason, 'error', why, 'stream_id', id }
+  if bytes ~= '' then says[#says + 1], says[#says + 2] = 'event_base64', bytes end
+  redis.call('XADD', KEYS[3], '*', unpack(says))
 end
 if ARGV[4] ~= '0' then redis.call('INCRBY', P .. 'not_ours', ARGV[4]) end
 write_gathered()
