@@ -155,7 +155,7 @@ _EVENT = TypeAdapter(OrderEvent)
 def read_order(event: bytes) -> Order | Rejection | NotOurs:
     """Read one event of the orders stream; never raises."""
     if len(event) > MAX_EVENT_BYTES:
-        return Rejection(reason="event_too_large", error=f"{len(event)} bytes; an event has at most {MAX_EVENT_BYTES}")
+        return Rejection(reason="event_too_large", error=f"an event has at most {MAX_EVENT_BYTES} bytes")
     try:
         read = _EVENT.validate_json(event)
     except ValidationError as error:

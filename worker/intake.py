@@ -6,7 +6,7 @@ import signal
 import time
 from base64 import b64encode
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -30,11 +30,18 @@ from worker.health import BEAT_EVERY_S, leave, tell, touch
 from worker.ledger import Ledger
 from worker.limits import Limits
 from worker.merchants import Merchants
-from worker.orders import GROUP, Entry, Orders
+from worker.orders import GROUP, MOST_ENDED, Entry, Orders
 from worker.scripts import Accepted, Rejected
 from worker.store import PASSING, RedisError, Store
 
 NO_EVENT = Rejection(reason="bad_envelope", error="the stream entry has no field 'event'")
+
+ENDED_INTAKES = Rejection(
+    reason="bad_order", error=f"{MOST_ENDED} intakes ended while they had nothing but this event in hand"
+)
+
+MOST_SHIPMENTS, MOST_REJECTED_BYTES = 2000, 4 * 1024 * 1024
+"""Of one script: what events come to can be far larger than they are."""
 
 STILL_S = 60.0
 
@@ -48,18 +55,52 @@ class Sorted:
     accepted: list[Accepted] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     not_ours: int = 0
+    rejected_bytes: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a script should not be told more."""
+        return len(self.accepted) >= MOST_SHIPMENTS or self.rejected_bytes >= MOST_REJECTED_BYTES
+
+    def reject(self, rejected: Rejected) -> None:
+        """One more for the rejected stream."""
+        self.rejected.append(rejected)
+        self.rejected_bytes += len(rejected.event) + len(rejected.event_base64)
+
+
+def portions(entries: Sequence[Entry], merchants: Merchants) -> Iterator[tuple[Sorted, list[str]]]:
+    """What the entries come to, as much of it at a time as one script may write, with their ids."""
+    result, ids = Sorted(), list[str]()
+    read_at = time.monotonic()
+    for stream_id, fields in entries:
+        _sort_entry(stream_id, fields, lambda name: merchants.get(name, since=read_at), result)
+        ids.append(stream_id)
+        if result.is_full:
+            yield result, ids
+            result, ids = Sorted(), []
+    if ids:
+        yield result, ids
 
 
 def sort_entries(entries: Sequence[Entry], merchants: Merchants) -> Sorted:
-    """Read every entry; each one is taken or rejected as a whole."""
-    result, read_at = Sorted(), time.monotonic()
-    for stream_id, fields in entries:
-        event = fields.get(b"event")
-        if event is None:
-            result.rejected.append(_rejected(stream_id, _as_json(fields), NO_EVENT))
-        else:
-            _sort_event(stream_id, event, lambda name: merchants.get(name, since=read_at), result)
+    """As `portions`, in one."""
+    result = Sorted()
+    for some, _ in portions(entries, merchants):
+        result.accepted += some.accepted
+        result.rejected += some.rejected
+        result.not_ours += some.not_ours
     return result
+
+
+def _sort_entry(
+    stream_id: str, fields: dict[bytes, bytes], find: Callable[[str], Merchant | None], result: Sorted
+) -> None:
+    """Each entry is taken or rejected as a whole."""
+    event = fields.get(b"event")
+    if event is None:
+        result.reject(_rejected(stream_id, _as_json(fields), NO_EVENT))
+    else:
+        _sort_event(stream_id, event, find, result)
 
 
 def _sort_event(stream_id: str, event: bytes, find: Callable[[str], Merchant | None], result: Sorted) -> None:
@@ -67,7 +108,7 @@ def _sort_event(stream_id: str, event: bytes, find: Callable[[str], Merchant | N
         case Order() as order:
             _sort_order(stream_id, event, order, find(order.data.merchant), result)
         case Rejection() as rejection:
-            result.rejected.append(_rejected(stream_id, event, rejection))
+            result.reject(_rejected(stream_id, event, rejection))
         case NotOurs():
             result.not_ours += 1
 
@@ -75,7 +116,7 @@ def _sort_event(stream_id: str, event: bytes, find: Callable[[str], Merchant | N
 def _sort_order(stream_id: str, event: bytes, order: Order, merchant: Merchant | None, result: Sorted) -> None:
     if merchant is None:
         error = f"data.merchant: no valid merchant file for {order.data.merchant[:64]!a}"
-        result.rejected.append(_rejected(stream_id, event, Rejection(reason="unknown_merchant", error=error)))
+        result.reject(_rejected(stream_id, event, Rejection(reason="unknown_merchant", error=error)))
     else:
         result.accepted.extend(_accepted(stream_id, order, merchant))
 
@@ -165,9 +206,27 @@ class Intake:
             await self._beat()
             if time.monotonic() >= self._take_over_at:
                 self._take_over_at = time.monotonic() + self._settings.lease_seconds / 4
-                await self._take(await self._orders.take_over())
+                await self._take_over()
             await self._take(await self._orders.read())
             self._served_at = time.monotonic()
+
+    async def _take_over(self) -> None:
+        async for found in self._orders.take_over():
+            if found.lost:
+                log.error("orders_lost", stream_ids=found.lost, why="trimmed or deleted before they were taken")
+            if not found.alone:
+                await self._take(found.entries)
+                continue
+            ((stream_id, fields),) = found.entries
+            if await self._orders.ended_with(stream_id) >= MOST_ENDED:
+                await self._reject(stream_id, fields)
+            else:
+                await self._take(found.entries)
+            await self._orders.is_done(stream_id)
+
+    async def _reject(self, stream_id: str, fields: dict[bytes, bytes]) -> None:
+        event = fields.get(b"event", b"")
+        await self._accept(Sorted(rejected=[_rejected(stream_id, event, ENDED_INTAKES)]), [stream_id])
 
     async def _beat(self) -> None:
         if time.monotonic() >= self._beat_at:
@@ -191,11 +250,11 @@ class Intake:
             return False
 
     async def _take(self, entries: Sequence[Entry]) -> None:
-        if not entries:
-            return
-        read = sort_entries(entries, self._merchants)
-        ids = [stream_id for stream_id, _ in entries]
-        await self._store.insist(self._limits.tell, self._settings.lease_seconds)
+        for read, ids in portions(entries, self._merchants):
+            await self._store.insist(self._limits.tell, self._settings.lease_seconds)
+            await self._accept(read, ids)
+
+    async def _accept(self, read: Sorted, ids: Sequence[str]) -> None:
         fresh = await self._store.insist(
             lambda: self._ledger.accept(read.accepted, read.rejected, ids, GROUP, read.not_ours),
             self._settings.lease_seconds,

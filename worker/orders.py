@@ -3,16 +3,41 @@
 import os
 import socket
 import uuid
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 
-from worker.store import Redis, ResponseError
+from tasks.order import MAX_EVENT_BYTES
+from worker.store import PREFIX, Redis, ResponseError, Store
 
 GROUP = "allocation"
-READ_AT_ONCE = 500
 WAIT_MS = 1000
 
+FIRST_READ = 16
+"""Entries that are waited for; when so many are there, more are read at once."""
+
+READ_AT_ONCE = 500
+READ_BYTES = 8 * 1024 * 1024
+"""Most entries, and about how many bytes, of one read."""
+
+TAKEN_OVER_AT_ONCE = 16
+DELIVERED_OFTEN = 3
+"""An entry that was delivered so often is handled alone."""
+
+MOST_ENDED = 2
+"""Intakes that may end with nothing but the same entry in hand, before it is rejected."""
+
+ALONE_KEPT_S = 86400
+
 Entry = tuple[str, dict[bytes, bytes]]
-"""An entry's id and its fields."""
+"""An entry's id and its fields; of a value that is longer than an event may be, the beginning and a byte too much."""
+
+
+class TakenOver(NamedTuple):
+    """Entries that another intake left, in one portion. `alone`: one that was delivered often, and nothing else."""
+
+    entries: list[Entry]
+    lost: list[str]
+    alone: bool = False
 
 
 class Orders:
@@ -21,7 +46,9 @@ class Orders:
     def __init__(self, redis: Redis, stream: str, lease_s: float) -> None:
         """`lease_s`: how long another intake's entries may lie unacknowledged before they are taken over."""
         self._redis = redis
+        self._store = Store(redis)
         self._stream = stream
+        self._more = False
         self._lease_ms = round(lease_s * 1000)
         self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
@@ -35,17 +62,46 @@ class Orders:
 
     async def read(self) -> list[Entry]:
         """New entries, as soon as there are any; none after a second."""
+        if self._more:
+            args = [GROUP, self.consumer, READ_AT_ONCE, READ_BYTES, MAX_EVENT_BYTES + 1]
+            found = [_entry(*entry) for entry in await self._store.run("read", [self._stream], args)]
+            self._more = bool(found)
+            if found:
+                return found
         answer: Any = await self._redis.xreadgroup(
-            GROUP, self.consumer, {self._stream: ">"}, count=READ_AT_ONCE, block=WAIT_MS
+            GROUP, self.consumer, {self._stream: ">"}, count=FIRST_READ, block=WAIT_MS
         )
-        return [_entry(entry) for _, entries in answer or [] for entry in entries]
+        entries = [(stream_id.decode(), fields) for _, entries in answer or [] for stream_id, fields in entries]
+        self._more = len(entries) == FIRST_READ
+        return entries
 
-    async def take_over(self) -> list[Entry]:
-        """Entries that a dead intake left unacknowledged for a lease, our own of before a failure among them."""
-        answer: Any = await self._redis.xautoclaim(
-            self._stream, GROUP, self.consumer, min_idle_time=self._lease_ms, start_id="0-0", count=READ_AT_ONCE
-        )
-        return [_entry(entry) for entry in answer[1] if entry[1] is not None]
+    async def take_over(self) -> AsyncIterator[TakenOver]:
+        """What a dead intake left unacknowledged for a lease, our own of before a failure among it."""
+        at = b"0-0"
+        while True:
+            args = [GROUP, self.consumer, self._lease_ms, at, TAKEN_OVER_AT_ONCE, MAX_EVENT_BYTES + 1]
+            at, lost, found = await self._store.run("take_over", [self._stream], args)
+            few = [_entry(stream_id, fields) for stream_id, times, fields in found if times < DELIVERED_OFTEN]
+            if few or lost:
+                yield TakenOver(few, [stream_id.decode() for stream_id in lost])
+            for stream_id, times, fields in found:
+                if times >= DELIVERED_OFTEN:
+                    yield TakenOver([_entry(stream_id, fields)], [], alone=True)
+            if at == b"0-0":
+                break
+
+    async def ended_with(self, stream_id: str) -> int:
+        """Note that this intake has nothing but this entry in hand; how many others ended so."""
+        key = f"{PREFIX}alone_in_hand:{stream_id}"
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.sadd(key, self.consumer)
+            pipe.expire(key, ALONE_KEPT_S)
+            pipe.scard(key)
+            return int((await pipe.execute())[-1]) - 1
+
+    async def is_done(self, stream_id: str) -> None:
+        """Forget who had it alone."""
+        await self._redis.delete(f"{PREFIX}alone_in_hand:{stream_id}")
 
     async def leave(self) -> None:
         """Take this consumer out of the group, unless entries are still in its name."""
@@ -54,9 +110,8 @@ class Orders:
             await self._redis.xgroup_delconsumer(self._stream, GROUP, self.consumer)
 
 
-def _entry(entry: Any) -> Entry:
-    stream_id, fields = entry
-    return stream_id.decode(), fields
+def _entry(stream_id: bytes, fields: list[bytes]) -> Entry:
+    return stream_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True))
 
 
 async def trim_read_orders(redis: Redis, stream: str) -> None:

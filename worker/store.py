@@ -54,6 +54,8 @@ _NEEDS = {
     "claim": ("_tokens", "_claim"),
     "take": ("_tokens", "_claim"),
     "hold": ("_tokens",),
+    "read": ("_entries",),
+    "take_over": ("_entries",),
     "report": ("_tokens", "_breakers"),
 }
 """What stands between the prelude and a script."""
