@@ -63,6 +63,7 @@ class Counts:
     orders: OrdersCounts
     rejected: int
     not_ours: int
+    lost_orders: int
     processes: dict[str, Any]
     breakers: tuple[Breaker, ...]
     slowed: tuple[Slowed, ...]
@@ -75,9 +76,10 @@ async def count_all(redis: Redis, settings: Settings) -> Counts:
     pipe = redis.pipeline(transaction=False)
     pipe.get(LAST_SWEEP)
     pipe.get(f"{PREFIX}not_ours")
+    pipe.get(f"{PREFIX}lost_orders")
     pipe.xlen(settings.rejected_stream)
     pipe.hgetall(f"{PREFIX}paused")
-    swept, not_ours, rejected, paused = await pipe.execute()
+    swept, not_ours, lost_orders, rejected, paused = await pipe.execute()
     return Counts(
         server=server,
         unsafe=tuple(unsafe),
@@ -86,6 +88,7 @@ async def count_all(redis: Redis, settings: Settings) -> Counts:
         orders=await count_orders(redis, settings.orders_stream),
         rejected=rejected,
         not_ours=int(not_ours or 0),
+        lost_orders=int(lost_orders or 0),
         processes=await heartbeats(redis),
         breakers=await breakers(redis, now),
         slowed=await slowed(redis, now),

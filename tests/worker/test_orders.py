@@ -154,6 +154,7 @@ async def test_what_is_gone_is_told(bench: Bench) -> None:
     assert found.lost == [stream_id for stream_id, _ in read[:2]]
     assert numbers(found.entries) == [2]
     assert (await bench.raw.xpending(STREAM, GROUP))["pending"] == 1
+    assert await bench.raw.get("allocation:lost_orders") == b"2"
 
 
 async def test_an_entry_that_was_deleted_meanwhile(bench: Bench) -> None:

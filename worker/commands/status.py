@@ -151,6 +151,11 @@ def _facts(counts: Counts, queues: Queues, settings: Settings) -> Iterator[tuple
     yield settings.orders_stream, f"{unread} unread, {counts.orders.unacknowledged} being taken{reader}"
     yield settings.rejected_stream, count(counts.rejected, "event")
     yield "events of other types", str(counts.not_ours)
+    if counts.lost_orders:
+        yield (
+            "events lost",
+            f"{counts.lost_orders} were trimmed or deleted before they were taken; see orders_lost in the log",
+        )
     yield "queues", queues if isinstance(queues, str) else ", ".join(f"{q} {depth}" for q, depth in queues.items())
 
 

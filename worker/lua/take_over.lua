@@ -27,4 +27,5 @@ for _, id in ipairs(answer[2]) do
     gone[#gone + 1] = id
   end
 end
+if #gone > 0 then redis.call('INCRBY', P .. 'lost_orders', #gone) end
 return { answer[1], gone, out }
