@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64decode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +19,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
-from pydantic_core import from_json, to_json
+from pydantic_core import ErrorDetails, from_json, to_json
 
 MAX_EVENT_BYTES = 1024 * 1024
 KEPT_OF_TOO_LARGE_BYTES = 64 * 1024
@@ -182,20 +183,27 @@ def _with_decoded_data(event: bytes) -> Order | Rejection | NotOurs | None:
 
 def _not_read(event: bytes, error: ValidationError) -> Rejection | NotOurs:
     """Say which of the three layers is wrong: the JSON, the envelope, or the order."""
-    if error.errors()[0]["type"] == "json_invalid":
-        return Rejection(reason="bad_json", error=_first_problems(error))
-    try:
-        envelope = Envelope.model_validate_json(event)
-    except ValidationError as wrong:
-        return Rejection(reason="bad_envelope", error=_first_problems(wrong))
-    if envelope.type != ORDER_CREATED:
-        return NotOurs(type=envelope.type)
-    return Rejection(reason="bad_order", error=_first_problems(error))
-
-
-def _first_problems(error: ValidationError, most: int = 5) -> str:
-    """The first problems as `data.order: Field required`; the input itself is not repeated, it may be personal."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
+    if problems[0]["type"] == "json_invalid":
+        return Rejection(reason="bad_json", error=_in_words(problems))
+    of_envelope = [problem for problem in problems if problem["loc"][:1] not in (("data",), ("data_base64",))]
+    if not of_envelope:
+        return Rejection(reason="bad_order", error=_in_words(problems))
+    if any(problem["loc"] == ("type",) and problem["type"] == "literal_error" for problem in of_envelope):
+        return _of_another_type(event)
+    return Rejection(reason="bad_envelope", error=_in_words(of_envelope))
+
+
+def _of_another_type(event: bytes) -> Rejection | NotOurs:
+    try:
+        return NotOurs(type=Envelope.model_validate_json(event).type)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        return Rejection(reason="bad_envelope", error=_in_words(problems))
+
+
+def _in_words(problems: Sequence[ErrorDetails], most: int = 5) -> str:
+    """The first problems as `data.order: Field required`; the input itself is not repeated, it may be personal."""
     # A list whose items are wrong is also reported as too short; that is no news.
     problems = [p for p in problems if p["type"] != "too_short"] or problems
     texts = [f"{'.'.join(map(str, p['loc']))}: {_said(p['msg'])}".removeprefix(": ") for p in problems[:most]]

@@ -26,6 +26,7 @@ SIZES = {
     "recovery": (210, 0),
     "crash loop": (5000, 24),
     "paused": (200, 3),
+    "poison": (1000, 400),
     "soak": (500, 0),
 }
 """How many orders and how many faults each scenario has at full size."""

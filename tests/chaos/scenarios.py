@@ -15,6 +15,7 @@ from tests.acceptance.system import System, order_event
 from tests.chaos.crash_loop import crash_loop
 from tests.chaos.late import late, recovery
 from tests.chaos.paused import paused
+from tests.chaos.poison import poison
 from tests.chaos.run import ROLES, Result, Run, write_merchants
 from tests.soak.run import Soak
 
@@ -177,6 +178,7 @@ SCENARIOS: dict[str, Callable[[System, int, int, int], Result]] = {
     "recovery": recovery,
     "crash loop": crash_loop,
     "paused": paused,
+    "poison": poison,
     "soak": short_soak,
 }
 """Each takes the system, a seed, how many orders and how many faults."""
