@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import pytest
 
@@ -174,8 +173,8 @@ def _v2_offer(prefix: str, digit: int, gross: str, end: str, expires: str) -> Of
     }
     return Offer(
         reference=f"{prefix}{digit}",
-        gross=Decimal(gross),
-        net=Decimal("20.0" if gross == "20.0" else "10.0"),
+        gross=gross,
+        currency="EUR",
         delivery_end=datetime.fromisoformat(end),
         expires=datetime.fromisoformat(expires),
         carrier=carriers[gross],

@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
+from config.strategies.quote import Quote
 from tasks.outcome import Allocated, NotYet, Outcome, Quoted, Refused, Stopped, Throttled, Unknown
+from tests.pro.said import GROUP
+from tests.tasks.clock import play
+from tests.tasks.trial import Trial, several
 from tests.worker.raw_api import REFERENCE, Request, account, allocated, calling, listening, reply, request
 
 HOUR = timedelta(hours=1)
 # Expiries are written a few years off, so that neither clock can be taken for the other.
-FAR = datetime(2031, 5, 1, 12, tzinfo=UTC)
+PAST, FAR = datetime(2021, 5, 1, 12, tzinfo=UTC), datetime(2031, 5, 1, 12, tzinfo=UTC)
 
 
 def quote(name: str, gross: str, expires: datetime | None, flavour: str) -> dict[str, Any]:
@@ -60,6 +64,22 @@ def test_the_best_that_lives(flavour: str) -> None:
 def test_the_cheapest_quote_of_v2() -> None:
     """The strategy of that name asks in the same way."""
     assert asked(("a", "2", None), ("b", "1", None), choice={"cheapest_quote": True}) == Quoted(reference="b")
+
+
+@pytest.mark.parametrize("flavour", ["shipments-v2", "consignments-v1"])
+def test_no_quote_is_guessed(flavour: str) -> None:
+    """When nobody can say which is the cheapest, no quote is called for: the next step of the plan is."""
+    outcome = asked(("a", "1,050", None), ("b", "98.00", None), ("dead", "1", PAST), flavour=flavour)
+    assert outcome == Refused(
+        reason="no_comparable_quote",
+        message="which is the cheapest depends on how the prices are read; a 1,050; b 98.00",
+    )
+    trial = Trial(shipments=several("x", Quote(quote="cheapest"), GROUP))
+    trial.api.quotes["x"] = [outcome]
+    play(trial.visit_by_visit())
+    assert trial.api.called == [("service_group freight", ("x",))]
+    assert trial.ledger.last("x").shipment.progress.last_refusal == "no_comparable_quote"
+    assert trial.ledger.last("x").verdict == "allocated"
 
 
 @pytest.mark.parametrize("flavour", ["shipments-v2", "consignments-v1"])

@@ -20,9 +20,15 @@ def unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
         return b""
 
 
+class Number(str):
+    """A JSON number with a fraction or an exponent, in its own digits: its point is a decimal point."""
+
+    __slots__ = ()
+
+
 # Numbers stay the text they were: a price never goes through a float, "2.00" does not become 2.0,
 # and JSON then looks like XML, where everything is text.
-_JSON = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=lambda _: None)
+_JSON = json.JSONDecoder(parse_float=Number, parse_int=str, parse_constant=lambda _: None)
 
 
 def read_json(body: bytes) -> Any:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from config.strategies.quote import call_with_quote
 from config.strategies.strategy import Call, Strategy
-from tasks.outcome import Finding, NotYet, Outcome, Quoted, Unknown
+from tasks.outcome import Finding, NotYet, Outcome, Quoted, Refused, Unknown
 from tasks.ports import Account, Request
 from worker.pro.hosts import Hosts
 from worker.pro.quotes import choose
@@ -44,7 +44,7 @@ class ProApi:
         offer = choose(quotes, strategy.choice, now)
         if offer is None:
             return NotYet(reason="quote_expired", message="every quote had expired when it arrived")
-        return Quoted(reference=offer.reference)
+        return offer if isinstance(offer, Refused) else Quoted(reference=offer.reference)
 
     async def allocate(
         self, account: Account, strategy: Strategy, request: Request, quote: str | None = None

@@ -44,7 +44,7 @@ def tables(value: object) -> list[dict[str, Any]]:
 
 def decimal_text(value: object) -> str | None:
     """A decimal number in the words of the API; None for anything else."""
-    return value if isinstance(value, str) and _DECIMAL.fullmatch(value) else None
+    return str(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else None
 
 
 def small_number(value: object) -> int | None:

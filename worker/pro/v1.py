@@ -12,7 +12,8 @@ from tasks.outcome import Allocated, Carrier, Finding, Outcome, Price, Refused, 
 from worker.pro import facts
 from worker.pro.fields import instant, message, named, table, tables, text
 from worker.pro.legs_v1 import in_order, tracking
-from worker.pro.quotes import Offer, decimal
+from worker.pro.prices import currency, price_text
+from worker.pro.quotes import Offer
 from worker.pro.reply import Reply
 from worker.pro.states import finding
 from worker.pro.statuses import by_status, in_words
@@ -127,11 +128,11 @@ def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
     for quote in quotes:
         name = text(quote.get("QuoteReference"))
         if name and text(quote.get("ConsignmentReference")) in (None, reference):
-            price = table(quote.get("Price"))
+            price = quote.get("Price")
             yield Offer(
                 reference=name,
-                gross=decimal(price.get("Gross")),
-                net=decimal(price.get("Net")),
+                gross=price_text(price, "Gross"),
+                currency=currency(table(price).get("Currency")),
                 delivery_end=instant(quote.get("LatestDeliveryDate")),
                 expires=instant(quote.get("ExpiryDate")),
                 carrier=_quoted(quote),

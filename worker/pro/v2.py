@@ -10,7 +10,8 @@ from config.strategies.strategy import V2, Call, Flavour, Strategy
 from tasks.outcome import Finding, Outcome, Refused, Unknown
 from worker.pro.errors_v2 import cause_of, error_outcome, read_error
 from worker.pro.fields import instant, table, tables, text
-from worker.pro.quotes import Offer, decimal
+from worker.pro.prices import currency, price_text
+from worker.pro.quotes import Offer
 from worker.pro.reply import Reply
 from worker.pro.results_v2 import allocated, carrier, read_results
 from worker.pro.states import finding
@@ -88,11 +89,11 @@ def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
     for quote in quotes:
         name = text(quote.get("reference"))
         if name and text(quote.get("shipment_reference")) in (None, reference):
-            price = table(quote.get("price"))
+            price = quote.get("price")
             yield Offer(
                 reference=name,
-                gross=decimal(price.get("gross")),
-                net=decimal(price.get("net")),
+                gross=price_text(price, "gross"),
+                currency=currency(table(price).get("currency")),
                 delivery_end=instant(table(quote.get("delivery_date")).get("end")),
                 expires=instant(quote.get("expires")),
                 carrier=carrier(quote.get("carrier")),
