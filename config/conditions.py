@@ -57,7 +57,10 @@ Number = Annotated[Range, BeforeValidator(_as_range, json_schema_input_type=NonN
 
 
 class Conditions(BaseModel):
-    """`when`: all that are given must hold; one on a fact the order does not state does not hold."""
+    """`when`: all that are given must hold; one on a fact the order does not state does not hold.
+
+    Words are kept as they are written; which of them are equal is said in `config.text`.
+    """
 
     model_config = _STRICT
 

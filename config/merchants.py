@@ -19,6 +19,7 @@ from config.retry import Limits, Retry
 from config.settings import is_loopback
 from config.strategies.catalogue import AnyStrategy, available
 from config.strategies.strategy import Flavour
+from config.text import BYTE_ORDER_MARK
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a merchant may be called: the file's stem, part of keys in Redis and of labels in Flower."""
@@ -147,7 +148,7 @@ def read(path: Path, http_hosts: frozenset[str] = frozenset()) -> Merchant | lis
         raw = path.read_bytes()
         if len(raw) > MAX_FILE_BYTES:
             return [Problem(file=path.name, key="", text=f"larger than {MAX_FILE_BYTES} bytes; is it a merchant file?")]
-        table = tomllib.loads(raw.decode())
+        table = tomllib.loads(raw.decode("utf-8-sig"))
         file = MerchantFile.model_validate(table)
     except OSError as error:
         return [Problem(file=path.name, key="", text=f"cannot be read: {error.strerror}; check its permissions")]
@@ -208,8 +209,8 @@ def find_key(source: KeyFromEnv | KeyFromFile) -> str | None:
             key = os.environ.get(name, "")
         case KeyFromFile(file=path):
             try:
-                key = Path(path).read_text()
+                key = Path(path).read_text(encoding="utf-8")
             except (OSError, ValueError):
                 return None
-    key = key.strip()
+    key = key.removeprefix(BYTE_ORDER_MARK).strip()
     return key if key and key.isascii() and key.isprintable() else None

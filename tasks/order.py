@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64decode
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -157,6 +158,7 @@ def read_order(event: bytes) -> Order | Rejection | NotOurs:
     """Read one event of the orders stream; never raises."""
     if len(event) > MAX_EVENT_BYTES:
         return Rejection(reason="event_too_large", error=f"an event has at most {MAX_EVENT_BYTES} bytes")
+    event = event.removeprefix(BOM_UTF8)
     try:
         read = _EVENT.validate_json(event)
     except ValidationError as error:
@@ -175,7 +177,7 @@ def _with_decoded_data(event: bytes) -> Order | Rejection | NotOurs | None:
     if not isinstance(envelope, dict) or "data" in envelope or envelope.get("type") != ORDER_CREATED:
         return None
     try:
-        data = from_json(b64decode(envelope.pop("data_base64"), validate=True))
+        data = from_json(b64decode(envelope.pop("data_base64"), validate=True).removeprefix(BOM_UTF8))
     except (TypeError, ValueError) as error:
         return Rejection(reason="bad_order", error=f"data_base64: does not hold JSON as base64: {error}")
     return read_order(to_json({**envelope, "data": data}))

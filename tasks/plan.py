@@ -1,12 +1,14 @@
 """Choose the plan of a shipment: the first rule of the merchant's file that matches, or the default."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from config.conditions import Conditions, Range
 from config.merchants import MerchantFile
 from config.strategies.catalogue import AnyStrategy
+from config.text import caseless, normal
 from tasks.order import OrderData, Shipment
 
 DEFAULT_RULE = "default"
@@ -80,29 +82,46 @@ def _holds(name: str, wanted: Any, facts: Facts) -> str | None:  # words or a ra
         case "postcode_prefix":
             return _prefix(wanted, facts.postcode)
         case "tags_any":
-            return _tags(name, [tag for tag in wanted if tag in (facts.tags or ())], needed=1)
+            return _tags(name, _shared(wanted, facts.tags), needed=1)
         case "tags_all":
-            return _tags(name, [tag for tag in wanted if tag in (facts.tags or ())], needed=len(wanted))
+            return _tags(name, _shared(wanted, facts.tags), needed=len(wanted))
         case _:
             return _in_range(name, wanted, getattr(facts, name))
 
 
 def _one_of(name: str, wanted: tuple[str, ...], fact: str | None) -> str | None:
-    if fact is None or fact.casefold() not in (word.casefold() for word in wanted):
+    if fact is None or caseless(fact) not in _caseless(wanted):
         return None
     return f"{name} {fact} is {'one of ' if len(wanted) > 1 else ''}{', '.join(wanted)}"
 
 
+# What a file states is cached, as it comes again with every order; what orders state is not.
+@lru_cache(maxsize=1024)
+def _caseless(words: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(caseless, words))
+
+
 def _prefix(wanted: tuple[str, ...], postcode: str | None) -> str | None:
     """Spaces count: without them the prefix M11 would match M1 1AE."""
-    for prefix in wanted:
-        if postcode is not None and postcode.strip().casefold().startswith(prefix.casefold()):
-            return f"postcode begins with {prefix}"
-    return None
+    if postcode is None:
+        return None
+    whole = caseless(postcode)
+    found = (prefix for prefix, begin in zip(wanted, _beginnings(wanted), strict=True) if whole.startswith(begin))
+    return next((f"postcode begins with {prefix}" for prefix in found), None)
 
 
-def _tags(name: str, found: Iterable[str], needed: int) -> str | None:
-    found = list(found)
+@lru_cache(maxsize=1024)
+def _beginnings(prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    """A blank at the end is part of the prefix."""
+    return tuple(caseless(prefix) + (" " if prefix[-1].isspace() else "") for prefix in prefixes)
+
+
+def _shared(wanted: tuple[str, ...], tags: tuple[str, ...] | None) -> list[str]:
+    stated = {normal(tag) for tag in tags or ()}
+    return [tag for tag in wanted if normal(tag) in stated]
+
+
+def _tags(name: str, found: Sequence[str], needed: int) -> str | None:
     return f"{name} {', '.join(found)}" if len(found) >= needed else None
 
 

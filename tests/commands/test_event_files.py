@@ -46,6 +46,14 @@ def test_the_text_is_not_touched() -> None:
     assert [event.text.decode() for event in split(f"[\n {text},\n{text} ]".encode(), "f")] == [text, text]
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_files_marked_by_an_editor(mark: bytes) -> None:
+    """A byte order mark is no part of an event, also where two marked files were put together."""
+    one = json.dumps(order("a")).encode()
+    found = list(split(mark + one + b"\n" + mark + one + b"\n", "f"))
+    assert [(event.line, wrong(event)) for event in found] == [(1, None), (2, None)]
+
+
 def test_each_event_knows_its_line() -> None:
     """A problem is reported at the line where its event begins."""
     content = b'\n{"a": 1}\n\n{"b":\n2}\n{"c": 3}\n'

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def wrong(found: FoundEvent) -> Wrong | None:
 def split(content: bytes, file: str) -> Iterator[FoundEvent]:
     """The events of one file; what is no JSON is one event too, and found wrong later."""
     # Bytes that are no UTF-8 pass through as they are.
-    text = content.removeprefix(b"\xef\xbb\xbf").decode(errors="surrogateescape")
+    text = content.removeprefix(BOM_UTF8).decode(errors="surrogateescape")
     line, counted = 1, 0
     for start, end in _spans(text):
         line, counted = line + text.count("\n", counted, start), start
