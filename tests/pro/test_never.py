@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.strategies.strategy import Strategy
+from config.strategies.strategy import QuoteChoice, Strategy
 from tasks.outcome import (
     Allocated,
     Finding,
@@ -24,7 +24,7 @@ from tasks.outcome import (
     Unknown,
 )
 from tests.pro.said import ALL, EC, NOW, OTHER, REF, V1, V2
-from worker.pro.quotes import Offer
+from worker.pro.quotes import Offer, choose
 from worker.pro.reply import Reply
 from worker.pro.states import standing
 from worker.pro.wire import Wire
@@ -52,6 +52,9 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=5,
 )
+PRICES = JUNK | st.fixed_dictionaries(
+    {"gross": JUNK | st.sampled_from(["1,050", 1.5, "2"]), "currency": JUNK | st.sampled_from(["GBP", "EUR"])}
+)
 TABLES = st.fixed_dictionaries(
     {},
     optional={
@@ -70,7 +73,7 @@ TABLES = st.fixed_dictionaries(
         "_links": LINKS | JUNK,
         "queued": st.lists(NAMES, max_size=3) | JUNK,
         "rejected": st.lists(st.fixed_dictionaries({"code": CODES, "references": st.lists(NAMES)}) | JUNK, max_size=2),
-        "quotes": st.lists(st.fixed_dictionaries({"reference": NAMES, "price": JUNK, "expires": JUNK}), max_size=2),
+        "quotes": st.lists(st.fixed_dictionaries({"reference": NAMES, "price": PRICES, "expires": JUNK}), max_size=2),
         "IsSuccess": st.booleans() | st.sampled_from(["true", "false"]) | JUNK,
         "StatusCode": st.sampled_from([200, 202, 400, 429, 500, "200"]) | JUNK,
         "Data": NAMES | JUNK,
@@ -169,13 +172,15 @@ def test_read_back_is_never_wrong(reply: Reply, reference: str, wire: Wire) -> N
 
 
 @settings(max_examples=200)
-@given(REPLIES, st.sampled_from(ASKED), st.sampled_from([V1, V2]))
-def test_quotes_are_never_wrong(reply: Reply, reference: str, wire: Wire) -> None:
+@given(REPLIES, st.sampled_from(ASKED), st.sampled_from([V1, V2]), st.sampled_from(["cheapest", "earliest"]))
+def test_quotes_are_never_wrong(reply: Reply, reference: str, wire: Wire, by: QuoteChoice) -> None:
     """Asking for quotes gives at least one offer or an outcome, and never one that may be an allocation."""
     answer = wire.read_quotes(reference, reply, NOW)
     if isinstance(answer, tuple):
         assert answer
         assert all(isinstance(offer, Offer) for offer in answer)
+        chosen = choose(answer, by, NOW)
+        assert chosen is None or chosen in answer or (isinstance(chosen, Refused) and len(chosen.message) <= 300)
     else:
         assert isinstance(answer, NotYet | Refused | Throttled | Unknown | Stopped)
 
