@@ -8,7 +8,21 @@ import zlib
 import pytest
 
 from tasks.outcome import Allocated, Queued, Stopped, Unknown
-from tests.worker.raw_api import Answer, Request, allocated, answers, call_once, listening, reply, taking_at_most
+from tests.worker.raw_api import (
+    REFERENCE,
+    Answer,
+    Request,
+    account,
+    allocated,
+    answers,
+    call_once,
+    calling,
+    listening,
+    read_once,
+    reply,
+    request,
+    taking_at_most,
+)
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 MEGABYTE = 1024 * 1024
@@ -120,11 +134,84 @@ async def test_a_bomb(layers: int) -> None:
     assert peak < 40 * MEGABYTE
 
 
-async def test_a_packed_answer() -> None:
-    """A gzipped body is read like any other, and one that only says so is unreadable."""
-    packed = reply(200, gzip.compress(allocated()), "content-encoding: GZIP")
-    async with listening(answers(packed)) as api:
-        assert isinstance(await call_once(api.url), Allocated)
+def deflated(body: bytes, wbits: int) -> bytes:
+    """As zlib's stream (15) or without its frame (-15)."""
+    packer = zlib.compressobj(wbits=wbits)
+    return packer.compress(body) + packer.flush()
+
+
+BODY = allocated()
+HALVES = gzip.compress(BODY[:20]) + gzip.compress(BODY[20:])
+WIDE = allocated().decode()
+CONSIGNMENT = f"<Consignment><Reference>{REFERENCE}</Reference><Status>Allocated</Status></Consignment>"
+
+READ = {
+    "gzip": (gzip.compress(BODY), "content-encoding: GZIP"),
+    "gzip in two members": (HALVES, "content-encoding: gzip"),
+    "gzip and zeros": (gzip.compress(BODY) + bytes(8), "content-encoding: gzip"),
+    "x-gzip": (gzip.compress(BODY), "content-encoding: x-gzip"),
+    "only labelled gzip": (BODY, "content-encoding: gzip"),
+    "only labelled deflate": (b" " + BODY, "content-encoding: deflate"),
+    "only labelled br": (BODY, "content-encoding: br"),
+    "zlib": (deflated(BODY, 15), "content-encoding: deflate"),
+    "raw deflate": (deflated(BODY, -15), "content-encoding: deflate"),
+    "raw deflate of a long one": (deflated(BODY + b" " * 99999, -15), "content-encoding: deflate"),
+    "two codings": (gzip.compress(deflated(BODY, 15)), "content-encoding: deflate, identity, gzip"),
+    "two lines of codings": (gzip.compress(deflated(BODY, 15)), "content-encoding: deflate", "content-encoding: gzip"),
+    "utf-16 with a mark": (WIDE.encode("utf-16"), "content-type: application/json; charset=utf-16"),
+    "utf-16 with a mark alone": (WIDE.encode("utf-16"), "content-type: application/json"),
+    "utf-16 without one": (WIDE.encode("utf-16-be"), 'content-type: application/json; charset="UTF-16"'),
+    "utf-16le": (WIDE.encode("utf-16-le"), "content-type: application/json; charset=utf-16le"),
+    "not utf-16": (BODY, "content-type: application/json; charset=utf-16"),
+    "ascii": (BODY, "content-type: application/json; charset=us-ascii"),
+    "nobody's charset": (BODY, "content-type: application/json; charset=klingon"),
+    "packed utf-16": (gzip.compress(WIDE.encode("utf-16")), "content-encoding: gzip"),
+    "a long header": (BODY, "content-security-policy: " + "a" * 60_000),
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), [(body, headers) for body, *headers in READ.values()], ids=READ.keys())
+async def test_an_answer_that_others_read(body: bytes, headers: list[str]) -> None:
+    """What any client reads is read, by calls and read-backs."""
+    async with listening(answers(reply(200, body, *headers))) as api:
+        found = [await call_once(api.url), await read_once(api.url)]
         assert api.requests[0].headers["accept-encoding"] == "gzip"
-    async with listening(answers(reply(200, allocated(), "content-encoding: gzip"))) as api:
-        assert isinstance(await call_once(api.url), Unknown)
+    assert [type(outcome) for outcome in found] == [Allocated, Allocated]
+
+
+XML = {
+    "iso-8859-1": (f'<?xml version="1.0" encoding="iso-8859-1"?><!-- \xe9 -->{CONSIGNMENT}'.encode("latin-1"), "x: y"),
+    "a line feed first": (f'\n<?xml version="1.0" encoding="utf-8"?>{CONSIGNMENT}'.encode(), "x: y"),
+    "utf-16": (f'<?xml version="1.0" encoding="utf-16"?>{CONSIGNMENT}'.encode("utf-16"), "x: y"),
+    "packed": (gzip.compress(b"\r\n" + CONSIGNMENT.encode()), "content-encoding: gzip"),
+}
+
+
+@pytest.mark.parametrize(("body", "header"), XML.values(), ids=XML.keys())
+async def test_xml_that_others_read(body: bytes, header: str) -> None:
+    """So is XML."""
+    async with listening(answers(reply(200, body, header))) as api:
+        merchant = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
+        async with calling() as client:
+            found = await client.read_back(merchant, request())
+    assert isinstance(found, Allocated)
+
+
+UNREAD = {
+    "broken gzip": (gzip.compress(BODY)[:10] + b"\xff" * 99, "content-encoding: gzip", "gzip: Error -3"),
+    "no deflate": (b"nonsense", "content-encoding: deflate", "deflate: Error -3"),
+    "many codings": (BODY, "content-encoding: " + "gzip, " * 9 + "gzip", "content-encoding: 10 codings"),
+    "many members": (gzip.compress(b" ") * 2000 + gzip.compress(BODY), "content-encoding: gzip", "members"),
+    "no JSON": (BODY[:-1], "x: y", "JSON: Expecting ',' delimiter"),
+    "too much": (gzip.compress(bytes(5 * MEGABYTE)), "content-encoding: gzip", "gzip: more than 4194304 bytes"),
+}
+
+
+@pytest.mark.parametrize(("body", "header", "why"), UNREAD.values(), ids=UNREAD.keys())
+async def test_why_an_answer_is_unreadable(body: bytes, header: str, why: str) -> None:
+    """What stays unreadable says why."""
+    async with listening(answers(reply(200, body, header))) as api:
+        found = [await call_once(api.url), await read_once(api.url)]
+    for outcome in found:
+        assert isinstance(outcome, Unknown)
+        assert why in outcome.message

@@ -1,23 +1,130 @@
 """The body of an answer as values, before anybody knows what it means."""
 
+import codecs
 import json
+import re
 import zlib
+from email.message import Message
+from functools import lru_cache
 from typing import Any
 
-_GZIP = 16 + zlib.MAX_WBITS
+from aiohttp.compression_utils import ZLibDecompressor
+
+_GZIP, _DEFLATE = frozenset({"gzip", "x-gzip"}), "deflate"
+_MOST_CODINGS = 5
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_GZIP_BEGINS = b"\x1f\x8b"
+_CHARSETS = {
+    "ascii": "utf-8",
+    "utf-8": "utf-8",
+    "iso8859-1": "iso8859-1",
+    "cp1252": "cp1252",
+    # Of its two kinds the bytes tell; ones that are neither are not utf-16, whatever is said of them.
+    "utf-16": "utf-8",
+    "utf-16-le": "utf-8",
+    "utf-16-be": "utf-8",
+}
+_DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,100}?\sencoding\s*=\s*["']([\w.-]{1,40})["']""", re.ASCII)
 
 
-def unpacked(body: bytes, encoding: str, most_bytes: int) -> bytes:
-    """The body of an answer, unzipped where its `content-encoding` says so: as far as it came, and no more than that.
+class UnreadableError(ValueError):
+    """Why a body cannot be unpacked, for people."""
 
-    Nothing but gzip is ever asked for; a body that is something else is left as it is, and cannot be read.
+
+def unpacked(body: bytes, codings: str, most_bytes: int) -> bytes:
+    """The body of an answer without its `content-encoding`: as far as it came, and no more than `most_bytes`.
+
+    A plain body that is labelled as packed is left as it is; so is one with a coding that nobody knows.
+
+    Raises UnreadableError for one that is packed and broken, or packed too often.
     """
-    if encoding.lower() != "gzip":
-        return body
+    names = [name.strip().lower() for name in codings.split(",")][::-1]
+    if len(names) > _MOST_CODINGS:
+        raise UnreadableError(f"content-encoding: {len(names)} codings")
+    for name in names:
+        if (name in _GZIP and body.startswith(_GZIP_BEGINS)) or (name == _DEFLATE and not _is_plain(body, most_bytes)):
+            body = _inflated(body, name, most_bytes)
+    return body
+
+
+def _is_plain(body: bytes, most_bytes: int) -> bool:
+    """Whether a body that is labelled `deflate` is none: that has no mark, and may begin like JSON."""
+    if body.lstrip(_BLANK)[:1] not in b"{[<":
+        return False
+    stream = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     try:
-        return zlib.decompressobj(wbits=_GZIP).decompress(body, most_bytes)
+        stream.decompress(body, most_bytes + 1)
     except zlib.error:
-        return b""
+        return True
+    return not stream.eof or bool(stream.unused_data)
+
+
+def _inflated(body: bytes, name: str, most_bytes: int) -> bytes:
+    raw = name == _DEFLATE and body[0] & 0x0F != zlib.DEFLATED
+    encoding = _DEFLATE if name == _DEFLATE else "gzip"
+    try:
+        plain = ZLibDecompressor(encoding=encoding, suppress_deflate_header=raw).decompress_sync(body, most_bytes + 1)
+    except (zlib.error, ValueError) as error:
+        plain = _first_member(body, name, error, most_bytes + 1)
+    if len(plain) > most_bytes:
+        raise UnreadableError(f"{name}: more than {most_bytes} bytes")
+    return plain
+
+
+def _first_member(body: bytes, name: str, error: Exception, most_bytes: int) -> bytes:
+    """The first member of a gzip that something else follows."""
+    first = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        plain = first.decompress(body, most_bytes)
+    except zlib.error:
+        plain = b""
+    if not first.eof or first.unused_data.startswith(_GZIP_BEGINS):
+        raise UnreadableError(f"{name}: {error}") from error
+    return plain
+
+
+def as_utf8(body: bytes, content_type: str) -> bytes:
+    """The body in UTF-8, whichever known charset its bytes, its header or its XML declaration name."""
+    said = _named_charset(content_type) if "=" in content_type else ""
+    if body[:1] == b"{" and body[1:2] != b"\0" and said in ("", "utf-8"):  # nearly always
+        return body
+    if wide := _utf_16(body):
+        return body.decode(wide, "replace").encode()
+    declared = match[1].decode() if (match := _DECLARED.match(body)) else ""
+    charsets = [name for name in (said, _known_charset(declared), "utf-8") if name]
+    for charset in charsets:
+        try:
+            return body.decode(charset).encode()
+        except ValueError:
+            continue
+    return body.decode(charsets[0], "replace").encode()
+
+
+def _utf_16(body: bytes) -> str:
+    """The kind of UTF-16 that the bytes are, by their mark or by the first letter, which is ASCII."""
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if len(body) > 1 and bool(body[0]) != bool(body[1]):
+        return "utf-16-le" if body[0] else "utf-16-be"
+    return ""
+
+
+@lru_cache(maxsize=64)
+def _named_charset(content_type: str) -> str:
+    header = Message()
+    try:
+        header["content-type"] = content_type
+        return _known_charset(str(header.get_content_charset("")))
+    except (ValueError, LookupError):
+        return ""
+
+
+def _known_charset(name: str) -> str:
+    """The codec for a charset, empty for one that is not read."""
+    try:
+        return _CHARSETS.get(codecs.lookup(name).name, "") if name else ""
+    except (LookupError, ValueError):
+        return ""
 
 
 class Number(str):
@@ -34,6 +141,19 @@ _JSON = json.JSONDecoder(parse_float=Number, parse_int=str, parse_constant=lambd
 def read_json(body: bytes) -> Any:
     """The JSON value in the body, its numbers as text; None when the body holds none. Never raises."""
     try:
-        return _JSON.decode(body.decode("utf-8", "replace").removeprefix("\ufeff"))
+        return _decoded(body)
     except (ValueError, RecursionError):
         return None
+
+
+def why_no_json(body: bytes) -> str:
+    """What the JSON reader says of a body that it cannot read; empty for one that it can."""
+    try:
+        _decoded(body)
+    except (ValueError, RecursionError) as error:
+        return f"JSON: {error}"
+    return ""
+
+
+def _decoded(body: bytes) -> Any:
+    return _JSON.decode(body.decode("utf-8", "replace").removeprefix("\ufeff"))

@@ -1,6 +1,7 @@
 """The client of the allocation API: one call, one outcome for each shipment, and never an exception."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from config.strategies.quote import call_with_quote
 from config.strategies.strategy import Call, Strategy
 from tasks.outcome import Finding, NotYet, Outcome, Quoted, Refused, Unknown
 from tasks.ports import Account, Request
+from worker.pro.fields import message, text
 from worker.pro.hosts import Hosts
 from worker.pro.quotes import choose
 from worker.pro.reply import Reply, retry_after_s
@@ -40,7 +42,7 @@ class ProApi:
         now = self._moment(answer)
         quotes = wire_for(api.flavour, api.format).read_quotes(reference, answer, now)
         if not isinstance(quotes, tuple):
-            return quotes
+            return _explained(quotes, answer)
         offer = choose(quotes, strategy.choice, now)
         if offer is None:
             return NotYet(reason="quote_expired", message="every quote had expired when it arrived")
@@ -57,7 +59,8 @@ class ProApi:
         if foreign := self._hosts.foreign(host, answer, now, asks=False):
             return dict.fromkeys(request.references, foreign)
         outcomes = wire_for(api.flavour, api.format).read(strategy, request.references, answer, now)
-        return self._hosts.weighed(host, answer, outcomes)
+        weighed = self._hosts.weighed(host, answer, outcomes)
+        return {reference: _explained(outcome, answer) for reference, outcome in weighed.items()}
 
     async def read_back(self, account: Account, request: Request) -> Finding:
         """Where the shipment stands at the API."""
@@ -65,7 +68,10 @@ class ProApi:
         api = account.merchant.file.api
         wire = wire_for(api.flavour, api.format)
         answer = await self._ask(account, wire.find_call(reference), request)
-        return wire.find(reference, answer, self._moment(answer)) if isinstance(answer, Reply) else answer
+        if not isinstance(answer, Reply):
+            return answer
+        found = wire.find(reference, answer, self._moment(answer))
+        return _explained(found, answer) if isinstance(found, Unknown) else found
 
     async def _ask(self, account: Account, call: Call, request: Request) -> Reply | Trouble:
         """The answer to a call that allocates nothing, if it is the API's."""
@@ -87,6 +93,13 @@ class ProApi:
     def _moment(self, answer: Reply) -> datetime:
         """When it was written: what expires in it does so by the clock that wrote it, however wrong that or ours is."""
         return answer.written_at or datetime.fromtimestamp(self._now(), UTC)
+
+
+def _explained(outcome: Outcome, answer: Reply) -> Outcome:
+    """The outcome, with the reason why nobody can read the answer where that is why it is unknown."""
+    if not isinstance(outcome, Unknown) or not (why := answer.unread):
+        return outcome
+    return replace(outcome, message=message(outcome.message, text(why)))
 
 
 def _allocation(account: Account, strategy: Strategy, references: Sequence[str], quote: str | None) -> Call:

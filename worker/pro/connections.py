@@ -15,6 +15,7 @@ from aiohttp.tracing import Trace
 from tasks.clock import boottime
 
 IDLE_CONNECTION_S = 15.0
+LONGEST_HEADER = 64 * 1024
 
 WRITE_BY: ContextVar[float] = ContextVar("WRITE_BY")
 """Until when the request of the running task may be written: aiohttp builds the request itself."""
@@ -112,7 +113,11 @@ def new_session(longest_call_s: float) -> aiohttp.ClientSession:
     guards it.
     """
     session = aiohttp.ClientSession(
-        connector=_Connector(longest_call_s), request_class=TimedRequest, cookie_jar=aiohttp.DummyCookieJar()
+        connector=_Connector(longest_call_s),
+        request_class=TimedRequest,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
     )
     session._retry_connection = False  # noqa: SLF001  # see above
     return session

@@ -7,8 +7,8 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
-from worker.pro.bodies import read_json
-from worker.pro.xml import Document, read_document
+from worker.pro.bodies import read_json, why_no_json
+from worker.pro.xml import Document, read_document, why_no_document
 
 LONGEST_WAIT_S = 3600.0
 """A `Retry-After` beyond this is taken for a mistake: the breaker asks again after it."""
@@ -27,9 +27,10 @@ _HTML_BEGINS = (b"<!doctype", b"<html")
 # Without slots: what was read once is kept beside the fields.
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """One HTTP answer, its body already unpacked and of bounded size; header values as sent.
+    """One HTTP answer, its body already unpacked, in UTF-8, of bounded size and without the key; so are its headers.
 
-    `whole`: the body came to its end.
+    `whole`: the body came to its end. `trouble`: why the body could not be unpacked. `odd`: what is wrong with the
+    way in which the answer says how long it is; one that is odd counts only for shipments that it names.
     """
 
     status: int
@@ -38,6 +39,8 @@ class Reply:
     retry_after: str | None = None
     content_type: str = ""
     date: str | None = None
+    trouble: str = ""
+    odd: str = ""
 
     @cached_property
     def json(self) -> Any:
@@ -50,6 +53,19 @@ class Reply:
         if not self._is_markup:
             return self.json
         return self._document.value if self._document else None
+
+    @property
+    def unread(self) -> str:
+        """Why the body cannot be read, in the words of what tried; empty for one that can, or that is not there."""
+        if self.trouble:
+            return self.trouble
+        if self.form == "empty" or not self.whole:
+            return ""
+        return why_no_document(self.body) if self._is_markup else why_no_json(self.body)
+
+    def names(self, reference: str) -> bool:
+        """Whether the reference stands in the body, as a whole word."""
+        return re.search(rb"(?<![\w.-])" + re.escape(reference.encode()) + rb"(?![\w.-])", self.body) is not None
 
     @property
     def form(self) -> Form:

@@ -1,18 +1,18 @@
 """From a call to a request, and from its response to a reply; no exception gets out."""
 
 import asyncio
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
 import httpx
+from multidict import CIMultiDictProxy
 
 from config.api import Api
 from config.strategies.strategy import Call, Flavour
 from tasks.outcome import PERMIT_EXPIRED, NotSent, Unknown
 from tasks.ports import Account
-from worker.pro.bodies import unpacked
+from worker.pro.bodies import UnreadableError, as_utf8, unpacked
 from worker.pro.reply import Reply
 from worker.pro.transport import (
     ALWAYS_SENT,
@@ -111,16 +111,23 @@ async def _read_into(body: bytearray, response: httpx.Response) -> bool:
 
 
 def _reply(response: httpx.Response, body: bytes, key: str, *, whole: bool) -> Reply:
-    headers: Mapping[str, str] = response.extensions["headers"]
-    plain = unpacked(body, headers.get("content-encoding", ""), MAX_BODY_BYTES)
+    headers: CIMultiDictProxy[str] = response.extensions["headers"]
+    content_type, trouble = headers.get("content-type", ""), ""
+    if "content-encoding" in headers:
+        try:
+            body = unpacked(body, ",".join(headers.getall("content-encoding")), MAX_BODY_BYTES)
+        except UnreadableError as error:
+            body, trouble = b"", str(error)
+    plain = as_utf8(body, content_type)
     return Reply(
         status=response.status_code,
         # An error may repeat what it does not like, and its words go into events and logs.
         body=plain.replace(key.encode(), b"[key]") if key and response.is_error else plain,
         whole=whole,
         retry_after=headers.get("retry-after"),
-        content_type=headers.get("content-type", ""),
+        content_type=content_type,
         date=headers.get("date"),
+        trouble=trouble,
     )
 
 

@@ -1,5 +1,6 @@
 """HTTP to the carrier's side: httpx over aiohttp, with errors that say whether a request may have gone out."""
 
+import re
 from collections.abc import AsyncIterator
 from functools import lru_cache
 
@@ -18,6 +19,9 @@ _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aioht
 """DNS, refusal, TLS handshake, connect timeout: all of them before the first byte of the request."""
 
 _TROUBLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
+
+
+_QUOTED = re.compile(r"(\n|\bb['\"]).*", re.DOTALL)
 
 
 class NotSentError(httpx.ConnectError):
@@ -71,7 +75,7 @@ class Transport(httpx.AsyncBaseTransport):
         except _NOT_SENT as error:
             raise NotSentError(type(error).__name__, request=request) from error
         except _TROUBLE as error:
-            raise LostAnswerError(type(error).__name__, request=request) from error
+            raise LostAnswerError(_cause(error), request=request) from error
         return httpx.Response(
             answer.status,
             headers=answer.raw_headers,
@@ -97,11 +101,17 @@ class _Body(httpx.AsyncByteStream):
             while chunk := await self._answer.content.readany():
                 yield chunk
         except _TROUBLE as error:
-            raise LostAnswerError(type(error).__name__) from error
+            raise LostAnswerError(_cause(error)) from error
 
     async def aclose(self) -> None:
         """Give the connection back, or reset it when something is still unread."""
         self._answer.release()
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, in the library's words and without the bytes that it quotes: they may be anything."""
+    words = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return f"{type(error).__name__}: {_QUOTED.sub('', words).rstrip(': ')}".rstrip(": ")
 
 
 def _url(request: httpx.Request) -> URL:

@@ -1,7 +1,8 @@
 """v1's XML: answers into the shape that their JSON has, requests out of it."""
 
-from typing import Any, NamedTuple
-from xml.etree.ElementTree import Element, ParseError, SubElement, XMLParser, tostring
+from typing import Any, NamedTuple, NoReturn
+from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.parsers import expat
 
 NAMESPACE = "http://electioapp.com/schemas/v1.1/MPD.Electio.SDK.DataTypes.Consignments"
 
@@ -19,17 +20,23 @@ class Document(NamedTuple):
 
 
 def read_document(body: bytes) -> Document | None:
-    """The document as objects, lists and texts; None when it is none. Never raises.
+    """The document, in UTF-8, as objects, lists and texts; None when it is none. Never raises.
 
     The caller bounds the size of the body.
     """
     try:
-        # As text, because .NET writes documents that say utf-16 and are utf-8.
-        document = body.decode("utf-8-sig").lstrip()
-        # No DOCTYPE, no entities, no expansion: refused before a parser sees it.
-        return None if "<!DOCTYPE" in document else _parse(document)
-    except (ParseError, ValueError):
+        return _parse(body)
+    except (expat.ExpatError, ValueError):
         return None
+
+
+def why_no_document(body: bytes) -> str:
+    """What the parser says of a body that it cannot read; empty for one that it can."""
+    try:
+        _parse(body)
+    except (expat.ExpatError, ValueError) as error:
+        return f"XML: {error}"
+    return ""
 
 
 def read_xml(body: bytes) -> Any:
@@ -38,12 +45,23 @@ def read_xml(body: bytes) -> Any:
     return document.value if document else None
 
 
-def _parse(document: str) -> Document:
+def _parse(body: bytes) -> Document:
     target = _Target()
-    parser = XMLParser(target=target)  # noqa: S314  # what makes XML dangerous needs a DOCTYPE
-    parser.feed(document)
-    parser.close()
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.buffer_text = True
+    parser.StartElementHandler = target.start
+    parser.EndElementHandler = target.end
+    parser.CharacterDataHandler = target.data
+    # What makes XML dangerous needs one of these.
+    parser.StartDoctypeDeclHandler = _refuse
+    parser.EntityDeclHandler = _refuse
+    # As text, which overrules the encoding that the document declares.
+    parser.Parse(body.decode("utf-8", "replace").removeprefix("\ufeff").lstrip(), True)  # noqa: FBT003  # no keywords
     return Document(target.root, target.document)
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise ValueError("a document type or an entity, which are not read")
 
 
 class _Target:
