@@ -10,7 +10,7 @@ from typing import Any
 
 from config.strategies.strategy import V2, Strategy
 from tasks.outcome import NotYet, Outcome, Refused, RefusedTogether, Stopped, StopReason, Unknown
-from worker.pro.fields import message, named, slug, table, tables, text
+from worker.pro.fields import message, named, slug, table, tables, text, token
 from worker.pro.reply import Reply
 from worker.pro.statuses import ALLOCATION_FAILED, NO_QUOTES, by_status, in_words
 from worker.pro.together import for_each
@@ -66,7 +66,7 @@ def cause_of(answer: dict[str, Any]) -> Cause:
             *(named(detail.get("property"), detail.get("message")) for detail in (*details, *grandchildren)),
             *_exclusions(answer),
         ),
-        correlation_id=text(answer.get("correlation_id")),
+        correlation_id=token(answer.get("correlation_id")),
     )
 
 

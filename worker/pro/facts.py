@@ -1,7 +1,7 @@
 """Carrier and price as values, whichever names the flavour has for their fields; None when nothing was said."""
 
 from tasks.outcome import Carrier, Price
-from worker.pro.fields import decimal_text, text
+from worker.pro.fields import decimal_text, text, token
 
 _NOBODY = Carrier()
 _NO_PRICE = Price()
@@ -10,9 +10,9 @@ _NO_PRICE = Price()
 def carrier(reference: object, name: object, service_reference: object, service_name: object) -> Carrier | None:
     """The carrier service that these four name."""
     found = Carrier(
-        reference=text(reference),
+        reference=token(reference),
         name=text(name),
-        service_reference=text(service_reference),
+        service_reference=token(service_reference),
         service_name=text(service_name),
     )
     return None if found == _NOBODY else found
@@ -20,5 +20,5 @@ def carrier(reference: object, name: object, service_reference: object, service_
 
 def price(net: object, gross: object, currency: object) -> Price | None:
     """The price in the API's own decimal text."""
-    found = Price(net=decimal_text(net), gross=decimal_text(gross), currency=text(currency))
+    found = Price(net=decimal_text(net), gross=decimal_text(gross), currency=token(currency))
     return None if found == _NO_PRICE else found

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 LONGEST_MESSAGE = 300
+HIDDEN = "[key]"
+"""What stands where an answer repeated the key."""
 
 _DECIMAL = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 # Control characters, line separators, and halves of surrogate pairs, which no UTF-8 encoder takes.
@@ -22,9 +24,22 @@ def text(value: object) -> str | None:
     return (value if value.isprintable() else _UNWANTED.sub(" ", value).strip(" ")) or None
 
 
+def token(value: object) -> str | None:
+    """A text for machines, such as a reference or a link; None where a letter was lost, or the key taken out."""
+    found = text(value)
+    if found is None or (found.isascii() and HIDDEN not in found):
+        return found
+    return None if HIDDEN in found or "\ufffd" in found else found
+
+
 def texts(value: object) -> tuple[str, ...]:
     """The texts in a list."""
     return tuple([found for item in entries(value) if (found := text(item))])
+
+
+def tokens(value: object) -> tuple[str, ...]:
+    """The texts for machines in a list."""
+    return tuple([found for item in entries(value) if (found := token(item))])
 
 
 def entries(value: object) -> list[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from tasks.outcome import Label
-from worker.pro.fields import text
+from worker.pro.fields import token
 
 _LABEL_WORDS = frozenset({"label", "pdf", "zpl"})
 _FORMATS = frozenset({"pdf", "zpl", "png", "epl", "gif", "jpg", "jpeg", "html"})
@@ -19,7 +19,7 @@ def labels(links: Iterable[Link]) -> tuple[Label, ...]:
         relation = str(rel).lower()
         if relation not in _LABEL_WORDS and str(kind).lower() not in _LABEL_WORDS:
             continue
-        address = text(href)
+        address = token(href)
         if address and address.lower().startswith(("https://", "http://")):
             found[address] = Label(href=address, format=_format(address, relation))
     return tuple(found.values())

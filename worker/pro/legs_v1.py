@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from worker.pro.fields import small_number, tables, texts
+from worker.pro.fields import small_number, tables, tokens
 
 
 def in_order(legs: object) -> list[dict[str, Any]]:
@@ -23,4 +23,4 @@ def tracking(legs: list[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _of(leg: dict[str, Any]) -> tuple[str, ...]:
-    return texts(leg.get("TrackingReferences")) or texts([leg.get("TrackingReference")])
+    return tokens(leg.get("TrackingReferences")) or tokens([leg.get("TrackingReference")])

@@ -6,7 +6,7 @@ from typing import Any, assert_never
 from tasks.outcome import Allocated, Carrier, Outcome, Price, Queued, Refused
 from worker.pro import facts
 from worker.pro.errors_v2 import by_code, cause_of, rejection
-from worker.pro.fields import entries, table, tables, text, texts
+from worker.pro.fields import entries, table, tables, text, texts, token, tokens
 from worker.pro.labels import labels
 from worker.pro.reply import Reply
 from worker.pro.spread import QUEUED, UNREADABLE, Spoken, is_accepted, spread
@@ -60,13 +60,13 @@ def _result(result: dict[str, Any], *, accepted: bool) -> Spoken:
     found = standing(result.get("state"))
     match found:
         case "allocated":
-            return reference, allocated(result, tables(result.get("_links")), text(result.get("correlation_id")))
+            return reference, allocated(result, tables(result.get("_links")), token(result.get("correlation_id")))
         case "allocation_failed":
             return reference, _failed(result)
         case "withdrawn":
             return reference, withdrawn(result.get("state"))
         case "allocating":
-            return reference, Queued(reason=found, correlation_id=text(result.get("correlation_id")))
+            return reference, Queued(reason=found, correlation_id=token(result.get("correlation_id")))
         case "unallocated" | None:
             return reference, QUEUED if accepted else unclear(result.get("state"))
         case _:
@@ -109,9 +109,9 @@ def _price(value: object) -> Price | None:
 
 def _tracking(details: dict[str, Any]) -> tuple[str, ...]:
     """The references of the shipment; some carriers only give references for its contents."""
-    whole = texts(table(details.get("shipment")).get("tracking_references"))
+    whole = tokens(table(details.get("shipment")).get("tracking_references"))
     return whole or tuple(
         reference
         for content in tables(details.get("contents"))
-        for reference in texts(content.get("tracking_references"))
+        for reference in tokens(content.get("tracking_references"))
     )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from config.strategies.strategy import V1, Call, Flavour, Strategy
 from tasks.outcome import Allocated, Carrier, Finding, Outcome, Price, Refused, Stopped, Unknown
 from worker.pro import facts
-from worker.pro.fields import instant, message, named, table, tables, text
+from worker.pro.fields import instant, message, named, table, tables, text, token
 from worker.pro.legs_v1 import in_order, tracking
 from worker.pro.prices import currency, price_text
 from worker.pro.quotes import Offer
@@ -126,7 +126,7 @@ def _price(price: dict[str, Any]) -> Price | None:
 def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
     """The quotes that can be used: named, and for this consignment."""
     for quote in quotes:
-        name = text(quote.get("QuoteReference"))
+        name = token(quote.get("QuoteReference"))
         if name and text(quote.get("ConsignmentReference")) in (None, reference):
             price = quote.get("Price")
             yield Offer(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from config.strategies.strategy import V2, Call, Flavour, Strategy
 from tasks.outcome import Finding, Outcome, Refused, Unknown
 from worker.pro.errors_v2 import cause_of, error_outcome, read_error
-from worker.pro.fields import instant, table, tables, text
+from worker.pro.fields import instant, table, tables, text, token
 from worker.pro.prices import currency, price_text
 from worker.pro.quotes import Offer
 from worker.pro.reply import Reply
@@ -87,7 +87,7 @@ def _links(shipment: dict[str, Any]) -> list[dict[str, Any]]:
 def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
     """The quotes that can be used: named, and for this shipment."""
     for quote in quotes:
-        name = text(quote.get("reference"))
+        name = token(quote.get("reference"))
         if name and text(quote.get("shipment_reference")) in (None, reference):
             price = quote.get("price")
             yield Offer(
