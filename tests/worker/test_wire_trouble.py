@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tasks.outcome import NotSent, Unknown
+from tasks.outcome import Allocated, NotSent, Unknown
 from tests.worker.raw_api import (
     KEY,
     REFERENCE,
@@ -15,11 +15,13 @@ from tests.worker.raw_api import (
     account,
     address,
     allocate,
+    allocated,
     answers,
     call_once,
     calling,
     full_backlog,
     hangs,
+    idle,
     listening,
     read_once,
     reply,
@@ -149,3 +151,74 @@ async def test_the_key_is_in_no_outcome(answer: Answer) -> None:
         found = [await call_once(api.url), await read_once(api.url)]
         assert all(request.headers["x-api-key"] == KEY for request in api.requests)
     assert KEY not in repr(found)
+
+
+def framed(*lines: str, body: bytes) -> bytes:
+    """An answer with these lines in its head."""
+    return HEAD + "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + body
+
+
+NAMED = allocated()
+NAMELESS = json.dumps({"state": "allocated"}).encode()
+OTHER = allocated(f"{REFERENCE}2")
+
+
+def twice(body: bytes) -> bytes:
+    """An answer that says its length twice."""
+    return framed(f"Content-Length: {len(body)}", "x: y", f"content-length:{len(body)} ", body=body)
+
+
+async def test_a_length_said_twice() -> None:
+    """An answer that says its length twice counts for the shipment that it names; its connection is used no more."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply(200, NAMED) if len(api.requests) == 1 else twice(NAMED))
+
+    async with listening(answer) as api, calling() as client:
+        found = []
+        for connections in ([1], [1], [1, 2]):
+            found.append(await allocate(client, account(api.url)))
+            assert sorted({request.connection for request in api.requests}) == connections
+        assert idle(client) == []
+    assert [type(outcome) for outcome in found] == [Allocated] * 3
+
+
+@pytest.mark.parametrize("body", [NAMELESS, OTHER, b"", b"{"])
+async def test_a_length_said_twice_for_nobody(body: bytes) -> None:
+    """An answer with an odd frame that names nobody, or somebody else, may be anybody's."""
+    async with listening(answers(twice(body))) as api:
+        outcomes = [await call_once(api.url), await read_once(api.url)]
+    for outcome in outcomes:
+        assert isinstance(outcome, Unknown)
+        assert (outcome.reason, "its length is said twice" in outcome.message) == ("unreadable_answer", True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (("content-length: 4", "content-length: 5"), "Duplicate Content-Length"),
+        (("content-length: 4", "content-length: 4", "content-length: 5"), "Duplicate Content-Length"),
+        (("content-length: 4, 4",), "Invalid character in Content-Length"),
+        (
+            ("content-length: 99", "transfer-encoding: chunked"),
+            "Transfer-Encoding can't be present with Content-Length",
+        ),
+        (
+            ("transfer-encoding: chunked", "content-length: 99"),
+            "Content-Length can't be present with Transfer-Encoding",
+        ),
+        (
+            ("content-length: 9", "content-length: 9", "transfer-encoding: chunked"),
+            "Transfer-Encoding can't be present with Content-Length",
+        ),
+        (("x: " + "a" * 70_000,), "Got more than 65536 bytes"),
+    ],
+)
+async def test_why_a_frame_is_unreadable(lines: tuple[str, ...], why: str) -> None:
+    """The outcome says what is wrong with the frame, in the words of the HTTP library, and quotes none of the bytes."""
+    async with listening(answers(framed(*lines, body=NAMED))) as api:
+        outcomes = [await call_once(api.url), await read_once(api.url)]
+    for outcome in outcomes:
+        assert isinstance(outcome, Unknown)
+        assert why in outcome.message
+        assert "aaa" not in outcome.message

@@ -81,13 +81,18 @@ class ProApi:
         return answer
 
     async def _send(self, account: Account, call: Call, request: Request) -> Reply | Trouble:
-        answer = await self._sender.send(account, call, request.write_by)
+        answer = await self._sender.send(account, call, request.write_by, request.references)
         if not isinstance(answer, Reply):
             return answer
         self._hosts.hear(_host(account), answer)
+        if answer.odd and not all(map(answer.names, request.references)):
+            words = message(f"{in_words(answer)}: {answer.odd}, and it does not name the shipment")
+            return Unknown(reason="unreadable_answer", message=words)
         if answer.is_half:
             wait_s = retry_after_s(answer.retry_after, self._moment(answer))
-            return Unknown(reason="half_an_answer", message=f"{in_words(answer)}, broken off", retry_after_s=wait_s)
+            reason = "unreadable_answer" if answer.trouble else "half_an_answer"
+            words = message(f"{in_words(answer)}, {text(answer.trouble) or 'broken off'}")
+            return Unknown(reason=reason, message=words, retry_after_s=wait_s)
         return answer
 
     def _moment(self, answer: Reply) -> datetime:

@@ -1,6 +1,7 @@
 """aiohttp's side of the transport: every request goes out once, in time or not at all, and nothing of it afterwards."""
 
 import functools
+import re
 import socket
 import struct
 from contextvars import ContextVar
@@ -20,6 +21,11 @@ LONGEST_HEADER = 64 * 1024
 WRITE_BY: ContextVar[float] = ContextVar("WRITE_BY")
 """Until when the request of the running task may be written: aiohttp builds the request itself."""
 
+TWICE = "x-length-said-twice"
+"""The header that we put into an answer in place of a second `content-length` that says the same."""
+
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n|$)", re.IGNORECASE)
+_TWICE_LINE = b"\r\n" + TWICE.encode() + rb": \1"
 _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 
@@ -60,9 +66,32 @@ class TimedRequest(aiohttp.ClientRequest):
 class _Wire(ResponseHandler):
     """A connection that is never closed but reset: closing would still deliver what lies unsent in its buffer."""
 
+    def data_received(self, data: bytes) -> None:
+        """Take in what came. A head that says its one length twice is passed on, and its connection used no more."""
+        if data.startswith(b"HTTP/") and (self._payload is None or self._payload.is_eof()):
+            mended = _with_one_length(data)
+            self._should_close |= mended is not data
+            data = mended
+        super().data_received(data)
+
     def close(self) -> None:
         """Reset it. Whatever gives a connection up, here or in aiohttp, comes by here."""
         self.abort()
+
+
+def _with_one_length(data: bytes) -> bytes:
+    """An answer that says the same length twice, as one that says it once and, by `TWICE`, that it did.
+
+    aiohttp refuses every other oddity of a head, and this one too if the head comes in parts.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    if not end or head.lower().count(b"\ncontent-length") == 1:  # nearly always
+        return data
+    lengths = list(_LENGTH.finditer(head))
+    if not lengths or {length[1] for length in lengths[1:]} != {lengths[0][1]}:
+        return data
+    end_of_first = lengths[0].end()
+    return head[:end_of_first] + _LENGTH.sub(_TWICE_LINE, head[end_of_first:]) + end + body
 
 
 class _Connector(aiohttp.TCPConnector):

@@ -86,11 +86,11 @@ class Reply:
 
     @property
     def is_half(self) -> bool:
-        """Whether the body broke off before it said what the status leaves open.
+        """Whether the body broke off, or could not be unpacked, before it said what the status leaves open.
 
         A server error is one without its body too; what was queued or denied is so by its status.
         """
-        said = self.whole or self.form == "foreign" or self.status in _SAID_BY_STATUS
+        said = (self.whole and not self.trouble) or self.form == "foreign" or self.status in _SAID_BY_STATUS
         return not said and self.content is None
 
     def _broke_off(self, begin: bytes) -> bool:

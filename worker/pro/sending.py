@@ -1,6 +1,7 @@
 """From a call to a request, and from its response to a reply; no exception gets out."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, cast
 from urllib.parse import urlsplit
@@ -13,7 +14,9 @@ from config.strategies.strategy import Call, Flavour
 from tasks.outcome import PERMIT_EXPIRED, NotSent, Unknown
 from tasks.ports import Account
 from worker.pro.bodies import UnreadableError, as_utf8, unpacked
+from worker.pro.connections import TWICE
 from worker.pro.reply import Reply
+from worker.pro.scrubbing import scrubbed, scrubbed_text
 from worker.pro.transport import (
     ALWAYS_SENT,
     CONNECT_TIMEOUT_S,
@@ -40,8 +43,11 @@ class Sender:
         """Close the connections."""
         await self._http.aclose()
 
-    async def send(self, account: Account, call: Call, write_by: float) -> Reply | Trouble:
-        """Send once. A body that breaks off, never ends or is enormous counts as far as it came: the status decides."""
+    async def send(self, account: Account, call: Call, write_by: float, ours: Sequence[str] = ()) -> Reply | Trouble:
+        """Send once; `ours`: the references it is about.
+
+        A body that breaks off, never ends or is enormous counts as far as it came: the status decides.
+        """
         api, key = account.merchant.file.api, account.key or ""
         timeout_s = min(api.timeout_s, self._longest_call_s)
         response, body, whole = None, bytearray(), False
@@ -59,11 +65,12 @@ class Sender:
         except (httpx.HTTPError, TimeoutError) as error:
             if response is None:
                 reason = "timeout" if isinstance(error, TimeoutError) else "lost_answer"
-                return Unknown(reason=reason, message=f"{_host(api)}: {str(error) or f'no answer in {timeout_s:g} s'}")
+                words = scrubbed_text(str(error), key) or f"no answer in {timeout_s:g} s"
+                return Unknown(reason=reason, message=f"{_host(api)}: {words}")
         finally:
             if response is not None:
                 await response.aclose()
-        return _reply(response, bytes(body), key, whole=whole)
+        return _reply(response, bytes(body), key, ours=ours, whole=whole)
 
 
 def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) -> httpx.Request:
@@ -110,7 +117,7 @@ async def _read_into(body: bytearray, response: httpx.Response) -> bool:
     return True
 
 
-def _reply(response: httpx.Response, body: bytes, key: str, *, whole: bool) -> Reply:
+def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[str], whole: bool) -> Reply:
     headers: CIMultiDictProxy[str] = response.extensions["headers"]
     content_type, trouble = headers.get("content-type", ""), ""
     if "content-encoding" in headers:
@@ -118,16 +125,19 @@ def _reply(response: httpx.Response, body: bytes, key: str, *, whole: bool) -> R
             body = unpacked(body, ",".join(headers.getall("content-encoding")), MAX_BODY_BYTES)
         except UnreadableError as error:
             body, trouble = b"", str(error)
-    plain = as_utf8(body, content_type)
+    # Whatever is said, well or ill, may go into events, messages and logs.
+    plain = scrubbed(as_utf8(body, content_type), key, ours)
+    if body and not plain:
+        trouble = "the answer repeats the key in an odd form"
     return Reply(
         status=response.status_code,
-        # An error may repeat what it does not like, and its words go into events and logs.
-        body=plain.replace(key.encode(), b"[key]") if key and response.is_error else plain,
+        body=plain,
         whole=whole,
         retry_after=headers.get("retry-after"),
-        content_type=content_type,
+        content_type=scrubbed_text(content_type, key),
         date=headers.get("date"),
-        trouble=trouble,
+        trouble=scrubbed_text(trouble, key),
+        odd="its length is said twice" if TWICE in headers else "",
     )
 
 
