@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pro.said import reply
-from worker.pro.xml import NAMESPACE, read_xml, write_xml
+from worker.pro.xml import NAMESPACE, read_xml, why_no_document, write_xml
 
 
 def test_namespaces_are_left_out() -> None:
@@ -43,6 +43,26 @@ def test_lists_stay_lists(count: int) -> None:
 def test_dangerous_or_broken_is_nothing(body: bytes) -> None:
     """A document with a DOCTYPE, and so with entities, is refused; a broken one is nothing."""
     assert read_xml(body) is None
+
+
+def test_a_word_is_no_document_type() -> None:
+    """What only looks like a document type is text."""
+    assert read_xml(b"<a><b><![CDATA[<!DOCTYPE x>]]></b></a>") == {"b": "<!DOCTYPE x>"}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [(b"<!DOCTYPE a><a/>", "a document type"), (b"<a><b></a>", "mismatched tag"), (b"<a/>", "")],
+)
+def test_why_it_is_no_document(body: bytes, why: str) -> None:
+    """What cannot be read says why, in the words of the parser."""
+    assert why in why_no_document(body)
+    assert bool(why) == bool(why_no_document(body))
+
+
+def test_a_lost_letter_is_replaced() -> None:
+    """A letter that is not UTF-8 costs no more than itself."""
+    assert read_xml(b"<a><b>caf\xe9</b></a>") == {"b": "caf\ufffd"}
 
 
 def test_depth_costs_nothing() -> None:

@@ -215,3 +215,32 @@ async def test_why_an_answer_is_unreadable(body: bytes, header: str, why: str) -
     for outcome in found:
         assert isinstance(outcome, Unknown)
         assert why in outcome.message
+
+
+LETTERS = {
+    "utf-8": ("é".encode(), "application/json", "é"),
+    "lost": (b"\xe9", "application/json", None),
+    "latin-1": (b"\xe9", "application/json; charset=iso-8859-1", "é"),
+    "windows-1252": (b"\x80", 'application/json; Charset="Windows-1252"', "€"),
+    "utf-8 that says latin-1": ("é".encode(), "application/json; charset=iso-8859-1", "Ã©"),
+    "lost in windows-1252": (b"\x81", "application/json; charset=windows-1252", None),
+    "says utf-8": (b"\xe9", "application/json; charset=utf-8", None),
+}
+
+
+@pytest.mark.parametrize(("letter", "content_type", "read"), LETTERS.values(), ids=LETTERS.keys())
+async def test_a_letter_beyond_ascii(letter: bytes, content_type: str, read: str | None) -> None:
+    """A lost letter is replaced in a name; a reference, a link, a price or an id with one is null."""
+    body = b"""{"state": "allocated", "correlation_id": "X", "price": {"net": "1X", "currency": "X"},
+        "carrier": {"name": "X", "reference": "X", "service_name": "a", "service_reference": "X"},
+        "tracking_details": {"shipment": {"tracking_references": ["1", "X"]}},
+        "_links": [{"rel": "label", "href": "https://h/X"}]}""".replace(b"X", letter)
+    async with listening(answers(reply(200, body, f"content-type: {content_type}"))) as api:
+        found = await call_once(api.url)
+    assert isinstance(found, Allocated)
+    assert found.carrier is not None
+    assert found.carrier.name == (read or "\ufffd")
+    assert (found.carrier.reference, found.carrier.service_reference, found.correlation_id) == (read, read, read)
+    assert found.tracking_references == ("1", *([read] if read else []))
+    assert [label.href for label in found.labels] == ([f"https://h/{read}"] if read else [])
+    assert (found.price.currency if found.price else None) == read
