@@ -24,6 +24,7 @@ from tasks.outcome import (
     Unknown,
 )
 from tests.pro.said import ALL, EC, NOW, OTHER, REF, V1, V2
+from worker.pro.fields import tables
 from worker.pro.quotes import Offer, choose
 from worker.pro.reply import Reply
 from worker.pro.states import standing
@@ -121,7 +122,10 @@ def _claims_v1(body: bytes) -> set[str | None]:
     claims: set[str | None] = set()
     for entry in _entries(Reply(status=200, body=body).content):
         if entry.get("IsSuccess") in (True, "true") or entry.get("StatusCode") in ("200", "202"):
-            text = json.dumps([entry.get("Data"), entry.get("ApiLinks")])
+            links = [
+                link for link in tables(entry.get("ApiLinks")) if str(link.get("Rel")).lower() in ("detail", "link")
+            ]
+            text = json.dumps([entry.get("Data"), links])
             claims |= {name for name in ASKED if name in text} or {None}
     return claims
 
