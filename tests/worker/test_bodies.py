@@ -202,6 +202,7 @@ UNREAD = {
     "no deflate": (b"nonsense", "content-encoding: deflate", "deflate: Error -3"),
     "many codings": (BODY, "content-encoding: " + "gzip, " * 9 + "gzip", "content-encoding: 10 codings"),
     "many members": (gzip.compress(b" ") * 2000 + gzip.compress(BODY), "content-encoding: gzip", "members"),
+    "nobody's coding": (b"nonsense", "content-encoding: br", "content-encoding br: JSON: Expecting value"),
     "no JSON": (BODY[:-1], "x: y", "JSON: Expecting ',' delimiter"),
     "too much": (gzip.compress(bytes(5 * MEGABYTE)), "content-encoding: gzip", "gzip: more than 4194304 bytes"),
 }

@@ -29,8 +29,9 @@ _HTML_BEGINS = (b"<!doctype", b"<html")
 class Reply:
     """One HTTP answer, its body already unpacked, in UTF-8, of bounded size and without the key; so are its headers.
 
-    `whole`: the body came to its end. `trouble`: why the body could not be unpacked. `odd`: what is wrong with the
-    way in which the answer says how long it is; one that is odd counts only for shipments that it names.
+    `whole`: the body came to its end. `coding`: its `content-encoding`. `trouble`: why it could not be unpacked.
+    `odd`: what is wrong with the way in which the answer says how long it is; one that is odd counts only for shipments
+    that it names.
     """
 
     status: int
@@ -39,6 +40,7 @@ class Reply:
     retry_after: str | None = None
     content_type: str = ""
     date: str | None = None
+    coding: str = ""
     trouble: str = ""
     odd: str = ""
 
@@ -61,7 +63,8 @@ class Reply:
             return self.trouble
         if self.form == "empty" or not self.whole:
             return ""
-        return why_no_document(self.body) if self._is_markup else why_no_json(self.body)
+        why = why_no_document(self.body) if self._is_markup else why_no_json(self.body)
+        return f"content-encoding {self.coding}: {why}" if why and self.coding else why
 
     def names(self, reference: str) -> bool:
         """Whether the reference stands in the body, as a whole word."""

@@ -119,10 +119,11 @@ async def _read_into(body: bytearray, response: httpx.Response) -> bool:
 
 def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[str], whole: bool) -> Reply:
     headers: CIMultiDictProxy[str] = response.extensions["headers"]
-    content_type, trouble = headers.get("content-type", ""), ""
+    content_type, coding, trouble = headers.get("content-type", ""), "", ""
     if "content-encoding" in headers:
         try:
-            body = unpacked(body, ",".join(headers.getall("content-encoding")), MAX_BODY_BYTES)
+            coding = ",".join(headers.getall("content-encoding"))
+            body = unpacked(body, coding, MAX_BODY_BYTES)
         except UnreadableError as error:
             body, trouble = b"", str(error)
     # Whatever is said, well or ill, may go into events, messages and logs.
@@ -136,6 +137,7 @@ def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[st
         retry_after=headers.get("retry-after"),
         content_type=scrubbed_text(content_type, key),
         date=headers.get("date"),
+        coding=scrubbed_text(coding, key),
         trouble=scrubbed_text(trouble, key),
         odd="its length is said twice" if TWICE in headers else "",
     )
