@@ -12,6 +12,7 @@ from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 from config.celery_options import SWEEPS
 from worker.broker import queue_depth
 from worker.health import touch
+from worker.store import RedisError
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +25,7 @@ class SweepScheduler(Scheduler):
     """Keeps its schedule in memory (no file), as a sweep that comes twice or late does no harm."""
 
     _ticked_at = 0.0
+    _away = False
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """One turn of the clockwork; the first starts the watch over it."""
@@ -43,11 +45,18 @@ class SweepScheduler(Scheduler):
         """Send a due entry, unless the queue holds one already: while no worker runs, no messages pile up."""
         try:
             waiting = self._waiting()
-        except (ConnectionLimitExceeded, OperationalError, OSError) as error:
-            log.warning("broker_away", error=str(error), next="the sweep is sent when it is back")
+        except (ConnectionLimitExceeded, OperationalError, OSError, RedisError) as error:
+            self._note_trouble(error)
             return
+        self._away = False
         if not waiting:
             super().apply_entry(entry, producer=producer)
+
+    def _note_trouble(self, error: Exception) -> None:
+        """Once, until the broker is back."""
+        if not self._away:
+            self._away = True
+            log.warning("broker_away", error=str(error), next="the sweep is sent when it is back")
 
     def _waiting(self) -> int:
         with self.app.pool.acquire(block=True, timeout=5) as connection:

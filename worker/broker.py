@@ -1,4 +1,4 @@
-"""The broker as Celery sees it: kombu's Redis transport, made to wait out a server that is full or read-only."""
+"""The broker as Celery sees it: kombu's Redis transport, made to wait out a server that refuses."""
 
 from typing import Any, TypeVar
 
@@ -8,7 +8,7 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 
 from config.celery_options import celery_options
 from config.settings import Settings
-from worker.store import REFUSALS
+from worker.store import ResponseError
 
 App = TypeVar("App", bound=Celery)
 
@@ -27,13 +27,14 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """Takes a server that refuses writes for one that is away: Celery then reconnects with backoff.
+    """Takes a server that says no for one that is away: Celery then connects anew, with backoff.
 
-    As it comes, a worker that reads a message while Redis is out of memory takes the refusal for a bug, and exits.
+    As it comes, a worker that is refused while it reads a message takes that for a bug, and exits. kombu's own commands
+    are few and well known, so whatever the server says to one of them, it is the server's trouble.
     """
 
     Channel = Channel
-    connection_errors = (*redis.Transport.connection_errors, *REFUSALS)
+    connection_errors = (*redis.Transport.connection_errors, ResponseError)
 
 
 def configure(app: App, settings: Settings) -> App:
@@ -52,9 +53,9 @@ def queue_depth(connection: Any, queue: str) -> int:
     connection.ensure_connection(max_retries=1, timeout=3)
     try:
         return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
-    except connection.channel_errors:
-        return 0
     except connection.connection_errors as error:
-        # An open connection that broke brings the driver's own error.
+        # An open connection that broke, or was refused, brings the driver's own error.
         connection.collect()
         raise OperationalError(str(error)) from error
+    except connection.channel_errors:
+        return 0

@@ -18,6 +18,7 @@ from worker.broker import configure, queue_depth
 from worker.format import introduce
 from worker.health import touch
 from worker.progress import Progress
+from worker.store import RedisError
 from worker.telemetry import start_logging, start_sentry
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ def _waiting() -> int:
     try:
         with app.pool.acquire(block=True, timeout=1) as connection:
             return queue_depth(connection, BATCHES)
-    except (OperationalError, OSError, ConnectionLimitExceeded):
+    except (OperationalError, OSError, ConnectionLimitExceeded, RedisError):
         return 0
 
 

@@ -34,6 +34,7 @@ class HandOut:
         self._ledger = ledger
         self._most_waiting = max(2, WAITING_PER_CHILD * settings.concurrency)
         self._producer: Any = None
+        self._failing = False
 
     async def hand_out(self) -> int:
         """Send messages until the queue is filled; returns how many.
@@ -41,9 +42,11 @@ class HandOut:
         With Redis or the broker away it says so and returns: whatever is due stays due.
         """
         try:
-            return await self._fill()
+            sent = await self._fill()
         except _TROUBLE as error:
-            return _failed(error)
+            return self._failed(error)
+        self._failing = False
+        return sent
 
     def send(self, batches: Sequence[Handover]) -> int:
         """Send what was claimed in the place of a message that was taken: no need to ask how long the queue is.
@@ -56,7 +59,7 @@ class HandOut:
                 self._producer = self._app.producer_pool.acquire(block=True, timeout=5)
             return self._send(batches, self._producer)
         except _TROUBLE as error:
-            return _failed(error)
+            return self._failed(error)
 
     async def _fill(self) -> int:
         room = self._most_waiting - await asyncio.to_thread(self._depth)
@@ -84,7 +87,9 @@ class HandOut:
             )
         return len(batches)
 
-
-def _failed(error: Exception) -> int:
-    log.warning("hand_out_failed", error=str(error), next="the sweep tries again")
-    return 0
+    def _failed(self, error: Exception) -> int:
+        """Said once, until it works again."""
+        if not self._failing:
+            self._failing = True
+            log.warning("hand_out_failed", error=str(error), next="the sweep tries again")
+        return 0

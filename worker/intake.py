@@ -32,7 +32,7 @@ from worker.limits import Limits
 from worker.merchants import Merchants
 from worker.orders import GROUP, MOST_ENDED, Entry, Orders
 from worker.scripts import Accepted, Rejected
-from worker.store import PASSING, RedisError, Store
+from worker.store import RedisError, Store
 
 NO_EVENT = Rejection(reason="bad_envelope", error="the stream entry has no field 'event'")
 
@@ -175,6 +175,7 @@ class Intake:
         self._take_over_at = 0.0
         self._beat_at = 0.0
         self._served_at = time.monotonic()
+        self._interrupted = False
         self._position = ""
 
     async def run(self) -> None:
@@ -188,14 +189,20 @@ class Intake:
             try:
                 await self._store.insist(self._orders.make_group, float("inf"))
                 await self._serve()
-            except (*PASSING, RedisError) as error:
+            except (RedisError, OSError) as error:
                 # What was read but not acknowledged is still in our name and comes back by take_over.
-                log.warning("intake_interrupted", error=str(error), next="goes on when the server is back")
+                self._note_interruption(error)
                 await asyncio.sleep(0.5)
         watching.cancel()
         await handing_out
         await self._leave()
         leave("intake")
+
+    def _note_interruption(self, error: Exception) -> None:
+        """Once, until the orders can be read again."""
+        if not self._interrupted:
+            self._interrupted = True
+            log.warning("intake_interrupted", error=str(error), next="goes on when the server is back")
 
     def _stop(self) -> None:
         self._stopping.set()
@@ -209,6 +216,7 @@ class Intake:
                 await self._take_over()
             await self._take(await self._orders.read())
             self._served_at = time.monotonic()
+            self._interrupted = False
 
     async def _take_over(self) -> None:
         async for found in self._orders.take_over():
@@ -246,7 +254,7 @@ class Intake:
     async def _server_answers(self) -> bool:
         try:
             return bool(await self._store.redis.ping())
-        except PASSING:
+        except (RedisError, OSError):
             return False
 
     async def _take(self, entries: Sequence[Entry]) -> None:
@@ -268,12 +276,15 @@ class Intake:
         while not self._stopping.is_set():
             await self._fresh.wait()
             self._fresh.clear()
-            await self._hand_out.hand_out()
+            try:
+                await self._hand_out.hand_out()
+            except Exception:
+                log.exception("hand_out_broken", next="the next orders, or the sweep, try again")
 
     async def _leave(self) -> None:
         try:
             await self._orders.leave()
-        except RedisError as error:
+        except (RedisError, OSError) as error:
             log.warning("intake_left_untidily", error=str(error), next="another intake takes over what it held")
 
 

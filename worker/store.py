@@ -1,6 +1,7 @@
 """The Redis server: connecting, saying what it is, running our scripts. The one place that imports redis."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
@@ -9,14 +10,17 @@ from typing import Any, TypeVar, cast
 import structlog
 from hiredis import pack_command
 from redis.asyncio import Redis
+from redis.asyncio.connection import DefaultParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
-    BusyLoadingError,
+    AskError,
     ClusterDownError,
     ExecAbortError,
     MasterDownError,
+    NoPermissionError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -32,7 +36,6 @@ from config.tls import unchecked_tls
 __all__ = [
     "PASSING",
     "PREFIX",
-    "REFUSALS",
     "Redis",
     "RedisError",
     "ResponseError",
@@ -44,11 +47,42 @@ __all__ = [
 
 PREFIX = "allocation:"
 
-REFUSALS = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError, OutOfMemoryError, ExecAbortError)
-"""Errors of a server that is up but takes no writes: full, or not the primary (any more)."""
 
-PASSING = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, OSError, *REFUSALS)
-"""Errors of a server that is away, restarting, failing over or full: waited out, as it comes back by itself."""
+class RefusalError(ResponseError):
+    """A server that is up says no, in words for which the client has no class of its own."""
+
+
+_NAMED_REFUSALS = (
+    ReadOnlyError,
+    MasterDownError,
+    ClusterDownError,
+    TryAgainError,
+    AskError,
+    OutOfMemoryError,
+    ExecAbortError,
+    NoPermissionError,
+    NoScriptError,
+)
+
+PASSING = (RedisConnectionError, RedisTimeoutError, OSError, RefusalError, *_NAMED_REFUSALS)
+"""Errors of a server that is away, or up and says no for whatever reason: waited out, as that passes.
+
+Not among them is only what a command or script of ours brings upon itself.
+"""
+
+_OUR_FAULT = re.compile(
+    r"(WRONGTYPE|BUSYGROUP|NOGROUP|CROSSSLOT) "
+    r"|ERR .*(user_script|wrong number of arg|syntax error|unknown (sub)?command|no such key"
+    r"|value is not|is not an? (integer|valid)|invalid stream id|must be|the id specified)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What an error begins with, or says, that is a bug or an answer, and would be the same at the next try."""
+
+_PASSED_ON = re.compile(r"ERR .*script.*(no permissions|can't run this command|killed by user)", re.DOTALL)
+"""A script's error for which it can do nothing."""
+
+_WITHIN = re.compile(r"ERR .*user_script: ?\d+: -?((?!ERR|WRONGTYPE)[A-Z]{3,} .+)", re.DOTALL)
+"""What a command within a script was told, as servers before Redis 7 wrap it."""
 
 _NEEDS = {
     "claim": ("_tokens", "_claim"),
@@ -75,6 +109,7 @@ def connect(settings: Settings) -> Redis:
         health_check_interval=15,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
+        parser_class=type("Judging", (_Judging, DefaultParser), {}),
     )
     pool = redis.connection_pool
     pool.connection_class = type("Packed", (_Packed, pool.connection_class), {})
@@ -87,6 +122,31 @@ class _Packed:
     def pack_command(self, *args: Any) -> list[bytes]:
         # redis-py writes a command of two words as one argument.
         return [pack_command((*args[0].split(), *args[1:]))]
+
+
+class _Judging:
+    """Tells refusals from our own faults as they are read, and leaves the connection on which a replica refused.
+
+    Whoever asks for a connection next gets a new one: after a failover behind one address, to the new primary.
+    """
+
+    _connection: Any = None
+
+    def on_connect(self, connection: Any) -> None:
+        self._connection = connection
+        super().on_connect(connection)  # type: ignore[misc]  # what it is mixed into has it
+
+    def parse_error(self, response: str) -> Exception:
+        if wrapped := _WITHIN.match(response):
+            return self.parse_error(wrapped[1])
+        error: Exception = super().parse_error(response)  # type: ignore[misc]  # likewise
+        if isinstance(error, (ReadOnlyError, MasterDownError)) or response.startswith("UNBLOCKED"):
+            self._connection.mark_for_reconnect()
+        return RefusalError(response) if type(error) is ResponseError and not _is_our_fault(response) else error
+
+
+def _is_our_fault(response: str) -> bool:
+    return bool(_OUR_FAULT.match(response)) and not _PASSED_ON.match(response)
 
 
 class Store:

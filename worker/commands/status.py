@@ -12,9 +12,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from rich.table import Table
 
-from config.celery_options import BATCHES, SWEEPS, celery_options
+from config.celery_options import BATCHES, SWEEPS
 from config.settings import Settings, load, place
-from worker.broker import queue_depth
+from worker.broker import configure, queue_depth
 from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
 from worker.commands.session import away, connected
 from worker.counts import Counts, count_all
@@ -84,8 +84,7 @@ async def _count(store: Store, settings: Settings) -> Counts:
 
 
 def _look_at_broker(settings: Settings) -> Queues:
-    app = Celery("allocation")
-    app.conf.update(celery_options(settings))
+    app = configure(Celery("allocation"), settings)
     try:
         with app.connection_for_read() as connection:
             # By itself it would try for ever.
