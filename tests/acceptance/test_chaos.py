@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.system import ALL_ZERO, running
+from tests.chaos.refusals import REFUSALS, refusals
 from tests.chaos.run import ROLES, SETTLE_TIMEOUT_S, Run, write_merchants
 from tests.chaos.scenarios import SCENARIOS
 
@@ -25,6 +26,22 @@ def test_nothing_lost_nothing_twice(scenario: str, tmp_path: Path) -> None:
         result = SCENARIOS[scenario](system, 7, *SMALL[scenario])
     assert result.figures == ALL_ZERO
     assert result.after_last_fault_s < SETTLE_TIMEOUT_S
+
+
+def test_a_server_that_refuses(tmp_path: Path) -> None:
+    """Whatever a running server says no with is waited out: no process ends, and the figures stay zero."""
+    with running(tmp_path, *ROLES) as system:
+        result = refusals(system, 7, 800, len(REFUSALS), refused_s=1)
+        assert "Unrecoverable" not in system.logged()
+    assert result.figures == ALL_ZERO
+
+
+def test_a_failover_is_over_within_seconds(tmp_path: Path) -> None:
+    """Whoever is still connected to the old primary leaves it when it refuses, and goes on with the new one."""
+    with running(tmp_path, *ROLES) as system:
+        result = SCENARIOS["failover"](system, 7, 600, 1)
+    assert result.figures == ALL_ZERO
+    assert result.after_last_fault_s < 15
 
 
 def test_an_api_that_misbehaves(tmp_path: Path) -> None:

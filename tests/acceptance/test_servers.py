@@ -4,6 +4,7 @@ import asyncio
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pydantic import SecretStr
 from config.settings import Settings
 from tests.acceptance.system import BIN, ROOT, System, order_event, running, v2_file, wait_until
 from tests.acceptance.tls import Certificate, TlsFront, certificate
+from tests.chaos.refusals import REFUSALS
 from worker.broker import configure
 from worker.server import EmbeddedServer, free_port
 from worker.store import RedisError, connect, describe
@@ -157,6 +159,49 @@ def test_flower_does_not_show_itself_to_the_world(auth: str, advice: str, server
     )
     assert said.returncode == 1
     assert advice in said.stderr
+
+
+@pytest.mark.parametrize("way", ["MISCONF", "NOREPLICAS", "NOPERM"])
+def test_a_start_while_the_server_refuses(way: str, tmp_path: Path) -> None:
+    """Processes start and wait, a command ends with 1 and one line, and all goes on when the refusal is over."""
+    with running(tmp_path, **with_flower()) as system:
+        system.merchant("acme", v2_file(system.url, LINET))
+        system.publish(ORDERS[:1])
+        with REFUSALS[way](system):
+            system.start(*ROLES)
+            said = allocation(system, "replay", "sp_0")
+            assert said.returncode == 1
+            assert len(said.stderr.splitlines()) == 1
+            wait_until(lambda: system.logged().count("redis_away") > 0, 10, "intake waiting")
+            time.sleep(2)  # the fault itself
+        system.wait_settled(7, 30)
+        with flower(system) as client:
+            wait_until(lambda: answers(client), 20, "Flower")
+        assert [role for role, process in system.processes.items() if process.poll() is not None] == []
+
+
+def answers(client: httpx.Client) -> bool:
+    """Whether Flower shows its queues."""
+    try:
+        return client.get("/api/queues/length").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_user_who_may_not_ask_what_the_server_is(tmp_path: Path) -> None:
+    """Without `+info` a process starts and waits, a command says what is missing; with it all goes on."""
+    with running(tmp_path) as system:
+        system.merchant("acme", v2_file(system.url, LINET))
+        system.publish(ORDERS[:1])
+        system.redis.execute_command("ACL", "SETUSER", "default", "-info")
+        system.start("intake", "worker", "beat")
+        wait_until(lambda: "redis_away" in system.logged(), 20, "intake waiting")
+        said = allocation(system, "status")
+        assert said.returncode == 1
+        assert "'info'" in said.stdout
+        system.redis.execute_command("ACL", "SETUSER", "default", "+info")
+        system.wait_settled(7, 30)
+        assert [role for role, process in system.processes.items() if process.poll() is not None] == []
 
 
 @pytest.fixture(scope="module")

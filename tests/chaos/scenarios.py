@@ -13,9 +13,11 @@ import redis
 
 from tests.acceptance.system import System, order_event
 from tests.chaos.crash_loop import crash_loop
+from tests.chaos.failover import failover
 from tests.chaos.late import late, recovery
 from tests.chaos.paused import paused
 from tests.chaos.poison import poison
+from tests.chaos.refusals import refusals
 from tests.chaos.run import ROLES, Result, Run, write_merchants
 from tests.soak.run import Soak
 
@@ -171,6 +173,8 @@ SCENARIOS: dict[str, Callable[[System, int, int, int], Result]] = {
     "redis": redis_killed,
     "frozen": redis_frozen,
     "full": redis_full,
+    "refusals": refusals,
+    "failover": failover,
     "tail": tail_cut,
     "api": api_faults,
     "two": two_of_everything,
