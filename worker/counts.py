@@ -11,7 +11,7 @@ from worker.housekeeping import LAST_SWEEP
 from worker.orders import GROUP
 from worker.records import known_merchants, server_ms
 from worker.steering import Breaker, Slowed, breakers, slowed
-from worker.store import PREFIX, Redis, ResponseError, describe
+from worker.store import PASSING, PREFIX, Redis, ResponseError, describe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +135,8 @@ async def count_orders(redis: Redis, stream: str) -> OrdersCounts:
     """How far the intakes are behind on the orders stream."""
     try:
         info: dict[str, Any] = await redis.xinfo_stream(stream)
+    except PASSING:
+        raise
     except ResponseError:
         return OrdersCounts(undelivered=0, unacknowledged=0, has_group=False)
     for group in await redis.xinfo_groups(stream):

@@ -176,9 +176,10 @@ class Store:
                 answer = await attempt()
             except PASSING as error:
                 self._note_trouble(error)
-                if time.monotonic() + pause_s > deadline:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
                     raise
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(min(pause_s, left_s))
                 pause_s = min(2.0, pause_s * 2)
             else:
                 self._note_recovery()
