@@ -119,9 +119,19 @@ def connect(settings: Settings) -> Redis:
 class _Packed:
     """Has hiredis write commands as well as read answers; as it comes, only redis-py's blocking client does."""
 
+    _writer: Any
+
     def pack_command(self, *args: Any) -> list[bytes]:
         # redis-py writes a command of two words as one argument.
         return [pack_command((*args[0].split(), *args[1:]))]
+
+    async def _send_packed_command(self, command: Any) -> None:
+        try:
+            self._writer.writelines(command)
+            await self._writer.drain()
+        except RuntimeError as error:
+            # What uvloop says of a connection that the server has closed meanwhile.
+            raise ConnectionResetError(str(error)) from error
 
 
 class _Judging:
