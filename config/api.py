@@ -17,7 +17,7 @@ class KeyFromEnv(BaseModel):
 
     model_config = _STRICT
 
-    env: str = Field(min_length=1)
+    env: str = Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")
 
 
 class KeyFromFile(BaseModel):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -45,7 +45,18 @@ def is_loopback(host: str) -> bool:
 
 RedisUrl = Annotated[SecretStr, AfterValidator(lambda url: _of_scheme(url, REDIS_SCHEMES))]
 BrokerUrl = Annotated[SecretStr, AfterValidator(lambda url: _of_scheme(url, BROKER_SCHEMES))]
-StreamName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _printable(text: str) -> str:
+    """A carriage return at the end, as of a file with Windows' line ends, would make another stream."""
+    if not text.isprintable():
+        raise ValueError("has a control character")
+    return text
+
+
+StreamName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
+]
 
 
 class Settings(BaseSettings):

@@ -64,14 +64,20 @@ def test_plain_http_is_a_problem(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_a_missing_key_is_a_warning(scene: Scene) -> None:
-    """Without its key a merchant would be paused, which is no fault of the file; what looks like a key stays unsaid."""
+    """Without its key a merchant would be paused, which is no fault of the file."""
     scene.merchant()
-    scene.merchant("beta", FILE.replace("ACME_KEY", "sk-live-0123"))
     said = scene.run("check", ACME_KEY="", ALLOCATION_REDIS_URL="")
     assert said.code == 0
     assert "warning: acme.toml: api.api_key: the environment variable ACME_KEY" in said.out
-    assert "warning: beta.toml: api.api_key:" in said.out
-    assert "sk-live-0123" not in said.out
+
+
+def test_a_key_in_the_place_of_a_name(scene: Scene) -> None:
+    """What is no name of a variable may be the key itself: it is refused, and not repeated."""
+    scene.merchant(text=FILE.replace("ACME_KEY", "sk_live_0123"))
+    said = scene.run("check", ALLOCATION_REDIS_URL="")
+    assert said.code == 1
+    assert "problem: acme.toml: api.api_key.env: " in said.out
+    assert "sk_live_0123" not in said.out
 
 
 def test_a_key_is_never_printed(scene: Scene) -> None:

@@ -63,6 +63,21 @@ def test_each_is_read_from_its_variable(
     assert getattr(load(), name.removeprefix("ALLOCATION_").lower()) == expected
 
 
+@pytest.mark.parametrize("text", ["in\r", " in", "in \t"])
+def test_a_name_of_a_stream_is_stripped(environment: pytest.MonkeyPatch, text: str) -> None:
+    """As a file with Windows' line ends leaves it: another name would be another stream."""
+    environment.setenv("ALLOCATION_ORDERS_STREAM", text)
+    assert load().orders_stream == "in"
+
+
+@pytest.mark.parametrize("text", ["i\rn", "in\x1b[0m", "i\u2028n", " "])
+def test_a_name_of_a_stream_is_printable(environment: pytest.MonkeyPatch, text: str) -> None:
+    """A control character within it is a mistake."""
+    environment.setenv("ALLOCATION_ORDERS_STREAM", text)
+    with pytest.raises(SettingsError, match="ALLOCATION_ORDERS_STREAM: "):
+        load()
+
+
 def test_secrets_are_read_and_not_shown(environment: pytest.MonkeyPatch) -> None:
     """What may carry a password is there for its user and hidden from every log."""
     environment.setenv("ALLOCATION_REDIS_URL", "redis://me:sesame@redis.test/0")

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ _COLOURS = {"problem": "red", "warning": "yellow", "note": "cyan"}
 ENVIRONMENT = "environment"
 _REDIS_UNSET = "ALLOCATION_REDIS_URL: is not set"
 _PATIENCE_S = 1.0
-_NAME_OF_A_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
 
 class _Where(BaseSettings):
@@ -171,12 +169,10 @@ async def _ask_for_guard(store: Store, _: Settings) -> tuple[int, int] | None:
 
 
 def _place(source: KeyFromEnv | KeyFromFile) -> str:
-    """Where a key is looked for. What looks like no name and no path may be the key itself, and is not repeated."""
+    """Where a key is looked for. What looks like no path may be the key itself, and is not repeated."""
     match source:
-        case KeyFromEnv(env=name) if _NAME_OF_A_VARIABLE.fullmatch(name):
+        case KeyFromEnv(env=name):
             return f"the environment variable {name}"
-        case KeyFromEnv():
-            return "the environment variable that `env` names (is that a name, in capital letters?)"
         case KeyFromFile(file=path) if "/" in path:
             return f"the file {path}"
         case KeyFromFile():
