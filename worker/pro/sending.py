@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 import httpx
-from multidict import CIMultiDictProxy
 
 from config.api import Api
 from config.strategies.strategy import Call, Flavour
@@ -118,7 +117,7 @@ async def _read_into(body: bytearray, response: httpx.Response) -> bool:
 
 
 def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[str], whole: bool) -> Reply:
-    headers: CIMultiDictProxy[str] = response.extensions["headers"]
+    headers: Any = response.extensions["headers"]  # aiohttp's
     content_type, coding, trouble = headers.get("content-type", ""), "", ""
     if "content-encoding" in headers:
         try:
