@@ -1,4 +1,4 @@
-"""One form for texts that are compared, whoever typed them."""
+"""Normalizes text before it is compared."""
 
 import unicodedata
 

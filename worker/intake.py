@@ -82,16 +82,6 @@ def portions(entries: Sequence[Entry], merchants: Merchants) -> Iterator[tuple[S
         yield result, ids
 
 
-def sort_entries(entries: Sequence[Entry], merchants: Merchants) -> Sorted:
-    """As `portions`, in one."""
-    result = Sorted()
-    for some, _ in portions(entries, merchants):
-        result.accepted += some.accepted
-        result.rejected += some.rejected
-        result.not_ours += some.not_ours
-    return result
-
-
 def _sort_entry(
     stream_id: str, fields: dict[bytes, bytes], find: Callable[[str], Merchant | None], result: Sorted
 ) -> None:
@@ -233,7 +223,7 @@ class Intake:
             await self._orders.is_done(stream_id)
 
     async def _reject(self, stream_id: str, fields: dict[bytes, bytes]) -> None:
-        event = fields.get(b"event", b"")
+        event = fields.get(b"event") or _as_json(fields)
         await self._accept(Sorted(rejected=[_rejected(stream_id, event, ENDED_INTAKES)]), [stream_id])
 
     async def _beat(self) -> None:

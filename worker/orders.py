@@ -49,6 +49,7 @@ class Orders:
         self._store = Store(redis)
         self._stream = stream
         self._more = False
+        self._alone: str | None = None
         self._lease_ms = round(lease_s * 1000)
         self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
@@ -77,6 +78,7 @@ class Orders:
 
     async def take_over(self) -> AsyncIterator[TakenOver]:
         """What a dead intake left unacknowledged for a lease, our own of before a failure among it."""
+        await self._still_here()
         at = b"0-0"
         while True:
             args = [GROUP, self.consumer, self._lease_ms, at, TAKEN_OVER_AT_ONCE, MAX_EVENT_BYTES + 1]
@@ -92,7 +94,8 @@ class Orders:
 
     async def ended_with(self, stream_id: str) -> int:
         """Note that this intake has nothing but this entry in hand; how many others ended so."""
-        key = f"{PREFIX}alone_in_hand:{stream_id}"
+        key = _alone_in_hand(stream_id)
+        self._alone = stream_id
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.sadd(key, self.consumer)
             pipe.expire(key, ALONE_KEPT_S)
@@ -101,13 +104,24 @@ class Orders:
 
     async def is_done(self, stream_id: str) -> None:
         """Forget who had it alone."""
-        await self._redis.delete(f"{PREFIX}alone_in_hand:{stream_id}")
+        await self._redis.delete(_alone_in_hand(stream_id))
+        self._alone = None
+
+    async def _still_here(self) -> None:
+        """An intake that was only interrupted, by a server that was away, did not end with the entry."""
+        if self._alone is not None:
+            await self._redis.srem(_alone_in_hand(self._alone), self.consumer)
+            self._alone = None
 
     async def leave(self) -> None:
         """Take this consumer out of the group, unless entries are still in its name."""
         pending = await self._redis.xpending_range(self._stream, GROUP, "-", "+", 1, consumername=self.consumer)
         if not pending:
             await self._redis.xgroup_delconsumer(self._stream, GROUP, self.consumer)
+
+
+def _alone_in_hand(stream_id: str) -> str:
+    return f"{PREFIX}alone_in_hand:{stream_id}"
 
 
 def _entry(stream_id: bytes, fields: list[bytes]) -> Entry:

@@ -196,3 +196,21 @@ def test_two_thousand_bad_events_among_a_hundred_good_ones(tmp_path: Path) -> No
         assert len(system.allocated()) == 100
         assert all(process.poll() is None for process in system.processes.values())
         assert "\x1b" not in system.logged()
+
+
+def test_an_event_that_ends_intakes_is_rejected(tmp_path: Path) -> None:
+    """After two intakes ended with nothing but one entry in hand, it is rejected; the orders behind it are taken."""
+    with running(tmp_path, ALLOCATION_LEASE_SECONDS="2") as system:
+        stream = "orders.created"
+        system.merchant("acme", v2_file(system.url, LINET))
+        stream_id = system.redis.xadd(stream, {"event": json.dumps(order_event("acme", ["sp_ends"]))})
+        system.redis.xgroup_create(stream, "allocation", id="0")
+        system.redis.xreadgroup("allocation", "dead", {stream: ">"})
+        system.redis.xclaim(stream, "allocation", "dead", 0, [stream_id], idle=60_000, retrycount=3)
+        system.redis.sadd(f"allocation:alone_in_hand:{stream_id}", "first", "second")
+        system.publish([order_event("acme", ["sp_behind"])])
+        system.start(*ROLES)
+        system.wait_settled(1, 30)
+        (rejected,) = system.rejected()
+        assert (rejected["reason"], "sp_ends" in rejected["event"]) == ("bad_order", True)
+        assert [event["shipment"] for event in system.allocated()] == ["sp_behind"]

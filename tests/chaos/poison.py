@@ -1,4 +1,4 @@
-"""Events that are far too much, among good orders: what is wrong is rejected, and intake stays small."""
+"""Oversized and malformed events among good orders: they are rejected, and intake uses bounded memory."""
 
 import json
 from dataclasses import replace

@@ -106,7 +106,7 @@ def _noperm(system: Refusing) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _noauth(system: Refusing) -> Iterator[None]:
-    """The password was changed, and everybody has to come in anew."""
+    """The password changes while clients are connected."""
     system.redis.execute_command("ACL", "SETUSER", "default", "resetpass", ">another")
     system.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     try:
@@ -117,7 +117,7 @@ def _noauth(system: Refusing) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _maxclients(system: Refusing) -> Iterator[None]:
-    """Nobody else may come in."""
+    """The server accepts no further client."""
     with _set(system, "maxclients", "1", "10000"):
         system.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         yield

@@ -17,7 +17,7 @@ from tasks.move import FailReason
 from tasks.outcome import Allocated, Carrier
 from tasks.ports import Report, Taken
 from tasks.shipment import Shipment
-from worker.intake import sort_entries
+from tests.worker.sorting import sort_entries
 from worker.ledger import Ledger
 from worker.merchants import Merchants
 from worker.orders import GROUP

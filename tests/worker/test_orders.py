@@ -143,6 +143,15 @@ async def test_intakes_that_ended_with_an_entry(bench: Bench) -> None:
     assert await second.ended_with("1-1") == 0
 
 
+async def test_who_was_interrupted_did_not_end(bench: Bench) -> None:
+    """A server that was away ends no intake: whoever comes back is not counted any more."""
+    first, second = (Orders(bench.redis, STREAM, 60) for _ in range(2))
+    await first.make_group()
+    assert await first.ended_with("1-1") == 0
+    await portions_of(first)
+    assert await second.ended_with("1-1") == 0
+
+
 async def test_what_is_gone_is_told(bench: Bench) -> None:
     """An entry that was read, and trimmed before it was taken, is named once, and is pending no more."""
     await publish(bench, 3)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.worker.sorting import sort_entries
 from tests.worker.test_merchants import FILE
-from worker.intake import sort_entries
 from worker.merchants import Merchants
 
 
