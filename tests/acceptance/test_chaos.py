@@ -37,7 +37,7 @@ def test_a_server_that_refuses(tmp_path: Path) -> None:
 
 
 def test_a_failover_is_over_within_seconds(tmp_path: Path) -> None:
-    """Whoever is still connected to the old primary leaves it when it refuses, and goes on with the new one."""
+    """Clients that are connected to the old primary reconnect when it refuses a write."""
     with running(tmp_path, *ROLES) as system:
         result = SCENARIOS["failover"](system, 7, 600, 1)
     assert result.figures == ALL_ZERO
