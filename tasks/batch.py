@@ -12,6 +12,7 @@ from tasks import backoff
 from tasks.api import Api
 from tasks.backoff import RetryBudget
 from tasks.chains import by_way
+from tasks.common_call import side_by_side
 from tasks.first_move import first_move, paused_move
 from tasks.move import Call, Moment, Move, Read
 from tasks.ports import Account, Ledger, Permit, Taken, Unreadable
@@ -21,7 +22,7 @@ from tasks.telemetry import Telemetry
 from tasks.together import Together, in_portions
 from tasks.unreadable import after_look, stand_in
 from tasks.visit import Visits
-from tasks.writing import End, Writer
+from tasks.writing import Writer
 
 FallingBack = Callable[[list[Shipment]], Awaitable[None]]
 """Called with shipments that fell back, the same way, after the task had returned."""
@@ -117,6 +118,7 @@ class Batch:
     def _ways(self) -> Iterator[tuple[Way, list[str]]]:
         """Who shares a common call goes together; the others go alone."""
         shared: dict[tuple[AnyStrategy, bool], list[Call | Read]] = defaultdict(list)
+        at_once: list[Call] = []
         moment = self.visits.requests.moment(tries=0)
         for shipment in self.taken.shipments:
             try:
@@ -126,13 +128,28 @@ class Batch:
                 continue
             if isinstance(first, Call | Read) and not first.pause_s and most > 1:
                 shared[shipment.strategy, shipment.progress.company is None].append(first)
+            elif isinstance(first, Call) and self._calls_at_once(shipment):
+                at_once.append(first)
             else:
                 yield self.visits.follow(first), [shipment.reference]
+        if at_once:
+            yield self._call_each(at_once), [move.shipment.reference for move in at_once]
         together = Together(visits=self.visits)
         for moves in shared.values():
             yield from self._common(together, moves)
         for found in self.taken.unreadable:
             yield self._look_at(found), [found.reference]
+
+    def _calls_at_once(self, shipment: Shipment) -> bool:
+        """Whether its first request is a call for an allocation that waits for no other one of this task."""
+        file, strategy = self.account.merchant.file, shipment.strategy
+        flavour = file.api.flavour
+        return not file.limits.in_flight and flavour not in strategy.needs_quote and not strategy.unfit(flavour)
+
+    async def _call_each(self, calls: list[Call]) -> None:
+        """A call for each, all at once; their permits come in one round trip."""
+        await self.visits.requests.ask_ahead([call.shipment for call in calls])
+        await side_by_side(self._guarded(self.visits.follow(call), [call.shipment.reference]) for call in calls)
 
     def _common(self, together: Together, moves: list[Call | Read]) -> Iterator[tuple[Way, list[str]]]:
         if moves[0].shipment.progress.company is not None:
@@ -175,7 +192,7 @@ class Batch:
             return
         finding = None if sent is None or isinstance(sent, Permit) else sent.answer
         moment = visits.requests.moment(tries=0)
-        await visits.leave(End(move=after_look(shipment, finding, found.error, moment)))
+        await visits.leave(after_look(shipment, finding, found.error, moment))
 
 
 async def _raise(error: Exception) -> None:

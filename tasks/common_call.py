@@ -16,7 +16,7 @@ from tasks.ports import Permit, Report, Request
 from tasks.requests import BUSY_TRIES, BUSY_WAIT_S, MOST_PERMITS, WRITTEN_WITHIN_S, Sent, pause
 from tasks.shipment import Shipment
 from tasks.visit import Visits
-from tasks.writing import Answered, End
+from tasks.writing import Answered
 
 Outcomes = Mapping[str, Outcome]
 
@@ -104,6 +104,8 @@ class CommonCall:
 
     async def _leave_behind(self, permits: Sequence[Permit]) -> None:
         """Who is another's by now, or may not call although the first may, takes no part."""
+        if all(permit.held and not permit.park for permit in permits):
+            return
         answered = [(each.reference, permit) for each, permit in zip(self.shipments, permits, strict=True)]
         self._let_go({each for each, permit in answered if not permit.held})
         await self._hold_up({each: permit.wait_s for each, permit in answered if permit.held and not permit.may_call})
@@ -115,7 +117,7 @@ class CommonCall:
     async def _hold_up(self, waits: Mapping[str, float]) -> None:
         moment = self.visits.requests.moment(tries=0)
         moves = [held_up(each, moment, waits[each.reference], by_us=True) for each in self._without(waits)]
-        await side_by_side(self.visits.leave(End(move=move)) for move in moves)
+        await side_by_side(self.visits.leave(move) for move in moves)
 
     def _without(self, references: Collection[str]) -> list[Shipment]:
         """Go on without these; returns them."""
@@ -131,7 +133,9 @@ class CommonCall:
         moment = requests.moment(requests.afforded(first, 1), sent.sent, company=len(self.shipments))
         for shipment in self.shipments:
             try:
-                outcome = await self._in_company(shipment, sent.answer[shipment.reference])
+                outcome = sent.answer[shipment.reference]
+                if isinstance(outcome, Stopped):
+                    outcome = await self._in_company(shipment, outcome)
                 carried.append(self._judged(shipment, outcome, sent, moment))
             except Exception as error:  # noqa: BLE001  # raised when the others have gone their way
                 raised.append(error)
@@ -144,13 +148,13 @@ class CommonCall:
         move = after_call(shipment, outcome, moment)
         report = None
         if isinstance(move, Settle | FallBack):
-            report = visits.writer.report_of(move, End(move=move, answered=answered))
+            report = visits.writer.report_of(move, answered)
         return _Carried(move=move, answered=answered, report=report, in_company=isinstance(outcome, RefusedTogether))
 
-    async def _in_company(self, shipment: Shipment, outcome: Outcome) -> Outcome:
+    async def _in_company(self, shipment: Shipment, outcome: Stopped) -> Outcome:
         """A 403 that others with the same key do not get may be any one's."""
         denied_at = shipment.progress.denied_at
-        if not denied_at or not isinstance(outcome, Stopped) or outcome.reason != "forbidden":
+        if not denied_at or outcome.reason != "forbidden":
             return outcome
         last_good = await self.visits.writer.ledger.last_good(self.visits.requests.account.api, "allocate")
         if last_good <= denied_at or len(self.shipments) == 1:

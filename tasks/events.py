@@ -21,7 +21,7 @@ def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, 
     step = shipment.progress.attempted
     data = {
         **_common(shipment),
-        "strategy": None if step is None else shipment.steps[step].as_table(),
+        "strategy": None if step is None else shipment.steps[step].table,
         "fell_back": bool(step),
         "carrier": carrier._asdict() if carrier else None,
         "price": price._asdict() if price else None,

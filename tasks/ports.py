@@ -1,6 +1,6 @@
 """What the work on shipments needs from outside, as protocols; the process that runs it brings the real ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -173,7 +173,7 @@ class Ledger(Protocol):
     async def take(self, handover: Handover, claim: int = 0) -> Taken:
         """Take the shipments of a message, as far as its token still holds, and claim so many batches in its place."""
 
-    async def permit(self, request: PermitRequest) -> Permit:
+    def permit(self, request: PermitRequest) -> Awaitable[Permit]:
         """Whether this task still holds the shipment and when it may call; notes that a call is going out."""
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
@@ -182,7 +182,7 @@ class Ledger(Protocol):
     async def permit_together(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
         """As `permit_all`, for one call; when the first may not call, the others are not asked for and not answered."""
 
-    async def report(self, report: Report) -> bool:
+    def report(self, report: Report) -> Awaitable[bool]:
         """Write what became of a shipment; False when this task does not hold it any more."""
 
     async def report_all(self, reports: Sequence[Report]) -> Sequence[bool]:

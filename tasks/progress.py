@@ -6,6 +6,8 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
+from tasks.frozen import made
+
 OpenKind = Literal["unknown", "queued"]
 """What is known of an open call: nothing, or that the API put it into its queue."""
 
@@ -72,7 +74,7 @@ class Progress:
         """
         if not self.is_readable:
             return ""
-        own = {name: value for name, value in self.__dict__.items() if value != _BEGINNING[name]}
+        own = {name: value for name, value in self.__dict__.items() if value != _AT_FIRST[name]}
         return to_json(own.pop("unknown_fields", {}) | own).decode()
 
     @property
@@ -97,8 +99,10 @@ def read_progress(text: bytes | str | None) -> Progress:
 _PROGRESS = TypeAdapter(Progress)
 
 
-BEGINNING = Progress()
-_BEGINNING = dict(BEGINNING.__dict__)
+_AT_FIRST = dict(Progress().__dict__)
+
+# Fields that still have their default are not among its own: there is less to copy, and to look through.
+BEGINNING = made(Progress, {"unknown_fields": {}})
 
 _DEFAULTS: dict[str, Any] = {
     f.name: f.default for f in fields(Progress) if f.name not in ("unknown_fields", "is_readable")

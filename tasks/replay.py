@@ -34,7 +34,7 @@ def start_afresh(merchant: Merchant, facts: str, progress: Progress, now: float)
         "api": merchant.file.api.flavour,
         "rule": plan.rule,
         "why": plan.why,
-        "steps": [step.as_table() for step in plan.steps],
+        "steps": [step.table for step in plan.steps],
     }
     return FreshStart(
         plan=plan,

@@ -4,13 +4,13 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
 from tasks.backoff import SHORT_TRIES, RetryBudget
 from tasks.clock import boottime
 from tasks.move import Moment
 from tasks.next_move import has_time_to_call
-from tasks.outcome import PERMIT_EXPIRED, Finding, NotSent, health
+from tasks.outcome import PERMIT_EXPIRED, Allocated, Finding, NotSent, health
 from tasks.ports import Account, Heard, Ledger, Permit, PermitRequest, Purpose, Request
 from tasks.shipment import Shipment
 
@@ -22,6 +22,8 @@ MOST_PERMITS = 5
 
 BUSY_WAIT_S, BUSY_TRIES = 0.1, 50
 """How long, and how often, a request waits for one of the merchant's places in flight."""
+
+_GOOD: dict[Purpose, Heard] = {each: Heard(answer="good", purpose=each) for each in get_args(Purpose)}
 
 Answer = TypeVar("Answer")
 
@@ -53,16 +55,30 @@ class Requests:
     """The shipments that have a place, or a probe, which was not given back yet."""
     admitted: set[str] = field(default_factory=set)
     """The shipments whose last request was a read-back: a call that follows directly is admitted with it."""
+    ahead: dict[str, tuple[float, Permit]] = field(default_factory=dict)
+    """The permits of calls that start together, and when they were asked for, by shipment."""
+
+    async def ask_ahead(self, shipments: Sequence[Shipment]) -> None:
+        """Ask for the permits of several first calls, each for one shipment, in one round trip."""
+        wanted = [self.request(each, "allocate") for each in shipments]
+        asked, permits = boottime(), await self.ledger.permit_all(wanted)
+        for shipment, permit in zip(shipments, permits, strict=True):
+            if permit.place:
+                self.places.add(shipment.reference)
+            if not permit.busy:
+                self.ahead[shipment.reference] = asked, permit
 
     async def ask(
         self, shipment: Shipment, purpose: Purpose, send: Callable[[Request], Awaitable[Answer]]
     ) -> Sent[Answer] | Permit:
         """Send one request for one shipment; returns the permit instead if it may not be sent."""
         for _ in range(MOST_PERMITS):
-            asked, permit = await self._permit(shipment, purpose)
+            ready = self.ahead.pop(shipment.reference, None)
+            asked, permit = ready or await self._permit(shipment, purpose)
             if not permit.may_call:
                 return permit
-            await pause(permit.wait_s)
+            if permit.wait_s:
+                await pause(permit.wait_s)
             if purpose == "allocate" and not self.may_start([shipment]):
                 return Permit(held=True, park=True, by_us=True)
             sent = await self.send([shipment], purpose, send, asked, place=permit.place)
@@ -85,14 +101,15 @@ class Requests:
     def may_start(self, shipments: Sequence[Shipment]) -> bool:
         """Whether a call that was decided upon may still start: its time is short, and so is that of a read-back."""
         file, now = self.account.merchant.file, self.ledger.now()
-        return all(
-            has_time_to_call(each, file.retry, file.api.timeout_s, now) and not _is_stale(each, now)
-            for each in shipments
-        )
+        retry, timeout_s = file.retry, file.api.timeout_s
+        for each in shipments:  # not `all`, which costs more than the looks
+            if not has_time_to_call(each, retry, timeout_s, now) or _is_stale(each, now):
+                return False
+        return True
 
     def is_stale(self, shipment: Shipment, margin_s: float) -> bool:
         """Whether a read-back must come before a call that is made so soon."""
-        return _is_stale(shipment, self.ledger.now() + margin_s)
+        return shipment.progress.must_read and _is_stale(shipment, self.ledger.now() + margin_s)
 
     async def send(
         self,
@@ -131,6 +148,8 @@ class Requests:
 
     def heard(self, finding: Finding, purpose: Purpose) -> Heard:
         """How the API did."""
+        if isinstance(finding, Allocated):  # nearly always
+            return _GOOD[purpose]
         return Heard(
             answer=health(finding), purpose=purpose, retry_after_s=getattr(finding, "retry_after_s", None) or 0.0
         )
@@ -138,15 +157,8 @@ class Requests:
     def moment(self, tries: int, sent: float = 0.0, company: int = 1) -> Moment:
         """What a decision knows now."""
         file = self.account.merchant.file
-        return Moment(
-            now=self.ledger.now(),
-            random=random.random(),  # noqa: S311  # jitter
-            tries=tries,
-            retry=file.retry,
-            timeout_s=file.api.timeout_s,
-            sent=sent,
-            company=company,
-        )
+        chance = random.random()  # noqa: S311  # jitter
+        return Moment(self.ledger.now(), chance, tries, file.retry, file.api.timeout_s, sent, company)
 
     def afforded(self, heard: Heard, tries: int) -> int:
         """While an API answers badly, each further request of this visit must be afforded; else the visit is over."""
@@ -162,7 +174,7 @@ class Requests:
 
 
 def _is_stale(shipment: Shipment, now: float) -> bool:
-    return now > shipment.cleared_until and shipment.progress.must_read
+    return shipment.progress.must_read and now > shipment.cleared_until
 
 
 def _is_expired(answer: Any) -> bool:  # an outcome, or a mapping of them

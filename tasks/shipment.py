@@ -4,37 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from config.strategies.catalogue import AnyStrategy
+from tasks.frozen import further, made
 from tasks.order import Order
 from tasks.plan import Facts, Plan
 from tasks.progress import OpenKind, Progress, read_progress
 
 KEPT_FIRST = KEPT_LAST = 20
 """How many entries of a story are kept from its beginning and from its end."""
-
-
-Value = TypeVar("Value")
-
-
-def _further(value: Value, changes: dict[str, Any]) -> Value:
-    """A copy with some fields changed.
-
-    As `dataclasses.replace`, which runs every field through a frozen `__init__`: twenty times as slow, and every
-    shipment passes here several times.
-    """
-    return _made(type(value), value.__dict__ | changes)
-
-
-def _made(kind: type[Value], fields_of: dict[str, Any]) -> Value:
-    """A value with all its fields, past the frozen `__init__`."""
-    made = object.__new__(kind)
-    object.__setattr__(made, "__dict__", fields_of)
-    return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +52,7 @@ class Shipment:
 
     def with_progress(self, **changes: Any) -> "Shipment":  # fields of Progress, checked by it
         """The same shipment, further on."""
-        return _further(self, {"progress": _further(self.progress, changes)})
+        return further(self, {"progress": further(self.progress, changes)})
 
     def called(self, *, sent: bool = True) -> "Shipment":
         """The same shipment after one more attempt at its present step."""
@@ -100,7 +82,7 @@ class Shipment:
 
     def cleared(self, until: float) -> "Shipment":
         """The same shipment, which a read-back allows to be called for until then."""
-        return _further(self, {"cleared_until": until})
+        return further(self, {"cleared_until": until})
 
 
 def intake_facts(order: Order, facts: Facts, plan: Plan, api: str) -> str:
@@ -111,7 +93,7 @@ def intake_facts(order: Order, facts: Facts, plan: Plan, api: str) -> str:
         "api": api,
         "rule": plan.rule,
         "why": plan.why,
-        "steps": [step.as_table() for step in plan.steps],
+        "steps": [step.table for step in plan.steps],
         "facts": facts.as_table(),
     }
     return to_json(fixed).decode()
@@ -145,7 +127,9 @@ def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
         "replays": int(record.get("replays") or 0),
         "cleared_until": 0.0,
     }
-    return _as_found(_made(Shipment, fixed), float(record.get("lost_call") or 0), float(record.get("changed") or 0))
+    lost_call_ms, changed_ms = float(record.get("lost_call") or 0), float(record.get("changed") or 0)
+    found = made(Shipment, fixed)
+    return _as_found(found, lost_call_ms, changed_ms) if lost_call_ms or changed_ms else found
 
 
 def _as_found(shipment: Shipment, lost_call_ms: float, changed_ms: float) -> Shipment:

@@ -12,7 +12,6 @@ from tasks.first_move import held_up
 from tasks.move import Call, Read
 from tasks.requests import pause
 from tasks.visit import MARGIN_S, Visits
-from tasks.writing import End
 
 READ_TOGETHER_S = 5.0
 """How long the shipments of a common call are read back side by side; who takes longer goes on alone."""
@@ -109,7 +108,7 @@ class Together:
     async def _wait(self, moves: Sequence[Call | Read]) -> None:
         moment = self.visits.requests.moment(tries=0)
         waiting = [held_up(move.shipment, moment, SPLIT_WAIT_S, by_us=True) for move in moves]
-        await side_by_side(self.visits.leave(End(move=move)) for move in waiting)
+        await side_by_side(self.visits.leave(move) for move in waiting)
 
 
 def in_portions(moves: Sequence[Any], most: int) -> Iterator[Sequence[Any]]:

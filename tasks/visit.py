@@ -1,6 +1,7 @@
 """A shipment's visit to a task: while the decision is to call or to read back, ask, decide, record; then leave."""
 
 import contextlib
+from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from tasks.ports import Heard, Permit, Purpose
 from tasks.requests import Requests, Sent, pause
 from tasks.shipment import Shipment, stopped_call
 from tasks.telemetry import Telemetry
-from tasks.writing import Answered, End, Leave, Writer
+from tasks.writing import Answered, Leave, Writer
 
 Asked = tuple[Move, Answered | None]
 """The next move, and what the request before it left behind (None: none was made)."""
@@ -42,7 +43,8 @@ class Visits:
     async def follow(self, move: Move, tries: int = 0) -> None:
         """Follow one shipment from move to move until it leaves this task."""
         while isinstance(move, REQUESTS):
-            await pause(move.pause_s)
+            if move.pause_s:
+                await pause(move.pause_s)
             async with self.turns:
                 asked = await self._ask(move, tries)
                 if asked is None:
@@ -51,16 +53,14 @@ class Visits:
             if following is None:
                 return None
             move, tries = following, tries + 1
-        return await self.leave(End(move=move))
+        return await self.leave(move)
 
-    async def _ask(self, move: Call | Read, tries: int) -> Asked | None:
+    def _ask(self, move: Call | Read, tries: int) -> Awaitable[Asked | None]:
         """The next move, and what the request left behind; None for a shipment that is not ours any more."""
         shipment = move.shipment
-        if isinstance(move, Read):
-            return await self.read(shipment, tries)
-        if self.requests.is_stale(shipment, MARGIN_S):
-            return Read(shipment=shipment), None
-        return await self._call(shipment, tries)
+        if isinstance(move, Read) or self.requests.is_stale(shipment, MARGIN_S):
+            return self.read(shipment, tries)
+        return self._call(shipment, tries)
 
     async def read(self, shipment: Shipment, tries: int) -> Asked | None:
         """Read a shipment back."""
@@ -96,9 +96,7 @@ class Visits:
         if shipment.reference == self.writer.taken.probe:
             await self._lift_pause(Heard(answer="good", purpose="quote"), sent.answer)
         self.quotes[shipment.reference] = sent.answer.reference
-        if self.requests.is_stale(shipment, MARGIN_S):
-            return Read(shipment=shipment), None
-        return await self._call(shipment, tries)
+        return await self._ask(Call(shipment=shipment), tries)
 
     def _unfit(self, shipment: Shipment, unfit: str) -> Asked:
         """The plan is from before the merchant changed to the other generation of the API: no request is made."""
@@ -119,7 +117,8 @@ class Visits:
     ) -> Asked:
         """What an answer comes to: the next move, and what the request leaves behind."""
         heard = self.requests.heard(finding, purpose)
-        finding = await self._whose_denial(shipment, finding, purpose, of_step=purpose == "allocate")
+        if heard.answer == "denied":
+            finding = await self._whose_denial(shipment, finding, purpose, of_step=purpose == "allocate")
         answered = self.answered(shipment, finding, heard, sent.took_s, place=sent.place)
         moment = self.requests.moment(self.requests.afforded(heard, tries + 1), sent.sent)
         if shipment.reference == self.writer.taken.probe:
@@ -160,7 +159,7 @@ class Visits:
     async def record(self, move: Move, answered: Answered | None) -> Call | Read | None:
         """Write what a request came to; returns how the shipment goes on with this task, if it does."""
         if not isinstance(move, REQUESTS):
-            await self.leave(End(move=move, answered=answered))
+            await self.leave(move, answered)
             return None
         if answered is None:
             return move
@@ -172,11 +171,10 @@ class Visits:
         self.requests.is_over(noted)
         return replace(move, shipment=noted)
 
-    async def leave(self, end: End) -> None:
-        """Write how a shipment leaves."""
-        if end.answered is None:
-            end = end._replace(place=end.move.shipment.reference in self.requests.places)
-        self.left(end.move, written=await self.writer.leave(end))
+    async def leave(self, move: Leave, answered: Answered | None = None) -> None:
+        """Write how a shipment leaves, and what the request before it left behind."""
+        place = answered is None and move.shipment.reference in self.requests.places
+        self.left(move, written=await self.writer.leave(move, answered, place=place))
 
     def left(self, move: Leave, *, written: bool) -> None:
         """A shipment has left; what fell back is handed on."""
@@ -193,4 +191,4 @@ class Visits:
         """Give up a shipment; a call for it that was on its way is open from now on."""
         if shipment.reference in self.requests.out:
             shipment = stopped_call(shipment, self.writer.ledger.now())
-        await self.leave(End(move=Park(shipment=shipment, wait_s=wait_s)))
+        await self.leave(Park(shipment=shipment, wait_s=wait_s))

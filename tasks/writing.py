@@ -1,12 +1,12 @@
 """What is written of a shipment: the entry in its story, and the report of the move that ends its stay with a task."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, assert_never
 
 from tasks.events import allocated_event, failed_event
 from tasks.move import Fail, FallBack, Park, Settle
-from tasks.outcome import WORDS, Finding, NotSent
+from tasks.outcome import WORDS, Allocated, Finding, NotSent
 from tasks.ports import Account, Heard, Ledger, Paused, Report, Taken, Verdict
 from tasks.shipment import Shipment, iso
 from tasks.telemetry import Telemetry
@@ -32,17 +32,6 @@ class Answered(NamedTuple):
     place: bool = False
 
 
-class End(NamedTuple):
-    """How a shipment leaves a task: the move, and what the request before it left behind.
-
-    `place`: a permit was had, and not used.
-    """
-
-    move: Leave
-    answered: Answered | None = None
-    place: bool = False
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Writer:
     """Writes for one task. `wake_in` is told in how many seconds something parked comes due."""
@@ -57,51 +46,58 @@ class Writer:
         self, do: Literal["allocate", "read", "quote"], shipment: Shipment, finding: Finding, took_s: float
     ) -> Entry:
         """The entry for a request that took so long; what was not said is left out."""
-        entry = {
+        entry: Entry = {
             "at": iso(self.ledger.now() - took_s),
             "do": do,
-            "strategy": shipment.strategy.as_table(),
+            "strategy": shipment.strategy.table,
             "outcome": WORDS[type(finding)],
-            "reason": finding.reason,
-            "message": getattr(finding, "message", None) or None,
-            "correlation_id": finding.correlation_id,
-            "again": _asked_again(do, shipment, finding) or None,
-            "ms": round(took_s * 1000),
         }
-        return {name: value for name, value in entry.items() if value is not None}
+        if finding.reason is not None:
+            entry["reason"] = finding.reason
+        if not isinstance(finding, Allocated) and finding.message:
+            entry["message"] = finding.message
+        if finding.correlation_id is not None:
+            entry["correlation_id"] = finding.correlation_id
+        if _asked_again(do, shipment, finding):
+            entry["again"] = True
+        entry["ms"] = round(took_s * 1000)
+        return entry
 
     async def keep(self, shipment: Shipment, answered: Answered) -> Shipment | None:
         """Write a request after which the task goes on; returns the shipment as noted, None when it is not ours."""
         report = self._report(shipment, "keep", answered)
         return report.shipment if await self.ledger.report(report) else None
 
-    async def leave(self, end: End) -> bool:
-        """Write how a shipment leaves; False when this task does not hold it any more."""
-        move = end.move
+    def leave(self, move: Leave, answered: Answered | None, *, place: bool = False) -> Awaitable[bool]:
+        """Write how a shipment leaves; false when this task does not hold it any more.
+
+        `answered`: what the request before it left behind. `place`: a permit was had, and not used.
+        """
         match move:
             case Settle() | FallBack():
-                return await self.ledger.report(self.report_of(move, end))
+                return self.ledger.report(self.report_of(move, answered, place=place))
             case Park():
-                return await self._park(move, end)
+                return self._park(move, answered, place=place)
             case Fail():
-                return await self._fail(move, end)
+                return self._fail(move, answered, place=place)
         assert_never(move)
 
-    def report_of(self, move: Settle | FallBack, end: End) -> Report:
+    def report_of(self, move: Settle | FallBack, answered: Answered | None, *, place: bool = False) -> Report:
         """What `leave` reports of a shipment that an answer has settled or refused."""
         if isinstance(move, FallBack):
-            return self._report(move.shipment, "hand", end.answered, place=end.place)
+            return self._report(move.shipment, "hand", answered, place=place)
         now = self.ledger.now()
         event = allocated_event(move.shipment, move.allocated, adopted=move.adopted, now=now)
         # The open call may still change who has it: the carrier is looked at once more when that would have happened.
         recheck = now + self.account.merchant.file.retry.quiet_s if move.shipment.progress.asked_again else 0.0
-        return self._report(move.shipment, "allocated", end.answered, event=event, due=recheck, place=end.place)
+        return self._report(move.shipment, "allocated", answered, event=event, due=recheck, place=place)
 
-    async def _park(self, move: Park, end: End) -> bool:
+    async def _park(self, move: Park, answered: Answered | None, *, place: bool) -> bool:
         if move.pause_merchant is not None:
-            await self._pause_merchant(move.shipment, move.pause_merchant, end.answered)
-        due = self.ledger.now() + move.wait_s
-        written = await self.ledger.report(self._report(move.shipment, "park", end.answered, due=due, place=end.place))
+            await self._pause_merchant(move.shipment, move.pause_merchant, answered)
+        # What waits for nothing is due by the server's own clock, which may be a little behind what we know of it.
+        due = self.ledger.now() + move.wait_s if move.wait_s else 0.0
+        written = await self.ledger.report(self._report(move.shipment, "park", answered, due=due, place=place))
         self.wake_in(move.wait_s)
         return written
 
@@ -119,13 +115,13 @@ class Writer:
         if await self.ledger.pause(name, pause, digest, probe):
             self.telemetry.paused(name, why)
 
-    async def _fail(self, move: Fail, end: End) -> bool:
-        told = [end.answered.entry] if end.answered else []
+    async def _fail(self, move: Fail, answered: Answered | None, *, place: bool) -> bool:
+        told = [answered.entry] if answered else []
         story = [*await self.ledger.story(move.shipment), *told]
         steps = [{name: e.get(name) for name in _OF_A_STEP} for e in story if e.get("do") == "allocate"]
         replay, now = move.shipment.replays, self.ledger.now()
         event = failed_event(move.shipment, move.reason, move.message, steps, replay=replay, now=now)
-        report = self._report(move.shipment, "failed", end.answered, event=event, reason=move.reason, place=end.place)
+        report = self._report(move.shipment, "failed", answered, event=event, reason=move.reason, place=place)
         if written := await self.ledger.report(report):
             self.telemetry.failed(move.shipment, move.reason, move.message)
         return written
@@ -148,16 +144,7 @@ class Writer:
         if untold or answered:
             entries = progress.entries + (answered is not None)
             shipment = shipment.with_progress(entries=entries, asked_again_told=progress.asked_again)
-        return Report(
-            shipment=shipment,
-            task=self.taken.task,
-            verdict=verdict,
-            entry=answered.entry if answered else None,
-            due=due,
-            event=event,
-            reason=reason,
-            api=self.account.api,
-            heard=answered.heard if answered else None,
-            place=place or bool(answered and answered.place),
-            asked_again=untold,
-        )
+        entry, heard, answered_place = answered or (None, None, False)
+        place = place or answered_place
+        task, api = self.taken.task, self.account.api
+        return Report(shipment, task, verdict, entry, due, event, reason, api, heard, place, untold)

@@ -221,7 +221,7 @@ def test_strategy_of_the_worked_example() -> None:
     names: dict[str, Any] = {"__name__": "example"}
     exec(blocks("python")[0].values[0], names)  # noqa: S102  # our own page
     strategy = names["RulesOneByOne"](rules_one_by_one=True)
-    assert strategy.as_table() == {"rules_one_by_one": True}
+    assert strategy.table == {"rules_one_by_one": True}
     assert list(_calls(strategy, V2)) == ["PUT /shipments/{shipment}/allocate"]
     assert strategy.unfit(V1)
 

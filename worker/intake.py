@@ -112,7 +112,8 @@ def _sort_order(stream_id: str, event: bytes, order: Order, merchant: Merchant |
 
 
 def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted]:
-    shipments = []
+    shipments, published = [], published_s(order)
+    entered = min(int(stream_id.partition("-")[0]) / 1000, published or float("inf"))
     for shipment in order.data.shipments:
         facts = facts_of(order.data, shipment)
         plan = choose(merchant.file, facts)
@@ -122,8 +123,8 @@ def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted
                 reference=shipment.reference,
                 facts=intake_facts(order, facts, plan, merchant.file.api.flavour),
                 asks=str(plan.steps[0]),
-                published=published_s(order),
-                entered=min(int(stream_id.partition("-")[0]) / 1000, published_s(order) or float("inf")),
+                published=published,
+                entered=entered,
             )
         )
     return shipments

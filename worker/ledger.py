@@ -5,7 +5,7 @@ import hashlib
 import json
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import structlog
@@ -141,13 +141,13 @@ class Ledger(Pauses):
         )
         return scripts.taken_at(answer)
 
-    async def permit(self, request: PermitRequest) -> Permit:
+    def permit(self, request: PermitRequest) -> Awaitable[Permit]:
         """Whether the task still holds the shipment and when it may call; notes that a call is going out."""
-        return await self._permits.ask(request)
+        return self._permits.ask(request)
 
-    async def report(self, report: Report) -> bool:
+    def report(self, report: Report) -> Awaitable[bool]:
         """Write what became of a shipment; False when the task does not hold it any more."""
-        return await self._reports.ask(report)
+        return self._reports.ask(report)
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """As `permit`, for each, in their order."""

@@ -51,7 +51,7 @@ def _only_key(value: object) -> str:
 
 
 def _table(strategy: Strategy) -> dict[str, Any]:
-    return strategy.as_table()
+    return dict(strategy.table)
 
 
 AnyStrategy = Annotated[

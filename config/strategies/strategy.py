@@ -1,8 +1,8 @@
 """What a strategy is: a value from a merchant file that knows which call asks for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -78,17 +78,12 @@ class Strategy(BaseModel):
         """The call that asks for these shipments (for their quotes, where the strategy needs one)."""
         raise NotImplementedError(f"{type(self).__name__} builds no call")
 
-    def as_table(self) -> dict[str, Any]:
+    @cached_property
+    def table(self) -> Mapping[str, Any]:
         """The strategy as the merchant file and the events write it: `{"carrier_service": "REF"}`."""
-        return dict(_table(self))
+        return self.model_dump(mode="json", exclude_defaults=True)
 
     def __str__(self) -> str:
         """`carrier_service FF_LINET-00001`, for logs and Flower."""
         argument = getattr(self, self.name)
         return self.name if argument is True else f"{self.name} {argument}"
-
-
-@lru_cache(maxsize=4096)
-def _table(strategy: Strategy) -> dict[str, Any]:
-    """Strategies repeat, so each is written once."""
-    return strategy.model_dump(mode="json", exclude_defaults=True)

@@ -54,7 +54,7 @@ SHIPMENTS = st.builds(
 )
 ATTEMPTS = st.fixed_dictionaries(
     {
-        "strategy": st.sampled_from([step.as_table() for step in STEPS]),
+        "strategy": st.sampled_from([step.table for step in STEPS]),
         "outcome": WORDS,
         "reason": MAYBE,
         "correlation_id": MAYBE,

@@ -33,14 +33,14 @@ def test_table_and_strategy_are_the_same(table: dict[str, Any], strategy: Strate
     """A strategy is read from its table, from Python and from JSON, and written back as the same table."""
     assert ADAPTER.validate_python(table) == strategy
     assert ADAPTER.validate_json(ADAPTER.dump_json(strategy)) == strategy
-    assert ADAPTER.dump_python(strategy) == strategy.as_table() == table
+    assert ADAPTER.dump_python(strategy) == strategy.table == table
     assert ADAPTER.validate_python(strategy) is strategy
 
 
 def test_tags_are_written_as_a_list() -> None:
     """Tags travel as a JSON array and come back."""
-    assert TAGGED.as_table() == {"filters": {"direction": "inbound", "tags": ["Oil", "b&w"]}}
-    assert ADAPTER.validate_python(TAGGED.as_table()) == TAGGED
+    assert TAGGED.table == {"filters": {"direction": "inbound", "tags": ["Oil", "b&w"]}}
+    assert ADAPTER.validate_python(TAGGED.table) == TAGGED
 
 
 @pytest.mark.parametrize(

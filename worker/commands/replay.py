@@ -176,7 +176,7 @@ def _document(done: Done) -> dict[str, Any]:
                 "reference": begun.failure.reference,
                 "failed_by": begun.failure.reason,
                 "rule": begun.start.plan.rule,
-                "strategy": begun.start.plan.steps[0].as_table(),
+                "strategy": begun.start.plan.steps[0].table,
                 "due_s": begun.due_s,
             }
             for begun in replay.begun

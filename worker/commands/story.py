@@ -137,7 +137,7 @@ def document(record: Record, retry: Retry | None) -> dict[str, Any]:
         "why": record.why,
         "unreadable": record.unreadable or None,
         "facts": record.facts,
-        "plan": [step.as_table() for step in shipment.steps],
+        "plan": [step.table for step in shipment.steps],
         "step": progress.step,
         "attempts": progress.attempts,
         "replays": shipment.replays,

@@ -76,11 +76,16 @@ end
 -- What one key is to be told of many shipments, gathered key by key and written at the end of a script: a command costs
 -- more than its arguments. Whatever reads such a key within the script reads it as it was before.
 local gathered = {}
-local function gather(command, key, ...)
-  local name = command .. ' ' .. key
-  local one = gathered[name] or { command, key, {} }
-  gathered[name] = one
-  for _, argument in ipairs({ ... }) do one[3][#one[3] + 1] = argument end
+local function gather(command, key, argument, another)
+  local name = command .. key
+  local one = gathered[name]
+  if not one then
+    one = { command, key, {} }
+    gathered[name] = one
+  end
+  local arguments = one[3]
+  local n = #arguments
+  arguments[n + 1], arguments[n + 2] = argument, another
 end
 
 -- Lua unpacks only so many at a time.

@@ -7,10 +7,32 @@ local function parse(token) return string.match(token, '^(%a):([^:]+):?(%d*):?(%
 local function is_alone(id) return string.sub(id, -2) == '.a' end
 local function host_part(id) return string.match(id, '^([^.]*)') end
 
--- After how many changes of the server the task took the shipment, if it still holds it.
-local function lease_of(m, r, id)
-  local token = redis.call('HGET', tokens(m), r)
-  if not token then return nil end
+-- The tokens, by merchant and reference, of the shipments that ARGV names from `first` on, one every `size` arguments:
+-- read in one command for each merchant, at the beginning of a script.
+local function read_tokens(first, size)
+  local asked, found = {}, {}
+  for i = first, #ARGV, size do
+    local m = ARGV[i]
+    local of = asked[m]
+    if not of then
+      of = {}
+      asked[m] = of
+    end
+    of[#of + 1] = ARGV[i + 1]
+  end
+  for m, references in pairs(asked) do
+    found[m] = {}
+    for i = 1, #references, 1000 do
+      local some = redis.call('HMGET', tokens(m), unpack(references, i, math.min(i + 999, #references)))
+      for j, token in ipairs(some) do found[m][references[i + j - 1]] = token end
+    end
+  end
+  return found
+end
+
+-- After how many changes of the server the task took the shipment, if this is its token.
+local function lease_of(token, id)
+  if not token or string.sub(token, 3, #id + 2) ~= id then return nil end
   local _, holder, changes = parse(token)
   return holder == id and (tonumber(changes) or 0) or nil
 end

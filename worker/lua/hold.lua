@@ -20,6 +20,7 @@ local SLOW_READ_MS = 10000
 -- A probe lasts as long as a call may, and a little.
 local PROBE_MS = math.max(30000, longest + 5000)
 local changes
+local held_by = read_tokens(5, 7)
 local released = {}
 
 local known = {}
@@ -27,11 +28,12 @@ local function not_before(m, api)
   local key = m .. '/' .. api
   if not known[key] then
     local names = { 'm:' .. m, 'u:' .. m, 'b:' .. api, 'h:' .. host_of(api) }
-    known[key] = { names, redis.call('HMGET', NOT_BEFORE, unpack(names)) }
+    local untils = redis.call('HMGET', NOT_BEFORE, unpack(names))
+    known[key] = { names, untils, not (untils[1] or untils[2] or untils[3] or untils[4]) }
   end
-  return known[key][1], known[key][2]
+  return unpack(known[key])
 end
-local THROTTLED, AWAY = 1, 2
+local THROTTLED, AWAY, NO_PROBES = 1, 2, {}
 
 -- An API that says how long it is away is still read now and then: it may tell that a call went through. Returns in how
 -- many ms this one may be made; who must wait comes back at some time of its own, so that not all do so at once.
@@ -45,8 +47,9 @@ end
 -- In how many ms this call may be tried, as far as breakers and the API's own words go, the probes it needs, and
 -- whether it is one of the few read-backs of an API that is away.
 local function breaker_wait(m, api, what, mine)
+  local names, untils, is_clear = not_before(m, api)
+  if is_clear then return 0, NO_PROBES, false end
   local wait, probes, slow = 0, {}, false
-  local names, untils = not_before(m, api)
   for i, name in ipairs(names) do
     local till = tonumber(untils[i]) or 0
     if till > now and i == AWAY and what ~= 'allocate' then
@@ -117,8 +120,8 @@ local function permit(m, r, id, what, rate, in_flight, api)
   rate, in_flight = tonumber(rate), tonumber(in_flight)
   local mine = id .. '/' .. r
   if what == 'look' then return admit(m, mine, what, rate, in_flight, api) end
-  local era = lease_of(m, r, id)
-  if not era or released[record(m, r)] then
+  local era = lease_of(held_by[m][r], id)
+  if not era or (next(released) and released[record(m, r)]) then
     still_alive(m, r, id)
     return is_lost(m, mine, in_flight)
   end

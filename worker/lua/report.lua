@@ -17,7 +17,7 @@ local lease, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
 local out, left, touched, counts = {}, {}, {}, {}
 check_stream(KEYS[2])
 check_stream(KEYS[3])
-local changes = changes_noted()
+local changes, held_by = changes_noted(), read_tokens(3, 18)
 
 local function leave(m, r)
   left[record(m, r)] = true
@@ -71,29 +71,31 @@ local verdicts = {
   end,
 }
 
-local function add(says, ...)
-  for _, word in ipairs({ ... }) do says[#says + 1] = word end
-end
-
 for i = 3, #ARGV, 18 do
   local m, r, id, verdict, due, step, progress, asks, slot, entry = unpack(ARGV, i, i + 9)
   local event, reason, api, answer, purpose, asked, returned, again = unpack(ARGV, i + 10, i + 17)
   note(m, api, answer, purpose, tonumber(asked))
   if returned == '1' then give_back(m, api, id .. '/' .. r) end
-  local era = not left[record(m, r)] and lease_of(m, r, id)
+  local key = record(m, r)
+  local era = not left[key] and lease_of(held_by[m][r], id)
   if era then
     local says = verdicts[verdict](m, r, id, era, tonumber(due), progress ~= '', event, reason)
-    if entry ~= '' then add(says, slot, entry) end
+    if entry ~= '' then says[#says + 1], says[#says + 2] = slot, entry end
     if progress ~= '' then
-      add(says, 'progress', progress, 'step', step, 'asks', asks, 'lost_call', 0, 'noted', era)
+      local n = #says
+      says[n + 1], says[n + 2], says[n + 3], says[n + 4] = 'progress', progress, 'step', step
+      says[n + 5], says[n + 6], says[n + 7], says[n + 8] = 'asks', asks, 'lost_call', 0
+      says[n + 9], says[n + 10] = 'noted', era
     end
     local settled = verdict == 'allocated' or verdict == 'failed'
     -- A call that came back shows that it is not this shipment that kills; a read-back does not.
     if answer ~= '' and purpose == 'allocate' and not settled then
-      add(says, 'lost', 0, 'company_lost', 0, 'lost_token', '')
+      local n = #says
+      says[n + 1], says[n + 2], says[n + 3], says[n + 4], says[n + 5], says[n + 6] =
+        'lost', 0, 'company_lost', 0, 'lost_token', ''
     end
-    if #says > 0 then redis.call('HSET', record(m, r), unpack(says)) end
-    if settled then redis.call('EXPIRE', record(m, r), keep) end
+    if #says > 0 then redis.call('HSET', key, unpack(says)) end
+    if settled then redis.call('EXPIRE', key, keep) end
     if is_alone(id) and verdict ~= 'keep' then redis.call('ZREM', ALONE, m .. ':' .. r) end
     if again ~= '0' then count(m, 'asked_again', tonumber(again)) end
   else

@@ -49,9 +49,9 @@ local out = { now, changes, redis.call('HGET', P .. 'paused', m) or '', {} }
 local found = #ARGV > 12 and redis.call('HMGET', tokens(m), unpack(ARGV, 13)) or {}
 for i, token in ipairs(found) do
   local r = ARGV[i + 12]
-  local phase, holder = parse(token or 'q:?')
   -- Its own token too: the answer to a first try may have been lost on the way back.
-  if (phase == 'q' and holder == id) or (phase == 'r' and holder == task) then
+  local phase = string.sub(token or '', 1, 1)
+  if (phase == 'q' and lease_of(token, id)) or (phase == 'r' and lease_of(token, task)) then
     local known = redis.call('HMGET', record(m, r), unpack(FIELDS))
     if step ~= '' and not is_alone(task) and must_be_alone(known[1], known[LOST]) then
       put_back(r)

@@ -26,10 +26,10 @@ def text(value: object) -> str | None:
 
 def token(value: object) -> str | None:
     """A text for machines, such as a reference or a link; None where a letter was lost, or the key taken out."""
+    if isinstance(value, str) and value.isascii() and value.isprintable() and HIDDEN not in value:  # nearly always
+        return value or None
     found = text(value)
-    if found is None or (found.isascii() and HIDDEN not in found):
-        return found
-    return None if HIDDEN in found or "\ufffd" in found else found
+    return None if found is None or HIDDEN in found or "\ufffd" in found else found
 
 
 def texts(value: object) -> tuple[str, ...]:

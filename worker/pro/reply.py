@@ -70,7 +70,7 @@ class Reply:
         """Whether the reference stands in the body, as a whole word."""
         return re.search(rb"(?<![\w.-])" + re.escape(reference.encode()) + rb"(?![\w.-])", self.body) is not None
 
-    @property
+    @cached_property
     def form(self) -> Form:
         """Whether an API can have written the body. Of one that broke off, its beginning decides."""
         if self.body[:1] == b"{" and self.json is not None:  # nearly always

@@ -68,7 +68,8 @@ class Sender:
                 return Unknown(reason=reason, message=f"{_host(api)}: {words}")
         finally:
             if response is not None:
-                await response.aclose()
+                # Not the response's own `aclose`, which does no more for a stream that we read ourselves.
+                await cast(httpx.AsyncByteStream, response.stream).aclose()
         return _reply(response, bytes(body), key, ours=ours, whole=whole)
 
 
@@ -85,7 +86,7 @@ def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) 
         headers=_headers(api.flavour, api.format, key, asks=call.method == "GET"),
         stream=httpx.ByteStream(wire_for(api.flavour, api.format).encode(call) or b""),
         extensions={
-            "target": base.raw_path.rstrip(b"/") + target(call).encode(),
+            "target": (_path(api.base_url) + target(call)).encode(),
             "write_by": write_by,
             # Well before the call's own end, so that one that never got through is not taken for one without answer.
             "timeout": {"connect": min(CONNECT_TIMEOUT_S, timeout_s / 2)},
@@ -96,6 +97,11 @@ def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) 
 @lru_cache(maxsize=1024)
 def _base(url: str) -> httpx.URL:
     return httpx.URL(url)
+
+
+@lru_cache(maxsize=1024)
+def _path(url: str) -> str:
+    return _base(url).raw_path.rstrip(b"/").decode("ascii")
 
 
 @lru_cache(maxsize=1024)
@@ -134,12 +140,17 @@ def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[st
         body=plain,
         whole=whole,
         retry_after=headers.get("retry-after"),
-        content_type=scrubbed_text(content_type, key),
+        content_type=_scrubbed_type(content_type, key),
         date=headers.get("date"),
         coding=scrubbed_text(coding, key),
         trouble=scrubbed_text(trouble, key),
         odd="its length is said twice" if TWICE in headers else "",
     )
+
+
+@lru_cache(maxsize=64)  # an API has one or two
+def _scrubbed_type(content_type: str, key: str) -> str:
+    return scrubbed_text(content_type, key)
 
 
 def _host(api: Api) -> str:

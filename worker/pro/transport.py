@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from functools import lru_cache
+from typing import cast
 
 import aiohttp
 import httpx
@@ -63,9 +64,8 @@ class Transport(httpx.AsyncBaseTransport):
             answer = await self._session.request(
                 request.method,
                 _url(request),
-                # Not `items()`, which looks for the encoding of headers that are ASCII.
-                headers=[(name.decode("ascii"), value.decode("ascii")) for name, value in request.headers.raw],
-                data=await request.aread() or None,
+                headers=_headers(tuple(request.headers.raw)),
+                data=b"".join(cast(httpx.ByteStream, request.stream)) or None,
                 timeout=_until_connected(request.extensions["timeout"]["connect"]),
                 allow_redirects=False,
                 auto_decompress=False,
@@ -117,6 +117,11 @@ def _cause(error: Exception) -> str:
 def _url(request: httpx.Request) -> URL:
     target: bytes = request.extensions.get("target", request.url.raw_path)
     return _origin(str(request.url)).with_path(target.decode("ascii"), encoded=True)
+
+
+@lru_cache(maxsize=1024)  # they are the same in all of a merchant's calls
+def _headers(raw: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode("ascii"), value.decode("ascii")) for name, value in raw)
 
 
 @lru_cache(maxsize=1024)
