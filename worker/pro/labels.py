@@ -20,19 +20,19 @@ def labels(links: Iterable[Link]) -> tuple[Label, ...]:
         if relation not in _LABEL_WORDS and str(kind).lower() not in _LABEL_WORDS:
             continue
         address = token(href)
-        if address and address.lower().startswith(("https://", "http://")):
+        if address and address[:8].lower().startswith(("https://", "http://")):
             found[address] = Label(href=address, format=_format(address, relation))
     return tuple(found.values())
 
 
 def last_segments(href: str) -> list[str]:
-    """The segments of the link's path, the last one first."""
-    return href.partition("?")[0].partition("#")[0].rstrip("/").split("/")[::-1]
+    """The last two segments of the link's path, the very last one first."""
+    return href.partition("?")[0].partition("#")[0].rstrip("/").rsplit("/", 2)[-1:-3:-1]
 
 
 def _format(href: str, relation: str) -> str | None:
     """The name of a format at the end of the path (a resolution may follow it), or the relation."""
-    for word in (*last_segments(href.lower())[:2], relation):
+    for word in (*last_segments(href.lower()), relation):
         if word in _FORMATS:
             return word
     return None
