@@ -40,6 +40,7 @@ class MemoryLedger:
     splits: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     unsure_s: float = 0.0
+    admitted_at_once: list[int] = field(default_factory=list)
 
     def earliest(self) -> float:
         """The same, as far as the test lets it be known."""
@@ -66,6 +67,7 @@ class MemoryLedger:
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """Each by itself."""
+        self.admitted_at_once.append(len(requests))
         return await asyncio.gather(*map(self.permit, requests))
 
     async def permit_together(self, requests: Sequence[PermitRequest]) -> list[Permit]:

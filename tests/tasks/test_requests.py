@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from config.strategies.catalogue import AnyStrategy
+from config.strategies.quote import Quote
 from tasks.outcome import NotSent
 from tasks.ports import Permit
 from tasks.requests import MOST_PERMITS, WRITTEN_WITHIN_S
@@ -39,6 +41,21 @@ NAMES = "a b c d e f"
 def jumping_boottime(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's clock goes with the loop's time."""
     monkeypatch.setattr("time.clock_gettime", lambda _: asyncio.get_running_loop().time())
+
+
+@pytest.mark.parametrize(
+    ("file", "plan", "at_once"),
+    [(V2, (), [3]), (V2 + TWO, (), []), (V2, (Quote(quote="cheapest"),), [])],
+    ids=["calls", "places are few", "quotes come first"],
+)
+def test_first_calls_are_admitted_in_one_round_trip(
+    file: str, plan: tuple[AnyStrategy, ...], at_once: list[int]
+) -> None:
+    """As far as they are calls for an allocation that need not wait for each other."""
+    trial = Trial(shipments=several("a b c", *plan), file=file)
+    play(trial.work())
+    assert trial.ledger.admitted_at_once == at_once
+    assert [trial.ledger.verdicts(name) for name in "abc"] == [["allocated"]] * 3
 
 
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])

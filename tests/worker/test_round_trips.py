@@ -13,7 +13,7 @@ from tests.worker.bench import Bench
 ROUND_TRIPS_OF_A_BATCH = 5
 """accept, claim, take, hold, report: for a hundred shipments as for one."""
 
-COMMANDS_OF_A_SHIPMENT = 10
+COMMANDS_OF_A_SHIPMENT = 8
 COMMANDS_OF_ONE_ALONE = 65
 
 A_TIME = re.compile(r"1[6-9]\d{8}(\d{3})?(\.\d+)?")
