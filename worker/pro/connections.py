@@ -11,21 +11,25 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.tracing import Trace
 
 from tasks.clock import boottime
 
 IDLE_CONNECTION_S = 15.0
-LONGEST_HEADER = 64 * 1024
+
+LONGEST_HEADER, LONGEST_HEAD = 100 * 1024, 300 * 1024
+MOST_HEADERS = 5000
+"""What an answer may have before its body, in bytes and lines: curl's bounds."""
 
 WRITE_BY: ContextVar[float] = ContextVar("WRITE_BY")
 """Until when the request of the running task may be written: aiohttp builds the request itself."""
 
-TWICE = "x-length-said-twice"
-"""The header that we put into an answer in place of a second `content-length` that says the same."""
+ODD_FRAME = "x-odd-frame"
+"""The header that we put into an answer whose frame is odd: it says how."""
 
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r\n|$)", re.IGNORECASE)
-_TWICE_LINE = b"\r\n" + TWICE.encode() + rb": \1"
+_LENGTHS = re.compile(rb"\r\ncontent-length:[ \t]*([\d, \t]*)(?=\r\n|$)", re.IGNORECASE)
+_MOST_DIGITS = 18
 _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 
@@ -66,32 +70,43 @@ class TimedRequest(aiohttp.ClientRequest):
 class _Wire(ResponseHandler):
     """A connection that is never closed but reset: closing would still deliver what lies unsent in its buffer."""
 
+    _head_bytes = 0
+
     def data_received(self, data: bytes) -> None:
-        """Take in what came. A head that says its one length twice is passed on, and its connection used no more."""
-        if data.startswith(b"HTTP/") and (self._payload is None or self._payload.is_eof()):
-            mended = _with_one_length(data)
+        """Take in what came. An answer with an odd frame is passed on, and its connection used no more."""
+        if self._payload is None or self._payload.is_eof():
+            begins, end = data.startswith(b"HTTP/"), data.find(b"\r\n\r\n")
+            self._head_bytes = (0 if begins else self._head_bytes) + (len(data) if end < 0 else end)
+            mended = _mended(data) if begins else data
             self._should_close |= mended is not data
             data = mended
-        super().data_received(data)
+        if self._head_bytes > LONGEST_HEAD:
+            self.set_exception(HttpProcessingError(message=f"Head of more than {LONGEST_HEAD} bytes"))
+            self.close()
+        else:
+            super().data_received(data)
 
     def close(self) -> None:
         """Reset it. Whatever gives a connection up, here or in aiohttp, comes by here."""
         self.abort()
 
 
-def _with_one_length(data: bytes) -> bytes:
-    """An answer that says the same length twice, as one that says it once and, by `TWICE`, that it did.
+def _mended(data: bytes) -> bytes:
+    """An answer with an odd frame as one whose frame is right, and that says by `ODD_FRAME` what was odd.
 
-    aiohttp refuses every other oddity of a head, and this one too if the head comes in parts.
+    Odd is one length that is said more than once, and more bytes than the length. aiohttp refuses whatever else is
+    wrong with a head, and these two as well if the head comes in parts.
     """
     head, end, body = data.partition(b"\r\n\r\n")
-    if not end or head.lower().count(b"\ncontent-length") == 1:  # nearly always
+    said = [length.strip(b" \t") for lines in _LENGTHS.findall(head) for length in lines.split(b",")]
+    if not end or not said or set(said) != {said[0]} or not said[0].isdigit() or len(said[0]) > _MOST_DIGITS:
         return data
-    lengths = list(_LENGTH.finditer(head))
-    if not lengths or {length[1] for length in lengths[1:]} != {lengths[0][1]}:
+    length = int(said[0])
+    if len(said) == 1 and len(body) <= length:  # nearly always
         return data
-    end_of_first = lengths[0].end()
-    return head[:end_of_first] + _LENGTH.sub(_TWICE_LINE, head[end_of_first:]) + end + body
+    odd = "its length is said twice" if len(said) > 1 else "more bytes follow it"
+    lines = f"\r\ncontent-length: {length}\r\n{ODD_FRAME}: {odd}"
+    return _LENGTHS.sub(b"", head) + lines.encode() + end + body[:length]
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -147,6 +162,7 @@ def new_session(longest_call_s: float) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         max_line_size=LONGEST_HEADER,
         max_field_size=LONGEST_HEADER,
+        max_headers=MOST_HEADERS,
     )
     session._retry_connection = False  # noqa: SLF001  # see above
     return session

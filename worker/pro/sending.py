@@ -13,13 +13,14 @@ from config.strategies.strategy import Call, Flavour
 from tasks.outcome import PERMIT_EXPIRED, NotSent, Unknown
 from tasks.ports import Account
 from worker.pro.bodies import UnreadableError, as_utf8, unpacked
-from worker.pro.connections import TWICE
+from worker.pro.connections import ODD_FRAME
 from worker.pro.reply import Reply
 from worker.pro.scrubbing import scrubbed, scrubbed_text
 from worker.pro.transport import (
     ALWAYS_SENT,
     CONNECT_TIMEOUT_S,
     MAX_BODY_BYTES,
+    BrokenAnswerError,
     NotSentError,
     WrittenTooLateError,
     new_client,
@@ -63,7 +64,7 @@ class Sender:
             return NotSent(reason=reason, message=f"{_host(api)}: {error}")
         except (httpx.HTTPError, TimeoutError) as error:
             if response is None:
-                reason = "timeout" if isinstance(error, TimeoutError) else "lost_answer"
+                reason = _reason(error)
                 words = scrubbed_text(str(error), key) or f"no answer in {timeout_s:g} s"
                 return Unknown(reason=reason, message=f"{_host(api)}: {words}")
         finally:
@@ -71,6 +72,12 @@ class Sender:
                 # Not the response's own `aclose`, which does no more for a stream that we read ourselves.
                 await cast(httpx.AsyncByteStream, response.stream).aclose()
         return _reply(response, bytes(body), key, ours=ours, whole=whole)
+
+
+def _reason(error: httpx.HTTPError | TimeoutError) -> str:
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return "unreadable_answer" if isinstance(error, BrokenAnswerError) else "lost_answer"
 
 
 def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) -> httpx.Request:
@@ -144,7 +151,7 @@ def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[st
         date=headers.get("date"),
         coding=scrubbed_text(coding, key),
         trouble=scrubbed_text(trouble, key),
-        odd="its length is said twice" if TWICE in headers else "",
+        odd=headers.get(ODD_FRAME, ""),
     )
 
 

@@ -37,6 +37,10 @@ class LostAnswerError(httpx.ReadError):
     """The request may have gone out; what became of it is not known."""
 
 
+class BrokenAnswerError(LostAnswerError):
+    """An answer came, and its frame cannot be trusted."""
+
+
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests through an aiohttp session, which it makes at the first one: that needs the running loop.
 
@@ -55,7 +59,8 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, once. A call that is given up, by an error or by cancelling it, resets its connection.
 
-        Raises NotSentError (WrittenTooLateError, when that is why) or LostAnswerError, nothing else for trouble.
+        Raises NotSentError (WrittenTooLateError, when that is why) or LostAnswerError (BrokenAnswerError, for one that
+        is not HTTP), nothing else for trouble.
         """
         if self._session is None:
             self._session = new_session(self._longest_call_s)
@@ -74,6 +79,8 @@ class Transport(httpx.AsyncBaseTransport):
             raise WrittenTooLateError("not written in time", request=request) from error
         except _NOT_SENT as error:
             raise NotSentError(type(error).__name__, request=request) from error
+        except aiohttp.ClientResponseError as error:
+            raise BrokenAnswerError(f"broken HTTP: {_unquoted(error.message)}", request=request) from error
         except _TROUBLE as error:
             raise LostAnswerError(_cause(error), request=request) from error
         return httpx.Response(
@@ -109,9 +116,13 @@ class _Body(httpx.AsyncByteStream):
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, in the library's words and without the bytes that it quotes: they may be anything."""
-    words = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return f"{type(error).__name__}: {_QUOTED.sub('', words).rstrip(': ')}".rstrip(": ")
+    """What went wrong, in the library's words."""
+    return f"{type(error).__name__}: {_unquoted(str(error))}".rstrip(": ")
+
+
+def _unquoted(words: str) -> str:
+    """The words of an error without the bytes that it quotes: they may be anything."""
+    return _QUOTED.sub("", words).rstrip(": ")
 
 
 def _url(request: httpx.Request) -> URL:
