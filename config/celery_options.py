@@ -4,7 +4,7 @@ from typing import Any
 
 from kombu import Exchange, Queue
 
-from config.settings import REDIS_BROKER_SCHEMES, Settings
+from config.settings import Settings
 from config.tls import tls_options
 
 BATCHES = "allocation"
@@ -23,7 +23,17 @@ def celery_options(settings: Settings) -> dict[str, Any]:
     """Everything Celery is told, in lower case."""
     return {
         "broker_url": settings.broker,
-        "broker_transport_options": _transport(settings),
+        "broker_transport_options": {
+            # kombu would note each message that is read and not yet acknowledged, in two transactions: the lease does
+            # that.
+            "ack_emulation": False,
+            "socket_timeout": 15,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            # In the order in which the worker names its queues: the sweep first.
+            "queue_order_strategy": "priority",
+        },
         # Said in every case: for a rediss:// URL that names no option kombu would check no certificate.
         "broker_use_ssl": tls_options(settings.broker),
         "broker_connection_retry_on_startup": True,
@@ -44,8 +54,7 @@ def celery_options(settings: Settings) -> dict[str, Any]:
         # lost costs a lease, and none is ever delivered a second time an hour later (the visibility timeout).
         "task_acks_late": False,
         "worker_prefetch_multiplier": 1,
-        # RabbitMQ has no such switch (Celery would warn); there the prefetch multiplier has to do.
-        "worker_disable_prefetch": settings.broker.startswith(REDIS_BROKER_SCHEMES),
+        "worker_disable_prefetch": True,
         "worker_concurrency": settings.concurrency,
         "worker_pool": "prefork",
         "worker_consumer": "worker.consumer:Consumer",
@@ -71,19 +80,4 @@ def celery_options(settings: Settings) -> dict[str, Any]:
                 "options": {"queue": SWEEPS},
             }
         },
-    }
-
-
-def _transport(settings: Settings) -> dict[str, Any]:
-    if not settings.broker.startswith(REDIS_BROKER_SCHEMES):
-        return {}
-    return {
-        # kombu would note each message that is read and not yet acknowledged, in two transactions: the lease does that.
-        "ack_emulation": False,
-        "socket_timeout": 15,
-        "socket_connect_timeout": 5,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-        # In the order in which the worker names its queues: the sweep first.
-        "queue_order_strategy": "priority",
     }

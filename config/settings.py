@@ -2,19 +2,30 @@
 
 import ipaddress
 import os
+import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from config.tls import unfit_tls
+from config.cores import usable_cores
+from config.urls import BROKER_SCHEMES, REDIS_SCHEMES, next_database, unfit_url
 
-REDIS_SCHEMES = ("redis", "rediss", "unix")
-REDIS_BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel")
-BROKER_SCHEMES = (*REDIS_BROKER_SCHEMES, "amqp", "amqps")
+DOTENV = ".env"
+_ENCODING = "utf-8-sig"
 
 
 class SettingsError(Exception):
@@ -25,12 +36,8 @@ class FormatError(Exception):
     """The ledger is in a format of another version; the text says what to do."""
 
 
-def _of_scheme(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
-    # Not by urlsplit, whose own errors repeat what stands before the host: the password.
-    scheme, separator, _ = url.get_secret_value().partition("://")
-    if not separator or scheme not in schemes:
-        raise ValueError(f"must begin with one of {', '.join(s + '://' for s in schemes)}")
-    if wrong := unfit_tls(url.get_secret_value()):
+def _usable_url(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
+    if wrong := unfit_url(url.get_secret_value(), schemes):
         raise ValueError(wrong)
     return url
 
@@ -43,27 +50,57 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-RedisUrl = Annotated[SecretStr, AfterValidator(lambda url: _of_scheme(url, REDIS_SCHEMES))]
-BrokerUrl = Annotated[SecretStr, AfterValidator(lambda url: _of_scheme(url, BROKER_SCHEMES))]
+RedisUrl = Annotated[SecretStr, AfterValidator(lambda url: _usable_url(url, REDIS_SCHEMES))]
+BrokerUrl = Annotated[SecretStr, AfterValidator(lambda url: _usable_url(url, BROKER_SCHEMES))]
 
 
-def _printable(text: str) -> str:
-    """A carriage return at the end, as of a file with Windows' line ends, would make another stream."""
-    if not text.isprintable():
-        raise ValueError("has a control character")
+StreamName = Annotated[str, StringConstraints(max_length=200)]
+
+
+def _host_names(text: str) -> str:
+    for host in text.split(","):
+        if any(letter in host.strip() for letter in "/@ "):
+            raise ValueError("must be names of hosts with commas between, without https:// and without a path")
     return text
 
 
-StreamName = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
-]
+HostNames = Annotated[str, AfterValidator(_host_names)]
+
+
+def _logins(auth: SecretStr) -> SecretStr:
+    """Flower splits at commas and takes each part for somebody who may look: half a password would be one."""
+    people = [login.partition(":") for login in auth.get_secret_value().split(",")]
+    if not all(user and password for user, _, password in people):
+        raise ValueError("must be user:password, or several with commas between; choose a password without a comma")
+    return auth
+
+
+Logins = Annotated[SecretStr, AfterValidator(_logins)]
+
+
+def _address(text: str) -> str:
+    """An address, or a name as far as one can tell without asking for it."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        if not all(letter.isalnum() or letter in "-." for letter in text):
+            raise ValueError("must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all") from None
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
 
 
 class Settings(BaseSettings):
     """Every setting with its default; durations carry their unit in the name."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ALLOCATION_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+        env_prefix="ALLOCATION_",
+        env_file=DOTENV,
+        env_file_encoding=_ENCODING,
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
     )
 
     redis_url: RedisUrl = Field(description="Redis 6.2 or newer, or Valkey: streams, ledger, schedule")
@@ -76,21 +113,45 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(5, gt=0, le=3600, description="how often beat sends the sweep")
     lease_seconds: float = Field(60, ge=2, le=3600, description="how long a claimed shipment may be silent")
     concurrency: int = Field(
-        default_factory=lambda: 2 * (os.cpu_count() or 1), ge=1, le=512, description="worker processes"
+        default_factory=lambda: 2 * usable_cores(), ge=1, le=512, description="worker processes; by default 2 a core"
     )
     batch: int = Field(100, ge=1, le=100, description="most shipments in one message")
     keep_days: float = Field(7, gt=0, le=3650, description="how long settled records and out streams are kept")
     trim_orders: bool = Field(default=False, description="whether the orders stream is trimmed behind its consumers")
-    flower_address: str = Field("127.0.0.1", description="where Flower listens")
+    flower_address: Address = Field("127.0.0.1", description="where Flower listens")
     flower_port: int = Field(5555, ge=1, le=65535)
-    flower_basic_auth: SecretStr | None = Field(None, description="user:password; needed beyond loopback")
-    allow_http_hosts: str = Field("", description="comma-separated hosts whose base_url may be plain http")
+    flower_basic_auth: Logins | None = Field(None, description="user:password; needed beyond loopback")
+    allow_http_hosts: HostNames = Field("", description="comma-separated hosts whose base_url may be plain http")
     sentry_dsn: SecretStr | None = Field(None, validation_alias="SENTRY_DSN")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _cleaned(cls, value: Any, info: ValidationInfo) -> Any:  # of whichever type the setting has
+        """A carriage return at the end, as of a file with Windows' line ends, is none of the value."""
+        if not isinstance(value, str):
+            return value
+        text, setting = value.strip(), cls.model_fields[str(info.field_name)]
+        if any(unicodedata.category(letter) in _UNPRINTABLE for letter in text):
+            raise ValueError("has a control character; type it anew")
+        if text:
+            return text
+        if setting.is_required():
+            raise PydanticCustomError("missing", "is not set")
+        return setting.get_default(call_default_factory=True, validated_data={})
 
     @model_validator(mode="after")
     def _has_a_broker(self) -> "Settings":
-        if self.broker_url is None:
-            next_database(self.redis_url.get_secret_value())
+        if self.broker_url is None and next_database(self.redis_url.get_secret_value()) is None:
+            raise ValueError("ALLOCATION_BROKER_URL: cannot be derived from ALLOCATION_REDIS_URL; set it")
+        return self
+
+    @model_validator(mode="after")
+    def _is_not_shown_to_everybody(self) -> "Settings":
+        if self.flower_is_exposed and self.flower_basic_auth is None:
+            raise ValueError(
+                "ALLOCATION_FLOWER_ADDRESS: can be reached from other machines; "
+                "set ALLOCATION_FLOWER_BASIC_AUTH=user:password, or use 127.0.0.1"
+            )
         return self
 
     @property
@@ -98,7 +159,7 @@ class Settings(BaseSettings):
         """The broker's URL, with its password: for the client library only, never for a log."""
         if self.broker_url is not None:
             return self.broker_url.get_secret_value()
-        return next_database(self.redis_url.get_secret_value())
+        return next_database(self.redis_url.get_secret_value()) or ""
 
     @property
     def flower_is_exposed(self) -> bool:
@@ -111,28 +172,12 @@ class Settings(BaseSettings):
         return frozenset(host.strip().lower() for host in self.allow_http_hosts.split(",") if host.strip())
 
 
-def next_database(url: str) -> str:
-    """The same Redis server, one database further: `redis://host/0` gives `redis://host/1`.
-
-    Raises ValueError when the URL does not name a database by its number.
-    """
-    address, question_mark, options = url.partition("?")
-    scheme, _, place_and_database = address.partition("://")
-    server, _, path = place_and_database.partition("/")
-    database = path.strip("/") or "0"
-    if scheme == "unix" or not database.isdecimal():
-        raise ValueError("ALLOCATION_BROKER_URL: cannot be derived from ALLOCATION_REDIS_URL; set it")
-    return f"{scheme}://{server}/{int(database) + 1}{question_mark}{options}"
+# Control characters, surrogates (bytes that are no UTF-8), and line and paragraph separators.
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
-def place(url: str) -> str:
-    """A URL without its user and password, for a log line."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def load() -> Settings:
-    """Read the settings.
+def read() -> Settings:
+    """Read the settings; what they are worth to the parts that use them is not looked at (see `worker.environment`).
 
     Raises SettingsError with one line per problem. The offending value is never repeated, as it may be a secret.
     """
@@ -140,15 +185,44 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError("\n".join(_problem(e) for e in error.errors())) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{DOTENV}: is not UTF-8 from byte {error.start} on; save it as UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"{DOTENV}: cannot be read: {error.strerror}; check its permissions") from None
 
 
 def _problem(error: ErrorDetails) -> str:
     text = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return text
-    name = str(error["loc"][0])
-    variable = name if name.isupper() else f"ALLOCATION_{name.upper()}"
-    return f"{variable}: {_NOT_SET if error['type'] == 'missing' else text}"
+    name = variable(str(error["loc"][0]))
+    return f"{name}: {_NOT_SET}" if error["type"] == "missing" else said_of(name, text)
+
+
+def variable(setting: str) -> str:
+    """The variable of a setting."""
+    return setting if setting.isupper() else f"ALLOCATION_{setting.upper()}"
+
+
+def said_of(name: str, text: str) -> str:
+    """One line about a variable: which, where it is set, what is wrong and what to do."""
+    place = "the environment" if any(n.upper() == name and value for n, value in os.environ.items()) else DOTENV
+    return f"{name}: in {place}: {text}"
+
+
+def unknown_names() -> Iterator[tuple[str, str]]:
+    """Variables that look like settings and are none, each with the place where it is set."""
+    known = {variable(name) for name in Settings.model_fields}
+    yield from (("environment", name) for name in _unknown(os.environ, known))
+    try:
+        stated: Iterable[str] = dotenv_values(DOTENV, encoding=_ENCODING)
+    except (OSError, ValueError):
+        return
+    yield from ((DOTENV, name) for name in _unknown(stated, known))
+
+
+def _unknown(names: Iterable[str], known: set[str]) -> list[str]:
+    return sorted(name for name in names if name.upper().startswith("ALLOCATION_") and name.upper() not in known)
 
 
 # Only the address of Redis has no default.

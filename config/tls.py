@@ -1,5 +1,6 @@
 """TLS to Redis, as the parameters of a `rediss://` URL state it; without any, certificates are checked."""
 
+import ssl
 from urllib.parse import parse_qsl
 
 _VALUES: dict[str, tuple[str, ...]] = {
@@ -12,22 +13,49 @@ _VALUES: dict[str, tuple[str, ...]] = {
 """Every parameter that the clients of ledger and broker both know, with its values; () means a path."""
 
 
+def parameters(url: str) -> list[tuple[str, str]]:
+    """The parameters of a URL, in their order."""
+    # Not by urlsplit, which may stumble over a password before it comes to them.
+    return parse_qsl(url.partition("?")[2], keep_blank_values=True)
+
+
 def _stated(url: str) -> dict[str, str]:
-    # Not by urlsplit, which may stumble over a password before it comes to the parameters.
-    return {name: value for name, value in parse_qsl(url.partition("?")[2]) if name.startswith("ssl_")}
+    return {name: value for name, value in parameters(url) if name.startswith("ssl_")}
 
 
 def unfit_tls(url: str) -> str | None:
-    """What is wrong with the URL's TLS parameters, without repeating a value; None when nothing is."""
-    stated = _stated(url)
+    """What is wrong with the URL's TLS parameters, without repeating a part of it; None when nothing is."""
+    stated, known = _stated(url), ", ".join(_VALUES)
     if stated and not url.startswith("rediss://"):
-        return f"{', '.join(stated)}: TLS is spoken with rediss:// only; write rediss://"
+        return "has parameters of TLS, which is spoken with rediss:// only; write rediss://"
+    if not stated.keys() <= _VALUES.keys():
+        return f"has a parameter of TLS that is not known; use {known}"
+    if len(stated) < sum(name.startswith("ssl_") for name, _ in parameters(url)):
+        return "has a parameter of TLS twice; remove one"
     for name, value in stated.items():
-        if name not in _VALUES:
-            return f"{name} is not known; use {', '.join(_VALUES)}"
         if _VALUES[name] and value not in _VALUES[name]:
             return f"{name} must be {' or '.join(_VALUES[name])}"
     return None
+
+
+def unfit_files(url: str) -> str | None:
+    """Why the files that the parameters name cannot be used; None when they can, or there are none."""
+    stated = _stated(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if authority := stated.get("ssl_ca_certs"):
+            context.load_verify_locations(authority)
+        if certificate := stated.get("ssl_certfile"):
+            context.load_cert_chain(certificate, stated.get("ssl_keyfile") or None, _no_password)
+    except (OSError, ValueError):
+        return "ssl_ca_certs, ssl_certfile or ssl_keyfile: cannot be read as certificates and key; check the files"
+    if stated.get("ssl_keyfile") and not stated.get("ssl_certfile"):
+        return "ssl_keyfile: needs ssl_certfile beside it"
+    return None
+
+
+def _no_password() -> str:
+    raise ValueError("a process cannot ask for a password")
 
 
 def tls_options(url: str) -> dict[str, str | bool] | None:

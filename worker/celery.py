@@ -5,16 +5,19 @@ import gc
 import importlib
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
 from celery import Celery, signals
+from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.worker import state
 from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
 from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS
-from config.settings import FormatError, SettingsError, load
+from config.settings import FormatError, SettingsError
 from worker.broker import configure, queue_depth
+from worker.environment import load
 from worker.format import introduce
 from worker.health import touch
 from worker.progress import Progress
@@ -26,10 +29,17 @@ log = structlog.get_logger(__name__)
 if TYPE_CHECKING:
     from worker.runtime import ChildRuntime
 
+
+def _end(code: int, *lines: str) -> NoReturn:
+    for line in lines:
+        sys.stderr.write(f"allocation: {line}\n")
+    raise SystemExit(code)
+
+
 try:
     settings = load()
 except SettingsError as error:
-    raise SystemExit(f"allocation cannot start.\n{error}") from None
+    _end(2, *str(error).splitlines())
 
 
 class Allocation(Celery):
@@ -70,7 +80,14 @@ def _starting(**_: Any) -> None:
     try:
         asyncio.run(introduce(settings))
     except FormatError as error:
-        raise SystemExit(f"allocation cannot start: {error}") from None
+        _end(1, str(error))
+
+
+@signals.worker_init.connect
+def _refuse_other_pools(sender: Any, **_: Any) -> None:  # Celery's worker
+    """A task holds its process for a moment only, and leases, heartbeats and limits count on processes."""
+    if not issubclass(sender.pool_cls, PreforkPool):
+        _end(2, "--pool: only prefork is supported; leave it out")
 
 
 @signals.worker_init.connect

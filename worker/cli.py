@@ -46,7 +46,7 @@ class _Lazy(click.Group):
 def _allocation() -> None:
     """Allocate shipments to carrier services: from order-created events to allocated events with label links.
 
-    Exit code 0: good. 1: a problem was found. 2: wrong usage.
+    Exit code 0: good. 1: a problem was found, or the server is away. 2: wrong usage or settings.
     """
 
 
@@ -55,8 +55,9 @@ def main(argv: list[str] | None = None) -> Any:
     try:
         return _allocation(argv)
     except SettingsError as error:
-        click.echo(f"allocation: the settings are not usable.\n{error}", err=True)
-        sys.exit(1)
+        for line in str(error).splitlines():
+            click.echo(f"allocation: {line}", err=True)
+        sys.exit(2)
     except FormatError as error:
         click.echo(f"allocation: {error}.", err=True)
         sys.exit(1)

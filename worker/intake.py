@@ -178,7 +178,7 @@ class Intake:
         watching = asyncio.create_task(self._watch())
         while not self._stopping.is_set():
             try:
-                await self._store.insist(self._orders.make_group, float("inf"))
+                await self._orders.make_group()
                 await self._serve()
             except (RedisError, OSError) as error:
                 # What was read but not acknowledged is still in our name and comes back by take_over.

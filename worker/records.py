@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from config.merchants import NAME
 from config.settings import Settings
 from tasks.ports import Unreadable
 from tasks.progress import Progress, read_progress
@@ -84,7 +85,7 @@ async def known_merchants(redis: Redis, folder: Path) -> list[str]:
 
 
 def _file_names(folder: Path) -> Iterable[str]:
-    return (path.stem for path in folder.glob("*.toml"))
+    return (path.stem for path in folder.glob("*.toml") if NAME.fullmatch(path.stem))
 
 
 async def merchants_of(redis: Redis, reference: str, merchants: Iterable[str]) -> list[str]:

@@ -30,8 +30,9 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from config.settings import Settings, place
+from config.settings import Settings
 from config.tls import unchecked_tls
+from config.urls import place
 
 __all__ = [
     "PASSING",
@@ -43,6 +44,7 @@ __all__ = [
     "announce",
     "connect",
     "describe",
+    "why_unusable",
 ]
 
 PREFIX = "allocation:"
@@ -101,11 +103,13 @@ log = structlog.get_logger(__name__)
 
 def connect(settings: Settings) -> Redis:
     """A client that fails fast and retries nothing by itself: what may be repeated is decided here, per script."""
+    url = settings.redis_url.get_secret_value()
+    of_a_network: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
     redis = Redis.from_url(
-        settings.redis_url.get_secret_value(),
+        url,
+        **of_a_network,
         socket_timeout=5,
         socket_connect_timeout=5,
-        socket_keepalive=True,
         health_check_interval=15,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
@@ -114,6 +118,16 @@ def connect(settings: Settings) -> Redis:
     pool = redis.connection_pool
     pool.connection_class = type("Packed", (_Packed, pool.connection_class), {})
     return redis
+
+
+def why_unusable(settings: Settings) -> str | None:
+    """Why the client cannot be made for the URL in the settings; None when it can. Nothing is connected to."""
+    try:
+        connect(settings).connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py carries none
+    except (ValueError, TypeError, RedisError):
+        # Its own words may repeat what stands in the URL.
+        return "cannot be used by the Redis client; write it as redis://user:password@host:6379/0"
+    return None
 
 
 class _Packed:

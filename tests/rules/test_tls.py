@@ -4,8 +4,9 @@ import pytest
 from pydantic import SecretStr
 
 from config.celery_options import celery_options
-from config.settings import Settings, SettingsError, load
+from config.settings import Settings, SettingsError
 from config.tls import tls_options, unchecked_tls
+from worker.environment import load
 
 
 def test_certificates_are_checked_unless_said_otherwise() -> None:
@@ -28,7 +29,12 @@ def test_the_broker_gets_the_same_parameters() -> None:
     [
         ("rediss://:geheim@r/0?ssl_cert_reqs=CERT_NONE", "ssl_cert_reqs must be required or none"),
         ("rediss://:geheim@r/0?ssl_check_hostname=0", "ssl_check_hostname must be true or false"),
-        ("rediss://:geheim@r/0?ssl_ca_cert=/ca.pem", "ssl_ca_cert is not known"),
+        ("rediss://:geheim@r/0?ssl_ca_cert=/ca.pem", "is not known; use ssl_ca_certs"),
+        ("rediss://:geheim@r/0?ssl_cert_reqs=none&ssl_cert_reqs=required", "twice; remove one"),
+        ("rediss://:geheim@r/0?ssl_ca_certs=/nowhere/ca.pem", "cannot be read as certificates"),
+        (f"rediss://:geheim@r/0?ssl_ca_certs={__file__}", "cannot be read as certificates"),
+        (f"rediss://:geheim@r/0?ssl_certfile={__file__}", "cannot be read as certificates"),
+        ("rediss://:geheim@r/0?ssl_keyfile=/nowhere/key.pem", "needs ssl_certfile"),
         ("redis://:geheim@r/0?ssl_ca_certs=/ca.pem", "write rediss://"),
     ],
 )

@@ -6,11 +6,11 @@ import sys
 import sentry_sdk
 import structlog
 
-from config.settings import load
 from tasks.progress import Progress
 from tasks.shipment import Shipment
 from tests.worker.bench import STEPS
 from tests.worker.raw_api import KEY, call_once
+from worker.environment import load
 from worker.reports import Reports, check_in_sweep
 from worker.telemetry import start_logging, start_sentry
 

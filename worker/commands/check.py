@@ -1,7 +1,6 @@
 """`allocation check`: what is wrong with settings and merchant files, before it matters."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from pydantic_settings import BaseSettings
 
 from config.api import KeyFromEnv, KeyFromFile
 from config.merchants import Choice, Merchant, find_key, read_all
-from config.settings import FormatError, Settings, SettingsError, load
+from config.settings import FormatError, Settings, SettingsError, unknown_names
 from worker.commands.output import cell, count, example, print_json, print_table, say, table
 from worker.commands.session import connected
+from worker.environment import load
 from worker.store import RedisError, Store
 
 Severity = Literal["problem", "warning", "note"]
@@ -61,7 +61,7 @@ def command(folder: Path | None, *, as_json: bool) -> None:
     for one, a merchant is paused until the key is there. No API is called, and no key is printed. Redis need not run:
     if it answers within a second, its settings for replicas are compared with the merchants' quiet times.
     """
-    where = _Where()
+    where = _where()
     hosts = Settings.model_construct(allow_http_hosts=where.allow_http_hosts).http_hosts
     folder = folder or where.merchants_dir
     merchants, problems = read_all(folder, hosts)
@@ -79,20 +79,26 @@ def command(folder: Path | None, *, as_json: bool) -> None:
     sys.exit(int(any(remark.severity == "problem" for remark in remarks)))
 
 
+def _where() -> _Where:
+    try:
+        return _Where()
+    except (ValueError, OSError):
+        # Said as a problem of the settings.
+        return _Where.model_construct()
+
+
 def _of_settings() -> Iterator[Remark]:
     try:
-        _ = load().broker
+        load()
     except SettingsError as error:
         for line in str(error).splitlines():
             key, _, text = line.partition(": ")
             # Files can be checked where no server is at hand.
             severity: Severity = "note" if line.startswith(_REDIS_UNSET) else "problem"
             yield Remark(severity=severity, file=ENVIRONMENT, key=key, text=text)
-    known = {f"ALLOCATION_{name.upper()}" for name in Settings.model_fields}
-    for name in sorted(os.environ):
-        if name.upper().startswith("ALLOCATION_") and name.upper() not in known:
-            text = "is not a setting and is ignored; check its spelling"
-            yield Remark(severity="warning", file=ENVIRONMENT, key=name, text=text)
+    for place, name in unknown_names():
+        text = "is not a setting and is ignored; check its spelling"
+        yield Remark(severity="warning", file=place, key=name, text=text)
 
 
 def _of_folder(folder: Path) -> Iterator[Remark]:

@@ -5,8 +5,9 @@ import os
 import sys
 
 import click
+from tornado.netutil import bind_sockets
 
-from config.settings import Settings, SettingsError, load
+from worker.environment import load
 from worker.format import introduce
 from worker.telemetry import start_logging
 
@@ -26,27 +27,23 @@ def command() -> None:
     settings = load()
     start_logging()
     asyncio.run(introduce(settings))
-    if auth := _auth(settings):
+    if settings.flower_basic_auth:
         # Through the environment: a command line can be read by everybody on the machine.
-        os.environ["FLOWER_BASIC_AUTH"] = auth
+        os.environ["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()
+    _try_to_listen(settings.flower_address, settings.flower_port)
     os.environ.setdefault("FLOWER_MAX_TASKS", _MOST_TASKS)
     where = [f"--address={settings.flower_address}", f"--port={settings.flower_port}"]
     shown = [f"--tasks_columns={_COLUMNS}", "--read-only", "--logging=warning"]
     os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "worker", "flower", *where, *shown])  # noqa: S606
 
 
-def _auth(settings: Settings) -> str:
-    """Who may look, '' for everybody on this machine."""
-    auth = settings.flower_basic_auth.get_secret_value() if settings.flower_basic_auth else ""
-    if not auth and settings.flower_is_exposed:
-        raise SettingsError(
-            f"ALLOCATION_FLOWER_ADDRESS: {settings.flower_address} can be reached from other machines; "
-            "set ALLOCATION_FLOWER_BASIC_AUTH=user:password, or use 127.0.0.1"
-        )
-    # Flower splits at commas and takes each part for somebody who may look: half a password would be one.
-    if auth and not all(user and password for user, _, password in (who.partition(":") for who in auth.split(","))):
-        raise SettingsError(
-            "ALLOCATION_FLOWER_BASIC_AUTH: must be user:password, or several with commas between; "
-            "choose a password without a comma"
-        )
-    return auth
+def _try_to_listen(address: str, port: int) -> None:
+    """Flower itself would end in a traceback."""
+    try:
+        for sock in bind_sockets(port, address):
+            sock.close()
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "no such address"
+        raise click.ClickException(
+            f"cannot listen on ALLOCATION_FLOWER_ADDRESS {address}, ALLOCATION_FLOWER_PORT {port}: {why}; change one"
+        ) from None

@@ -1,12 +1,14 @@
 """`allocation health ROLE`: the container's health check; looks at a file, or asks Flower itself."""
 
+import http.client
+import ipaddress
+import os
 import sys
-import urllib.error
 import urllib.request
 
 import click
 
-from config.settings import load
+from worker.environment import load
 from worker.health import is_alive
 
 FLOWER_TIMEOUT_S = 3.0
@@ -26,9 +28,29 @@ def command(role: str) -> None:
 
 
 def _flower_answers() -> bool:
-    url = f"http://127.0.0.1:{load().flower_port}/healthcheck"
+    settings = load()
+    url = f"http://{_reached_at(settings.flower_address)}:{settings.flower_port}{_prefix()}/healthcheck"
+    # No proxy stands between two processes of one machine, whatever the environment says.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(url, timeout=FLOWER_TIMEOUT_S) as answer:
+        with opener.open(url, timeout=FLOWER_TIMEOUT_S) as answer:
             return bool(answer.status == 200)  # noqa: PLR2004  # OK
-    except (urllib.error.URLError, TimeoutError):
+    except (OSError, http.client.HTTPException, ValueError):
         return False
+
+
+def _reached_at(address: str) -> str:
+    """Where a process of this machine finds one that listens there."""
+    try:
+        listening = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if listening.is_unspecified:
+        listening = ipaddress.ip_address("127.0.0.1" if listening.version == 4 else "::1")  # noqa: PLR2004  # IPv4
+    return f"[{listening}]" if listening.version == 6 else str(listening)  # noqa: PLR2004  # IPv6
+
+
+def _prefix() -> str:
+    """The prefix that Flower takes from its own variable."""
+    prefix = os.environ.get("FLOWER_URL_PREFIX", "").strip("/")
+    return f"/{prefix}" if prefix else ""

@@ -4,7 +4,8 @@ import asyncio
 
 import click
 
-from config.settings import Settings, load
+from config.settings import Settings
+from worker.environment import load
 
 
 @click.command()

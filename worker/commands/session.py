@@ -6,8 +6,10 @@ from typing import TypeVar
 
 import click
 
-from config.settings import Settings, load, place
+from config.settings import Settings
+from config.urls import place
 from worker.commands.output import visible
+from worker.environment import load
 from worker.format import check_format
 from worker.store import RedisError, Store, connect
 
