@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     )
     batch: int = Field(100, ge=1, le=100, description="most shipments in one message")
     keep_days: float = Field(7, gt=0, le=3650, description="how long settled records and out streams are kept")
-    trim_orders: bool = Field(default=False, description="whether the orders stream is trimmed behind its consumers")
+    trim_orders: bool = Field(default=True, description="whether the orders stream is trimmed, as the out streams are")
     flower_address: Address = Field("127.0.0.1", description="where Flower listens")
     flower_port: int = Field(5555, ge=1, le=65535)
     flower_basic_auth: Logins | None = Field(None, description="user:password; needed beyond loopback")

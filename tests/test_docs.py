@@ -38,7 +38,7 @@ DEFAULTS_IN_WORDS = {
     "redis_url": "required",
     "broker_url": "same server, next database",
     "concurrency": "2 per core",
-    "trim_orders": "false",
+    "trim_orders": "true",
 }
 BASE = tomllib.loads(
     '[api]\nflavour = "shipments-v2"\nbase_url = "https://api.test"\napi_key = { env = "K" }\n'

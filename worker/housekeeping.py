@@ -9,8 +9,9 @@ from config.settings import Settings
 from worker.health import forget_the_gone
 from worker.ledger import Ledger
 from worker.merchants import Merchants
-from worker.orders import trim_read_orders
+from worker.records import server_ms
 from worker.store import PASSING, PREFIX, Store
+from worker.upkeep import keep_orders
 
 LAST_SWEEP = f"{PREFIX}last_sweep"
 
@@ -24,11 +25,11 @@ async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, setting
         for name in resumed:
             log.warning("merchant_resumed", merchant=name, shipments=await ledger.resume(name))
         await _probe(set(await ledger.paused()), ledger, merchants)
-        await _cut_old(store, settings)
-        if settings.trim_orders:
-            await trim_read_orders(store.redis, settings.orders_stream)
+        now_ms = await server_ms(store.redis)
+        await _cut_old(store, settings, now_ms)
+        await keep_orders(store, settings, now_ms)
         await forget_the_gone(store.redis)
-        await store.redis.set(LAST_SWEEP, await _now_ms(store))
+        await store.redis.set(LAST_SWEEP, now_ms)
     except PASSING as error:
         log.warning("housekeeping_failed", error=str(error), next="the next sweep tries again")
         return {}
@@ -51,15 +52,10 @@ async def _probe(paused: set[str], ledger: Ledger, merchants: Merchants) -> None
             log.info("merchant_probed", merchant=name, shipment=probe)
 
 
-async def _cut_old(store: Store, settings: Settings) -> None:
+async def _cut_old(store: Store, settings: Settings, now_ms: int) -> None:
     """Out, failed and rejected streams are cut by age only."""
-    oldest_ms = max(0, await _now_ms(store) - round(settings.keep_days * 86_400_000))
+    oldest_ms = max(0, now_ms - round(settings.keep_days * 86_400_000))
     pipe = store.redis.pipeline(transaction=False)
     for stream in (settings.allocated_stream, settings.failed_stream, settings.rejected_stream):
         pipe.xtrim(stream, minid=str(oldest_ms), approximate=True)
     await pipe.execute()
-
-
-async def _now_ms(store: Store) -> int:
-    seconds, micros = await store.redis.time()
-    return int(seconds) * 1000 + int(micros) // 1000

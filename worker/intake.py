@@ -33,6 +33,7 @@ from worker.merchants import Merchants
 from worker.orders import GROUP, MOST_ENDED, Entry, Orders
 from worker.scripts import Accepted, Rejected
 from worker.store import RedisError, Store
+from worker.upkeep import tell_of_lost
 
 NO_EVENT = Rejection(reason="bad_envelope", error="the stream entry has no field 'event'")
 
@@ -179,6 +180,7 @@ class Intake:
         while not self._stopping.is_set():
             try:
                 await self._orders.make_group()
+                await tell_of_lost(self._store, self._settings)
                 await self._serve()
             except (RedisError, OSError) as error:
                 # What was read but not acknowledged is still in our name and comes back by take_over.

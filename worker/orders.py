@@ -126,26 +126,3 @@ def _alone_in_hand(stream_id: str) -> str:
 
 def _entry(stream_id: bytes, fields: list[bytes]) -> Entry:
     return stream_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True))
-
-
-async def trim_read_orders(redis: Redis, stream: str) -> None:
-    """Cut the orders stream behind its slowest consumer group: never an undelivered or unacknowledged entry."""
-    if not await redis.exists(stream):
-        return
-    groups = await redis.xinfo_groups(stream)
-    keep_from = [await _oldest_needed(redis, stream, group) for group in groups]
-    if keep_from:
-        await redis.xtrim(stream, minid=min(keep_from, key=_parts), approximate=True)
-
-
-async def _oldest_needed(redis: Redis, stream: str, group: dict[str, bytes]) -> str:
-    pending = await redis.xpending(stream, group["name"])
-    if pending["pending"]:
-        return str(pending["min"].decode())
-    milliseconds, sequence = _parts(group["last-delivered-id"].decode())
-    return f"{milliseconds}-{sequence + 1}"
-
-
-def _parts(stream_id: str) -> tuple[int, int]:
-    milliseconds, _, sequence = stream_id.partition("-")
-    return int(milliseconds), int(sequence or 0)

@@ -157,8 +157,8 @@ async def test_orders_are_trimmed_if_wanted(bench: Bench, merchants: Merchants, 
     await keep_house(bench.store, bench.ledger, merchants, settings)
     stream = settings.orders_stream
     pipe = bench.raw.pipeline(transaction=False)
-    for _ in range(300):
-        pipe.xadd(stream, {"event": "x"})
+    for number in range(300):
+        pipe.xadd(stream, {"event": "x"}, id=f"1-{number + 1}")
     pipe.xgroup_create(stream, "readers", id="$")
     await pipe.execute()
     await keep_house(bench.store, bench.ledger, merchants, settings)

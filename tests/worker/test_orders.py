@@ -1,9 +1,6 @@
 """The orders stream: many intakes share it, none loses an entry, and it is cut only behind everybody."""
 
-import random
-from typing import Any
 
-import pytest
 
 from tasks.order import MAX_EVENT_BYTES
 from tests.worker.bench import Bench
@@ -15,7 +12,6 @@ from worker.orders import (
     Entry,
     Orders,
     TakenOver,
-    trim_read_orders,
 )
 
 STREAM = "orders.created"
@@ -186,47 +182,3 @@ async def test_who_leaves_in_order(bench: Bench) -> None:
     await busy.leave()
     await idle.leave()
     assert [consumer["name"].decode() for consumer in await bench.raw.xinfo_consumers(STREAM, GROUP)] == [busy.consumer]
-
-
-@pytest.mark.parametrize("seed", range(6))
-async def test_a_trim_leaves_what_somebody_needs(bench: Bench, seed: int) -> None:
-    """Whatever groups have read and acknowledged, each one's undelivered and unacknowledged entries stay."""
-    chance = random.Random(seed)  # noqa: S311
-    await publish(bench, 600)
-    needed: set[str] = set()
-    for group in ("allocation", "audit", "search")[: chance.randint(1, 3)]:
-        needed |= await read_some(bench, group, chance)
-    await trim_read_orders(bench.redis, STREAM)
-    assert needed <= await left(bench)
-
-
-async def read_some(bench: Bench, group: str, chance: random.Random) -> set[str]:
-    """Let a group read some entries and acknowledge most of them; what it still needs."""
-    everything = await left(bench)
-    await bench.raw.xgroup_create(STREAM, group, id="0")
-    count = chance.choice([0, 1, 350, 600])
-    answer: Any = await bench.raw.xreadgroup(group, "one", {STREAM: ">"}, count=count) if count else []
-    read = [stream_id for _, entries in answer for stream_id, _ in entries]
-    done = read[chance.choice([0, 0, 1, 250]) :]
-    if done:
-        await bench.raw.xack(STREAM, group, *done)
-    return everything - {stream_id.decode() for stream_id in done}
-
-
-async def test_a_trim_cuts_what_nobody_needs(bench: Bench) -> None:
-    """What every group has read and acknowledged goes, in the steps in which the server keeps a stream."""
-    await publish(bench, 600)
-    for group in ("allocation", "audit"):
-        await bench.raw.xgroup_create(STREAM, group, id="0")
-        ((_, entries),) = await bench.raw.xreadgroup(group, "one", {STREAM: ">"}, count=350)
-        await bench.raw.xack(STREAM, group, *(stream_id for stream_id, _ in entries))
-    await trim_read_orders(bench.redis, STREAM)
-    assert 250 <= await bench.raw.xlen(STREAM) <= 350
-
-
-async def test_a_stream_without_readers(bench: Bench) -> None:
-    """Without a group nothing is cut; and a stream that is not there is no trouble."""
-    await trim_read_orders(bench.redis, STREAM)
-    await publish(bench, 300)
-    await trim_read_orders(bench.redis, STREAM)
-    assert await bench.raw.xlen(STREAM) == 300

@@ -39,8 +39,11 @@ for m in pairs(touched) do
   wake(m, place)
   redis.call('SADD', P .. 'known', m)
 end
+local acknowledged = 0
 while i <= #ARGV do
-  redis.call('XACK', KEYS[2], ARGV[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+  acknowledged = acknowledged + redis.call('XACK', KEYS[2], ARGV[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
   i = i + 1000
 end
+-- For unread.lua, which finds what nobody was given.
+if acknowledged > 0 then redis.call('HINCRBY', P .. 'orders_seen:' .. KEYS[2], 'acknowledged', acknowledged) end
 return fresh

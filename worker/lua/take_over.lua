@@ -27,5 +27,8 @@ for _, id in ipairs(answer[2]) do
     gone[#gone + 1] = id
   end
 end
-if #gone > 0 then redis.call('INCRBY', P .. 'lost_orders', #gone) end
+if #gone > 0 then
+  redis.call('INCRBY', P .. 'lost_orders', #gone)
+  redis.call('HINCRBY', P .. 'orders_seen:' .. KEYS[2], 'lost', #gone)
+end
 return { answer[1], gone, out }
