@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
@@ -74,15 +75,33 @@ def _fallback(self: "Task[..., Any]", handed: dict[str, Any], **_shown: Any) -> 
     return {**unknown, **handover(worked.fell_back, worked.token).as_message()}
 
 
+class Link(Task):  # type: ignore[type-arg]  # celery-types knows one, Celery none
+    """A task of a fallback chain. The link before it sends it; should the broker be away, that has done its part.
+
+    The leases of its shipments then run out, and the sweep hands them out at the step they stand at.
+    """
+
+    abstract = True
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:  # as Celery has it
+        """Send it, if the broker is there."""
+        try:
+            return super().apply_async(*args, **options)
+        except OperationalError as error:
+            log.warning("link_not_sent", task=self.name, error=str(error), next="the sweep hands its shipments out")
+            return None
+
+
 @shared_task(name=SWEEP_TASK, bind=True)
 def sweep(self: "Task[..., Any]") -> dict[str, Any]:
     """Bring back what is due."""
     return _runtime(self).sweep()
 
 
+_link_task: Any = partial(shared_task, bind=True, base=Link)
+
 FALLBACK_TASKS = {
-    strategy.name: shared_task(name=f"allocation.fallback.{strategy.name}", bind=True)(_fallback)
-    for strategy in STRATEGIES
+    strategy.name: _link_task(name=f"allocation.fallback.{strategy.name}")(_fallback) for strategy in STRATEGIES
 }
 
 
@@ -91,15 +110,11 @@ def start_fallback(
 ) -> None:
     """Send the whole chain for shipments at the same step: one task per remaining step, named by its strategy.
 
-    `unknown_fields`: what a newer version wrote into the message that they came with. With the broker away their leases
-    run out, and the sweep hands them out at the step they stand at.
+    `unknown_fields`: what a newer version wrote into the message that they came with.
     """
     first = shipments[0]
     links = [_link(app, first, step) for step in range(first.progress.step, len(first.steps))]
-    try:
-        chain(*links)({**unknown_fields, **handover(shipments, token).as_message()})
-    except OperationalError as error:
-        log.warning("chain_not_sent", merchant=first.merchant, shipments=len(shipments), error=str(error))
+    chain(*links)({**unknown_fields, **handover(shipments, token).as_message()})
 
 
 def _link(app: Celery, shipment: Shipment, step: int) -> "Signature[Any]":

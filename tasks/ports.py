@@ -198,7 +198,10 @@ class Ledger(Protocol):
         """Lift a pause; returns how many shipments are due again."""
 
     async def last_good(self, api: str, purpose: Purpose) -> float:
-        """When the API last answered a call of this kind well, in seconds since the epoch; 0 if never."""
+        """When the API last answered a call of this kind well, in seconds since the epoch; 0 if never.
+
+        Of a read-back any kind counts.
+        """
 
     async def first_denial(self, api: str, reference: str) -> bool:
         """Whether no other shipment got a 403 of this API in the last seconds; notes that this one did."""

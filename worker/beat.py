@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import structlog
-from celery.beat import ScheduleEntry, Scheduler
+from celery.beat import ScheduleEntry, Scheduler, SchedulingError
 from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
 from config.celery_options import SWEEPS
@@ -48,9 +48,16 @@ class SweepScheduler(Scheduler):
         except (ConnectionLimitExceeded, OperationalError, OSError, RedisError) as error:
             self._note_trouble(error)
             return
-        self._away = False
-        if not waiting:
-            super().apply_entry(entry, producer=producer)
+        if waiting:
+            self._away = False
+            return
+        try:
+            # Not Celery's own `apply_entry`, which writes a traceback when the broker goes away in between.
+            self.apply_async(entry, producer=producer, advance=False)
+        except SchedulingError as error:
+            self._note_trouble(error)
+        else:
+            self._away = False
 
     def _note_trouble(self, error: Exception) -> None:
         """Once, until the broker is back."""

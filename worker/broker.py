@@ -25,6 +25,12 @@ class Channel(redis.Channel):
             self._publisher = super()._create_client()  # type: ignore[misc]  # likewise
         return self._publisher
 
+    def _connparams(self, *args: Any, **kwargs: Any) -> Any:  # kombu's own
+        if self.connection is None:
+            # Somebody closed it meanwhile; kombu stumbles over that as over a bug.
+            raise ConnectionResetError("the connection to the broker was closed")
+        return super()._connparams(*args, **kwargs)  # type: ignore[misc]  # likewise
+
 
 class Transport(redis.Transport):
     """Takes a server that says no for one that is away: Celery then connects anew, with backoff.

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from typing import Any
+from typing import Any, get_args
 
 from config.settings import Settings
 from tasks.ports import Paused, Purpose
@@ -55,11 +55,16 @@ class Pauses:
         return total
 
     async def last_good(self, api: str, purpose: Purpose) -> float:
-        """When the API last answered a call of this kind well, in seconds since the epoch; 0 if never."""
-        key = f"{PREFIX}calls:{api}"
-        patience_s = self._settings.lease_seconds
-        found = await self._store.insist(lambda: self._store.redis.hget(key, f"{purpose} at"), patience_s)
-        return int(found or 0) / 1000
+        """When the API last answered a call of this kind well, in seconds since the epoch; 0 if never.
+
+        Of read-backs any kind will do: where all goes well there are hardly any, and a key that may ask for an
+        allocation may read.
+        """
+        key, patience_s = f"{PREFIX}calls:{api}", self._settings.lease_seconds
+        kinds = get_args(Purpose) if purpose == "read" else (purpose,)
+        names = [f"{kind} at" for kind in kinds]
+        found: Any = await self._store.insist(lambda: self._store.redis.hmget(key, names), patience_s)
+        return max(int(at or 0) for at in found) / 1000
 
     async def first_denial(self, api: str, reference: str) -> bool:
         """Whether no other shipment got a 403 of this API in the last seconds; notes that this one did."""

@@ -5,8 +5,11 @@ import sys
 from typing import Any
 
 import structlog
+from billiard.exceptions import RestartFreqExceeded, TimeLimitExceeded, WorkerLostError
+from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
 from config.settings import Settings
+from worker.store import RedisError
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -14,6 +17,17 @@ _SHARED: list[Any] = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+_NO_BUGS = (
+    RedisError,
+    OSError,
+    OperationalError,
+    ConnectionLimitExceeded,
+    RestartFreqExceeded,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
+_LIBRARIES = ("celery", "kombu", "flower", "tornado")
 
 _CHATTY = ("httpx", "httpcore", "aiohttp", "kombu", "celery.beat", "celery.worker.strategy", "celery.app.trace")
 
@@ -31,11 +45,22 @@ def start_logging(level: int = logging.INFO) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(terminal=sys.stderr.isatty()))
+    handler.addFilter(_in_one_line)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """A server that is away or refuses, or a child that was lost, is no bug in Celery or Flower: no traceback of it."""
+    error: Any = record.exc_info[1] if record.exc_info else None
+    error = getattr(error, "exc", error)  # billiard's wrapper of what a child raised
+    if isinstance(error, _NO_BUGS) and record.name.startswith(_LIBRARIES):
+        record.msg, record.args = f"{record.getMessage().strip()} ({type(error).__name__}: {error})", None
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _formatter(*, terminal: bool) -> logging.Formatter:

@@ -260,6 +260,7 @@ class System:
             "failed though allocated": sum(reference in known for _, reference in failed),
             "failed without cause": len(failed),
             "asked too soon": len(self.asked_too_soon(wanted)),
+            "tracebacks": self.logged().count("Traceback (most recent call last)"),
         }
 
     def _api_states(self) -> dict[str, str]:

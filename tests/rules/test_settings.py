@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from config.cores import usable_cores
 from config.settings import Settings, SettingsError, is_loopback
 from config.urls import place
 from worker.environment import load
@@ -33,8 +34,8 @@ def test_defaults_are_the_contracts() -> None:
     assert settings.failed_stream == "shipments.allocation_failed"
     assert settings.rejected_stream == "orders.rejected"
     assert (settings.sweep_seconds, settings.lease_seconds) == (5, 60)
-    assert (settings.batch, settings.keep_days, settings.trim_orders) == (100, 7, False)
-    assert settings.concurrency == 2 * (os.cpu_count() or 1)
+    assert (settings.batch, settings.keep_days, settings.trim_orders) == (100, 7, True)
+    assert settings.concurrency == 2 * usable_cores()
     assert (settings.flower_address, settings.flower_port, settings.flower_basic_auth) == ("127.0.0.1", 5555, None)
     assert settings.sentry_dsn is None
 

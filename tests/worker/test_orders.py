@@ -1,7 +1,5 @@
 """The orders stream: many intakes share it, none loses an entry, and it is cut only behind everybody."""
 
-
-
 from tasks.order import MAX_EVENT_BYTES
 from tests.worker.bench import Bench
 from worker.orders import (

@@ -163,7 +163,8 @@ def _by_step(reply: Reply, cause: Cause, strategy: Strategy | None) -> Outcome |
         return Stopped(reason="invalid_request", message=words, correlation_id=cause.correlation_id)
     if reply.status == HTTPStatus.NOT_FOUND and strategy and strategy.name in _NAMES_A_REFERENCE:
         reason = f"{strategy.name}_not_found"
-        return Refused(reason=reason, message=words, correlation_id=cause.correlation_id)
+        # The API names a code; without one it may be something in front of it that finds no way there.
+        return Refused(reason=reason, message=words, correlation_id=cause.correlation_id, certain=bool(cause.codes))
     if reply.status == HTTPStatus.NOT_FOUND:
         return Stopped(reason="shipment_not_found", message=words, correlation_id=cause.correlation_id)
     if reply.status in _NO_CARRIER:
