@@ -227,11 +227,21 @@ def _text(script: str) -> str:
 
 async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:
     """What we are connected to, in a line, and what is unsafe there, a line each."""
-    info = await redis.info()
+    where = place(settings.redis_url.get_secret_value())
+    try:
+        info = await redis.info()
+    except NoPermissionError:
+        return f"a server at {where}", [_UNKNOWN_SERVER, *_unsafe_tls(settings)]
     kind = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get("valkey_version") or info.get("redis_version", "?")
-    line = f"{kind} {version} at {place(settings.redis_url.get_secret_value())}"
+    line = f"{kind} {version} at {where}"
     return line, [*_unsafe_memory(info), *_unsafe_disk(info), *_unsafe_tls(settings)]
+
+
+_UNKNOWN_SERVER = (
+    "its user lacks +info: after a failover or a restart nothing is read back first, and calls that the server forgot "
+    "are made again; grant it"
+)
 
 
 async def announce(redis: Redis, settings: Settings) -> None:

@@ -10,7 +10,7 @@ import redis
 from tests.chaos.refusals import REFUSALS
 from tests.worker.bench import Bench, until
 from worker.server import EmbeddedServer
-from worker.store import PASSING, ResponseError, announce
+from worker.store import PASSING, ResponseError, announce, describe
 
 
 @dataclass
@@ -68,6 +68,17 @@ async def test_words_of_other_servers(own_bench: Bench, words: str, *, passes: b
     connection = await own_bench.raw.connection_pool.get_connection()
     assert isinstance(connection._parser.parse_error(words), PASSING) is passes
     await own_bench.raw.connection_pool.release(connection)
+
+
+async def test_a_user_who_may_not_ask_who_the_server_is(own_server: EmbeddedServer, own_bench: Bench) -> None:
+    """Without `+info` all goes on, and it is said that a change of the server will not be noticed."""
+    with redis.Redis(port=own_server.port) as client:
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["-info"])
+    line, unsafe = await describe(own_bench.redis, own_bench.settings)
+    assert line.startswith("a server at redis://")
+    assert any("+info" in each for each in unsafe)
+    taken = await own_bench.take("acme", "a")
+    assert await own_bench.report(taken, "allocated", event="{}") == [True]
 
 
 async def test_a_replica_is_left(own_server: EmbeddedServer, own_bench: Bench) -> None:

@@ -47,13 +47,16 @@ local function note_change(now, changes, before)
   return changes, now, before
 end
 
--- Looks for a change first. Returns how many there were, `changed` and `before`.
+-- Looks for a change first, as far as this user may. Returns how many there were, `changed` and `before`.
 local function server_changes(now)
-  local info = redis.call('INFO', 'server')
-  local at = string.find(info, 'run_id:', 1, true)
-  local server = string.match(info, '^run_id:(%w+)', at)
+  local info = redis.pcall('INFO', 'server')
   local known = redis.call('HMGET', SERVER, 'run_id', 'changes', 'changed', 'before')
   local changes = tonumber(known[2]) or 0
+  local server = known[1]
+  if type(info) == 'string' then
+    local at = string.find(info, 'run_id:', 1, true)
+    server = string.match(info, '^run_id:(%w+)', at)
+  end
   if known[1] == server then return changes, tonumber(known[3]) or 0, tonumber(known[4]) or 0 end
   redis.call('HSET', SERVER, 'run_id', server)
   if not known[1] then return changes, 0, 0 end
