@@ -21,7 +21,9 @@ log = structlog.get_logger(__name__)
 async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, settings: Settings) -> dict[str, Any]:
     """Everything that is done once a sweep; safe to do twice at once. With Redis away it says so and returns."""
     try:
-        resumed = list(_changed(await ledger.paused(), merchants))
+        resumed = [
+            name for name, digest in _changed(await ledger.paused(), merchants) if await ledger.resumed_as(name, digest)
+        ]
         for name in resumed:
             log.warning("merchant_resumed", merchant=name, shipments=await ledger.resume(name))
         await _probe(set(await ledger.paused()), ledger, merchants)
@@ -36,12 +38,12 @@ async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, setting
     return {"resumed": resumed} if resumed else {}
 
 
-def _changed(paused: dict[str, dict[str, Any]], merchants: Merchants) -> Iterator[str]:
-    """Paused merchants whose file or key is another one than when they were paused."""
+def _changed(paused: dict[str, dict[str, Any]], merchants: Merchants) -> Iterator[tuple[str, str]]:
+    """Paused merchants whose file or key is another one than when they were paused, and the digest of these."""
     for name, pause in paused.items():
         account = merchants.account(name)
         if account and account.key is not None and account.digest != pause["digest"]:
-            yield name
+            yield name, account.digest
 
 
 async def _probe(paused: set[str], ledger: Ledger, merchants: Merchants) -> None:

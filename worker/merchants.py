@@ -14,9 +14,15 @@ from tasks.ports import Account
 LOOK_EVERY_S = 1.0
 LOOK_FOR_UNKNOWN_EVERY_S = 0.05
 
+SETTLED_S = 0.05
+"""A file that changed is read when it is the same after so long: it is not being written."""
+
+WRITTEN_WITHIN_S = 1.0
+"""For so long an order waits for a merchant's first file that is being written, or looks like the half of one."""
+
 log = structlog.get_logger(__name__)
 
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, ...]
 
 
 class Merchants:
@@ -28,6 +34,8 @@ class Merchants:
         self._http_hosts = http_hosts
         self._good: dict[str, Merchant] = {}
         self._stamps: dict[str, Stamp] = {}
+        self._unfinished: dict[str, float] = {}
+        """Files that are being written, or are wrong, and since when."""
         self._looked_at = float("-inf")
         self.problems: dict[str, list[Problem]] = {}
         self.changes = 0
@@ -42,7 +50,13 @@ class Merchants:
         self._look(LOOK_EVERY_S)
         if name not in self._good:
             self._look(LOOK_FOR_UNKNOWN_EVERY_S if since is None else time.monotonic() - since)
+        while name not in self._good and self._may_be_finished(f"{name}.toml"):
+            time.sleep(LOOK_FOR_UNKNOWN_EVERY_S)
+            self._look(LOOK_FOR_UNKNOWN_EVERY_S)
         return self._good.get(name)
+
+    def _may_be_finished(self, file: str) -> bool:
+        return time.monotonic() - self._unfinished.get(file, float("-inf")) < WRITTEN_WITHIN_S
 
     def account(self, name: str) -> Account | None:
         """The merchant's file and key as they are now."""
@@ -67,10 +81,17 @@ class Merchants:
         found = self._scan()
         for gone in self._stamps.keys() - found.keys():
             self._forget(gone)
-        for name, stamp in found.items():
-            if self._stamps.get(name) != stamp:
+        self._unfinished = {name: since for name, since in self._unfinished.items() if name in found}
+        changed = {name: stamp for name, stamp in found.items() if self._stamps.get(name) != stamp}
+        if not changed:
+            return
+        time.sleep(SETTLED_S)
+        later = self._scan()
+        for name, stamp in changed.items():
+            if later.get(name) == stamp and self._read(name, stamp):
                 self._stamps[name] = stamp
-                self._read(name)
+            else:
+                self._unfinished.setdefault(name, time.monotonic())
 
     def _scan(self) -> dict[str, Stamp]:
         try:
@@ -82,16 +103,23 @@ class Merchants:
             )
             return dict(self._stamps)
 
-    def _read(self, name: str) -> None:
-        match read(self._folder / name, self._http_hosts):
+    def _read(self, name: str, stamp: Stamp) -> bool:
+        """Take what the file says, unless it changed while it was read."""
+        found = read(self._folder / name, self._http_hosts)
+        if _stamp(self._folder / name) != stamp:
+            return False
+        match found:
             case Merchant() as merchant:
                 self._good[merchant.name] = merchant
                 self.changes += 1
                 self.problems.pop(name, None)
+                self._unfinished.pop(name, None)
             case problems:
                 self.problems[name] = problems
+                self._unfinished.setdefault(name, time.monotonic())
                 kept = "the last good one stays in use" if Path(name).stem in self._good else "its orders are rejected"
                 log.error("merchant_file_wrong", problems=[str(p) for p in problems], next=kept)
+        return True
 
     def _forget(self, name: str) -> None:
         del self._stamps[name]
@@ -101,9 +129,10 @@ class Merchants:
             log.warning("merchant_file_gone", file=name, next="its unfinished shipments wait until it is back")
 
 
-def _stamp(entry: os.DirEntry[str]) -> Stamp:
+def _stamp(entry: os.DirEntry[str] | Path) -> Stamp:
+    """What changes with the file: its content, its permissions, or which file it is."""
     try:
         status = entry.stat()
     except OSError:
-        return (0, 0, 0)
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
+        return ()
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_mode)

@@ -13,6 +13,10 @@ DENIED_S = 10
 """How long a 403 of one shipment is remembered, to tell it from one of the key."""
 
 
+RESUMED_S = 600
+"""How long it is remembered with which files and keys a pause was lifted."""
+
+
 class Pauses:
     """The part of the ledger that concerns merchants and APIs rather than shipments."""
 
@@ -53,6 +57,23 @@ class Pauses:
         while moved := int(await self._store.run("resume", [], [merchant, 1000])):
             total += moved
         return total
+
+    async def resumed_as(self, merchant: str, digest: str) -> bool:
+        """Note that a pause is lifted for a file and key of this digest; false when that was done lately.
+
+        Machines may have different files or keys for a while: each of them lifts a pause once.
+        """
+        key = f"{PREFIX}resumed:{merchant}"
+        added = await self._store.redis.sadd(key, digest)
+        await self._store.redis.expire(key, RESUMED_S)
+        return bool(added)
+
+    async def others_can(self, merchant: str) -> bool:
+        """Whether another process lifted a pause lately: it has a file and a key."""
+        found = await self._store.insist(
+            lambda: self._store.redis.exists(f"{PREFIX}resumed:{merchant}"), self._settings.lease_seconds
+        )
+        return bool(found)
 
     async def last_good(self, api: str, purpose: Purpose) -> float:
         """When the API last answered a call of this kind well, in seconds since the epoch; 0 if never.

@@ -49,6 +49,9 @@ ALONE_S = 40.0
 Less than the time after which Celery ends a task.
 """
 
+ELSEWHERE_WAIT_S = 5.0
+"""How long shipments wait that came to a process without their merchant's file or key, while another one has both."""
+
 BROKEN_WAIT_S = 60.0
 """How long the shipments of a message wait that could not even be begun."""
 
@@ -152,6 +155,9 @@ class ChildRuntime:
 
     async def _start(self, message: Handover, taken: Taken) -> Batch | None:
         account = self._merchants.account(message.merchant)
+        if (account is None or account.key is None) and await self._ledger.others_can(message.merchant):
+            await self._park(taken, ELSEWHERE_WAIT_S)
+            return None
         if account is None:
             # Without its file nothing is known of a merchant, so its shipments wait until the file is back.
             await self._pause(message.merchant, NO_FILE, "")

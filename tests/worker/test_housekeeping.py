@@ -61,6 +61,24 @@ async def test_a_key_that_appears(bench: Bench, merchants: Merchants) -> None:
         await bench.raw.delete("allocation:shipment:acme:a")
 
 
+async def test_machines_with_different_keys(bench: Bench, merchants: Merchants, tmp_path: Path) -> None:
+    """Each of them lifts a pause once, and not each other's again and again."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "acme.toml").write_text(FILE.format(timeout_s=20, key=f'{{ file = "{elsewhere / "secret"}" }}'))
+    (elsewhere / "secret").write_text("theirs")
+    (bench.settings.merchants_dir / "secret").write_text("ours")
+    machines = [merchants, Merchants(elsewhere, frozenset())]
+    resumed = []
+    for refused, other in ((0, 1), (1, 0), (0, 1), (1, 0)):
+        account = machines[refused].account("acme")
+        assert account is not None
+        await bench.ledger.pause("acme", Paused(why="the key", purpose="allocate"), account.digest)
+        kept = await keep_house(bench.store, bench.ledger, machines[other], bench.settings)
+        resumed.append("resumed" in kept)
+    assert resumed == [True, True, False, False]
+
+
 async def test_a_key_that_is_taken_away(bench: Bench, merchants: Merchants) -> None:
     """Without a key the merchant stays paused, although that is a change as well."""
     secret = bench.settings.merchants_dir / "secret"

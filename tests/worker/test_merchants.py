@@ -1,6 +1,7 @@
 """Merchant files are picked up while running; a wrong one leaves the last good one in use."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,66 @@ def test_a_file_written_right_before_its_first_order(merchants: Merchants) -> No
     assert merchants.get("acme") is None
     write(merchants, "acme", 10)
     assert merchants.get("acme", since=time.monotonic()) is not None
+
+
+def steps(monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], object]) -> None:
+    """What happens while a look waits, time after time; then nothing."""
+    left = list(acts)
+    monkeypatch.setattr("worker.merchants.time.sleep", lambda _: left.pop(0)() if left else None)
+
+
+def test_a_file_that_is_being_written(merchants: Merchants, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is used once two looks find it the same; an order for it waits for that."""
+    text = FILE.format(timeout_s=10, key='{ env = "KEY" }')
+    path = merchants._folder / "acme.toml"
+
+    def append(part: str) -> Callable[[], object]:
+        return lambda: path.write_text(path.read_text() + part)
+
+    path.write_text(text[:30])
+    steps(monkeypatch, append(text[30:60]), lambda: None, append(text[60:90]), lambda: None, append(text[90:]))
+    merchant = merchants.get("acme", since=time.monotonic())
+    assert merchant is not None
+    assert merchant.file.api.timeout_s == 10
+    assert merchants.problems == {}
+
+
+def test_a_file_that_is_written_again(merchants: Merchants, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is written in its place the last good one stays in use, whatever it says meanwhile."""
+    write(merchants, "acme", 10)
+    assert timeout_s(merchants, "acme") == 10
+    text, path = FILE.format(timeout_s=30, key='{ env = "KEY" }'), merchants._folder / "acme.toml"
+    path.write_text(text[:40])
+    steps(monkeypatch, lambda: path.write_text(text[:50]), lambda: path.write_text(text[:60]))
+    assert [timeout_s(merchants, "acme") for _ in range(2)] == [10, 10]
+    assert merchants.problems == {}
+    path.write_text(text)
+    assert timeout_s(merchants, "acme") == 30
+
+
+def test_a_file_that_is_never_finished(merchants: Merchants, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order does not wait for ever for a merchant's first file; nor does the next order wait again."""
+    path = merchants._folder / "acme.toml"
+    path.write_text("")
+    waited: list[float] = []
+
+    def goes_on(seconds: float) -> None:
+        waited.append(seconds)
+        path.write_text("#" * len(waited))
+
+    monkeypatch.setattr("worker.merchants.time.sleep", goes_on)
+    monkeypatch.setattr("worker.merchants.WRITTEN_WITHIN_S", 0.1)
+    assert merchants.get("acme", since=time.monotonic()) is None
+    waited.clear()
+    assert merchants.get("acme", since=time.monotonic()) is None
+    assert len(waited) <= 2
+
+
+def test_permissions_are_a_change(merchants: Merchants) -> None:
+    """A file that was made readable is read, though nothing in it has changed."""
+    write(merchants, "acme", 10)
+    timeout_s(merchants, "acme")
+    before = merchants.changes
+    (merchants._folder / "acme.toml").chmod(0o640)
+    assert timeout_s(merchants, "acme") == 10
+    assert merchants.changes == before + 1

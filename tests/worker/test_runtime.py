@@ -14,7 +14,7 @@ from tests.worker.children import FILE, allocates_after, hand_out, work, write
 from tests.worker.queues import depth
 from tests.worker.raw_api import KEY, hangs, listening
 from worker import runtime
-from worker.runtime import ChildRuntime
+from worker.runtime import ELSEWHERE_WAIT_S, ChildRuntime
 from worker.server import free_port
 
 
@@ -43,6 +43,22 @@ async def test_a_merchant_without_a_file(app: Celery, child: ChildRuntime, bench
         await asyncio.to_thread(child.sweep)
         await work(app, child)
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 1
+
+
+async def test_a_machine_without_a_file(app: Celery, child: ChildRuntime, bench: Bench) -> None:
+    """Where another machine has the file that this one lacks, the merchant is not paused again and again."""
+    await hand_out(app, bench, "a")
+    await work(app, child)
+    assert "acme" in await bench.ledger.paused()
+    assert await bench.ledger.resumed_as("acme", "the digest of another machine's file")
+    await bench.ledger.resume("acme")
+    (batch,) = await bench.claim_all()
+    await asyncio.to_thread(child.work, batch)
+    assert await bench.ledger.paused() == {}
+    assert await bench.claim_all() == []
+    due = await bench.raw.zscore("allocation:waiting:acme", "a")
+    assert due is not None
+    assert 0 < due / 1000 - bench.ledger.now() <= ELSEWHERE_WAIT_S
 
 
 async def test_a_merchant_without_a_key(
