@@ -1,13 +1,18 @@
 """Heartbeats: to a file for the container's health check, to the ledger for `allocation status`."""
 
+import contextlib
 import json
 import math
 import os
 import socket
+import stat
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from worker.store import PREFIX, Redis, Store
 
@@ -18,29 +23,65 @@ BEAT_EVERY_S = 5.0
 
 ALIVE = f"{PREFIX}alive"
 
+_WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+log = structlog.get_logger(__name__)
+
 
 def _folder() -> Path:
     """Beside nobody else's files: one folder per user, in the machine's place for what need not last."""
     return Path(tempfile.gettempdir()) / f"allocation-{os.getuid()}"
 
 
+class ForeignFolderError(Exception):
+    """Somebody else made the folder of the heartbeats, or may write there."""
+
+
+def _own_folder() -> Path:
+    """The folder, if it is this user's alone: anybody may make one of its name in the place for what need not last.
+
+    Raises ForeignFolderError; OSError without a folder.
+    """
+    folder = _folder()
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & _WRITTEN_BY_OTHERS:
+        raise ForeignFolderError(
+            f"{folder} is not a folder of this user alone; remove it, or set TMPDIR to another place"
+        )
+    return folder
+
+
 def touch(role: str) -> None:
-    """Note in a file that this process is alive; a full disk is no reason to die."""
+    """Note in a file that this process is alive; a full disk is no reason to die, nor is a folder of somebody else."""
     try:
         _folder().mkdir(mode=0o700, exist_ok=True)
-        (_folder() / f"{role}.{os.getpid()}").touch()
+        (_own_folder() / f"{role}.{os.getpid()}").touch()
+    except ForeignFolderError as error:
+        _warn(str(error))
     except OSError:
         return
 
 
+@cache
+def _warn(error: str) -> None:
+    log.warning("heartbeat_not_written", error=error, next="allocation health says that nothing is alive")
+
+
 def leave(role: str) -> None:
     """Take this process' file away."""
-    (_folder() / f"{role}.{os.getpid()}").unlink(missing_ok=True)
+    with contextlib.suppress(OSError, ForeignFolderError):
+        (_own_folder() / f"{role}.{os.getpid()}").unlink(missing_ok=True)
 
 
 def is_alive(role: str) -> bool:
-    """Whether a process of this role on this machine has given a heartbeat lately; clears away what dead ones left."""
-    ages = {path: _age_s(path) for path in _folder().glob(f"{role}.*")}
+    """Whether a process of this role on this machine has given a heartbeat lately; clears away what dead ones left.
+
+    Raises ForeignFolderError when the folder cannot be trusted.
+    """
+    try:
+        ages = {path: _age_s(path) for path in _own_folder().glob(f"{role}.*")}
+    except FileNotFoundError:
+        return False
     for path, age_s in ages.items():
         if age_s > 20 * FRESH_S:
             path.unlink(missing_ok=True)

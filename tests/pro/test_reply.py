@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.pro.said import NOW, reply
 from worker.pro.bodies import read_json
-from worker.pro.fields import decimal_text, instant, message, slug, text
+from worker.pro.fields import instant, message, slug, text
+from worker.pro.prices import decimal_text
 from worker.pro.reply import LONGEST_WAIT_S, retry_after_s
 
 
@@ -127,15 +128,20 @@ def test_text_keeps_what_is_printed() -> None:
     assert [text(value) for value in ("", "\n", None, 5, {1})] == [None] * 5
 
 
-@pytest.mark.parametrize("value", ["2", "2.00", "-1.5", "1E+2", "0.000000"])
+@pytest.mark.parametrize(
+    "value",
+    ["2", "2.00", "-1.5", "1E+2", "0.000000", ".5", "+3", "35,65", "1.234,50", "1,234.50", "1 234,50", "1\u00a0234"],
+)
 def test_decimal_text_is_kept(value: str) -> None:
     """A decimal number stays as it was written."""
     assert decimal_text(value) == value
 
 
-@pytest.mark.parametrize("value", ["", "two", "NaN", "1_000", "٣", "1e99999", ".5", True, None, 2.0, ["2"]])
+@pytest.mark.parametrize(
+    "value", ["", "two", "NaN", "1_000", "٣", "1e99999", "1,2,3", "£5", "5\n6", "9" * 99, True, None, 2.0, ["2"]]
+)
 def test_no_decimal_is_none(value: object) -> None:
-    """What is no plain decimal number is no price."""
+    """What is no decimal number in any form is no price."""
     assert decimal_text(value) is None
 
 

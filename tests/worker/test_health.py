@@ -4,12 +4,24 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.worker.bench import Bench
-from worker.health import ALIVE, FRESH_S, _folder, forget_the_gone, heartbeats, is_alive, leave, tell, touch
+from worker.health import (
+    ALIVE,
+    FRESH_S,
+    ForeignFolderError,
+    _folder,
+    forget_the_gone,
+    heartbeats,
+    is_alive,
+    leave,
+    tell,
+    touch,
+)
 from worker.records import server_ms
 
 
@@ -87,3 +99,38 @@ async def test_who_is_at_work(bench: Bench) -> None:
         name.partition("@")[2],
         "silent:1",
     }
+
+
+def a_link(folder: Path) -> None:
+    """A link to a folder of somebody else's."""
+    (folder.parent / "theirs").mkdir(mode=0o700)
+    folder.symlink_to(folder.parent / "theirs")
+
+
+def another_owner(folder: Path) -> None:
+    """A folder that another user made before."""
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        a_link,
+        lambda folder: folder.write_text(""),
+        lambda folder: (folder.mkdir(), folder.chmod(0o777)),
+        pytest.param(
+            another_owner, marks=pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder away")
+        ),
+    ],
+    ids=["a link", "a file", "anybody may write there", "another owner"],
+)
+def test_a_folder_of_somebody_else(folder: Path, make: Callable[[Path], object]) -> None:
+    """Nothing is written there, nothing is believed of what stands there, and a person is told."""
+    make(folder)
+    before = sorted(folder.parent.rglob("*"))
+    touch("worker")
+    leave("worker")
+    assert sorted(folder.parent.rglob("*")) == before
+    with pytest.raises(ForeignFolderError, match="remove it, or set TMPDIR"):
+        is_alive("worker")

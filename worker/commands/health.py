@@ -9,7 +9,7 @@ import urllib.request
 import click
 
 from worker.environment import load
-from worker.health import is_alive
+from worker.health import ForeignFolderError, is_alive
 
 FLOWER_TIMEOUT_S = 3.0
 
@@ -21,7 +21,11 @@ def command(role: str) -> None:
 
     Intake, worker and beat give a heartbeat every few seconds; Flower is asked for its own health page.
     """
-    if not (_flower_answers() if role == "flower" else is_alive(role)):
+    try:
+        alive = _flower_answers() if role == "flower" else is_alive(role)
+    except ForeignFolderError as error:
+        raise click.ClickException(f"{role}: {error}") from None
+    if not alive:
         click.echo(f"{role}: no sign of life", err=True)
         sys.exit(1)
     click.echo(f"{role}: alive")

@@ -1,7 +1,8 @@
 """Carrier and price as values, whichever names the flavour has for their fields; None when nothing was said."""
 
 from tasks.outcome import Carrier, Price
-from worker.pro.fields import decimal_text, text, token
+from worker.pro.fields import text, token
+from worker.pro.prices import decimal_text
 
 _NOBODY = Carrier()
 _NO_PRICE = Price()

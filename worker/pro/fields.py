@@ -8,7 +8,6 @@ LONGEST_MESSAGE = 300
 HIDDEN = "[key]"
 """What stands where an answer repeated the key."""
 
-_DECIMAL = re.compile(r"-?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 # Control characters, line separators, and halves of surrogate pairs, which no UTF-8 encoder takes.
 _UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _SMALL_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
@@ -55,11 +54,6 @@ def table(value: object) -> dict[str, Any]:
 def tables(value: object) -> list[dict[str, Any]]:
     """The objects in a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def decimal_text(value: object) -> str | None:
-    """A decimal number in the words of the API; None for anything else."""
-    return str(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else None
 
 
 def small_number(value: object) -> int | None:

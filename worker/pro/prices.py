@@ -9,6 +9,7 @@ from worker.pro.fields import table, text
 UNREADABLE = "no decimal text"
 """Stands for a price that is neither a text nor a number."""
 
+_SIMPLE = re.compile(r"\d{1,30}\.\d{1,30}", re.ASCII)
 # One mark at most, and it is the decimal mark.
 _PLAIN = re.compile(r"[+-]?(?:\d{1,30}[.,]?\d{0,30}|[.,]\d{1,30})(?:[eE][+-]?\d{1,3})?", re.ASCII)
 # The same mark before every three digits, then perhaps the other one and a fraction.
@@ -36,6 +37,13 @@ def readings(price: str) -> tuple[Decimal, ...]:
     if not isinstance(price, Number) and (grouped := _GROUPED.fullmatch(written)):
         found.add(Decimal(written.replace(grouped[1], "").replace(",", ".")))
     return tuple(sorted(found))
+
+
+def decimal_text(value: object) -> str | None:
+    """A number in the words of the API, for the event: however it is written; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    return str(value) if _SIMPLE.fullmatch(value) or readings(value) else None
 
 
 def price_text(price: object, name: str) -> str | None:
