@@ -10,6 +10,8 @@ from config.strategies.strategy import V2, Flavour
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 _SPACE = re.compile(r"\s")
+_URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+(/[^\s?#@]*)?$"
+"""As far as a pattern can say what `_base_url` looks for."""
 
 
 class KeyFromEnv(BaseModel):
@@ -68,7 +70,7 @@ class Api(BaseModel):
     model_config = _STRICT
 
     flavour: Flavour
-    base_url: Annotated[str, AfterValidator(_base_url)]
+    base_url: Annotated[str, AfterValidator(_base_url), Field(json_schema_extra={"pattern": _URL})]
     api_key: KeySource
     format: Literal["json", "xml"] = "json"
     bulk: bool = False

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, model_validator
 
-_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
+_NOT_EMPTY = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra={"minProperties": 1})
 
 
 def _as_list(value: object) -> object:
@@ -31,7 +31,7 @@ Bound = Annotated[Decimal, Field(strict=False), BeforeValidator(_number, json_sc
 Word = Annotated[str, Field(min_length=1)]
 Words = Annotated[
     tuple[Word, ...],
-    BeforeValidator(_as_list, json_schema_input_type=Word | tuple[Word, ...]),
+    BeforeValidator(_as_list, json_schema_input_type=Word | Annotated[tuple[Word, ...], Field(min_length=1)]),
     Field(min_length=1, strict=False),
 ]
 
@@ -39,7 +39,7 @@ Words = Annotated[
 class Range(BaseModel):
     """A number, or `{ over, under, at_least, at_most }`; all that are given must hold."""
 
-    model_config = _STRICT
+    model_config = _NOT_EMPTY
 
     over: Bound | None = None
     under: Bound | None = None
@@ -62,7 +62,7 @@ class Conditions(BaseModel):
     Words are kept as they are written; which of them are equal is said in `config.text`.
     """
 
-    model_config = _STRICT
+    model_config = _NOT_EMPTY
 
     country: Words | None = None
     postcode_prefix: Words | None = None

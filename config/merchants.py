@@ -68,7 +68,7 @@ class Choice(_Table):
 class Rule(Choice):
     """`[[rules]]`: a choice for the orders that meet its conditions."""
 
-    name: str = Field(min_length=1, max_length=100)
+    name: str = Field(min_length=1, max_length=100, json_schema_extra={"not": {"const": "default"}})
     when: Conditions
 
 

@@ -1,16 +1,20 @@
 """JSON Schemas of everything that comes in and goes out, and the AsyncAPI document of the four streams."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from config.merchants import MerchantFile
 from config.settings import Settings
+from config.strategies.catalogue import STRATEGIES
+from config.strategies.strategy import V1, Flavour
 from tasks.order import OrderEvent
 from tasks.out_events import OrdersRejected, ShipmentAllocated, ShipmentAllocationFailed
+from tasks.schema_words import WORDS
 
+_CLOUDEVENT = "application/cloudevents+json"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 MODELS: Mapping[str, type[BaseModel]] = {
@@ -39,11 +43,36 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def _mended(document: dict[str, Any]) -> dict[str, Any]:
-    """Say of a reference what its validator knows and pydantic cannot read out of it."""
+    """Say what the validators know and pydantic cannot read out of them, and what every key means."""
     definitions = document.get("$defs", {})
     if "OrderData" in definitions:
         definitions["Shipment"]["properties"]["reference"]["not"] = {"enum": [".", ".."]}
+        definitions["Value"]["properties"]["amount"]["anyOf"] = [*_AMOUNTS, {"type": "null"}]
+    if document.get("title") == MerchantFile.__name__:
+        document["allOf"] = [_of_flavour(flavour) for flavour in get_args(Flavour)]
+    for part in (document, *definitions.values()):
+        for key, words in WORDS.get(part.get("title", ""), {}).items():
+            part["properties"][key].setdefault("description", words)
     return document
+
+
+_AMOUNTS = (
+    {"type": "number", "minimum": 0},
+    {"type": "string", "pattern": r"^\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"},
+)
+
+
+def _of_flavour(flavour: Flavour) -> dict[str, Any]:
+    """What a merchant of this flavour cannot write."""
+    missing: dict[str, Any] = {each.name: False for each in STRATEGIES if flavour not in each.most}
+    if flavour == V1:
+        missing["filters"] = {"properties": {"tags": {"maxItems": 0}}}
+    step = {"properties": missing}
+    choice = {"properties": {"strategy": step, "fallback": {"items": step}}}
+    api = {"bulk": {"const": False}} if flavour == V1 else {"format": {"const": "json"}}
+    is_of_it = {"properties": {"api": {"properties": {"flavour": {"const": flavour}}, "required": ["flavour"]}}}
+    then = {"api": {"properties": api}, "allocation": choice, "rules": {"items": choice}}
+    return {"if": {**is_of_it, "required": ["api"]}, "then": {"properties": then}}
 
 
 def asyncapi() -> dict[str, Any]:
@@ -57,7 +86,7 @@ def asyncapi() -> dict[str, Any]:
             "stream; a CloudEvents 1.0 event is JSON text in the one field `event` of its entry.",
             "license": {"name": "Apache-2.0"},
         },
-        "defaultContentType": "application/json",
+        "defaultContentType": _CLOUDEVENT,
         "channels": {name: _channel(name) for name in _CHANNELS},
         "operations": {name: _operation(name) for name in _CHANNELS},
         "components": {"messages": {name: _message(name) for name in _CHANNELS}, "schemas": _schemas()},
@@ -75,7 +104,9 @@ def _operation(name: str) -> dict[str, Any]:
 
 
 def _message(name: str) -> dict[str, Any]:
-    return {"name": name, "contentType": "application/json", "payload": _ref("schemas", MODELS[name].__name__)}
+    # A rejected entry is fields, of which the event is one.
+    content = "application/json" if name == "orders-rejected" else _CLOUDEVENT
+    return {"name": name, "contentType": content, "payload": _ref("schemas", MODELS[name].__name__)}
 
 
 def _ref(kind: str, name: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 Flavour = Literal["shipments-v2", "consignments-v1"]
 V2: Flavour = "shipments-v2"
@@ -25,6 +25,7 @@ Reference = Annotated[
     str,
     StringConstraints(min_length=1, max_length=100, pattern=r"^[ -~]*[!-~][ -~]*$"),
     AfterValidator(_no_path_step),
+    Field(json_schema_extra={"not": {"enum": [".", ".."]}}),
 ]
 """The vendor's reference of a carrier service or group: printable ASCII, escaped before it enters a path."""
 

@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from config.merchants import Merchant, read
 from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
 from config.strategies.filters import ServiceFilters
 from config.strategies.quote import Quote
 from tasks.events import allocated_event, failed_event
 from tasks.move import FailReason
+from tasks.order import Order, read_order
 from tasks.outcome import Allocated, Carrier, Label, Price
 from tasks.progress import Progress
 from tasks.schemas import NAMES, schema
@@ -178,3 +181,134 @@ def test_schemas_are_printed_and_written(scene: Scene) -> None:
     assert scene.run("schema", "order-created").document == schema("order-created")
     assert scene.run("schema", "--all", "out").code == 0
     assert len(list((scene.folder / "out").glob("*.json"))) == len(NAMES)
+
+
+V2_FILE = FILE
+V1_FILE = API.replace("shipments-v2", "consignments-v1") + '[allocation]\nstrategy = { carrier_service = "V" }\n'
+RULE = '[[rules]]\nname = "r"\nwhen = {{ {when} }}\nstrategy = {{ {strategy} }}\n'
+GOOD_STEP = 'carrier_service = "V"'
+
+
+def rule(when: str = 'country = "GB"', strategy: str = GOOD_STEP, name: str = "r") -> str:
+    """A rule of a merchant file."""
+    return RULE.format(when=when, strategy=strategy).replace('"r"', f'"{name}"', 1)
+
+
+RIGHT_FILES = {
+    "v2": V2_FILE,
+    "v1": V1_FILE,
+    "v1 in XML": V1_FILE.replace("[allocation]", 'format = "xml"\n[allocation]'),
+    "v2 in bulk": V2_FILE.replace("[allocation]", "bulk = true\n[allocation]"),
+    "a list of words": V1_FILE + rule('country = ["GB", "IE"], tags_all = "a"'),
+    "numbers": V1_FILE + rule("weight_kg = 2.5, value = { over = 1, at_most = 3 }, shipments = 1"),
+    "a fallback": V1_FILE.replace('"V" }\n', '"V" }\nfallback = [{ service_group = "G" }]\n'),
+    "capitals": V1_FILE.replace("http:", "HTTP:"),
+    "filters": V1_FILE + rule(strategy='filters = { direction = "outbound", pickup = false }'),
+    "tags of v2": V2_FILE + rule(strategy='filters = { direction = "inbound", tags = ["Oil"] }'),
+    "limits": V1_FILE + "[limits]\nin_flight = 0\nper_second = 0.5\n",
+}
+WRONG_FILES = {
+    "no api": "[allocation]\nstrategy = { default_rules = true }\n",
+    "no allocation": API,
+    "no flavour": V1_FILE.replace('flavour = "consignments-v1"\n', ""),
+    "another flavour": V1_FILE.replace("consignments-v1", "consignments-v2"),
+    "no URL": V1_FILE.replace("http://127.0.0.1:9/pro", "api.sorted.com"),
+    "another scheme": V1_FILE.replace("http:", "ftp:"),
+    "a user in the URL": V1_FILE.replace("http://", "http://me:pw@"),
+    "a query in the URL": V1_FILE.replace("/pro", "/pro?a=1"),
+    "a blank in the URL": V1_FILE.replace("/pro", "/p ro"),
+    "no host": V1_FILE.replace("127.0.0.1:9", ""),
+    "the key itself": V1_FILE.replace('{ env = "ACME_KEY" }', '"secret"'),
+    "a key for a name": V1_FILE.replace("ACME_KEY", "sk_live_123"),
+    "two places of the key": V1_FILE.replace('env = "ACME_KEY"', 'env = "ACME_KEY", file = "/x"'),
+    "v2 in XML": V2_FILE.replace("[allocation]", 'format = "xml"\n[allocation]'),
+    "v1 in bulk": V1_FILE.replace("[allocation]", "bulk = true\n[allocation]"),
+    "a timeout of nothing": V1_FILE.replace("[allocation]", "timeout_s = 0\n[allocation]"),
+    "a virtual service of v1": V1_FILE.replace("carrier_service", "virtual_service"),
+    "the same in a rule": V1_FILE + rule(strategy='virtual_service = "V"'),
+    "the same in a fallback": V1_FILE.replace('"V" }\n', '"V" }\nfallback = [{ virtual_service = "G" }]\n'),
+    "tags of v1": V1_FILE + rule(strategy='filters = { direction = "inbound", tags = ["Oil"] }'),
+    "no strategy of that name": V1_FILE.replace("carrier_service", "carrier"),
+    "two strategies in one": V1_FILE.replace('"V" }', '"V", default_rules = true }'),
+    "a strategy without a name": V1_FILE.replace('carrier_service = "V"', ""),
+    "an empty reference": V1_FILE.replace('"V"', '""'),
+    "a reference of blanks": V1_FILE.replace('"V"', '"  "'),
+    "a reference that is a step": V1_FILE.replace('"V"', '".."'),
+    "a reference of other letters": V1_FILE.replace('"V"', '"\u00fc"'),
+    "rules that do not rule": V1_FILE.replace('carrier_service = "V"', "default_rules = false"),
+    "another quote": V1_FILE.replace('carrier_service = "V"', 'quote = "nicest"'),
+    "a rule called default": V1_FILE + rule(name="default"),
+    "a rule without a name": V1_FILE + rule(name=""),
+    "no condition": V1_FILE + rule(""),
+    "no word": V1_FILE + rule("country = []"),
+    "an empty word": V1_FILE + rule('country = ""'),
+    "an empty range": V1_FILE + rule("weight_kg = {}"),
+    "a number in quotes": V1_FILE + rule('weight_kg = "2"'),
+    "a number below nothing": V1_FILE + rule("weight_kg = { over = -1 }"),
+    "another condition": V1_FILE + rule("weight = 2"),
+    "another key": "colour = 1\n" + V1_FILE,
+    "a limit in words": V1_FILE + '[limits]\nin_flight = "2"\n',
+    "a limit below nothing": V1_FILE + "[limits]\nper_second = -1\n",
+    "too many steps": V1_FILE.replace('"V" }\n', '"V" }\nfallback = [' + '{ service_group = "G" },' * 11 + "]\n"),
+}
+
+
+@pytest.mark.parametrize("text", RIGHT_FILES.values(), ids=RIGHT_FILES.keys())
+def test_right_files(tmp_path: Path, text: str) -> None:
+    """What `check` takes, an editor takes."""
+    (tmp_path / "acme.toml").write_text(text)
+    assert isinstance(read(tmp_path / "acme.toml"), Merchant)
+    validator("merchant-file").validate(tomllib.loads(text))
+
+
+@pytest.mark.parametrize("text", WRONG_FILES.values(), ids=WRONG_FILES.keys())
+def test_wrong_files(tmp_path: Path, text: str) -> None:
+    """What `check` refuses, an editor refuses, as far as a schema can say it."""
+    (tmp_path / "acme.toml").write_text(text)
+    assert not isinstance(read(tmp_path / "acme.toml"), Merchant)
+    assert not validator("merchant-file").is_valid(tomllib.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("amount", "good"),
+    [
+        (5, True),
+        (0.5, True),
+        ("59.98", True),
+        ("1E+2", True),
+        (".5", True),
+        (-1, False),
+        ("-1", False),
+        ("5,00", False),
+        ("five", False),
+        ("", False),
+        (True, False),
+    ],
+)
+def test_amounts(amount: object, *, good: bool) -> None:
+    """The schema and intake agree on what the goods are worth."""
+    event = order("a")
+    event["data"]["shipments"][0]["value"] = {"amount": amount, "currency": "GBP"}
+    assert validator("order-created").is_valid(event) is good
+    assert isinstance(read_order(json.dumps(event).encode()), Order) is good
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_key_is_described(name: str) -> None:
+    """A reader is told what each key means."""
+    document = schema(name)
+    parts = [document, *document.get("$defs", {}).values(), *document.get("components", {}).get("schemas", {}).values()]
+    for part in parts:
+        for key, about in part.get("properties", {}).items():
+            assert about.get("description", "").strip(), (part["title"], key)
+
+
+def test_content_types() -> None:
+    """What goes in and out as CloudEvents says so; an entry of the rejected stream is none."""
+    messages = schema("asyncapi")["components"]["messages"]
+    assert {name: message["contentType"] for name, message in messages.items()} == {
+        "order-created": "application/cloudevents+json",
+        "shipment-allocated": "application/cloudevents+json",
+        "shipment-allocation-failed": "application/cloudevents+json",
+        "orders-rejected": "application/json",
+    }
