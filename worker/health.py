@@ -54,7 +54,8 @@ def _own_folder() -> Path:
 def touch(role: str) -> None:
     """Note in a file that this process is alive; a full disk is no reason to die, nor is a folder of somebody else."""
     try:
-        _folder().mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            _folder().mkdir(mode=0o700)
         (_own_folder() / f"{role}.{os.getpid()}").touch()
     except ForeignFolderError as error:
         _warn(str(error))

@@ -64,9 +64,10 @@ class Pauses:
         Machines may have different files or keys for a while: each of them lifts a pause once.
         """
         key = f"{PREFIX}resumed:{merchant}"
-        added = await self._store.redis.sadd(key, digest)
+        if not await self._store.redis.sadd(key, digest):
+            return False
         await self._store.redis.expire(key, RESUMED_S)
-        return bool(added)
+        return True
 
     async def others_can(self, merchant: str) -> bool:
         """Whether another process lifted a pause lately: it has a file and a key."""

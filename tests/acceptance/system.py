@@ -293,6 +293,7 @@ ALL_ZERO = {
     "failed though allocated": 0,
     "failed without cause": 0,
     "asked too soon": 0,
+    "tracebacks": 0,
 }
 
 

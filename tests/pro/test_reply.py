@@ -133,8 +133,8 @@ def test_text_keeps_what_is_printed() -> None:
     ["2", "2.00", "-1.5", "1E+2", "0.000000", ".5", "+3", "35,65", "1.234,50", "1,234.50", "1 234,50", "1\u00a0234"],
 )
 def test_decimal_text_is_kept(value: str) -> None:
-    """A decimal number stays as it was written."""
-    assert decimal_text(value) == value
+    """A decimal number stays as it was written, without what stands around it."""
+    assert decimal_text(value) == decimal_text(f" {value}\r\n") == value
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,12 @@ UNREAD = {
     "many codings": (BODY, "content-encoding: " + "gzip, " * 9 + "gzip", "content-encoding: 10 codings"),
     "many members": (gzip.compress(b" ") * 2000 + gzip.compress(BODY), "content-encoding: gzip", "members"),
     "nobody's coding": (b"nonsense", "content-encoding: br", "content-encoding br: JSON: Expecting value"),
+    "another coding": (b"(\xb5/\xfd", "content-encoding: zstd", "content-encoding zstd: JSON: Expecting value"),
+    "nobody's charset": (
+        BODY.decode().encode("utf-32"),
+        "content-type: application/json; charset=utf-32",
+        "application/json; charset=utf-32: JSON: Expecting value",
+    ),
     "no JSON": (BODY[:-1], "x: y", "JSON: Expecting ',' delimiter"),
     "too much": (gzip.compress(bytes(5 * MEGABYTE)), "content-encoding: gzip", "gzip: more than 4194304 bytes"),
 }

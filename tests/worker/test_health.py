@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.worker.bench import Bench
 from worker.health import (
@@ -129,8 +130,11 @@ def test_a_folder_of_somebody_else(folder: Path, make: Callable[[Path], object])
     """Nothing is written there, nothing is believed of what stands there, and a person is told."""
     make(folder)
     before = sorted(folder.parent.rglob("*"))
-    touch("worker")
-    leave("worker")
+    with capture_logs() as logged:
+        touch("worker")
+        touch("worker")
+        leave("worker")
+    assert [line["event"] for line in logged] == ["heartbeat_not_written"]
     assert sorted(folder.parent.rglob("*")) == before
     with pytest.raises(ForeignFolderError, match="remove it, or set TMPDIR"):
         is_alive("worker")

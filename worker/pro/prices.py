@@ -43,7 +43,7 @@ def decimal_text(value: object) -> str | None:
     """A number in the words of the API, for the event: however it is written; None for anything else."""
     if not isinstance(value, str):
         return None
-    return str(value) if _SIMPLE.fullmatch(value) or readings(value) else None
+    return str(value).strip() if _SIMPLE.fullmatch(value) or readings(value) else None
 
 
 def price_text(price: object, name: str) -> str | None:

@@ -64,6 +64,8 @@ class Reply:
         if self.form == "empty" or not self.whole:
             return ""
         why = why_no_document(self.body) if self._is_markup else why_no_json(self.body)
+        if why and "charset" in self.content_type.lower():
+            why = f"{self.content_type}: {why}"
         return f"content-encoding {self.coding}: {why}" if why and self.coding else why
 
     def names(self, reference: str) -> bool:
