@@ -148,9 +148,10 @@ Health = Literal["good", "bad", "foreign", "throttled", "denied"]
 
 FOREIGN = "foreign_answer"
 PERMIT_EXPIRED = "permit_expired"
+UNREADABLE_ANSWER = "unreadable_answer"
 
 _BAD_ANSWERS = frozenset(
-    {"timeout", "lost_answer", "server_error", "unreadable_answer", "half_an_answer", "unexpected_status"}
+    {"timeout", "lost_answer", "server_error", UNREADABLE_ANSWER, "half_an_answer", "unexpected_status"}
 )
 
 

@@ -23,3 +23,6 @@ class Telemetry(Protocol):
 
     def unreadable(self, found: Unreadable) -> None:
         """A record cannot be read by this version."""
+
+    def answer_unreadable(self, shipment: Shipment, why: str) -> None:
+        """An answer of the API cannot be read."""

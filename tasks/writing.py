@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 
 from tasks.events import allocated_event, failed_event
 from tasks.move import Fail, FallBack, Park, Settle
-from tasks.outcome import WORDS, Allocated, Finding, NotSent
+from tasks.outcome import UNREADABLE_ANSWER, WORDS, Allocated, Finding, NotSent
 from tasks.ports import Account, Heard, Ledger, Paused, Report, Taken, Verdict
 from tasks.shipment import Shipment, iso
 from tasks.telemetry import Telemetry
@@ -61,6 +61,8 @@ class Writer:
         if _asked_again(do, shipment, finding):
             entry["again"] = True
         entry["ms"] = round(took_s * 1000)
+        if finding.reason == UNREADABLE_ANSWER:
+            self.telemetry.answer_unreadable(shipment, entry.get("message", ""))
         return entry
 
     async def keep(self, shipment: Shipment, answered: Answered) -> Shipment | None:

@@ -1,6 +1,7 @@
 """What Sentry is told: shipments that failed, merchants that are paused, bugs, and that the sweep runs."""
 
 import logging
+import time
 from typing import Any
 
 import sentry_sdk
@@ -47,8 +48,17 @@ def _scrub(event: Any, _hint: Any) -> Any:  # Sentry's own types
     return event
 
 
+UNREADABLE_EVERY_S = 60.0
+MOST_CAUSES = 1000
+"""Causes that are remembered, so that each is said once in that time."""
+
+
 class Reports:
     """Tells log and Sentry of what ends badly; each thing once."""
+
+    def __init__(self) -> None:
+        """Nothing has been told."""
+        self._unreadable: dict[tuple[str, str], float] = {}
 
     def failed(self, shipment: Shipment, reason: str, message: str) -> None:
         """A shipment failed for good: one report, grouped by its reason."""
@@ -85,6 +95,22 @@ class Reports:
             shipment=found.reference,
             error=found.error,
             next="it is only read back; a newer worker may be able to read it",
+        )
+
+    def answer_unreadable(self, shipment: Shipment, why: str) -> None:
+        """An answer cannot be read: once a minute for each merchant and cause, as others will be alike."""
+        cause, now = (shipment.merchant, why), time.monotonic()
+        if now - self._unreadable.get(cause, float("-inf")) < UNREADABLE_EVERY_S:
+            return
+        if len(self._unreadable) >= MOST_CAUSES:
+            self._unreadable.clear()
+        self._unreadable[cause] = now
+        log.warning(
+            "answer_unreadable",
+            merchant=shipment.merchant,
+            shipment=shipment.reference,
+            why=why,
+            next="its shipments are read back; what became of the calls is not known",
         )
 
     def resumed(self, merchant: str, shipments: int) -> None:

@@ -134,6 +134,7 @@ class Told:
     resumptions: list[tuple[str, int]] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
     unreadable_records: list[str] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(default_factory=list)
 
     def failed(self, shipment: Shipment, reason: str, _message: str) -> None:
         """A shipment failed for good."""
@@ -150,6 +151,10 @@ class Told:
     def asked_again(self, shipment: Shipment) -> None:
         """A shipment was called for again after an open call."""
         self.again.append(shipment.reference)
+
+    def answer_unreadable(self, shipment: Shipment, why: str) -> None:
+        """An answer cannot be read."""
+        self.unread.append((shipment.reference, why))
 
     def unreadable(self, found: Unreadable) -> None:
         """A record cannot be read."""

@@ -7,7 +7,7 @@ import pytest
 
 from config.strategies.catalogue import AnyStrategy
 from config.strategies.quote import Quote
-from tasks.outcome import NotSent
+from tasks.outcome import NotSent, Unknown
 from tasks.ports import Permit
 from tasks.requests import MOST_PERMITS, WRITTEN_WITHIN_S
 from tests.rules.files import SERVICE, V1_API, V2_API
@@ -56,6 +56,17 @@ def test_first_calls_are_admitted_in_one_round_trip(
     play(trial.work())
     assert trial.ledger.admitted_at_once == at_once
     assert [trial.ledger.verdicts(name) for name in "abc"] == [["allocated"]] * 3
+
+
+@pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
+def test_an_answer_that_cannot_be_read_is_told_of(file: str) -> None:
+    """A person is told why; the same words stand in the shipment's story."""
+    answer = Unknown(reason="unreadable_answer", message="content-encoding br: JSON: Expecting value")
+    trial = Trial(shipments=several("a b"), file=file)
+    trial.api.calls |= {"a": [answer], "b": [answer]}
+    play(trial.to_the_end())
+    assert set(trial.told.unread) == {("a", answer.message), ("b", answer.message)}
+    assert answer.message in str(trial.ledger.stories["a"])
 
 
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
