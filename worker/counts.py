@@ -8,10 +8,11 @@ from typing import Any
 from config.settings import Settings
 from worker.health import heartbeats
 from worker.housekeeping import LAST_SWEEP
+from worker.introduction import describe
 from worker.orders import GROUP
 from worker.records import known_merchants, server_ms
 from worker.steering import Breaker, Slowed, breakers, slowed
-from worker.store import PASSING, PREFIX, Redis, ResponseError, describe
+from worker.store import PASSING, PREFIX, Redis, ResponseError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

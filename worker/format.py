@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 
 from config.settings import FormatError, Settings
-from worker.store import PASSING, PREFIX, Redis, announce, connect
+from worker.introduction import announce
+from worker.store import PASSING, PREFIX, Redis, connect
 
 FORMAT = 1
 KEY = f"{PREFIX}format"

@@ -1,4 +1,4 @@
-"""The Redis server: connecting, saying what it is, running our scripts. The one place that imports redis."""
+"""The Redis server: connecting, and running our scripts. The one place that imports redis."""
 
 import asyncio
 import re
@@ -31,19 +31,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from config.settings import Settings
-from config.tls import unchecked_tls
-from config.urls import place
 
 __all__ = [
     "PASSING",
     "PREFIX",
+    "NoPermissionError",
     "Redis",
     "RedisError",
     "ResponseError",
     "Store",
-    "announce",
     "connect",
-    "describe",
     "why_unusable",
 ]
 
@@ -71,6 +68,8 @@ PASSING = (RedisConnectionError, RedisTimeoutError, OSError, RefusalError, *_NAM
 
 Not among them is only what a command or script of ours brings upon itself.
 """
+
+_OF_A_REPLICA = (ReadOnlyError, MasterDownError)
 
 _OUR_FAULT = re.compile(
     r"(WRONGTYPE|BUSYGROUP|NOGROUP|CROSSSLOT) "
@@ -164,7 +163,7 @@ class _Judging:
         if wrapped := _WITHIN.match(response):
             return self.parse_error(wrapped[1])
         error: Exception = super().parse_error(response)  # type: ignore[misc]  # likewise
-        if isinstance(error, (ReadOnlyError, MasterDownError)) or response.startswith("UNBLOCKED"):
+        if isinstance(error, _OF_A_REPLICA) or response.startswith("UNBLOCKED"):
             self._connection.mark_for_reconnect()
         return RefusalError(response) if type(error) is ResponseError and not _is_our_fault(response) else error
 
@@ -200,6 +199,9 @@ class Store:
                 answer = await attempt()
             except PASSING as error:
                 self._note_trouble(error)
+                if isinstance(error, _OF_A_REPLICA):
+                    # Behind the same address another server may be the primary by now.
+                    await self.redis.connection_pool.disconnect(inuse_connections=False)
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     raise
@@ -223,53 +225,3 @@ class Store:
 def _text(script: str) -> str:
     folder = resources.files("worker") / "lua"
     return "".join((folder / f"{part}.lua").read_text() for part in ("_prelude", *_NEEDS.get(script, ()), script))
-
-
-async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:
-    """What we are connected to, in a line, and what is unsafe there, a line each."""
-    where = place(settings.redis_url.get_secret_value())
-    try:
-        info = await redis.info()
-    except NoPermissionError:
-        return f"a server at {where}", [_UNKNOWN_SERVER, *_unsafe_tls(settings)]
-    kind = "Valkey" if "valkey_version" in info else "Redis"
-    version = info.get("valkey_version") or info.get("redis_version", "?")
-    line = f"{kind} {version} at {where}"
-    return line, [*_unsafe_memory(info), *_unsafe_disk(info), *_unsafe_tls(settings)]
-
-
-_UNKNOWN_SERVER = (
-    "its user lacks +info: after a failover or a restart nothing is read back first, and calls that the server forgot "
-    "are made again; grant it"
-)
-
-
-async def announce(redis: Redis, settings: Settings) -> None:
-    """Say in one line what this process is connected to, and warn of what is unsafe there."""
-    try:
-        line, warnings = await describe(redis, settings)
-    except PASSING as error:
-        log.warning("redis_away", error=str(error), next="waiting for it")
-        return
-    log.info("connected", to=line)
-    for warning in warnings:
-        log.warning("redis_unsafe", what=warning)
-
-
-def _unsafe_memory(info: dict[str, Any]) -> list[str]:
-    policy = info.get("maxmemory_policy", "noeviction")
-    if policy == "noeviction":
-        return []
-    return [f"maxmemory-policy is {policy}: the server may drop unfinished shipments; set noeviction"]
-
-
-def _unsafe_disk(info: dict[str, Any]) -> list[str]:
-    if int(info.get("aof_enabled", 0)):
-        return []
-    return ["appendonly is off: a restart of the server forgets shipments; set appendonly yes"]
-
-
-def _unsafe_tls(settings: Settings) -> list[str]:
-    if not any(unchecked_tls(url) for url in (settings.redis_url.get_secret_value(), settings.broker)):
-        return []
-    return ["TLS without checking the server's certificate and name: it may be anybody; name its CA by ssl_ca_certs"]

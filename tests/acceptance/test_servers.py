@@ -21,8 +21,9 @@ from tests.acceptance.system import BIN, ROOT, System, order_event, running, v2_
 from tests.acceptance.tls import Certificate, TlsFront, certificate
 from tests.chaos.refusals import REFUSALS
 from worker.broker import configure
+from worker.introduction import describe
 from worker.server import EmbeddedServer, free_port
-from worker.store import RedisError, connect, describe
+from worker.store import RedisError, connect
 
 ROLES = ("intake", "worker", "beat", "flower")
 LOGIN = ("shop", "flower-password")
@@ -162,7 +163,7 @@ def test_flower_does_not_show_itself_to_the_world(auth: str, advice: str, server
     assert advice in said.stderr
 
 
-@pytest.mark.parametrize("way", ["MISCONF", "NOREPLICAS", "NOPERM"])
+@pytest.mark.parametrize("way", ["MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH"])
 def test_a_start_while_the_server_refuses(way: str, tmp_path: Path) -> None:
     """Processes start and wait, a command ends with 1 and one line, and all goes on when the refusal is over."""
     with running(tmp_path, **with_flower()) as system:
@@ -175,14 +176,16 @@ def test_a_start_while_the_server_refuses(way: str, tmp_path: Path) -> None:
             said = allocation(system, "publish", str(order))
             assert said.returncode == 1
             (line,) = said.stderr.splitlines()
-            assert line.startswith("Error: no answer from redis://127.0.0.1:")
-            assert line.endswith("; is ALLOCATION_REDIS_URL right, and the server up?")
+            assert line.startswith("Error: redis://127.0.0.1:")
+            assert " refuses: " in line
+            assert line.endswith("; see to what it says, then try again")
             wait_until(lambda: "intake_interrupted" in system.logged(), 10, "intake waiting")
             time.sleep(2)  # the fault itself
         system.wait_settled(7, 30)
         with flower(system) as client:
             wait_until(lambda: answers(client), 20, "Flower")
         assert [role for role, process in system.processes.items() if process.poll() is not None] == []
+        assert "Traceback" not in system.logged()
 
 
 def answers(client: httpx.Client) -> bool:

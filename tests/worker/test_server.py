@@ -7,8 +7,8 @@ import pytest
 import redis
 
 from tests.worker.bench import Bench
+from worker.introduction import announce, describe
 from worker.server import EmbeddedServer, ServerError, embedded_server, free_port
-from worker.store import announce, describe
 
 
 def is_open(port: int) -> bool:

@@ -23,8 +23,9 @@ async def _run(settings: Settings) -> None:
     from worker.broker import configure  # noqa: PLC0415
     from worker.handout import HandOut  # noqa: PLC0415
     from worker.intake import Intake  # noqa: PLC0415
+    from worker.introduction import announce  # noqa: PLC0415
     from worker.ledger import Ledger  # noqa: PLC0415
-    from worker.store import Store, announce, connect  # noqa: PLC0415
+    from worker.store import Store, connect  # noqa: PLC0415
     from worker.telemetry import start_logging, start_sentry  # noqa: PLC0415
 
     start_logging()
