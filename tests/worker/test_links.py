@@ -1,0 +1,45 @@
+"""Links of a fallback chain, and a broker that is away when one of them is to be sent."""
+
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from config.celery_options import BATCHES
+from config.settings import Settings
+from tasks.allocate import FALLBACK_TASKS, start_fallback
+from tests.rules.made import GROUP, SERVICE, shipment
+from tests.worker.queues import AT_ONCE, application, depth
+from worker.server import free_port
+
+
+@pytest.fixture
+def away(settings: Settings) -> Iterator[Celery]:
+    """An application whose broker is away."""
+    url = SecretStr(f"redis://127.0.0.1:{free_port()}/1")
+    with application(
+        settings.model_copy(update={"broker_url": url}),
+        broker_connection_retry=False,
+        task_publish_retry_policy=AT_ONCE,
+    ) as app:
+        yield app
+
+
+def sent(app: Celery) -> list[str]:
+    """What the log says of links that were not sent, when a chain is started."""
+    with capture_logs() as logged:
+        start_fallback(app, [shipment(SERVICE, GROUP)], "token")
+    return [line["task"] for line in logged if line["event"] == "link_not_sent"]
+
+
+def test_a_link_is_sent(app: Celery) -> None:
+    """With the broker there a chain begins with a message."""
+    assert sent(app) == []
+    assert depth(app, BATCHES) == 1
+
+
+def test_a_link_that_cannot_be_sent(away: Celery) -> None:
+    """Without the broker one line says so, and nothing is raised: the task before it has done its part."""
+    assert sent(away) == [FALLBACK_TASKS[SERVICE.name].name]
