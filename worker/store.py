@@ -16,6 +16,8 @@ from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
+    BusyLoadingError,
     ClusterDownError,
     ExecAbortError,
     MasterDownError,
@@ -35,6 +37,7 @@ from config.settings import Settings
 __all__ = [
     "PASSING",
     "PREFIX",
+    "REFUSALS",
     "NoPermissionError",
     "Redis",
     "RedisError",
@@ -62,6 +65,9 @@ _NAMED_REFUSALS = (
     NoPermissionError,
     NoScriptError,
 )
+
+REFUSALS = (ResponseError, AuthenticationError, BusyLoadingError)
+"""Errors of a server that is up: for the client two of them are errors of the connection."""
 
 PASSING = (RedisConnectionError, RedisTimeoutError, OSError, RefusalError, *_NAMED_REFUSALS)
 """Errors of a server that is away, or up and says no for whatever reason: waited out, as that passes.

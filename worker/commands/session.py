@@ -11,7 +11,7 @@ from config.urls import place
 from worker.commands.output import visible
 from worker.environment import load
 from worker.format import check_format
-from worker.store import RedisError, ResponseError, Store, connect
+from worker.store import REFUSALS, RedisError, Store, connect
 
 T = TypeVar("T")
 
@@ -40,6 +40,6 @@ async def connected(settings: Settings, work: Work[T]) -> T:
 def away(settings: Settings, error: Exception) -> str:
     """What a person is told when the server cannot be used."""
     where = place(settings.redis_url.get_secret_value())
-    if isinstance(error, ResponseError):
+    if isinstance(error, REFUSALS):
         return visible(f"{where} refuses: {error}; see to what it says, then try again")
     return visible(f"no answer from {where}: {error}; is ALLOCATION_REDIS_URL right, and the server up?")
