@@ -120,6 +120,13 @@ def _at_it(shipment: Shipment, moment: Moment, since: float) -> Shipment:
     return shipment.with_progress(last_read="allocating", allocating_since=since, quiet_from=moment.now)
 
 
+def _unjudged(shipment: Shipment) -> Shipment:
+    """Who does not know the shipment has not judged its step either: a refusal that was to be confirmed is none."""
+    if shipment.progress.refusal is None:
+        return shipment
+    return shipment.with_progress(unread=True, refusal=None, refusal_message="")
+
+
 def _gave_up_waiting(shipment: Shipment, moment: Moment, *, stuck: bool) -> Fail:
     if not stuck:
         message = "not allocated in time; the API was still allocating it"
@@ -136,5 +143,5 @@ def _stopped(shipment: Shipment, finding: Stopped, moment: Moment) -> Move:
     if is_quiet(shipment.progress, moment.retry, moment.sent):
         return read_again(shipment, moment)
     if finding.reason == "shipment_not_found" and not_created_yet(shipment, moment) and not may_end(shipment, moment):
-        return read_again(shipment, moment)
+        return read_again(_unjudged(shipment), moment)
     return Fail(shipment=shipment, reason=END_REASONS[finding.reason], message=finding.message or finding.reason)

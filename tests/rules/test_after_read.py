@@ -218,3 +218,14 @@ def test_reading_is_no_attempt(finding: Finding) -> None:
     """An attempt is a call for a step, and a read-back is none."""
     progress = after_read(doubtful(attempts=4), finding, moment()).shipment.progress
     assert (progress.attempts, progress.attempted) == (4, 0)
+
+
+def test_a_refusal_by_who_does_not_know_the_shipment() -> None:
+    """A refusal that a read-back was to confirm is none if that finds no shipment: the step is asked for again."""
+    young = shipment(VIRTUAL, GROUP, age_s=1, attempts=1, attempted=0, refusal="virtual_service_not_found")
+    missing = after_read(young, NOT_FOUND, moment(sent=NOW))
+    assert isinstance(missing, Read)
+    assert (missing.shipment.progress.refusal, missing.shipment.progress.must_read) == (None, True)
+    there = after_read(missing.shipment, UNALLOCATED, moment(sent=NOW))
+    assert isinstance(there, Call)
+    assert there.shipment.progress.step == 0
