@@ -104,7 +104,7 @@ class CommonCall:
 
     async def _leave_behind(self, permits: Sequence[Permit]) -> None:
         """Who is another's by now, or may not call although the first may, takes no part."""
-        if all(permit.held and not permit.park for permit in permits):
+        if all(permit.may_call for permit in permits):
             return
         answered = [(each.reference, permit) for each, permit in zip(self.shipments, permits, strict=True)]
         self._let_go({each for each, permit in answered if not permit.held})
