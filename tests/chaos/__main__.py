@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from dataclasses import asdict
@@ -41,7 +42,13 @@ def run(name: str, seed: int, orders: int, faults: int) -> Result:
         tempfile.TemporaryDirectory(prefix="allocation-chaos-") as folder,
         running(Path(folder), *roles, **environment) as system,
     ):
-        return SCENARIOS[name](system, seed, orders, faults)
+        result = SCENARIOS[name](system, seed, orders, faults)
+        if any(result.figures.values()):
+            kept = Path(tempfile.mkdtemp(prefix=f"allocation-chaos-{name}-"))
+            shutil.copy(Path(folder) / "processes.log", kept)
+            (kept / "api.json").write_text(json.dumps(system.log_entries()))
+            sys.stderr.write(f"{kept}: the logs of the processes and of the API\n")
+        return result
 
 
 def main() -> int:
