@@ -111,11 +111,11 @@ class Settings(BaseSettings):
     failed_stream: StreamName = Field("shipments.allocation_failed", description="failed events go out here")
     rejected_stream: StreamName = Field("orders.rejected", description="events that could not be read")
     sweep_seconds: float = Field(5, gt=0, le=3600, description="how often beat sends the sweep")
-    lease_seconds: float = Field(60, ge=2, le=3600, description="how long a claimed shipment may be silent")
+    lease_seconds: float = Field(60, ge=2, le=3600, description="how long a shipment may be silent that was taken")
     concurrency: int = Field(
         default_factory=lambda: 2 * usable_cores(), ge=1, le=512, description="worker processes; by default 2 a core"
     )
-    batch: int = Field(100, ge=1, le=100, description="most shipments in one message")
+    batch: int = Field(100, ge=1, le=100, description="most shipments of a merchant in one claim or one call")
     keep_days: float = Field(7, gt=0, le=3650, description="how long settled records and out streams are kept")
     trim_orders: bool = Field(default=True, description="whether the orders stream is trimmed, as the out streams are")
     flower_address: Address = Field("127.0.0.1", description="where Flower listens")

@@ -1,9 +1,9 @@
-"""The work on a micro-batch: every shipment goes its own way, side by side, and is settled when it is there."""
+"""The work on shipments of one merchant that were taken together: each goes its own way, side by side."""
 
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ from config.strategies.catalogue import AnyStrategy
 from tasks import backoff
 from tasks.api import Api
 from tasks.backoff import RetryBudget
-from tasks.chains import by_way
 from tasks.common_call import side_by_side
 from tasks.first_move import first_move, paused_move
+from tasks.messages import FellBack
 from tasks.move import Call, Moment, Move, Read
 from tasks.ports import Account, Ledger, Permit, Taken, Unreadable
 from tasks.requests import Requests
@@ -24,15 +24,12 @@ from tasks.unreadable import after_look, stand_in
 from tasks.visit import Visits
 from tasks.writing import Writer
 
-FallingBack = Callable[[list[Shipment]], Awaitable[None]]
-"""Called with shipments that fell back, the same way, after the task had returned."""
-
 Way = Coroutine[Any, Any, None]
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Batch:
-    """One task's shipments. `run` returns when all are done or its patience is over; slow ones then go on alone."""
+    """Shipments of one merchant. `left` is told how each left, `fell_back` of those at another step."""
 
     account: Account
     taken: Taken
@@ -41,16 +38,19 @@ class Batch:
     telemetry: Telemetry
     budget: RetryBudget
     wake_in: Callable[[float], None]
+    left: Callable[[str], None]
+    fell_back: Callable[[FellBack], None]
     in_hands: dict[str, Shipment] = field(init=False)
     visits: Visits = field(init=False)
-    work: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """All that was taken is in our hands until it leaves them."""
         in_flight = self.account.merchant.file.limits.in_flight
         self.in_hands = {each.reference: each for each in (*self.taken.shipments, *self._stand_ins())}
+        requests = Requests(account=self.account, task=self.taken.task, ledger=self.ledger, budget=self.budget)
+        requests.admit(self.taken)
         self.visits = Visits(
-            requests=Requests(account=self.account, task=self.taken.task, ledger=self.ledger, budget=self.budget),
+            requests=requests,
             api=self.api,
             writer=Writer(
                 account=self.account,
@@ -61,48 +61,21 @@ class Batch:
             ),
             telemetry=self.telemetry,
             in_hands=self.in_hands,
+            left_as=self.left,
+            fell_back=self._fell_back,
             turns=asyncio.Semaphore(in_flight) if in_flight else contextlib.nullcontext(),
         )
 
-    def start(self) -> None:
-        """Set out on every way; needs the running loop."""
-        self.work = {asyncio.create_task(self._guarded(way, of)) for way, of in self._ways()}
+    def _fell_back(self, shipment: Shipment) -> None:
+        self.fell_back(FellBack(shipment, self.taken.task))
 
-    async def run(self, patience_s: float, late: FallingBack) -> tuple[list[Shipment], asyncio.Task[None] | None]:
-        """Wait for the work; return what fell back in time, and the task that goes on with slow calls, if any.
-
-        That task also raises what was raised by now: a bug in the way of one shipment does not stand in the others'.
-        """
-        if not self.work:
-            return [], None
-        done, slow = await asyncio.wait(self.work, timeout=patience_s)
-        in_time = self._fallen_back()
-        if not slow and not _raised(done):
-            return in_time, None
-        return in_time, asyncio.create_task(self.go_on(patience_s, late))
-
-    async def go_on(self, look_every_s: float, late: FallingBack) -> None:
-        """Follow the work to its end; what falls back meanwhile is passed on to `late`, every so many seconds."""
-        slow = self.work
-        while slow:
-            _, slow = await asyncio.wait(slow, timeout=look_every_s)
-            for same_way in by_way(self._fallen_back()):
-                await late(same_way)
-        if raised := _raised(self.work):
-            raise BaseExceptionGroup("work on a batch", raised)
+    async def run(self) -> None:
+        """Go every way to its end. A bug on the way of some shipments is raised when the others have gone theirs."""
+        await side_by_side(self._guarded(way, of) for way, of in self._ways())
 
     async def hand_back(self) -> None:
-        """Stop, and give up what is still in our hands: it is due at once, and read back first where a call was out."""
-        for task in self.work:
-            task.cancel()
-        await asyncio.gather(*self.work, return_exceptions=True)
-        for shipment in list(self.in_hands.values()):
-            await self.visits.hand_back(shipment)
-
-    def _fallen_back(self) -> list[Shipment]:
-        fallen_back = list(self.visits.fallen_back)
-        self.visits.fallen_back.clear()
-        return fallen_back
+        """Give up what is still in our hands: it is due at once, and read back first where a call was out."""
+        await side_by_side(self.visits.hand_back(shipment) for shipment in list(self.in_hands.values()))
 
     async def _guarded(self, way: Way, of: list[str]) -> None:
         """A bug on the way of some shipments loses no worker: they wait, longer each time, and others go on."""
@@ -197,8 +170,3 @@ class Batch:
 
 async def _raise(error: Exception) -> None:
     raise error
-
-
-def _raised(done: set[asyncio.Task[None]]) -> list[BaseException]:
-    """Outcomes are values; what was raised all the same is a bug or a lost ledger."""
-    return [error for task in done if not task.cancelled() and (error := task.exception())]

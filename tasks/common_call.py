@@ -85,6 +85,8 @@ class CommonCall:
     async def _permits(self) -> tuple[float, Permit]:
         """When the permits were asked for, and the first one: what stands in its way stands in everybody's."""
         requests, tries = self.visits.requests, 0
+        if ready := requests.ready(self.shipments):
+            return ready
         while self.shipments and tries < BUSY_TRIES:
             first = self.shipments[0]
             wanted = [requests.request(each, "allocate", takes_place=each is first) for each in self.shipments]

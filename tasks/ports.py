@@ -13,29 +13,6 @@ Purpose = Literal["read", "allocate", "quote"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Handover:
-    """What a Celery message says: whose shipments, how many, asking for what, and the token that proves the claim.
-
-    `alone`: a shipment that lost its worker, for a child that owns nothing else. `unknown_fields`: what a newer version
-    wrote, which is passed on as it is.
-    """
-
-    merchant: str
-    shipments: int
-    strategy: str
-    token: str
-    references: tuple[str, ...]
-    step: int | None = None
-    alone: bool = False
-    unknown_fields: Mapping[str, Any] = field(default_factory=dict)
-
-    def as_message(self) -> dict[str, Any]:
-        """References and ids only: the broker and Flower show all of it."""
-        own = {name: getattr(self, name) for name in self.__slots__ if name != "unknown_fields"}
-        return {**self.unknown_fields, **{name: value for name, value in own.items() if value not in (None, False)}}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Unreadable:
     """A shipment whose record this version cannot read. `received`: seconds since the epoch, 0 if that is lost too."""
 
@@ -60,17 +37,22 @@ class Paused(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """The shipments of a message that were still to be had, and what was claimed to go into the message's place.
+    """Shipments of one merchant that were taken together. `task`: the lease token that holds them.
 
     `paused`: the merchant's pause, if it has one; `probe`: the shipment that may be called for all the same.
+    `admitted`: the shipments whose first call was permitted as they were taken, which was `asked` for then, in seconds
+    by `tasks.clock.boottime`; `stopped`: whom nobody may call at present (`b:api`, `h:host`), which comes before that.
     """
 
+    merchant: str
     task: str
     paused: Paused | None
     shipments: tuple[Shipment, ...]
-    claimed: tuple[Handover, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     probe: str = ""
+    admitted: frozenset[str] = frozenset()
+    asked: float = 0.0
+    stopped: frozenset[str] = frozenset()
 
 
 class PermitRequest(NamedTuple):
@@ -169,9 +151,6 @@ class Ledger(Protocol):
 
     def earliest(self) -> float:
         """The same at the earliest. A request counts as sent then: it must not seem to come after a quiet time."""
-
-    async def take(self, handover: Handover, claim: int = 0) -> Taken:
-        """Take the shipments of a message, as far as its token still holds, and claim so many batches in its place."""
 
     def permit(self, request: PermitRequest) -> Awaitable[Permit]:
         """Whether this task still holds the shipment and when it may call; notes that a call is going out."""

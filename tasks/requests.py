@@ -11,7 +11,7 @@ from tasks.clock import boottime
 from tasks.move import Moment
 from tasks.next_move import has_time_to_call
 from tasks.outcome import PERMIT_EXPIRED, Allocated, Finding, NotSent, health
-from tasks.ports import Account, Heard, Ledger, Permit, PermitRequest, Purpose, Request
+from tasks.ports import Account, Heard, Ledger, Permit, PermitRequest, Purpose, Request, Taken
 from tasks.shipment import Shipment
 
 WRITTEN_WITHIN_S = 1.0
@@ -22,6 +22,8 @@ MOST_PERMITS = 5
 
 BUSY_WAIT_S, BUSY_TRIES = 0.1, 50
 """How long, and how often, a request waits for one of the merchant's places in flight."""
+
+PERMITTED = Permit(held=True)
 
 _GOOD: dict[Purpose, Heard] = {each: Heard(answer="good", purpose=each) for each in get_args(Purpose)}
 
@@ -58,9 +60,18 @@ class Requests:
     ahead: dict[str, tuple[float, Permit]] = field(default_factory=dict)
     """The permits of calls that start together, and when they were asked for, by shipment."""
 
+    def admit(self, taken: Taken) -> None:
+        """The first calls that were permitted as their shipments were taken, if the API is up and has no limits."""
+        limits, api = self.account.merchant.file.limits, self.account.api
+        if taken.admitted and not (limits.in_flight or limits.per_second or stops(api) & taken.stopped):
+            self.ahead = dict.fromkeys(taken.admitted, (taken.asked, PERMITTED))
+
     async def ask_ahead(self, shipments: Sequence[Shipment]) -> None:
         """Ask for the permits of several first calls, each for one shipment, in one round trip."""
-        wanted = [self.request(each, "allocate") for each in shipments]
+        wanted = [self.request(each, "allocate") for each in shipments if each.reference not in self.ahead]
+        if not wanted:
+            return
+        shipments = [each.shipment for each in wanted]
         asked, permits = boottime(), await self.ledger.permit_all(wanted)
         for shipment, permit in zip(shipments, permits, strict=True):
             if permit.place:
@@ -68,13 +79,19 @@ class Requests:
             if not permit.busy:
                 self.ahead[shipment.reference] = asked, permit
 
+    def ready(self, shipments: Sequence[Shipment]) -> tuple[float, Permit] | None:
+        """The permit of a first call for all of these, and when it was asked for; None if one of them has none."""
+        found = [self.ahead.pop(each.reference, None) for each in shipments]
+        asked = [each[0] for each in found if each is not None]
+        return (min(asked), PERMITTED) if len(asked) == len(found) else None
+
     async def ask(
         self, shipment: Shipment, purpose: Purpose, send: Callable[[Request], Awaitable[Answer]]
     ) -> Sent[Answer] | Permit:
         """Send one request for one shipment; returns the permit instead if it may not be sent."""
         for _ in range(MOST_PERMITS):
             ready = self.ahead.pop(shipment.reference, None)
-            asked, permit = ready or await self._permit(shipment, purpose)
+            asked, permit = (ready if purpose == "allocate" else None) or await self._permit(shipment, purpose)
             if not permit.may_call:
                 return permit
             if permit.wait_s:
@@ -171,6 +188,11 @@ class Requests:
         """Its last request was recorded: nothing of it is on its way, and no place is held."""
         self.out.discard(shipment.reference)
         self.places.discard(shipment.reference)
+
+
+def stops(api: str) -> set[str]:
+    """What of `Taken.stopped` concerns an API: its own breaker, and that of its host."""
+    return {f"b:{api}", f"h:{api.rpartition('#')[0] or api}"}
 
 
 def _is_stale(shipment: Shipment, now: float) -> bool:

@@ -1,7 +1,7 @@
 """A shipment's visit to a task: while the decision is to call or to read back, ask, decide, record; then leave."""
 
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ from tasks.after_read import after_read
 from tasks.api import Api
 from tasks.denial import ALONE_WITHIN_S, accepts_key, own_denial
 from tasks.first_move import held_up
-from tasks.move import REQUESTS, Call, FallBack, Move, Park, Read
+from tasks.move import REQUESTS, Call, Fail, FallBack, Move, Park, Read, Settle
 from tasks.outcome import Finding, Outcome, Quoted, Refused, Stopped
 from tasks.ports import Heard, Permit, Purpose
 from tasks.requests import Requests, Sent, pause
@@ -20,6 +20,8 @@ from tasks.writing import Answered, Leave, Writer
 
 Asked = tuple[Move, Answered | None]
 """The next move, and what the request before it left behind (None: none was made)."""
+
+_END: dict[type[Leave], str] = {Settle: "allocated", FallBack: "fell_back", Park: "parked", Fail: "failed"}
 
 MARGIN_S = 1.0
 """A call is asked for well before the read-back that allows it becomes too old."""
@@ -34,7 +36,9 @@ class Visits:
     writer: Writer
     telemetry: Telemetry
     in_hands: dict[str, Shipment]
-    fallen_back: list[Shipment] = field(default_factory=list)
+    left_as: Callable[[str], None]
+    """Told how a shipment left: one of `tasks.messages.ENDS`."""
+    fell_back: Callable[[Shipment], None]
     quotes: dict[str, str] = field(default_factory=dict)
     """The quotes that were asked for and not used yet, by shipment."""
     turns: contextlib.AbstractAsyncContextManager[Any] = field(default_factory=contextlib.nullcontext)
@@ -178,9 +182,12 @@ class Visits:
 
     def left(self, move: Leave, *, written: bool) -> None:
         """A shipment has left; what fell back is handed on."""
-        if written and isinstance(move, FallBack):
-            self.fallen_back.append(move.shipment)
         self.let_go(move.shipment)
+        if not written:
+            return
+        self.left_as(_END[type(move)])
+        if isinstance(move, FallBack):
+            self.fell_back(move.shipment)
 
     def let_go(self, shipment: Shipment) -> None:
         """The shipment is not ours any more."""

@@ -8,19 +8,16 @@ GRID_S = 0.25
 MOST_S = 120.0
 """Who waits for longer is found by a sweep."""
 
-LOOK_AGAIN_S = 1.0
-
 
 class Alarms:
     """Calls `ring` at most once in `GRID_S`; lives in the running loop."""
 
     def __init__(self, ring: Callable[[], Awaitable[object]]) -> None:
-        """`ring`: hands out what is due."""
+        """`ring`: has what is due taken."""
         self._loop = asyncio.get_running_loop()
         self._ring = ring
         self._set: set[int] = set()
         self._ringing: set[asyncio.Future[object]] = set()
-        self._looking: asyncio.TimerHandle | None = None
         self._stopped = False
 
     def wake_in(self, wait_s: float) -> None:
@@ -29,17 +26,6 @@ class Alarms:
         if wait_s <= MOST_S and tick not in self._set:
             self._set.add(tick)
             self._loop.call_at(tick * GRID_S, self._rings, tick)
-
-    def look(self, *, others_look: bool) -> None:
-        """Look for what has room now; once in a while is enough where others look all the time."""
-        if not others_look:
-            self.wake_in(0.0)
-        elif self._looking is None:
-            self._looking = self._loop.call_later(LOOK_AGAIN_S, self._look_again)
-
-    def _look_again(self) -> None:
-        self._looking = None
-        self.wake_in(0.0)
 
     def _rings(self, tick: int) -> None:
         self._set.discard(tick)

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
+from billiard.process import current_process
 from celery import Celery, signals
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.worker import state
@@ -17,6 +18,7 @@ from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS
 from config.settings import FormatError, SettingsError
 from worker.broker import configure, queue_depth
+from worker.children import Children
 from worker.environment import load
 from worker.format import introduce
 from worker.health import touch
@@ -50,6 +52,7 @@ class Allocation(Celery):
 
 app = configure(Allocation("allocation"), settings)
 app.set_default()
+children = Children(settings.concurrency)
 
 
 def _waiting() -> int:
@@ -117,12 +120,19 @@ def _before_fork(**_: Any) -> None:
     gc.freeze()
 
 
+@signals.worker_shutting_down.connect
+def _ending(**_: Any) -> None:
+    """Who serves is in the middle of a task, for which Celery waits."""
+    children.end()
+
+
 @signals.worker_process_init.connect
 def _child_starts(**_: Any) -> None:
     # Not at the top: beat imports this module too, and needs neither the HTTP client nor the event loop.
     from worker.runtime import ChildRuntime  # noqa: PLC0415
 
-    app.runtime = ChildRuntime(app, settings)
+    children.is_child(getattr(current_process(), "index", 0))
+    app.runtime = ChildRuntime(app, settings, children)
 
 
 @signals.worker_process_shutdown.connect

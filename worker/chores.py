@@ -11,11 +11,11 @@ from typing import Any
 import structlog
 
 from config.settings import Settings
+from worker.dispatcher import Dispatcher
 from worker.format import stop_if_other
-from worker.handout import HandOut
-from worker.hands import Hands
 from worker.health import BEAT_EVERY_S, tell
 from worker.housekeeping import keep_house
+from worker.in_flight import InFlight
 from worker.ledger import Ledger
 from worker.limits import Limits
 from worker.merchants import Merchants
@@ -29,7 +29,9 @@ log = structlog.get_logger(__name__)
 class Chores:
     """Lives in the child's loop."""
 
-    def __init__(self, settings: Settings, store: Store, ledger: Ledger, merchants: Merchants, hands: Hands) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, ledger: Ledger, merchants: Merchants, in_flight: InFlight
+    ) -> None:
         """Begins at once."""
         self.messages = 0
         """How many the child has read; its position in its heartbeat."""
@@ -37,7 +39,7 @@ class Chores:
         self._store = store
         self._ledger = ledger
         self._merchants = merchants
-        self._hands = hands
+        self._in_flight = in_flight
         self._limits = Limits(ledger, merchants)
         self._check_in_at = 0.0
         self._worker = os.getppid()
@@ -48,7 +50,7 @@ class Chores:
 
     async def _renew(self) -> None:
         """Renew what is in our hands, three times a lease."""
-        await self._ledger.renew(self._hands.shipments())
+        await self._ledger.renew(self._in_flight.shipments())
 
     async def _beat(self) -> None:
         """The worker's heartbeat to the ledger; any of its children speaks for it."""
@@ -56,15 +58,15 @@ class Chores:
         await tell(self._store, "worker", self._worker, {"messages": self.messages})
         await self._ledger.watch_clock()
 
-    async def sweep(self, hand_out: HandOut, rechecks: Rechecks) -> dict[str, Any]:
-        """Hand out what is due and keep house."""
+    async def sweep(self, dispatcher: Dispatcher, rechecks: Rechecks) -> dict[str, Any]:
+        """Have what is due taken, and do the housekeeping."""
         with self._check_in():
             with contextlib.suppress(*PASSING):
                 await self._limits.tell()
             kept = await keep_house(self._store, self._ledger, self._merchants, self._settings)
-            handed_out = await hand_out.hand_out()
+            started = await dispatcher.ring()
         rechecks.start()
-        return {"messages": handed_out, **kept}
+        return {"messages": started, **kept}
 
     def _check_in(self) -> AbstractContextManager[Any]:
         """Sentry's beat monitor hears of a sweep once a minute, however often there is one."""

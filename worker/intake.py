@@ -1,4 +1,4 @@
-"""Intake: order-created events from the stream into ledger and schedule, and at once out to the workers."""
+"""Intake: order-created events from the stream into ledger and schedule."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import signal
 import time
 from base64 import b64encode
 from codecs import getincrementaldecoder
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from pydantic_core import to_json
 
 from config.merchants import Merchant
 from config.settings import Settings
+from tasks.messages import Start
 from tasks.order import (
     KEPT_OF_TOO_LARGE_BYTES,
     MAX_EVENT_BYTES,
@@ -24,8 +26,8 @@ from tasks.order import (
 )
 from tasks.plan import choose, facts_of
 from tasks.shipment import intake_facts, published_s
+from worker.dispatcher import Dispatcher
 from worker.format import check_format
-from worker.handout import HandOut
 from worker.health import BEAT_EVERY_S, leave, tell, touch
 from worker.ledger import Ledger
 from worker.limits import Limits
@@ -45,6 +47,9 @@ MOST_SHIPMENTS, MOST_REJECTED_BYTES = 2000, 4 * 1024 * 1024
 """Of one script: what events come to can be far larger than they are."""
 
 STILL_S = 60.0
+
+SAYS_EVERY_S = 1.0
+"""How often it is logged what was taken, at the most."""
 
 log = structlog.get_logger(__name__)
 
@@ -151,31 +156,34 @@ def _as_json(fields: dict[bytes, bytes]) -> bytes:
 
 
 class Intake:
-    """Reads, accepts, hands out, until it is told to stop."""
+    """Reads and accepts, until it is told to stop; starts worker children where none listens."""
 
-    def __init__(self, settings: Settings, store: Store, hand_out: HandOut, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, store: Store, dispatcher: Dispatcher, ledger: Ledger) -> None:
         """Wire it up; nothing is read yet."""
         self._settings = settings
         self._orders = Orders(store.redis, settings.orders_stream, settings.lease_seconds)
         self._store = store
         self._ledger = ledger
-        self._hand_out = hand_out
+        self._dispatcher = dispatcher
         self._merchants = Merchants(settings.merchants_dir, settings.http_hosts)
         self._limits = Limits(ledger, self._merchants)
         self._stopping = asyncio.Event()
-        self._fresh = asyncio.Event()
+        self._start: Start | None = None
+        self._wanted = asyncio.Event()
         self._take_over_at = 0.0
         self._beat_at = 0.0
         self._served_at = time.monotonic()
         self._interrupted = False
         self._position = ""
+        self._taken = Counter[str]()
+        self._said_at = float("-inf")
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; what is in hand is finished first."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        handing_out = asyncio.create_task(self._hand_out_fresh())
+        starting = asyncio.create_task(self._start_children())
         watching = asyncio.create_task(self._watch())
         while not self._stopping.is_set():
             try:
@@ -187,7 +195,7 @@ class Intake:
                 self._note_interruption(error)
                 await asyncio.sleep(0.5)
         watching.cancel()
-        await handing_out
+        await starting
         await self._leave()
         leave("intake")
 
@@ -199,7 +207,7 @@ class Intake:
 
     def _stop(self) -> None:
         self._stopping.set()
-        self._fresh.set()
+        self._wanted.set()
 
     async def _serve(self) -> None:
         while not self._stopping.is_set():
@@ -256,35 +264,42 @@ class Intake:
             await self._accept(read, ids)
 
     async def _accept(self, read: Sorted, ids: Sequence[str]) -> None:
-        fresh = await self._store.insist(
+        fresh, start = await self._store.insist(
             lambda: self._ledger.accept(read.accepted, read.rejected, ids, GROUP, read.not_ours),
             self._settings.lease_seconds,
         )
         self._position = ids[-1]
-        self._fresh.set()
-        _say(read, fresh)
+        if start:
+            self._start = start
+            self._wanted.set()
+        self._say(read, fresh)
 
-    async def _hand_out_fresh(self) -> None:
-        """Hand out beside reading, one hand-out at a time; whatever came during one gets another."""
+    async def _start_children(self) -> None:
+        """Send messages beside reading."""
         while not self._stopping.is_set():
-            await self._fresh.wait()
-            self._fresh.clear()
+            await self._wanted.wait()
+            self._wanted.clear()
+            start, self._start = self._start, None
             try:
-                await self._hand_out.hand_out()
+                if start:
+                    await self._dispatcher.start(start)
             except Exception:
-                log.exception("hand_out_broken", next="the next orders, or the sweep, try again")
+                log.exception("dispatch_broken", next="the next orders, or the sweep, try again")
+
+    def _say(self, read: Sorted, fresh: int) -> None:
+        """Each rejected event at once; what went well in one line a second."""
+        for rejected in read.rejected:
+            log.warning(
+                "order_rejected", stream_id=rejected.stream_id, reason=rejected.reason, error=rejected.error[:300]
+            )
+        self._taken += Counter(shipments=fresh, known=len(read.accepted) - fresh, events_not_ours=read.not_ours)
+        if time.monotonic() >= self._said_at + SAYS_EVERY_S and self._taken.total():
+            log.info("orders_taken", **self._taken)
+            self._taken.clear()
+            self._said_at = time.monotonic()
 
     async def _leave(self) -> None:
         try:
             await self._orders.leave()
         except (RedisError, OSError) as error:
             log.warning("intake_left_untidily", error=str(error), next="another intake takes over what it held")
-
-
-def _say(read: Sorted, fresh: int) -> None:
-    if fresh:
-        log.info("orders_taken", shipments=fresh, known=len(read.accepted) - fresh)
-    for rejected in read.rejected:
-        log.warning("order_rejected", stream_id=rejected.stream_id, reason=rejected.reason, error=rejected.error[:300])
-    if read.not_ours:
-        log.info("events_not_ours", events=read.not_ours)

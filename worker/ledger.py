@@ -11,13 +11,15 @@ from typing import Any
 import structlog
 
 from config.settings import Settings
+from config.strategies.catalogue import STRATEGIES
 from tasks.clock import boottime
-from tasks.ports import Handover, Permit, PermitRequest, Report, Taken
+from tasks.messages import Link, Start
+from tasks.ports import Permit, PermitRequest, Report, Taken
 from tasks.shipment import KEPT_FIRST, KEPT_LAST, Shipment, slot
 from worker import scripts
 from worker.coalesce import Coalesced
 from worker.pauses import Pauses
-from worker.scripts import Accepted, Rejected, TakenAt
+from worker.scripts import Accepted, Due, Rejected, TakenAt
 from worker.server_clock import ServerClock
 from worker.store import PASSING, PREFIX, Store
 
@@ -37,6 +39,9 @@ FARTHEST_WAIT_S = 2 * 3600
 MOST_ALONE = 0.25
 """The part of a worker's children that may each be kept for a single shipment which has lost its worker."""
 
+CALLS_AT_ONCE = "".join(f",{strategy.name}" for strategy in STRATEGIES if not strategy.needs_quote) + ","
+"""The strategies whose first request is a call for an allocation, in both generations of the API."""
+
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 """This host's part of a task's id: shipments that were lost with others of the same host are not to blame."""
 
@@ -50,6 +55,9 @@ class Ledger(Pauses):
         """No round trip is made."""
         super().__init__(store, settings)
         self._longest_call_ms = round(settings.lease_seconds * LONGEST_CALL_OF_LEASE * 1000)
+        self._sent_again_ms = round((SENT_AGAIN_S + settings.lease_seconds) * 1000)
+        self._calls_at_once = CALLS_AT_ONCE
+        self._child = f"{HOST}.{uuid.uuid4().hex[:12]}"
         self._clock = ServerClock()
         self._reading_clock = asyncio.Lock()
         self._changes = 0
@@ -97,49 +105,71 @@ class Ledger(Pauses):
         stream_ids: Sequence[str],
         group: str,
         not_ours: int = 0,
-    ) -> int:
-        """Take one read of the orders stream, all or nothing; returns how many shipments were new."""
+    ) -> tuple[int, Start | None]:
+        """Take one read of the orders stream, all or nothing.
+
+        Returns how many shipments were new, and the message that must be sent, to start a worker child.
+        """
         args = [group, len(accepted), len(rejected), not_ours, *scripts.accepting(accepted, rejected), *stream_ids]
         keys = [self._settings.orders_stream, self._settings.rejected_stream]
-        return int(await self._store.run("accept", keys, args))
+        new, starts = await self._store.run("accept", keys, args)
+        return int(new), scripts.start(starts)
 
-    async def claim(self, most_batches: int) -> list[Handover]:
-        """Claim what is due, merchant by merchant in turn, for messages that are about to be sent."""
-        return [scripts.claimed(*batch) for batch in await self._store.run("claim", [], self._claiming(most_batches))]
+    async def ring(self, *, leaving: bool = False) -> Start | None:
+        """Have what is due taken, if anything is. `leaving`: this child takes nothing more for now.
 
-    def _claiming(self, most_batches: int) -> list[Any]:
-        farthest_ms = max(FARTHEST_WAIT_S * 1000, 2 * self._lease_ms)
-        batch_id = uuid.uuid4().hex[:12]
-        most_alone = max(1, round(self._settings.concurrency * MOST_ALONE))
-        limits = (farthest_ms, self._longest_call_ms, most_alone)
-        return [self._lease_ms, self._settings.batch, most_batches, batch_id, *limits]
-
-    async def take(self, handover: Handover, claim: int = 0) -> Taken:
-        """Take the shipments of a message, as far as its token still holds, under a new token of our own.
-
-        In the same round trip, claim so many batches to be sent in its place.
+        Returns the message that must be sent, to start a worker child.
         """
-        task = f"{HOST}.{uuid.uuid4().hex[:12]}{'.a' if handover.alone else ''}"
-        step = "" if handover.step is None else handover.step
-        again_ms = round((SENT_AGAIN_S + self._settings.lease_seconds) * 1000)
-        taking = [handover.merchant, handover.token, task, step, again_ms, *handover.references]
+        return scripts.start(await self._store.run("ring", [], [self._child if leaving else ""]))
+
+    async def wake(self, timeout_s: float) -> None:
+        """Wait until something is due, at most so long."""
+        await self._store.redis.blpop([f"{PREFIX}wake"], timeout_s)
+
+    async def take(self, most: int, *, owns_nothing: bool, alone: tuple[str, str] | None = None) -> Due:
+        """Take what is due, at most so many shipments, under a new lease token.
+
+        `owns_nothing`: so that this child may get a shipment that must be alone; `alone`: the one for which it got rid
+        of the rest.
+        """
+        unique = f"{HOST}.{uuid.uuid4().hex[:12]}"
+        farthest_ms = max(FARTHEST_WAIT_S * 1000, 2 * self._lease_ms)
+        most_alone = max(1, round(self._settings.concurrency * MOST_ALONE))
+        taking = [self._child, unique, self._lease_ms, self._settings.batch, most, farthest_ms, self._longest_call_ms]
+        taking += [most_alone, self._sent_again_ms, self._calls_at_once, int(owns_nothing)]
+        rest = alone or ("", "")
         asked = boottime()
-        answer = await self._take(taking, claim)
-        batches = answer.claimed
+        answer = await self._take("take", taking, rest)
         if await self._has_jumped(answer.server_s, answer.changes, asked):
             # Only now do the records say what they are worth.
-            answer = await self._take(taking, 0)
+            answer = scripts.taken_at(await self._again("take", [*taking, 1, *rest]))
             self._changes = answer.changes
-        return scripts.taken(handover.merchant, task, answer, batches)
+        return scripts.due(asked, answer.rest)
 
-    async def _take(self, taking: Sequence[Any], claim: int) -> TakenAt:
-        # What a try claimed whose answer was lost comes back with its lease: the next try claims nothing more.
-        tries = iter([claim])
+    async def _take(self, script: str, taking: Sequence[Any], rest: Sequence[Any]) -> TakenAt:
+        # Of a try whose answer was lost the next one is told.
+        tries = iter([0])
         answer = await self._store.insist(
-            lambda: self._store.run("take", [], [*self._claiming(next(tries, 0)), *taking]),
-            self._settings.lease_seconds,
+            lambda: self._store.run(script, [], [*taking, next(tries, 1), *rest]), self._settings.lease_seconds
         )
         return scripts.taken_at(answer)
+
+    async def _again(self, script: str, args: Sequence[Any]) -> Any:  # Redis' answer
+        return await self._store.insist(lambda: self._store.run(script, [], args), self._settings.lease_seconds)
+
+    async def take_link(self, link: Link) -> tuple[Taken, ...]:
+        """Take the shipments of a link, as far as their tokens still hold, under a new one of our own."""
+        lease_token = f"{HOST}.{uuid.uuid4().hex[:12]}"
+        args: list[Any] = [lease_token, self._lease_ms, self._sent_again_ms]
+        for held in link.held:
+            for reference in held.references:
+                args += [held.merchant, reference, held.token, held.step]
+        asked = boottime()
+        answer = scripts.taken_at(await self._again("take_link", args))
+        if await self._has_jumped(answer.server_s, answer.changes, asked):
+            answer = scripts.taken_at(await self._again("take_link", args))
+            self._changes = answer.changes
+        return scripts.of_link(lease_token, answer.rest)
 
     def permit(self, request: PermitRequest) -> Awaitable[Permit]:
         """Whether the task still holds the shipment and when it may call; notes that a call is going out."""

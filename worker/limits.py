@@ -1,4 +1,4 @@
-"""The limits of the merchant files, told to the hand-out whenever a file changes."""
+"""The limits of the merchant files, told to the ledger whenever a file changes."""
 
 from worker.ledger import Ledger
 from worker.merchants import Merchants
@@ -19,10 +19,10 @@ class Limits:
 
     async def tell(self) -> None:
         """Bring the ledger up to date; costs nothing while no file changes."""
-        names, changes = self._merchants.names(), self._merchants.changes
+        changes = self._merchants.changes
         if changes == self._told_of_change:
             return
-        for name in names:
+        for name in self._merchants.names():
             await self._tell(name)
         # As counted before: a file may have changed while others were told.
         self._told_of_change = changes

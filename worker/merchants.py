@@ -38,8 +38,8 @@ class Merchants:
         """Files that are being written, or are wrong, and since when."""
         self._looked_at = float("-inf")
         self.problems: dict[str, list[Problem]] = {}
-        self.changes = 0
-        """Counts the changes of what is in use."""
+        self._accounts: dict[str, Account] = {}
+        self._changes = 0
 
     def get(self, name: str, since: float | None = None) -> Merchant | None:
         """The merchant's last good file, or None when there is none (any more).
@@ -63,11 +63,16 @@ class Merchants:
         merchant = self.get(name)
         if merchant is None:
             return None
-        key = find_key(merchant.file.api.api_key)
-        digest = hashlib.sha256(f"{merchant.digest}:{key}".encode()).hexdigest()[:16]
-        host = urlsplit(merchant.file.api.base_url).netloc
-        api = f"{host}#{hashlib.sha256(f'{host}:{key}'.encode()).hexdigest()[:8]}"
-        return Account(merchant=merchant, key=key, digest=digest, api=api)
+        key, known = find_key(merchant.file.api.api_key), self._accounts.get(name)
+        if known is None or known.merchant is not merchant or known.key != key:
+            known = self._accounts[name] = _account(merchant, key)
+        return known
+
+    @property
+    def changes(self) -> int:
+        """Counts the changes of what is in use."""
+        self._look(LOOK_EVERY_S)
+        return self._changes
 
     def names(self) -> list[str]:
         """Every merchant that has a good file."""
@@ -111,7 +116,7 @@ class Merchants:
         match found:
             case Merchant() as merchant:
                 self._good[merchant.name] = merchant
-                self.changes += 1
+                self._changes += 1
                 self.problems.pop(name, None)
                 self._unfinished.pop(name, None)
             case problems:
@@ -124,9 +129,17 @@ class Merchants:
     def _forget(self, name: str) -> None:
         del self._stamps[name]
         self.problems.pop(name, None)
+        self._accounts.pop(Path(name).stem, None)
         if self._good.pop(Path(name).stem, None):
-            self.changes += 1
+            self._changes += 1
             log.warning("merchant_file_gone", file=name, next="its unfinished shipments wait until it is back")
+
+
+def _account(merchant: Merchant, key: str | None) -> Account:
+    digest = hashlib.sha256(f"{merchant.digest}:{key}".encode()).hexdigest()[:16]
+    host = urlsplit(merchant.file.api.base_url).netloc
+    api = f"{host}#{hashlib.sha256(f'{host}:{key}'.encode()).hexdigest()[:8]}"
+    return Account(merchant=merchant, key=key, digest=digest, api=api)
 
 
 def _stamp(entry: os.DirEntry[str] | Path) -> Stamp:

@@ -1,7 +1,9 @@
 """The orders stream: read by a consumer group, so that many intakes share it and none loses an entry."""
 
+import asyncio
 import os
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -11,6 +13,9 @@ from worker.store import PREFIX, Redis, ResponseError, Store
 
 GROUP = "allocation"
 WAIT_MS = 1000
+
+GATHERED_S = 0.01
+"""At least so much lies between two reads."""
 
 FIRST_READ = 16
 """Entries that are waited for; when so many are there, more are read at once."""
@@ -49,6 +54,7 @@ class Orders:
         self._store = Store(redis)
         self._stream = stream
         self._more = False
+        self._read_at = float("-inf")
         self._alone: str | None = None
         self._lease_ms = round(lease_s * 1000)
         self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
@@ -62,7 +68,17 @@ class Orders:
                 raise
 
     async def read(self) -> list[Entry]:
-        """New entries, as soon as there are any; none after a second."""
+        """New entries, as soon as there are any; none after a second.
+
+        While they come one after the other, those of `GATHERED_S` are read together.
+        """
+        if not self._more:
+            await asyncio.sleep(self._read_at + GATHERED_S - time.monotonic())
+        entries = await self._read()
+        self._read_at = time.monotonic()
+        return entries
+
+    async def _read(self) -> list[Entry]:
         if self._more:
             args = [GROUP, self.consumer, READ_AT_ONCE, READ_BYTES, MAX_EVENT_BYTES + 1]
             found = [_entry(*entry) for entry in await self._store.run("read", [self._stream], args)]

@@ -27,7 +27,7 @@ class Pauses:
         self._lease_ms = round(settings.lease_seconds * 1000)
 
     async def set_limits(self, merchant: str, in_flight: int, per_second: float) -> None:
-        """Tell the hand-out a merchant's limits; 0 means none."""
+        """Tell the ledger a merchant's limits; 0 means none."""
         key = f"{PREFIX}limits:{merchant}"
         if in_flight or per_second:
             await self._store.redis.hset(key, mapping={"in_flight": in_flight, "per_second": per_second})

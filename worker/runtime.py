@@ -1,89 +1,62 @@
 """The inside of a worker child: one event loop that never stands still, beside the thread that Celery runs tasks in."""
 
 import asyncio
-import concurrent.futures
 import contextlib
 import gc
 import threading
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
+import structlog
 import uvloop
 from celery import Celery
 
 from config.celery_options import PATIENCE_S
 from config.settings import Settings
-from tasks.allocate import Worked, start_fallback
-from tasks.backoff import RetryBudget
-from tasks.batch import Batch
-from tasks.next_move import PAUSED_WAIT_S
-from tasks.ports import Account, Handover, Paused, Report, Taken
-from tasks.shipment import Shipment
-from tasks.unreadable import stand_in
+from tasks.allocate import Worked
+from tasks.messages import ENDS, UNDER_WAY, FellBack, Link
 from worker.alarms import Alarms
+from worker.batches import Batches
+from worker.children import Children
 from worker.chores import Chores
-from worker.handout import HandOut
-from worker.hands import Hands
+from worker.dispatcher import Dispatcher
+from worker.fallbacks import Fallbacks, InTime
+from worker.in_flight import InFlight
 from worker.ledger import LONGEST_CALL_OF_LEASE, Ledger
 from worker.merchants import Merchants
 from worker.pro.client import ProApi
 from worker.rechecks import Rechecks
 from worker.reports import Reports
-from worker.store import Store, connect
+from worker.scripts import Due
+from worker.serving import EMPTIES_S, SERVES_S, Serving
+from worker.store import PASSING, Store, connect
 
 T = TypeVar("T")
 
-NO_KEY = "its API key cannot be found"
-NO_FILE = "its merchant file is gone"
-
-BUSY = 200
-"""So many shipments in its hands keep a child busy: with fewer, and more waiting, it takes another message."""
+HOLDS_S = 2 * SERVES_S
+"""How long a task waits for the end of what it began; less than the time after which Celery ends it."""
 
 DRAIN_S = 8.0
 """How long a child that is told to end waits for its slow calls before it hands them back."""
 
-ALONE_S = 40.0
-"""How long a task waits in all until its child owns nothing else, and then for a shipment that must be alone there.
+HANDS_BACK_S = 8.0
+"""How much longer it takes at the most until all that is written."""
 
-Less than the time after which Celery ends a task.
-"""
-
-ELSEWHERE_WAIT_S = 5.0
-"""How long shipments wait that came to a process without their merchant's file or key, while another one has both."""
-
-BROKEN_WAIT_S = 60.0
-"""How long the shipments of a message wait that could not even be begun."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Begun:
-    """A message whose work is under way. `batch`: None without a merchant file; `busy`: our hands are full.
-
-    `patience_s`: how long its task waits for it.
-    """
-
-    taken: Taken
-    batch: Batch | None = None
-    busy: bool = False
-    patience_s: float = 0.0
+log = structlog.get_logger(__name__)
 
 
 class ChildRuntime:
-    """Works on messages.
+    """Does the work of the Celery tasks, in a loop that goes on when they have returned."""
 
-    Slow calls go on in the loop after their task has returned, so that no carrier API that hangs holds a child; their
-    leases are renewed until they are settled.
-    """
-
-    def __init__(self, app: Celery, settings: Settings) -> None:
+    def __init__(self, app: Celery, settings: Settings, children: Children) -> None:
         """Start the loop's thread; call it after the fork."""
         # A batch makes garbage by the thousand, nearly all of it freed by reference counts alone.
         gc.set_threshold(50_000, 20, 20)
         self._app = app
         self._settings = settings
-        self._budgets: dict[str, RetryBudget] = {}
-        self._stopping = False
+        self._children = children
+        self._tally = Counter[str]()
         self._loop = uvloop.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="allocation-loop", daemon=True).start()
         self._in_loop(self._build())
@@ -94,122 +67,92 @@ class ChildRuntime:
         self._ledger = Ledger(self._store, settings)
         self._merchants = Merchants(settings.merchants_dir, settings.http_hosts)
         self._api = ProApi(self._ledger.now, longest_call_s=settings.lease_seconds * LONGEST_CALL_OF_LEASE)
-        self._reports = Reports()
-        self._hand_out = HandOut(self._app, self._ledger, settings)
+        self._dispatcher = Dispatcher(self._app, self._ledger)
+        self._alarms = Alarms(self._dispatcher.ring)
+        self._in_flight = InFlight()
+        self._batches = Batches(
+            self._ledger, self._merchants, self._api, Reports(), self._in_flight, self._alarms.wake_in
+        )
+        self._fallbacks = Fallbacks(self._app, self._dispatcher)
+        self._serving = Serving(
+            self._ledger, self._dispatcher, self._in_flight, self._begin, lambda: self._children.must_end
+        )
         self._rechecks = Rechecks(self._store, self._ledger, self._api, self._merchants, settings)
-        self._alarms = Alarms(self._hand_out.hand_out)
-        self._hands = Hands(self._start_fallback, lambda others_look: self._alarms.look(others_look=others_look))
-        self._chores = Chores(settings, self._store, self._ledger, self._merchants, self._hands)
+        self._chores = Chores(settings, self._store, self._ledger, self._merchants, self._in_flight)
 
-    def _start_fallback(self, shipments: list[Shipment], token: str) -> Coroutine[Any, Any, None]:
-        """What becomes of shipments that fall back when their task has returned: a chain of their own."""
-        return asyncio.to_thread(start_fallback, self._app, shipments, token)
+    def serve(self) -> Worked:
+        """Take what is due, and what comes due, for a while; the task waits for it while another child is free."""
+        with self._task() as may_wait:
+            before = self._tally.copy()
+            serving = self._in_loop(self._start_serving())
+            if may_wait:
+                self._in_loop(_wait([serving], HOLDS_S))
+            return self._worked(self._tally - before)
 
-    def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def work(self, message: Handover) -> Worked:
-        """Work on a message, for as long as a task may take: not at all, when more is waiting and we are not busy."""
-        beginning = asyncio.run_coroutine_threadsafe(self._begin(message), self._loop)
-        try:
-            begun = beginning.result()
-            # The loop works meanwhile; this thread would only wait for it.
-            sent = self._hand_out.send(begun.taken.claimed)
-        except BaseException:
-            beginning.add_done_callback(self._leave)
-            raise
-        if begun.batch and sent and not begun.busy:
-            self._leave(beginning)
-            return Worked(token=begun.taken.task, fell_back=[])
-        return self._in_loop(self._finish(begun, sent))
+    def follow(self, link: Link) -> Worked:
+        """Work on the shipments of a link."""
+        with self._task() as may_wait:
+            return self._in_loop(self._follow(link, PATIENCE_S if may_wait else 0.0))
 
     def sweep(self) -> dict[str, Any]:
-        """Hand out what is due and keep house."""
-        return self._in_loop(self._chores.sweep(self._hand_out, self._rechecks))
+        """Have what is due taken, and do the housekeeping."""
+        with self._task():
+            return self._in_loop(self._chores.sweep(self._dispatcher, self._rechecks))
 
     def stop(self) -> None:
         """Finish or hand back what is going on, then end the loop."""
         with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._drain(), self._loop).result(2 * DRAIN_S)
+            asyncio.run_coroutine_threadsafe(self._drain(), self._loop).result(DRAIN_S + HANDS_BACK_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
-    async def _begin(self, message: Handover) -> _Begun:
-        """Take the shipments, and in the same round trip what fills the message's place, so that no child has to wait.
-
-        The link of a chain left no place: the bound is on micro-batches, each of which brings few links with it.
-        """
-        self._chores.messages += 1
-        deadline = self._loop.time() + ALONE_S
-        if not await self._hands.has_room(alone=message.alone, patience_s=ALONE_S):
-            # Nothing is taken: the message's leases run out, which is no loss, and its shipments are handed out again.
-            return _Begun(taken=Taken(task="", paused=None, shipments=(), claimed=()))
-        taken = await self._ledger.take(message, claim=1 if message.step is None else 0)
+    @contextlib.contextmanager
+    def _task(self) -> Iterator[bool]:
+        """Whether the task may hold its child: while another one is free, no message waits for it."""
+        self._children.is_busy()
         try:
-            batch = await self._start(message, taken)
-        except Exception:
-            await self._park(taken, BROKEN_WAIT_S)
-            raise
-        patience_s = max(PATIENCE_S, deadline - self._loop.time()) if message.alone else PATIENCE_S
-        busy = message.alone or self._hands.count() >= BUSY
-        return _Begun(taken=taken, batch=batch, busy=busy, patience_s=patience_s)
+            self._chores.messages += 1
+            yield self._children.others_are_free()
+        finally:
+            self._children.is_free()
 
-    async def _start(self, message: Handover, taken: Taken) -> Batch | None:
-        account = self._merchants.account(message.merchant)
-        if (account is None or account.key is None) and await self._ledger.others_can(message.merchant):
-            await self._park(taken, ELSEWHERE_WAIT_S)
-            return None
-        if account is None:
-            # Without its file nothing is known of a merchant, so its shipments wait until the file is back.
-            await self._pause(message.merchant, NO_FILE, "")
-            await self._park(taken, PAUSED_WAIT_S)
-            return None
-        if account.key is None:
-            await self._pause(account.merchant.name, NO_KEY, account.digest)
-        batch = self._batch(account, taken)
-        self._hands.begin(batch, alone=message.alone)
-        return batch
+    def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def _batch(self, account: Account, taken: Taken) -> Batch:
-        return Batch(
-            account=account,
-            taken=taken,
-            ledger=self._ledger,
-            api=self._api,
-            telemetry=self._reports,
-            budget=self._budgets.setdefault(account.api, RetryBudget()),
-            wake_in=self._alarms.wake_in,
-        )
+    async def _start_serving(self) -> "asyncio.Task[None]":
+        return self._serving.start()
 
-    async def _finish(self, begun: _Begun, sent: int) -> Worked:
-        """Wait for the batch, as long as its task is patient."""
-        fell_back = await self._hands.wait(begun.batch, begun.patience_s) if begun.batch else []
-        if not sent and not self._stopping:
-            # What is settled by now has made room within the merchant's window and limits.
-            await self._hand_out.hand_out()
-        return Worked(token=begun.taken.task, fell_back=fell_back)
+    async def _begin(self, due: Due) -> None:
+        for taken in due.taken:
+            await self._batches.begin(taken, self._fallbacks.add, self._tally)
 
-    def _leave(self, beginning: "concurrent.futures.Future[_Begun]") -> None:
-        """Let the loop follow a batch to its end; its task waits no more."""
-        if not beginning.cancelled() and not beginning.exception() and (batch := beginning.result().batch):
-            self._loop.call_soon_threadsafe(self._hands.go_on, batch, PATIENCE_S)
+    async def _follow(self, link: Link, patience_s: float) -> Worked:
+        """What falls back later goes into a chain of its own."""
+        in_time, tally = InTime(self._fallbacks.add), Counter[str]()
+        try:
+            # Else their leases run out, which is no loss, and they are due again.
+            taken = await self._ledger.take_link(link) if await self._in_flight.may_begin(EMPTIES_S) else ()
+        except PASSING as error:
+            log.warning("link_not_taken", error=str(error), next="its shipments are due with their leases")
+            taken = ()
+        begun = [await self._batches.begin(each, in_time.add, tally) for each in taken]
+        await _wait([each for each in begun if each], patience_s)
+        return self._worked(tally, in_time.close())
 
-    async def _pause(self, merchant: str, why: str, digest: str) -> None:
-        if await self._ledger.pause(merchant, Paused(why=why), digest):
-            self._reports.paused(merchant, why)
-
-    async def _park(self, taken: Taken, wait_s: float) -> None:
-        """Put back what was taken, as it was."""
-        due = self._ledger.now() + wait_s
-        waiting = [*taken.shipments, *(stand_in(found) for found in taken.unreadable)]
-        await self._ledger.report_all(
-            [Report(shipment=each, task=taken.task, verdict="park", due=due) for each in waiting]
-        )
+    def _worked(self, tally: Counter[str], fell_back: Sequence[FellBack] = ()) -> Worked:
+        counts = {end: tally[end] for end in ENDS if tally[end]}
+        return Worked(counts={**counts, UNDER_WAY: self._in_flight.count()}, fell_back=fell_back)
 
     async def _drain(self) -> None:
-        self._stopping = True
         await self._rechecks.stop()
-        await self._hands.empty(DRAIN_S)
+        await self._serving.stop()
+        await self._in_flight.empty(DRAIN_S)
+        await self._fallbacks.stop()
         await self._chores.stop()
         await self._alarms.stop()
         await self._api.close()
         await self._store.redis.aclose()
+
+
+async def _wait(works: Sequence["asyncio.Task[None]"], timeout_s: float) -> None:
+    if works:
+        await asyncio.wait(works, timeout=timeout_s)

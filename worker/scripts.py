@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic_core import to_json
 
-from tasks.ports import Handover, Paused, Permit, PermitRequest, Report, Taken, Unreadable
+from tasks.messages import Start
+from tasks.ports import Paused, Permit, PermitRequest, Report, Taken, Unreadable
 from tasks.shipment import Shipment, from_ledger, slot
 
 _FIELDS = ("entered", "facts", "received", "published", "progress", "step", "lost_call", "lost", "replays", "changed")
@@ -40,14 +41,36 @@ class Accepted(NamedTuple):
     entered: float = 0.0
 
 
+class Due(NamedTuple):
+    """What `take` brought: shipments of several merchants, and how it is about the rest.
+
+    `is_more`: more is due. `start`: the message that the caller must send, to start another child.
+    `empty_for`: merchant and reference of a shipment that must be alone in its child, for which the caller gets rid of
+    what it has.
+    """
+
+    taken: tuple[Taken, ...]
+    is_more: bool = False
+    start: Start | None = None
+    empty_for: tuple[str, str] | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether what was taken shares its child with nothing else."""
+        return any(each.task.endswith(".a") for each in self.taken)
+
+    @property
+    def shipments(self) -> int:
+        """How many were taken."""
+        return sum(len(each.shipments) + len(each.unreadable) for each in self.taken)
+
+
 class TakenAt(NamedTuple):
-    """What `take` answered: the server's time in seconds, how often it has changed, and the rest."""
+    """What a script that takes answered: the server's time in seconds, how often it has changed, and the rest."""
 
     server_s: float
     changes: int
-    paused: bytes
-    claimed: tuple[Handover, ...]
-    records: Sequence[Sequence[Any]]
+    rest: Sequence[Any]
 
 
 def portions(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
@@ -89,46 +112,71 @@ def permit(word: bytes, wait_ms: int) -> Permit:
     )
 
 
-def claimed(merchant: bytes, token: bytes, alone: int, asks: bytes, *references: bytes) -> Handover:
-    """One batch that `claim` hands out."""
-    return Handover(
-        merchant=merchant.decode(),
-        shipments=len(references),
-        strategy=asks.decode(),
-        token=token.decode(),
-        references=tuple(reference.decode() for reference in references),
-        alone=bool(alone),
-    )
-
-
 def taken_at(answer: Any) -> TakenAt:
-    """The answer of `take`, before its records are read."""
-    now_ms, changes, paused, batches, *records = answer
-    return TakenAt(
-        server_s=int(now_ms) / 1000,
-        changes=int(changes),
-        paused=paused,
-        claimed=tuple(claimed(*batch) for batch in batches),
-        records=records,
+    """The answer of `take` or `take_link`, before its records are read."""
+    now_ms, changes, *rest = answer
+    return TakenAt(server_s=int(now_ms) / 1000, changes=int(changes), rest=rest)
+
+
+def start(answer: Sequence[Any]) -> Start | None:
+    """The message that a script wants to be sent, if it does."""
+    if not answer:
+        return None
+    merchants, merchant, shipments, asks = answer
+    return Start(merchants=merchants, merchant=merchant.decode(), shipments=shipments, strategy=asks.decode())
+
+
+def due(asked: float, rest: Sequence[Any]) -> Due:
+    """What `take` brought that was asked then; see take.lua."""
+    is_more, starts, whose, alone, stopped, groups = rest
+    not_before = frozenset(name.decode() for name in stopped)
+    return Due(
+        taken=tuple(
+            _taken(merchant, token, paused, rows, asked, not_before) for merchant, token, paused, rows in groups
+        ),
+        is_more=bool(is_more),
+        start=start(starts),
+        empty_for=(whose.decode(), alone.decode()) if whose else None,
     )
 
 
-def taken(merchant: str, task: str, answer: TakenAt, batches: tuple[Handover, ...]) -> Taken:
-    """What a task has taken. `batches`: what goes into its message's place."""
-    paused = json.loads(answer.paused) if answer.paused else {}
-    read = [_read(merchant, reference.decode(), record) for reference, *record in answer.records]
+def of_link(lease_token: str, rows: Iterable[Any]) -> tuple[Taken, ...]:
+    """What `take_link` brought; see there."""
+    groups: dict[tuple[bytes, bytes], list[Any]] = {}
+    for merchant, paused, *row in rows:
+        groups.setdefault((merchant, paused), []).append(row)
+    return tuple(_taken(merchant, lease_token.encode(), paused, rows) for (merchant, paused), rows in groups.items())
+
+
+def _taken(
+    merchant: bytes,
+    lease_token: bytes,
+    paused_as: bytes,
+    rows: Sequence[Any],
+    asked: float = 0.0,
+    stopped: frozenset[str] = frozenset(),
+) -> Taken:
+    name, paused = merchant.decode(), json.loads(paused_as) if paused_as else {}
+    shipments, unreadable, admitted = [], [], []
+    for reference, *record, is_admitted in rows:
+        found = read(name, reference.decode(), dict(zip(_FIELDS, record, strict=True)))
+        if isinstance(found, Unreadable):
+            unreadable.append(found)
+            continue
+        shipments.append(found)
+        if is_admitted:
+            admitted.append(found.reference)
     return Taken(
-        task=task,
+        merchant=name,
+        task=lease_token.decode(),
         paused=Paused(why=paused["why"], purpose=paused.get("purpose", "")) if paused else None,
-        shipments=tuple(each for each in read if isinstance(each, Shipment)),
-        claimed=batches,
-        unreadable=tuple(each for each in read if isinstance(each, Unreadable)),
+        shipments=tuple(shipments),
+        unreadable=tuple(unreadable),
         probe=paused.get("probe", ""),
+        admitted=frozenset(admitted),
+        asked=asked,
+        stopped=stopped,
     )
-
-
-def _read(merchant: str, reference: str, record: Sequence[Any]) -> Shipment | Unreadable:
-    return read(merchant, reference, dict(zip(_FIELDS, record, strict=True)))
 
 
 def read(merchant: str, reference: str, record: dict[str, Any]) -> Shipment | Unreadable:

@@ -92,12 +92,17 @@ _WITHIN = re.compile(r"ERR .*user_script: ?\d+: -?((?!ERR|WRONGTYPE)[A-Z]{3,} .+
 """What a command within a script was told, as servers before Redis 7 wrap it."""
 
 _NEEDS = {
-    "claim": ("_tokens", "_claim"),
-    "take": ("_tokens", "_claim"),
-    "hold": ("_tokens",),
+    "accept": ("_wake",),
+    "take": ("_tokens", "_taken", "_wake"),
+    "take_link": ("_tokens", "_taken", "_wake"),
+    "hold": ("_tokens", "_wake"),
+    "probe": ("_wake",),
     "read": ("_entries",),
+    "replay": ("_wake",),
+    "report": ("_tokens", "_breakers", "_wake"),
+    "resume": ("_wake",),
+    "ring": ("_wake",),
     "take_over": ("_entries",),
-    "report": ("_tokens", "_breakers"),
 }
 """What stands between the prelude and a script."""
 

@@ -13,16 +13,17 @@ _CLOCK_SLACK_MS = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
-    """In the schedule, to be handed out at `due` (seconds since the epoch)."""
+    """In the schedule, to be taken at `due` (seconds since the epoch)."""
 
     due: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Working:
-    """Handed out, until `lease_end` (seconds since the epoch).
+    """Taken, until `lease_end` (seconds since the epoch).
 
-    `phase`: `q` in a message, `r` in a worker's hands, `c` the same with a call that may be on its way.
+    `phase`: `q` held for the next link of its chain, `r` taken by a worker, `c` likewise, with a call that
+    may be on its way.
     """
 
     lease_end: float

@@ -132,7 +132,7 @@ class _Bomb:
 
 
 def put_foreign_messages(broker: str, marker: Path) -> None:
-    """A pickle on the batches' queue, and a task with arguments that no task has."""
+    """A pickle on the batches' queue, and a link of a chain with arguments that no link has."""
     with Connection(broker) as connection, Celery(broker=broker, set_as_current=False) as app:
         connection.Producer().publish(
             pickle.dumps(((), {"bomb": _Bomb(marker)}, {})),
@@ -141,4 +141,10 @@ def put_foreign_messages(broker: str, marker: Path) -> None:
             content_type="application/x-python-serialize",
             content_encoding="binary",
         )
-        app.send_task(ALLOCATE_TASK, kwargs={"merchant": "env", "odd": EVIL}, queue=BATCHES, connection=connection)
+        app.send_task(
+            "allocation.fallback.carrier_service",
+            args=[{"merchant": "env", "odd": EVIL}],
+            kwargs={"merchant": "env", "odd": EVIL},
+            queue=BATCHES,
+            connection=connection,
+        )

@@ -80,7 +80,7 @@ def test_a_list_of_fifty(system: System) -> None:
 
 
 def test_ten_thousand_orders_in_few_calls(system: System) -> None:
-    """A "many" endpoint is asked for whole micro-batches: ten thousand orders need at most five hundred calls."""
+    """A "many" endpoint is asked for many at once: ten thousand orders need at most five hundred calls."""
     system.merchant("many", v1_file(system.url, '{ carrier_service = "FF_LINET-00001" }'))
     before, puts = system.settled(), system.counts()["puts"]
     system.publish(order_event("many", [f"sp_many{n}"]) for n in range(10_000))
@@ -89,7 +89,7 @@ def test_ten_thousand_orders_in_few_calls(system: System) -> None:
 
 
 def test_throughput_needs_no_sweep(system: System) -> None:
-    """Without beat, a finished batch hands out the next: two thousand orders are done though nothing ever sweeps."""
+    """Without beat, a child takes what comes due: two thousand orders are done though nothing ever sweeps."""
     system.kill("beat")
     system.merchant("swept", v2_file(system.url, '{ virtual_service = "FF_LINET-00001" }'))
     before = system.settled()

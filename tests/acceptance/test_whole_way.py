@@ -1,11 +1,13 @@
 """The contract from outside: order events in, allocated and failed events out, through Redis streams only."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from tests.acceptance.system import System, order_event, running, v2_file, wait_until
 
@@ -71,6 +73,28 @@ def test_fallback(system: System, merchant: str, strategy: dict[str, str], attem
     """A virtual service that is ambiguous, unknown or refused falls back step by step, as the file says."""
     (event,) = settle(system, order_event(merchant, [f"sp_{merchant}"]), count=1)
     assert (event["strategy"], event["fell_back"], event["attempts"]) == (strategy, True, attempts)
+
+
+def ran(system: System) -> Counter[str]:
+    """How many tasks of each name the worker has run, once it is in the middle of none."""
+    with Celery(broker=f"{system.server.url.removesuffix('0')}1", set_as_current=False) as app:
+        inspect = app.control.inspect(timeout=2.0)
+
+        def is_idle() -> bool:
+            active = inspect.active()
+            return active is not None and not any(active.values())
+
+        wait_until(is_idle, 20, "no task is running")
+        totals = [stats["total"] for stats in (inspect.stats() or {}).values()]
+    return Counter({name: count for total in totals for name, count in total.items()})
+
+
+def test_a_link_without_shipments_is_not_sent(system: System) -> None:
+    """A chain ends where nothing fell back: the second step's link runs, and the third one's never does."""
+    before = ran(system)
+    settle(system, order_event("ambiguous", ["sp_ends_early"]), count=1)
+    wait_until(lambda: (ran(system) - before)["allocation.fallback.carrier_service"] == 1, 20, "the link has run")
+    assert (ran(system) - before)["allocation.fallback.service_group"] == 0
 
 
 @pytest.mark.parametrize(("merchant", "name"), [("carrier", "carrier_service"), ("group", "service_group")])

@@ -165,6 +165,6 @@ def _one_further(shipment: Shipment) -> Shipment:
 
 async def _take_all(_: Store, ledger: Ledger) -> list[Taken]:
     taken: list[Taken] = []
-    while batches := await ledger.claim(100):
-        taken += [await ledger.take(batch) for batch in batches]
+    while found := (await ledger.take(1000, owns_nothing=True)).taken:
+        taken += found
     return taken

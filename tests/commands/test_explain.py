@@ -55,7 +55,7 @@ def test_a_parked_shipment(scene: Scene) -> None:
 
 
 def test_a_shipment_at_work(scene: Scene) -> None:
-    """It is in a worker's hands until its lease ends; of two merchants with the same reference both are shown."""
+    """A worker has it, with its first call permitted; of two merchants with the same reference both are shown."""
     scene.merchant()
     scene.merchant("beta")
     scene.accept(order("sp_1"))
@@ -64,7 +64,8 @@ def test_a_shipment_at_work(scene: Scene) -> None:
     (scene.settings.merchants_dir / "beta.toml").unlink()
     at_work, due = scene.run("explain", "sp_1", "--json").document["shipments"]
     assert (at_work["merchant"], at_work["state"]) == ("acme", "working")
-    assert at_work["next"].startswith("in a worker's hands; unless renewed, its lease ends at ")
+    words = "in a worker's hands, and a call may be on its way; unless renewed, its lease ends at "
+    assert at_work["next"].startswith(words)
     assert (due["merchant"], due["state"]) == ("beta", "due")
     assert due["next"].endswith("without a valid merchant file it waits until there is one")
 

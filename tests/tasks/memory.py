@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tasks.ports import Handover, Paused, Permit, PermitRequest, Purpose, Report, Taken
+from tasks.ports import Paused, Permit, PermitRequest, Purpose, Report
 from tasks.progress import read_progress
 from tasks.shipment import Shipment, slot
 from tests.rules.made import NOW
@@ -45,10 +45,6 @@ class MemoryLedger:
     def earliest(self) -> float:
         """The same, as far as the test lets it be known."""
         return self.now() - self.unsure_s
-
-    async def take(self, handover: Handover, claim: int = 0) -> Taken:
-        """Not asked for by a batch, which begins with what was taken."""
-        raise NotImplementedError
 
     async def permit(self, request: PermitRequest) -> Permit:
         """What the test says, and otherwise leave for whoever holds the shipment, as far as there is a place."""

@@ -1,7 +1,6 @@
-"""A micro-batch: every shipment goes its own way to an end that is written."""
+"""Shipments that were taken together: every shipment goes its own way to an end that is written."""
 
 import json
-from itertools import chain
 from typing import Any
 
 import pytest
@@ -154,6 +153,20 @@ def test_a_failure_tells_its_attempts() -> None:
     assert trial.told.failures == [("a", "all_steps_refused")]
 
 
+def test_how_each_left_is_told() -> None:
+    """Once for each shipment, as it leaves; what another task took meanwhile has not left this one."""
+    trial = Trial(shipments=several("a b c d e", VIRTUAL))
+    trial.api.calls |= {"b": [UNSURE], "c": [NOT_SENT] * 9}
+    trial.api.readings["b"] = [UNALLOCATED]
+    trial.ledger.permits["d"] = [Permit(held=False)]
+    play(trial.to_the_end())
+    assert trial.left == ["allocated", "allocated", "failed", "parked"]
+    refused = Trial(shipments=several("a", VIRTUAL, GROUP))
+    refused.api.calls["a"] = [REFUSED]
+    play(refused.to_the_end())
+    assert refused.left == ["fell_back"]
+
+
 def test_who_does_not_hold_a_shipment_does_not_call() -> None:
     """A shipment that another task took meanwhile is let go, without a call and without a word."""
     trial = Trial(shipments=several("a b"))
@@ -211,6 +224,6 @@ def test_every_shipment_leaves_with_one_verdict(calls: dict[str, Any], readings:
         assert last != "keep"
         assert bool(trial.ledger.last(name).event) is (last in ("allocated", "failed"))
     handed = [name for name in NAMES.split() if trial.ledger.verdicts(name)[-1] == "hand"]
-    assert sorted(s.reference for s in [*trial.in_time, *chain(*trial.late)]) == handed
+    assert sorted(s.reference for s in [*trial.in_time, *trial.late]) == handed
     assert trial.api.keys <= {KEY}
     assert all(report.task == TASK for _, report in trial.ledger.written)

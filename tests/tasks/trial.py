@@ -9,6 +9,7 @@ from config.merchants import Merchant
 from config.strategies.catalogue import AnyStrategy
 from tasks.backoff import RetryBudget
 from tasks.batch import Batch
+from tasks.messages import FellBack
 from tasks.ports import Account, Paused, Taken, Unreadable
 from tasks.shipment import Shipment
 from tests.rules.files import SERVICE, V2_API, file_of
@@ -35,13 +36,17 @@ class Trial:
     key: str | None = KEY
     paused: Paused | None = None
     probe: str = ""
+    admitted: frozenset[str] = frozenset()
+    asked: float = 0.0
+    stopped: frozenset[str] = frozenset()
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     api: ScriptedApi = field(default_factory=ScriptedApi)
     told: Told = field(default_factory=Told)
     budget: RetryBudget = field(default_factory=RetryBudget)
     in_time: list[Shipment] = field(default_factory=list)
-    late: list[list[Shipment]] = field(default_factory=list)
+    late: list[Shipment] = field(default_factory=list)
     late_at: list[float] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     alarms: list[float] = field(default_factory=list)
     going_on: asyncio.Task[None] | None = None
 
@@ -53,24 +58,32 @@ class Trial:
         return Batch(
             account=Account(merchant=merchant, key=self.key, digest="digest-1", api="api.test#1"),
             taken=Taken(
+                merchant="acme",
                 task=TASK,
                 paused=self.paused,
                 shipments=tuple(self.shipments),
                 unreadable=self.unreadable,
                 probe=self.probe,
+                admitted=self.admitted,
+                asked=self.asked,
+                stopped=self.stopped,
             ),
             ledger=self.ledger,
             api=self.api,
             telemetry=self.told,
             budget=self.budget,
             wake_in=self.alarms.append,
+            left=self.left.append,
+            fell_back=self._fell_back,
         )
 
     async def work(self) -> Batch:
-        """Work for as long as a task may."""
+        """Work for as long as a link of a chain waits; what is slow, or raised, goes on."""
         batch = self.batch()
-        batch.start()
-        self.in_time, self.going_on = await batch.run(PATIENCE_S, self._fall_back_late)
+        work = asyncio.create_task(batch.run())
+        await asyncio.wait([work], timeout=PATIENCE_S)
+        self.in_time, self.late = self.late, []
+        self.going_on = work if not work.done() or work.exception() else None
         return batch
 
     async def to_the_end(self) -> None:
@@ -91,6 +104,7 @@ class Trial:
             self.shipments = [shipment for at, shipment in due if at <= now + 0.005]
         raise AssertionError(f"no end after {MOST_VISITS} visits")
 
-    async def _fall_back_late(self, shipments: list[Shipment]) -> None:
-        self.late.append(shipments)
+    def _fell_back(self, fallen_back: FellBack) -> None:
+        assert fallen_back.token == TASK
+        self.late.append(fallen_back.shipment)
         self.late_at.append(asyncio.get_running_loop().time())

@@ -9,7 +9,7 @@ from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
 from tasks.order import Order, OrderData, Shipment
 from tasks.plan import Facts, Plan
-from tasks.ports import Handover, Heard, Paused, Permit, PermitRequest, Purpose, Report, Taken, Verdict
+from tasks.ports import Heard, Paused, Permit, PermitRequest, Purpose, Report, Taken, Verdict
 from tasks.shipment import Shipment as Held
 from tasks.shipment import intake_facts
 from tasks.unreadable import stand_in
@@ -53,16 +53,31 @@ async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
             await asyncio.sleep(0.002)
 
 
+def references(taken: Taken) -> list[str]:
+    """The shipments that were taken, in the order in which they were due."""
+    return [held.reference for held in taken.shipments]
+
+
+def is_alone(taken: Taken) -> bool:
+    """Whether they share their child with nothing else."""
+    return taken.task.endswith(".a")
+
+
 class Bench:
     """A ledger of its own connection; any number of them share the server."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Connects with the first command. `raw` is the same client without its types, to look behind the ledger."""
+    def __init__(self, settings: Settings, *, admits: bool = False) -> None:
+        """Connects with the first command. `raw` is the same client without its types, to look behind the ledger.
+
+        `admits`: whether a first call is permitted as its shipment is taken; else permits are the test's own affair.
+        """
         self.settings = settings
         self.redis: Redis = connect(settings)
         self.raw: Any = self.redis
         self.store = Store(self.redis)
         self.ledger = Ledger(self.store, settings)
+        if not admits:
+            self.ledger._calls_at_once = ","
 
     async def close(self) -> None:
         """Leave the server."""
@@ -70,20 +85,29 @@ class Bench:
 
     async def accept(self, merchant: str, *references: str) -> int:
         """Take shipments into the ledger; returns how many were new."""
-        return await self.ledger.accept(new(merchant, *references), [], [], GROUP)
+        fresh, _ = await self.ledger.accept(new(merchant, *references), [], [], GROUP)
+        return fresh
 
-    async def claim_all(self, most_batches: int = 100) -> list[Handover]:
-        """Claim until nothing is handed out any more."""
-        found: list[Handover] = []
-        while batches := await self.ledger.claim(most_batches):
-            found += batches
+    async def take_due(self, most: int = 1000) -> list[Taken]:
+        """Take once, as a child that owns nothing, or gets rid of what it owns where one shipment must be alone."""
+        due = await self.ledger.take(most, owns_nothing=True)
+        taken = [*due.taken]
+        if due.empty_for:
+            taken += (await self.ledger.take(1, owns_nothing=True, alone=due.empty_for)).taken
+        return taken
+
+    async def take_all(self, most: int = 1000) -> list[Taken]:
+        """Take until nothing is due any more."""
+        found: list[Taken] = []
+        while taken := await self.take_due(most):
+            found += taken
         return found
 
     async def take(self, merchant: str, *references: str) -> Taken:
-        """Accept shipments, claim them, and take the one batch that comes of it."""
+        """Accept shipments, and take what comes of it."""
         await self.accept(merchant, *references)
-        (batch,) = await self.ledger.claim(1)
-        return await self.ledger.take(batch)
+        (taken,) = [each for each in await self.take_due() if each.merchant == merchant]
+        return taken
 
     async def permit(self, held: Held, task: str, **rest: Any) -> Permit:
         """Ask to call an API for a shipment."""
@@ -104,10 +128,10 @@ class Bench:
         """Park the shipments whose records cannot be read, as a worker does."""
         assert await self.report_of(map(stand_in, taken.unreadable), taken.task, "park") != []
 
-    async def settle(self, batches: Iterable[Handover]) -> None:
-        """Take batches and report everything in them as allocated."""
-        for batch in batches:
-            await self.report(await self.ledger.take(batch), "allocated", event="{}")
+    async def settle(self, found: Iterable[Taken]) -> None:
+        """Report everything that was taken as allocated."""
+        for taken in found:
+            await self.report(taken, "allocated", event="{}")
 
     async def pause(
         self, merchant: str, purpose: Purpose | Literal[""] = "allocate", retry_after_s: float = 0.0, probe: str = ""
@@ -156,6 +180,10 @@ class Bench:
         """The letter before a shipment's token: q, r or c; '' without a token."""
         token = await self.field(f"tokens:{merchant}", reference)
         return token.partition(":")[0]
+
+    async def holder(self, merchant: str, reference: str) -> str:
+        """The lease token that holds a shipment."""
+        return (await self.field(f"tokens:{merchant}", reference)).split(":")[1]
 
     async def schedule(self, merchant: str) -> list[Any]:
         """Who of a merchant waits until when, and who is held by whom until when."""

@@ -1,17 +1,12 @@
-"""A worker child under a test's hands: a real queue and an API of bare sockets, but none of Celery's processes."""
+"""A worker child under a test's hands: a real ledger and an API of bare sockets, but none of Celery's processes."""
 
 import asyncio
 from typing import Any
 
-from celery import Celery
-
-from config.celery_options import BATCHES
 from config.settings import Settings
-from tasks.allocate import Worked, read_message
-from tests.worker.bench import Bench
-from tests.worker.queues import drain
+from tasks.allocate import Worked
+from tests.worker.bench import until
 from tests.worker.raw_api import Request, allocates
-from worker.handout import HandOut
 from worker.runtime import ChildRuntime
 
 FILE = """[api]
@@ -30,16 +25,14 @@ def write(settings: Settings, url: str, in_flight: int = 0, merchant: str = "acm
     (settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=url, in_flight=in_flight))
 
 
-async def work(app: Celery, child: ChildRuntime) -> list[Worked]:
-    """Work on every message that is in the queue now."""
-    messages = await asyncio.to_thread(drain, app, BATCHES)
-    return [await asyncio.to_thread(child.work, read_message(message)) for message in messages]
+async def serve(child: ChildRuntime) -> Worked:
+    """Let a child take what is due until nothing is any more."""
+    return await asyncio.to_thread(child.serve)
 
 
-async def hand_out(app: Celery, bench: Bench, *references: str) -> None:
-    """Take in shipments and hand out what may be."""
-    await bench.accept("acme", *references)
-    await HandOut(app, bench.ledger, bench.settings).hand_out()
+async def none_in_flight(child: ChildRuntime) -> None:
+    """Wait until the child has settled or given up all that it had."""
+    await until(lambda: child._in_flight.count() == 0)
 
 
 def allocates_after(may_answer: asyncio.Event) -> Any:

@@ -16,7 +16,8 @@ from config.settings import Settings
 from tests.worker.bench import Bench
 from tests.worker.queues import application
 from tests.worker.raw_api import KEY
-from worker import runtime
+from worker import runtime, serving
+from worker.children import Children
 from worker.merchants import Merchants
 from worker.pro.client import ProApi
 from worker.rechecks import Rechecks
@@ -67,10 +68,11 @@ def own_bench(own_server: EmbeddedServer, settings: Settings, runner: asyncio.Ru
 
 @pytest.fixture
 def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
-    """An application whose broker is the shared server; the key is at hand, and slow is what takes a tenth second."""
+    """An application whose broker is the shared server; the key is at hand, and a tenth second is long."""
     monkeypatch.setenv("CHILD_KEY", KEY)
     monkeypatch.setattr(runtime, "PATIENCE_S", 0.1)
     monkeypatch.setattr(runtime, "DRAIN_S", 0.1)
+    monkeypatch.setattr(serving, "IDLE_S", 0.3)
     with application(settings) as app:
         yield app
 
@@ -79,7 +81,7 @@ def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]
 def child(app: Celery, settings: Settings) -> Iterator[ChildRuntime]:
     """A child at work."""
     thresholds = gc.get_threshold()
-    child = ChildRuntime(app, settings)
+    child = ChildRuntime(app, settings, Children(4))
     yield child
     child.stop()
     gc.set_threshold(*thresholds)

@@ -1,18 +1,18 @@
 """Shipments that lose their workers."""
 
-from tasks.ports import Handover, Taken
+from tasks.ports import Taken
 from tasks.shipment import Shipment
-from tests.worker.bench import Bench
+from tests.worker.bench import Bench, is_alone
 
 
-async def lost(bench: Bench, merchant: str = "acme") -> list[Handover]:
-    """What is handed out after the merchant's leases ran out, and a lease more has passed."""
+async def lost(bench: Bench, merchant: str = "acme") -> list[Taken]:
+    """What is taken after the merchant's leases ran out, and a lease more has passed."""
     await bench.end_leases(merchant)
-    batches = await bench.claim_all()
+    found = await bench.take_all()
     if await bench.raw.zcard(f"allocation:waiting:{merchant}"):
         await a_lease_passes(bench, merchant)
-        batches += await bench.claim_all()
-    return batches
+        found += await bench.take_all()
+    return found
 
 
 async def a_lease_passes(bench: Bench, merchant: str = "acme") -> None:
@@ -33,13 +33,12 @@ async def take_alone(bench: Bench, reference: str = "a", merchant: str = "acme")
     await bench.take(merchant, reference)
     for _ in range(2):
         await bench.end_leases(merchant)
-        (batch,) = await bench.claim_all()
-        taken = await bench.ledger.take(batch)
-    assert batch.alone
+        (taken,) = await bench.take_all()
+    assert is_alone(taken)
     return taken
 
 
-async def held_by(bench: Bench, batch: Handover) -> Shipment:
-    """The one shipment of a batch."""
-    (held,) = (await bench.ledger.take(batch)).shipments
+def only(taken: Taken) -> Shipment:
+    """The one shipment that was taken."""
+    (held,) = taken.shipments
     return held

@@ -38,6 +38,16 @@ def depth(app: Celery, queue: str) -> int:
         return queue_depth(connection, queue)
 
 
+def drain_links(app: Celery, queue: str) -> list[dict[str, Any]]:
+    """Take all links of chains out of a queue; what they would work on."""
+    found = []
+    with _connections(app).acquire(block=True) as connection:
+        while message := connection.default_channel.basic_get(queue, no_ack=True):
+            arguments, *_ = message.decode()
+            found += arguments
+    return found
+
+
 def drain(app: Celery, queue: str) -> list[dict[str, Any]]:
     """Take all messages out of a queue; what their tasks would be called with."""
     found = []

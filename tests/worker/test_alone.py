@@ -1,38 +1,34 @@
 """A shipment that was lost twice in company gets a child that owns nothing else, and holds nobody up for ever."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from celery import Celery
-from celery.exceptions import SoftTimeLimitExceeded
 
 from config.settings import Settings
-from tasks.ports import Handover
-from tests.worker.bench import Bench, until
-from tests.worker.children import allocates_after, write
-from tests.worker.raw_api import allocates, hangs, listening
-from worker import runtime
+from tasks.messages import UNDER_WAY, Held, Link
+from tests.worker.bench import Bench, is_alone, references, until
+from tests.worker.children import allocates_after, none_in_flight, serve, write
+from tests.worker.raw_api import hangs, listening
+from worker import serving
+from worker.children import Children
 from worker.runtime import ChildRuntime
 
-
-async def handed_out(bench: Bench, merchant: str, reference: str) -> Handover:
-    """A message with one new shipment."""
-    await bench.accept(merchant, reference)
-    (batch,) = [batch for batch in await bench.claim_all() if batch.merchant == merchant]
-    return batch
+ALONE = "allocation:alone"
 
 
-async def handed_out_alone(bench: Bench, merchant: str = "alone") -> Handover:
-    """A message with a shipment that was lost twice."""
-    batch = await handed_out(bench, merchant, "a")
-    for _ in range(2):
-        await bench.ledger.take(batch)
-        await bench.end_leases(merchant)
-        (batch,) = await bench.claim_all()
-    assert batch.alone
-    return batch
+async def lost_twice(bench: Bench, merchant: str = "alone") -> None:
+    """A shipment that must be alone once its lease ends."""
+    await bench.take(merchant, "a")
+    await bench.end_leases(merchant)
+    assert [is_alone(taken) for taken in await bench.take_all() if taken.merchant == merchant] == [False]
+
+
+async def is_due(bench: Bench) -> None:
+    """Now it is lost for the second time."""
+    await bench.end_leases("alone")
+    await bench.ledger.ring()
 
 
 def files(settings: Settings, url: str) -> None:
@@ -46,140 +42,118 @@ async def allocated(bench: Bench) -> int:
     return int(await bench.raw.xlen(bench.settings.allocated_stream))
 
 
-async def lost(bench: Bench, merchant: str, reference: str) -> list[Any]:
-    """What is known of the losses of a shipment."""
-    return list(await bench.raw.hmget(f"allocation:shipment:{merchant}:{reference}", "lost", "lost_token"))
+async def losses(bench: Bench) -> list[Any]:
+    """What is known of the losses of the shipment."""
+    return list(await bench.raw.hmget("allocation:shipment:alone:a", "lost", "company_lost"))
+
+
+async def reserved(bench: Bench) -> None:
+    """Wait until a child is kept for the shipment."""
+    async with asyncio.timeout(10):
+        while not await bench.raw.zcard(ALONE):  # noqa: ASYNC110  # what is waited for knows nothing of tests
+            await asyncio.sleep(0.005)
 
 
 async def test_it_is_worked_on_like_any(child: ChildRuntime, bench: Bench) -> None:
-    """With empty hands a child takes it at once, under an id that says so, and settles it."""
-    async with listening() as api:
-        files(bench.settings, api.url)
-        batch = await handed_out_alone(bench)
-        worked = await asyncio.to_thread(child.work, batch)
-    assert worked.token.endswith(".a")
-    assert await allocated(bench) == 1
-
-
-async def test_it_waits_for_empty_hands(child: ChildRuntime, bench: Bench) -> None:
-    """While something else is in the child's hands it is not taken; it is as soon as they are empty."""
+    """A child that owns nothing takes it at once, under a lease token that says so, and settles it."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         files(bench.settings, api.url)
-        await asyncio.to_thread(child.work, await handed_out(bench, "other", "x"))
-        await until(lambda: child._hands.count() == 1)
-        batch = await handed_out_alone(bench)
-        working = asyncio.create_task(asyncio.to_thread(child.work, batch))
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(working), 0.3)
-        assert await bench.phase("alone", "a") == "q"
+        await lost_twice(bench)
+        await is_due(bench)
+        working = asyncio.create_task(serve(child))
+        await until(lambda: bool(api.requests))
+        assert (await bench.holder("alone", "a")).endswith(".a")
         may_answer.set()
         await working
-    assert await allocated(bench) == 2
+    assert await allocated(bench) == 1
 
 
-async def test_hands_that_stay_full(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child whose hands do not become empty in time gives it up; it is handed out again, and has lost nothing."""
-    monkeypatch.setattr(runtime, "ALONE_S", 0.2)
+async def test_it_waits_for_an_empty_child(child: ChildRuntime, bench: Bench) -> None:
+    """While the child owns something else it is not taken, and nothing else is; it is as soon as the child is empty."""
+    may_answer = asyncio.Event()
+    async with listening(allocates_after(may_answer)) as api:
+        files(bench.settings, api.url)
+        await lost_twice(bench)
+        await bench.accept("other", "x")
+        working = asyncio.create_task(serve(child))
+        await until(lambda: len(api.requests) == 1)
+        await is_due(bench)
+        await reserved(bench)
+        await bench.accept("other", "y")
+        assert await bench.phase("alone", "a") == ""
+        may_answer.set()
+        await until(lambda: len(api.requests) == 3)
+        await working
+        await none_in_flight(child)
+    assert [request.reference for request in api.requests] == ["x", "a", "y"]
+    assert await allocated(bench) == 3
+
+
+async def test_a_child_that_stays_full(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that does not become empty in time leaves it to others; it has lost nothing by that."""
+    monkeypatch.setattr(serving, "EMPTIES_S", 0.1)
     async with listening(hangs) as api:
         files(bench.settings, api.url)
-        await asyncio.to_thread(child.work, await handed_out(bench, "other", "x"))
-        batch = await handed_out_alone(bench)
-        before = await lost(bench, "alone", "a")
-        assert (await asyncio.to_thread(child.work, batch)).fell_back == []
-        assert await bench.phase("alone", "a") == "q"
-        await bench.end_leases("alone")
-        (again,) = await bench.claim_all()
-    assert (again.alone, again.references) == (True, ("a",))
-    assert await lost(bench, "alone", "a") == before
-
-
-async def test_nothing_else_beside_it(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it is in its hands, also long after its task has returned, a child takes nothing else; then it does."""
-    monkeypatch.setattr(runtime, "ALONE_S", 0.2)
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        files(bench.settings, api.url)
-        await asyncio.to_thread(child.work, await handed_out_alone(bench))
-        assert child._hands.count() == 1
-        other = await handed_out(bench, "other", "x")
-        await asyncio.to_thread(child.work, other)
-        assert await bench.phase("other", "x") == "q"
-        assert child._hands.count() == 1
-        may_answer.set()
-        await until(lambda: child._hands.count() == 0)
-        await asyncio.to_thread(child.work, other)
-    assert await allocated(bench) == 2
-
-
-async def test_its_task_waits_for_it(child: ChildRuntime, bench: Bench) -> None:
-    """So that Celery gives the child no other message meanwhile, its task waits for longer than others do."""
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        files(bench.settings, api.url)
-        working = asyncio.create_task(asyncio.to_thread(child.work, await handed_out_alone(bench)))
-        await until(lambda: bool(api.requests))
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(working), 0.5)
-        may_answer.set()
-        await working
-    assert await allocated(bench) == 1
-
-
-async def test_more_is_due_meanwhile(child: ChildRuntime, bench: Bench, app: Celery) -> None:
-    """A message that goes into its place does not make its task return before it is settled."""
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        files(bench.settings, api.url)
-        batch = await handed_out_alone(bench)
+        await lost_twice(bench)
+        before = await losses(bench)
         await bench.accept("other", "x")
-        working = asyncio.create_task(asyncio.to_thread(child.work, batch))
-        await until(lambda: bool(api.requests))
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(working), 0.5)
-        may_answer.set()
+        working = asyncio.create_task(serve(child))
+        await until(lambda: len(api.requests) == 1)
+        await is_due(bench)
+        await reserved(bench)
         await working
-    assert await bench.phase("other", "x") == "q"
-    assert app is not None
+        await bench.end_leases("other", 4e12)
+        (taken,) = [each for each in await bench.take_all() if each.merchant == "alone"]
+    assert (is_alone(taken), references(taken)) == (True, ["a"])
+    assert (await losses(bench))[0] == before[0]
 
 
-@pytest.mark.parametrize("is_interrupted", [False, True])
-async def test_a_child_that_is_told_to_end(
-    app: Celery, settings: Settings, bench: Bench, monkeypatch: pytest.MonkeyPatch, *, is_interrupted: bool
-) -> None:
-    """It hands the shipment back, also when its task was ended while it waited: the call is open, nothing was lost."""
-    monkeypatch.setattr(runtime, "ALONE_S", 0.2)
-    child = ChildRuntime(app, settings)
+async def test_nothing_else_beside_it(child: ChildRuntime, bench: Bench) -> None:
+    """While the child owns it nothing else begins there, neither what is due nor a link of a chain; then both do."""
+    may_answer = asyncio.Event()
+    async with listening(allocates_after(may_answer)) as api:
+        files(bench.settings, api.url)
+        taken = await bench.take("other", "linked")
+        await bench.report_of([taken.shipments[0].with_progress(step=1)], taken.task, "hand")
+        await lost_twice(bench)
+        await is_due(bench)
+        working = asyncio.create_task(serve(child))
+        await until(lambda: len(api.requests) == 1)
+        await bench.accept("other", "x")
+        link = Link(held=(Held(taken.task, "other", 1, ("linked",)),))
+        following = asyncio.create_task(asyncio.to_thread(child.follow, link))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(following), 0.3)
+        assert [request.reference for request in api.requests] == ["a"]
+        may_answer.set()
+        await asyncio.gather(following, working)
+        await serve(child)
+        await none_in_flight(child)
+    assert await allocated(bench) == 3
+
+
+async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:
+    """It hands the shipment back: the call is open, and no worker was lost."""
+    child = ChildRuntime(app, settings, Children(1))
     async with listening(hangs) as api:
         files(settings, api.url)
-        batch = await handed_out_alone(bench)
-        if is_interrupted:
-            monkeypatch.setattr(child, "_in_loop", interrupted(child))
-            with pytest.raises(SoftTimeLimitExceeded):
-                await asyncio.to_thread(child.work, batch)
-        else:
-            await asyncio.to_thread(child.work, batch)
+        await lost_twice(bench)
+        await is_due(bench)
+        await serve(child)
         await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
-    (again,) = await bench.claim_all()
-    (held,) = (await bench.ledger.take(again)).shipments
-    assert (held.progress.open_kind, held.losses, again.alone) == ("unknown", 0, True)
+    (again,) = await bench.take_all()
+    (held,) = again.shipments
+    assert (held.progress.open_kind, held.losses, is_alone(again)) == ("unknown", 0, True)
 
 
-def interrupted(child: ChildRuntime) -> Callable[[Coroutine[Any, Any, Any]], None]:
-    """How a task waits for the loop that Celery ends meanwhile."""
-
-    def begin(work: Coroutine[Any, Any, Any]) -> None:
-        asyncio.run_coroutine_threadsafe(work, child._loop)
-        raise SoftTimeLimitExceeded
-
-    return begin
-
-
-async def test_a_message_of_one_without_a_file(child: ChildRuntime, bench: Bench) -> None:
+async def test_one_without_a_file(child: ChildRuntime, bench: Bench) -> None:
     """A shipment that is parked at once leaves the child free for others."""
-    async with listening(allocates) as api:
+    async with listening() as api:
         write(bench.settings, api.url, merchant="other")
-        await asyncio.to_thread(child.work, await handed_out_alone(bench))
-        await asyncio.to_thread(child.work, await handed_out(bench, "other", "x"))
+        await lost_twice(bench)
+        await is_due(bench)
+        await bench.accept("other", "x")
+        assert (await serve(child)).counts == {"allocated": 1, UNDER_WAY: 0}
     assert await allocated(bench) == 1

@@ -8,10 +8,11 @@ import pytest
 from celery import Celery
 
 from config.settings import Settings
-from tests.worker.bench import Bench, until
-from tests.worker.children import hand_out, work, write
+from tests.worker.bench import Bench, is_alone, until
+from tests.worker.children import none_in_flight, serve, write
 from tests.worker.raw_api import listening
 from worker import alarms, chores
+from worker.children import Children
 from worker.runtime import ChildRuntime
 
 
@@ -32,39 +33,34 @@ def breaking_for(reference: str, allocate: Callable[..., Any]) -> Callable[..., 
     return breaks
 
 
-async def test_a_bug_on_a_way(app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_on_a_way(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose way raises is handed back for later, with its call open; others go on, and nobody has lost a worker."""
     monkeypatch.setattr(child._api, "allocate", breaking_for("bad", child._api.allocate))
-    # It is not to be handed out again by itself.
+    # It is not to be taken again by itself.
     monkeypatch.setattr(alarms, "MOST_S", -1.0)
     async with listening() as api:
         write(bench.settings, api.url)
-        await hand_out(app, bench, "bad", "good")
-        await work(app, child)
-        await until(lambda: not child._hands._slow)
+        await bench.accept("acme", "bad", "good")
+        await serve(child)
+        await none_in_flight(child)
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 1
-    # Where the machine is slow its wait was over when the task looked for what is due at its end.
-    await bench.end_leases("acme")
     await bench.end_waits("acme")
-    (batch,) = await bench.claim_all()
+    (taken,) = await bench.take_all()
     assert await losses(bench, "bad") == [None, None, None]
-    (held,) = (await bench.ledger.take(batch)).shipments
-    assert (held.progress.open_kind, batch.alone) == ("unknown", False)
+    (held,) = taken.shipments
+    assert (held.progress.open_kind, is_alone(taken)) == ("unknown", False)
 
 
-async def test_a_message_that_cannot_be_begun(
-    app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When its work cannot even be set out on, its shipments wait in the schedule, and nobody has lost a worker."""
+async def test_what_cannot_be_begun(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When work cannot even be begun, the shipments wait in the schedule, and nobody has lost a worker."""
 
     def breaks(_name: str) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(child._merchants, "account", breaks)
-    await hand_out(app, bench, "a", "b")
-    with pytest.raises(RuntimeError):
-        await work(app, child)
-    assert child._hands.count() == 0
+    await bench.accept("acme", "a", "b")
+    await serve(child)
+    assert child._in_flight.count() == 0
     assert await bench.raw.zcard("allocation:working:acme") == 0
     assert await bench.raw.zcard("allocation:waiting:acme") == 2
     assert await losses(bench, "a") == [None, None, None]
@@ -76,7 +72,7 @@ async def test_a_heartbeat_notices_a_jump(
 ) -> None:
     """A child that does nothing notices all the same that the server's clock was set."""
     monkeypatch.setattr(chores, "BEAT_EVERY_S", 0.02)
-    child = ChildRuntime(app, settings)
+    child = ChildRuntime(app, settings, Children(4))
     try:
         clock = child._ledger._clock
         await until(lambda: clock._read_at is not None)
@@ -95,7 +91,7 @@ async def test_a_chore_that_fails_is_tried_again(
     """An error while renewing or beating does not end it: the leases are renewed the next time."""
     monkeypatch.setattr(chores, "BEAT_EVERY_S", 0.02)
     await bench.raw.set("allocation:alive", "something else")
-    child = ChildRuntime(app, settings)
+    child = ChildRuntime(app, settings, Children(4))
     try:
         await until(lambda: child._ledger is not None)
         await bench.raw.delete("allocation:alive")

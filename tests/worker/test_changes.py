@@ -7,7 +7,7 @@ import pytest
 
 from tasks.ports import PermitRequest, Taken
 from tasks.shipment import Shipment
-from tests.worker.bench import Bench, new
+from tests.worker.bench import Bench, is_alone, new, references
 from worker.orders import GROUP
 
 SERVER = "allocation:server"
@@ -15,8 +15,8 @@ SERVER = "allocation:server"
 
 async def take(bench: Bench, merchant: str = "acme") -> Taken:
     """Take everything of a merchant that is due."""
-    (batch,) = [batch for batch in await bench.claim_all() if batch.merchant == merchant]
-    return await bench.ledger.take(batch)
+    (batch,) = [batch for batch in await bench.take_all() if batch.merchant == merchant]
+    return batch
 
 
 async def taken_again(bench: Bench) -> Shipment:
@@ -57,9 +57,9 @@ async def test_a_lease_from_before_gives_no_permit(bench: Bench, purpose: str) -
     assert [permit.held for permit in permits] == [False, False]
     assert [await bench.phase("acme", reference) for reference in ("a", "b")] == ["", ""]
     assert await bench.raw.zcard("allocation:working:acme") == 0
-    (batch,) = await bench.claim_all()
-    assert sorted(batch.references) == ["a", "b"]
-    assert not batch.alone
+    (batch,) = await bench.take_all()
+    assert sorted(references(batch)) == ["a", "b"]
+    assert not is_alone(batch)
 
 
 async def test_a_lease_from_after_it_does(bench: Bench) -> None:
@@ -84,7 +84,7 @@ async def test_renewals_go_on(bench: Bench) -> None:
     await bench.become_another_server()
     await bench.end_leases("acme")
     await bench.ledger.renew([(taken.shipments[0], taken.task)])
-    assert await bench.claim_all() == []
+    assert await bench.take_all() == []
     assert await bench.phase("acme", "a") == "c"
 
 

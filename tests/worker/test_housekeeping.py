@@ -56,7 +56,7 @@ async def test_a_key_that_appears(bench: Bench, merchants: Merchants) -> None:
         (bench.settings.merchants_dir / "secret").write_text(key)
         assert await keep_house(bench.store, bench.ledger, merchants, bench.settings) == {"resumed": ["acme"]}
         assert await bench.ledger.paused() == {}
-        (batch,) = await bench.claim_all()
+        (batch,) = await bench.take_all()
         await bench.settle([batch])
         await bench.raw.delete("allocation:shipment:acme:a")
 
@@ -115,7 +115,7 @@ async def test_who_is_probed(bench: Bench, merchants: Merchants, purpose: Any, h
     await bench.report(await bench.take("acme", "a"), "park", due=bench.ledger.now() + 600)
     await bench.probe_is_due("acme")
     await keep_house(bench.store, bench.ledger, merchants, bench.settings)
-    assert (await bench.claim_all() != []) == probed
+    assert (await bench.take_all() != []) == probed
 
 
 async def test_a_paused_merchant_without_a_file(bench: Bench, merchants: Merchants) -> None:
@@ -124,7 +124,7 @@ async def test_a_paused_merchant_without_a_file(bench: Bench, merchants: Merchan
     await bench.report(await bench.take("nobody", "a"), "park", due=bench.ledger.now() + 600)
     await bench.probe_is_due("nobody")
     await keep_house(bench.store, bench.ledger, merchants, bench.settings)
-    assert await bench.claim_all() == []
+    assert await bench.take_all() == []
 
 
 async def test_a_clock_of_ones_own_expires_nothing(
@@ -148,7 +148,7 @@ async def test_a_clock_of_ones_own_expires_nothing(
     ]
     assert lengths == [300, 300]
     assert await heartbeats(bench.redis) != {}
-    assert await bench.claim_all() == []
+    assert await bench.take_all() == []
 
 
 @pytest.mark.parametrize("stream", ["allocated_stream", "failed_stream", "rejected_stream"])

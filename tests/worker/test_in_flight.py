@@ -54,7 +54,7 @@ async def test_a_late_report_gives_it_back_too(bench: Bench, taken: Taken) -> No
     for number in (0, 1):
         await asked(bench, taken, number)
     await bench.end_leases("acme")
-    await bench.claim_all()
+    await bench.take_all()
     assert await bench.report_of(taken.shipments[:1], taken.task, "keep", place=True) == [False]
     assert await bench.raw.zcard(ON_WIRE) == 1
 
@@ -80,7 +80,7 @@ async def test_who_lost_the_lease_gives_it_back(bench: Bench, taken: Taken) -> N
     """A task that asks again after its lease ended has no call on the wire any more."""
     await asked(bench, taken)
     await bench.end_leases("acme")
-    await bench.claim_all()
+    await bench.take_all()
     assert not (await asked(bench, taken)).held
     assert await bench.raw.zcard(ON_WIRE) == 0
 

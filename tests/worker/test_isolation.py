@@ -1,4 +1,4 @@
-"""After two losses in company a shipment is handed out in a message of its own, until a call of it comes back."""
+"""After two losses in company a shipment is taken alone, until a call of it comes back."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from config.settings import Settings
-from tasks.ports import Handover
-from tests.worker.bench import Bench
-from tests.worker.lost import held_by, lost, take_alone
+from tasks.messages import Held, Link
+from tests.worker.bench import Bench, is_alone, references
+from tests.worker.lost import lost, only, take_alone
 from worker.ledger import HOST
 
 
@@ -37,20 +37,19 @@ async def test_losses_in_company_lead_to_isolation(bench: Bench, purpose: str) -
         for held in taken.shipments:
             await bench.permit(held, taken.task, purpose=purpose)
         batches = await lost(bench)
-        assert [batch.alone for batch in batches] == ([True, True] if alone else [False])
-        taken = await bench.ledger.take(batches[0])
+        assert [is_alone(batch) for batch in batches] == ([True, True] if alone else [False])
+        taken = batches[0]
         assert {held.losses for held in taken.shipments} == {0}
-    assert sorted(batch.references for batch in batches) == [("a",), ("b",)]
+    assert sorted(references(batch) for batch in batches) == [["a"], ["b"]]
 
 
 async def test_the_others_go_on_together(bench: Bench) -> None:
     """Those who were never lost do not suffer from those who were."""
     await bench.take("acme", "bad1", "bad2")
-    (batch,) = await lost(bench)
-    await bench.ledger.take(batch)
+    await lost(bench)
     await bench.accept("acme", "good1", "good2")
     found = await lost(bench)
-    assert sorted((batch.alone, sorted(batch.references)) for batch in found) == [
+    assert sorted((is_alone(batch), sorted(references(batch))) for batch in found) == [
         (False, ["good1", "good2"]),
         (True, ["bad1"]),
         (True, ["bad2"]),
@@ -60,33 +59,30 @@ async def test_the_others_go_on_together(bench: Bench) -> None:
 async def test_who_waited_longest_is_served_first(bench: Bench) -> None:
     """With room for one message a shipment that goes alone neither waits for ever nor holds up who came before it."""
     await bench.take("acme", "bad1", "bad2")
-    (batch,) = await lost(bench)
-    await bench.ledger.take(batch)
+    await lost(bench)
     await bench.end_leases("acme")
-    (first,) = await bench.ledger.claim(1)
+    (first,) = await bench.take_due()
     await bench.next_millisecond()
     await bench.accept("acme", "good")
-    (second,), (third,) = await bench.ledger.claim(1), await bench.ledger.claim(1)
-    assert [batch.references for batch in (first, second, third)] == [("bad1",), ("bad2",), ("good",)]
+    (second,), (third,) = await bench.take_due(), await bench.take_due()
+    assert [references(batch) for batch in (first, second, third)] == [["bad1"], ["bad2"], ["good"]]
 
 
 async def test_who_came_before_is_not_held_up(bench: Bench) -> None:
     """A shipment that goes alone does not stand before those who have waited for longer."""
     await bench.take("acme", "bad")
-    (batch,) = await lost(bench)
-    await bench.ledger.take(batch)
+    await lost(bench)
     await bench.accept("acme", "good1", "good2")
     await bench.next_millisecond()
     await bench.end_leases("acme")
-    first, second = [*await bench.ledger.claim(1), *await bench.ledger.claim(1)]
-    assert [sorted(batch.references) for batch in (first, second)] == [["good1", "good2"], ["bad"]]
+    first, second = [*await bench.take_due(), *await bench.take_due()]
+    assert [sorted(references(batch)) for batch in (first, second)] == [["good1", "good2"], ["bad"]]
 
 
 async def all_lost(bench: Bench, count: int) -> None:
     """Shipments that are due, and each of which is to go alone."""
     await bench.take("acme", *(f"bad{n}" for n in range(count)))
-    (batch,) = await lost(bench)
-    await bench.ledger.take(batch)
+    await lost(bench)
     await bench.end_leases("acme")
 
 
@@ -94,35 +90,32 @@ async def test_a_part_of_the_children_at_the_most(bench: Bench) -> None:
     """However many are to go alone, most children are left to all others; those who may not yet wait for their turn."""
     await all_lost(bench, 15)
     await bench.accept("acme", "good")
-    first = await bench.claim_all()
-    assert [batch.alone for batch in first].count(True) == 10
-    assert [batch.references for batch in first if not batch.alone] == [("good",)]
-    settled, given_up, *_ = (batch for batch in first if batch.alone)
+    first = await bench.take_all()
+    assert [is_alone(batch) for batch in first].count(True) == 10
+    assert [references(batch) for batch in first if not is_alone(batch)] == [["good"]]
+    settled, given_up, *_ = (batch for batch in first if is_alone(batch))
     await bench.settle([settled])
-    assert [batch.alone for batch in await bench.claim_all()] == [True]
-    await bench.report(await bench.ledger.take(given_up), "park", due=4e9)
-    assert [batch.alone for batch in await bench.claim_all()] == [True]
+    assert [is_alone(batch) for batch in await bench.take_all()] == [True]
+    await bench.report(given_up, "park", due=4e9)
+    assert [is_alone(batch) for batch in await bench.take_all()] == [True]
 
 
 async def test_who_is_lost_alone_makes_room(bench: Bench) -> None:
     """A child that is lost with its one shipment is not waited for."""
     await all_lost(bench, 11)
-    first = await bench.claim_all()
-    for batch in first:
-        await bench.ledger.take(batch)
+    first = await bench.take_all()
     await bench.end_leases("acme")
-    (last,) = await bench.claim_all()
-    assert last.references not in [batch.references for batch in first]
+    (last,) = await bench.take_all()
+    assert references(last) not in [references(batch) for batch in first]
 
 
-async def test_a_merchants_turn_is_one_message(bench: Bench) -> None:
+async def test_a_merchants_turn_is_one_shipment(bench: Bench) -> None:
     """Many shipments that go alone leave their turn to other merchants."""
     await bench.take("acme", *(f"bad{n}" for n in range(5)))
-    (batch,) = await lost(bench)
-    await bench.ledger.take(batch)
+    await lost(bench)
     await bench.end_leases("acme")
     await bench.accept("other", "x")
-    assert [batch.merchant for batch in await bench.ledger.claim(2)] == ["acme", "other"]
+    assert [taken.merchant for _ in range(2) for taken in await bench.take_due()][:2] == ["acme", "other"]
 
 
 @pytest.mark.parametrize("verdict", ["hand", "park"])
@@ -132,8 +125,8 @@ async def test_a_call_that_came_back_forgives_losses(bench: Bench, verdict: Any)
     await bench.report(taken, verdict, api="api", answer="bad", purpose="allocate", entry={"do": "allocate"})
     if verdict == "hand":
         await bench.end_leases("acme")
-    (batch,) = await bench.claim_all()
-    assert (batch.alone, (await held_by(bench, batch)).losses) == (False, 0)
+    (batch,) = await bench.take_all()
+    assert (is_alone(batch), only(batch).losses) == (False, 0)
 
 
 @pytest.mark.parametrize("told", [{}, {"api": "api", "answer": "good", "purpose": "read", "entry": {"do": "read"}}])
@@ -141,9 +134,9 @@ async def test_a_read_back_forgives_nothing(bench: Bench, told: dict[str, Any]) 
     """What kills in a call is always read back before the next one: else it would kill for ever."""
     await take_alone(bench)
     (batch,) = await lost(bench)
-    await bench.report(await bench.ledger.take(batch), "park", **told)
-    (again,) = await bench.claim_all()
-    assert (again.alone, (await held_by(bench, again)).losses) == (True, 1)
+    await bench.report(batch, "park", **told)
+    (again,) = await bench.take_all()
+    assert (is_alone(again), only(again).losses) == (True, 1)
 
 
 async def test_a_fallback_goes_alone_too(bench: Bench) -> None:
@@ -151,8 +144,8 @@ async def test_a_fallback_goes_alone_too(bench: Bench) -> None:
     taken = await take_alone(bench)
     refused = taken.shipments[0].with_progress(step=1)
     await bench.report_of([refused], taken.task, "hand", api="api", answer="good", purpose="read", entry={"do": "read"})
-    link = Handover(merchant="acme", shipments=1, strategy="x", token=taken.task, references=("a",), step=1)
-    assert (await bench.ledger.take(link)).shipments == ()
-    (batch,) = await bench.claim_all()
-    held = await held_by(bench, batch)
-    assert (batch.alone, held.progress.step) == (True, 1)
+    link = Link(held=(Held(token=taken.task, merchant="acme", step=1, references=("a",)),))
+    assert await bench.ledger.take_link(link) == ()
+    (batch,) = await bench.take_all()
+    held = only(batch)
+    assert (is_alone(batch), held.progress.step) == (True, 1)

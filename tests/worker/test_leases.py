@@ -2,16 +2,16 @@
 
 import pytest
 
-from tests.worker.bench import Bench
+from tests.worker.bench import Bench, references
 
 
 async def test_a_lease_that_runs_out_comes_back(bench: Bench) -> None:
     """What is held comes back when its lease is over, and not before."""
     await bench.take("acme", "a", "b")
     await bench.look_at("acme")
-    assert await bench.claim_all() == []
+    assert await bench.take_all() == []
     await bench.end_leases("acme")
-    assert [sorted(batch.references) for batch in await bench.claim_all()] == [["a", "b"]]
+    assert [sorted(references(batch)) for batch in await bench.take_all()] == [["a", "b"]]
 
 
 async def test_the_next_look_is_at_the_end_of_the_lease(bench: Bench) -> None:
@@ -28,7 +28,7 @@ async def test_who_was_brought_back_and_waits(bench: Bench) -> None:
     await bench.accept("acme", "b")
     await bench.next_millisecond()
     await bench.end_leases("acme")
-    assert [batch.references for batch in await bench.claim_all()] == [("b",)]
+    assert [references(batch) for batch in await bench.take_all()] == [["b"]]
     before = await bench.schedule("acme")
     assert not (await bench.permit(late.shipments[0], late.task)).held
     assert await bench.report(late, "allocated", event="{}") == [False]
@@ -42,7 +42,7 @@ async def test_whoever_asks_renews(bench: Bench, purpose: str) -> None:
     taken = await bench.take("acme", "a")
     await bench.end_leases("acme")
     assert (await bench.permit(taken.shipments[0], taken.task, purpose=purpose)).held
-    assert await bench.claim_all() == []
+    assert await bench.take_all() == []
 
 
 async def test_a_renewal_leaves_the_phase(bench: Bench) -> None:
@@ -54,4 +54,4 @@ async def test_a_renewal_leaves_the_phase(bench: Bench) -> None:
     await bench.ledger.renew([(taken.shipments[0], taken.task)])
     assert await bench.field("tokens:acme", "a") == token
     assert token.startswith("c:")
-    assert await bench.claim_all() == []
+    assert await bench.take_all() == []

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from config.celery_options import BATCHES
 from config.settings import Settings
 from tasks.allocate import FALLBACK_TASKS, start_fallback
+from tasks.messages import FellBack
 from tests.rules.made import GROUP, SERVICE, shipment
 from tests.worker.queues import AT_ONCE, application, depth
 from worker.server import free_port
@@ -30,7 +31,7 @@ def away(settings: Settings) -> Iterator[Celery]:
 def sent(app: Celery) -> list[str]:
     """What the log says of links that were not sent, when a chain is started."""
     with capture_logs() as logged:
-        start_fallback(app, [shipment(SERVICE, GROUP)], "token")
+        start_fallback(app, [FellBack(shipment(SERVICE, GROUP), "token")])
     return [line["task"] for line in logged if line["event"] == "link_not_sent"]
 
 

@@ -122,7 +122,7 @@ def test_trouble_of_a_library_is_one_line(logger: str, error: BaseException) -> 
 
 @pytest.mark.parametrize(
     ("logger", "error"),
-    [("celery.app.trace", KeyError("x")), ("kombu", TypeError()), ("worker.hands", ConnectionResetError("reset"))],
+    [("celery.app.trace", KeyError("x")), ("kombu", TypeError()), ("worker.in_flight", ConnectionResetError("reset"))],
 )
 def test_a_bug_keeps_its_traceback(logger: str, error: BaseException) -> None:
     """What may be a mistake in the code, or comes from our own, is written whole."""

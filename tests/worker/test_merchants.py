@@ -183,6 +183,7 @@ def test_a_file_that_is_being_written(merchants: Merchants, monkeypatch: pytest.
 
     path.write_text(text[:30])
     steps(monkeypatch, append(text[30:60]), lambda: None, append(text[60:90]), lambda: None, append(text[90:]))
+    monkeypatch.setattr("worker.merchants.WRITTEN_WITHIN_S", 60.0)
     merchant = merchants.get("acme", since=time.monotonic())
     assert merchant is not None
     assert merchant.file.api.timeout_s == 10

@@ -13,8 +13,8 @@ from worker.ledger import LONGEST_CALL_OF_LEASE
 async def taken_again(bench: Bench) -> Shipment:
     """The one shipment after its lease ran out, in another task's hands."""
     await bench.end_leases("acme")
-    (batch,) = await bench.claim_all()
-    (held,) = (await bench.ledger.take(batch)).shipments
+    (batch,) = await bench.take_all()
+    (held,) = batch.shipments
     return held
 
 
@@ -55,15 +55,13 @@ async def test_a_worker_lost_during_a_call(bench: Bench) -> None:
     assert held.progress.quiet_from == held.progress.open_at
 
 
-@pytest.mark.parametrize("phase", ["q", "r"])
-async def test_who_made_no_call_left_none_open(bench: Bench, phase: str) -> None:
-    """A message that nobody took, and a worker lost before its call or in a read-back, leave nothing open."""
-    await bench.accept("acme", "a")
-    (batch,) = await bench.ledger.claim(1)
-    if phase == "r":
-        taken = await bench.ledger.take(batch)
+@pytest.mark.parametrize("reads", [False, True])
+async def test_who_made_no_call_left_none_open(bench: Bench, *, reads: bool) -> None:
+    """A worker lost before its call or in a read-back leaves nothing open."""
+    taken = await bench.take("acme", "a")
+    if reads:
         await bench.permit(taken.shipments[0], taken.task, purpose="read")
-    assert await bench.phase("acme", "a") == phase
+    assert await bench.phase("acme", "a") == "r"
     assert not is_open(await taken_again(bench))
 
 
@@ -82,12 +80,11 @@ async def test_a_report_puts_it_into_the_progress(bench: Bench) -> None:
     taken = await bench.take("acme", "a")
     await bench.permit(taken.shipments[0], taken.task)
     await bench.end_leases("acme")
-    (batch,) = await bench.claim_all()
-    again = await bench.ledger.take(batch)
+    (again,) = await bench.take_all()
     await bench.report(again, "park")
     assert await bench.field("shipment:acme:a", "lost_call") == "0"
-    (batch,) = await bench.claim_all()
-    (held,) = (await bench.ledger.take(batch)).shipments
+    (batch,) = await bench.take_all()
+    (held,) = batch.shipments
     assert held.progress == again.shipments[0].progress
 
 
@@ -106,8 +103,8 @@ async def test_a_common_call_is_noted_for_everybody(bench: Bench) -> None:
     requests = [PermitRequest(shipment=s, task=taken.task, purpose="allocate") for s in taken.shipments]
     await bench.ledger.permit_together(requests)
     await bench.end_leases("acme")
-    (batch,) = await bench.claim_all()
-    assert [is_open(held) for held in (await bench.ledger.take(batch)).shipments] == [True] * 3
+    (batch,) = await bench.take_all()
+    assert [is_open(held) for held in batch.shipments] == [True] * 3
 
 
 async def test_a_clock_that_was_put_back(bench: Bench) -> None:

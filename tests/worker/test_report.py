@@ -25,7 +25,7 @@ async def test_a_settled_shipment_leaves_the_schedule(bench: Bench) -> None:
     assert await events(bench, bench.settings.allocated_stream) == ["the event"]
     assert await events(bench, bench.settings.failed_stream) == []
     await bench.end_leases("acme")
-    assert await bench.claim_all() == []
+    assert await bench.take_all() == []
     assert await bench.raw.zcard("allocation:working:acme") == await bench.raw.zcard("allocation:waiting:acme") == 0
     assert 0 < await bench.raw.ttl("allocation:shipment:acme:a") <= bench.settings.keep_days * A_DAY_S
     assert await bench.field("counts:acme", "allocated") == "1"
@@ -99,8 +99,7 @@ async def test_a_late_task_changes_nothing(bench: Bench, verdict: Any) -> None:
     """Of what a task reports after its lease was given to another, the ledger learns that its worker lives, no more."""
     late = await bench.take("acme", "a")
     await bench.end_leases("acme")
-    (batch,) = await bench.claim_all()
-    now = await bench.ledger.take(batch)
+    (now,) = await bench.take_all()
     await bench.ledger.renew([(late.shipments[0], late.task)])
     before = await bench.dump()
     told = await bench.report(late, verdict, entry={"do": "allocate"}, event="late", reason="conflict", due=1.0)
@@ -131,9 +130,9 @@ async def test_progress_outlives_its_worker(bench: Bench) -> None:
     taken = await bench.take("acme", "a")
     further = taken.shipments[0].with_progress(step=1, attempts=3, open_calls=2, waits=4, last_refusal="conflict")
     await bench.report_of([further], taken.task, "park")
-    (batch,) = await bench.claim_all()
-    assert (await bench.ledger.take(batch)).shipments[0].progress == further.progress
-    assert batch.strategy == "carrier_service SECOND"
+    (again,) = await bench.take_all()
+    assert again.shipments[0].progress == further.progress
+    assert str(again.shipments[0].strategy) == "carrier_service SECOND"
 
 
 async def test_unfinished_records_stay(bench: Bench) -> None:

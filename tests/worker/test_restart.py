@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
-from tests.worker.bench import Bench, until
+from tests.worker.bench import Bench, references, until
 from worker.server import EmbeddedServer
 from worker.store import PASSING
 
@@ -30,7 +30,7 @@ async def test_a_restart_is_a_change(own_server: EmbeddedServer, own_bench: Benc
     restart(own_server)
     permit = await own_bench.permit(owned.shipments[0], owned.task)
     assert not permit.held
-    taken = [await own_bench.ledger.take(batch) for batch in await own_bench.claim_all()]
+    taken = await own_bench.take_all()
     assert [each.shipments[0].progress.open_kind for each in taken] == ["unknown", "unknown"]
     assert [(await own_bench.permit(each.shipments[0], each.task)).held for each in taken] == [True, True]
 
@@ -52,18 +52,17 @@ async def test_everything_is_still_there(own_server: EmbeddedServer, own_bench: 
     restart(own_server)
     await own_bench.store.insist(own_bench.redis.ping, 10)
     await own_bench.end_leases("acme")
-    assert [sorted(batch.references) for batch in await own_bench.claim_all()] == [["held", "waiting"]]
+    assert [sorted(references(batch)) for batch in await own_bench.take_all()] == [["held", "waiting"]]
 
 
 async def test_a_task_waits_for_the_server(own_server: EmbeddedServer, own_bench: Bench) -> None:
     """Whoever holds shipments goes on when the server is back, within the lease."""
     await own_bench.accept("acme", "a")
-    (batch,) = await own_bench.claim_all()
     own_server.kill()
-    taking = asyncio.create_task(own_bench.ledger.take(batch))
+    taking = asyncio.create_task(own_bench.take_due())
     await until(lambda: own_bench.store._trouble_since is not None)
     await asyncio.to_thread(start, own_server)
-    taken = await taking
+    (taken,) = await taking
     assert len(taken.shipments) == 1
     assert own_bench.store._trouble_since is None
     own_server.kill()
@@ -82,7 +81,7 @@ async def test_a_server_that_stays_away(own_server: EmbeddedServer, own_bench: B
     assert not (await hasty.permit(taken.shipments[0], taken.task)).held
     assert await hasty.report(taken, "allocated", event="{}") == [False]
     with pytest.raises(PASSING):
-        await hasty.ledger.claim(1)
+        await hasty.take_due()
     await hasty.close()
 
 
@@ -96,8 +95,7 @@ async def test_scripts_that_were_forgotten(bench: Bench, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(bench.store, "run", forgotten)
     await bench.accept("acme", "a", "b")
-    (batch,) = await bench.claim_all()
-    taken = await bench.ledger.take(batch)
+    (taken,) = await bench.take_all()
     assert (await bench.permit(taken.shipments[0], taken.task)).held
     assert await bench.report(taken, "park", due=bench.ledger.now() + 600) == [True, True]
     assert await bench.pause("acme")

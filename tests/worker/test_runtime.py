@@ -1,185 +1,264 @@
-"""The inside of a worker child, with a real queue and an API of bare sockets, but without Celery's processes."""
+"""The inside of a worker child, with a real ledger and an API of bare sockets, but without Celery's processes."""
 
 import asyncio
-from typing import Any
 
 import pytest
 from celery import Celery
-from celery.exceptions import SoftTimeLimitExceeded
 
 from config.celery_options import BATCHES
 from config.settings import Settings
+from tasks.messages import UNDER_WAY, FellBack, Held, Link, read_link
 from tests.worker.bench import Bench, until
-from tests.worker.children import FILE, allocates_after, hand_out, work, write
-from tests.worker.queues import depth
-from tests.worker.raw_api import KEY, hangs, listening
-from worker import runtime
-from worker.runtime import ELSEWHERE_WAIT_S, ChildRuntime
+from tests.worker.children import FILE, allocates_after, none_in_flight, serve, write
+from tests.worker.queues import drain_links
+from tests.worker.raw_api import KEY, Request, hangs, listening, reply
+from worker import in_flight, runtime
+from worker.batches import ELSEWHERE_WAIT_S
+from worker.children import Children
+from worker.runtime import ChildRuntime
 from worker.server import free_port
 
+REFUSED = reply(521, b'{"code": "allocation_failed", "message": "nobody takes it"}', "content-type: application/json")
 
-async def test_what_is_settled_makes_room(app: Celery, child: ChildRuntime, bench: Bench) -> None:
-    """With a limit in flight the next shipments are handed out as soon as the first are settled, without any sweep."""
+
+async def refuses(_: Request, writer: asyncio.StreamWriter) -> None:
+    """An API where nobody takes a shipment."""
+    writer.write(REFUSED)
+
+
+async def allocated(bench: Bench) -> int:
+    """How many allocated events are out."""
+    return int(await bench.raw.xlen(bench.settings.allocated_stream))
+
+
+async def chains_sent(child: ChildRuntime) -> None:
+    """Wait until what fell back is on its way."""
+    await until(lambda: child._fallbacks._sending is not None and child._fallbacks._sending.done())
+
+
+async def test_a_task_says_what_it_came_to(child: ChildRuntime, bench: Bench) -> None:
+    """It takes what is due of all merchants, and counts how shipments left."""
+    async with listening() as api:
+        for merchant in ("acme", "other"):
+            write(bench.settings, api.url, merchant=merchant)
+            await bench.accept(merchant, "a", "b")
+        assert (await serve(child)).counts == {"allocated": 4, UNDER_WAY: 0}
+    assert await allocated(bench) == 4
+
+
+async def test_what_is_settled_makes_room(child: ChildRuntime, bench: Bench) -> None:
+    """With a limit in flight the next shipments are taken as soon as the first are settled, without any sweep."""
     async with listening() as api:
         write(bench.settings, api.url, in_flight=5)
         await bench.ledger.set_limits("acme", 5, 0)
-        await hand_out(app, bench, *(f"sp_{n}" for n in range(20)))
-        while await work(app, child):
-            pass
-        assert len(api.requests) == 20
-    assert await bench.raw.xlen(bench.settings.allocated_stream) == 20
+        await bench.accept("acme", *(f"sp_{n}" for n in range(20)))
+        async with asyncio.timeout(20):
+            while len(api.requests) < 20:
+                await serve(child)
+    assert await allocated(bench) == 20
 
 
-async def test_a_merchant_without_a_file(app: Celery, child: ChildRuntime, bench: Bench) -> None:
+async def test_what_comes_due_meanwhile(child: ChildRuntime, bench: Bench) -> None:
+    """A child that serves is woken by what comes due, also while calls of its own are out."""
+    may_answer = asyncio.Event()
+    async with listening(allocates_after(may_answer)) as api:
+        write(bench.settings, api.url)
+        await bench.accept("acme", "a")
+        serving = asyncio.create_task(serve(child))
+        await until(lambda: len(api.requests) == 1)
+        await bench.accept("acme", "b")
+        await until(lambda: len(api.requests) == 2)
+        may_answer.set()
+        await serving
+        await none_in_flight(child)
+    assert await allocated(bench) == 2
+
+
+async def test_a_message_while_a_child_takes_its_leave(child: ChildRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that is asked to serve in the moment in which it ends goes on."""
+    ring, rings = child._dispatcher.ring, []
+
+    async def is_asked_meanwhile(*, leaving: bool = False) -> int:
+        found = await ring(leaving=leaving)
+        rings.append(found)
+        if len(rings) == 1:
+            child._serving.start()
+        return found
+
+    monkeypatch.setattr(child._dispatcher, "ring", is_asked_meanwhile)
+    await serve(child)
+    assert rings == [0, 0]
+
+
+async def test_a_merchant_without_a_file(child: ChildRuntime, bench: Bench) -> None:
     """Shipments whose merchant has no file are parked, and go on when the file is there."""
-    await hand_out(app, bench, "a")
-    await work(app, child)
+    await bench.accept("acme", "a")
+    await serve(child)
     assert (await bench.ledger.paused())["acme"]["why"] == "its merchant file is gone"
-    assert await bench.claim_all() == []
+    assert await bench.take_all() == []
     async with listening() as api:
         write(bench.settings, api.url)
         child._merchants._looked_at = float("-inf")
         assert (await asyncio.to_thread(child.sweep))["resumed"] == ["acme"]
-        await asyncio.to_thread(child.sweep)
-        await work(app, child)
-    assert await bench.raw.xlen(bench.settings.allocated_stream) == 1
+        await serve(child)
+    assert await allocated(bench) == 1
 
 
-async def test_a_machine_without_a_file(app: Celery, child: ChildRuntime, bench: Bench) -> None:
+async def test_a_machine_without_a_file(child: ChildRuntime, bench: Bench) -> None:
     """Where another machine has the file that this one lacks, the merchant is not paused again and again."""
-    await hand_out(app, bench, "a")
-    await work(app, child)
+    await bench.accept("acme", "a")
+    await serve(child)
     assert "acme" in await bench.ledger.paused()
     assert await bench.ledger.resumed_as("acme", "the digest of another machine's file")
     await bench.ledger.resume("acme")
-    (batch,) = await bench.claim_all()
-    await asyncio.to_thread(child.work, batch)
+    await serve(child)
     assert await bench.ledger.paused() == {}
-    assert await bench.claim_all() == []
+    assert await bench.take_all() == []
     due = await bench.raw.zscore("allocation:waiting:acme", "a")
     assert due is not None
     assert 0 < due / 1000 - bench.ledger.now() <= ELSEWHERE_WAIT_S
 
 
-async def test_a_merchant_without_a_key(
-    app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_merchant_without_a_key(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shipments whose merchant has no key are parked without a call, and go on when the key is there."""
     monkeypatch.delenv("CHILD_KEY")
     async with listening() as api:
         write(bench.settings, api.url)
-        await hand_out(app, bench, "a", "b")
-        await work(app, child)
+        await bench.accept("acme", "a", "b")
+        await serve(child)
         assert api.requests == []
         assert "acme" in await bench.ledger.paused()
         monkeypatch.setenv("CHILD_KEY", KEY)
-        for _ in range(2):
-            await asyncio.to_thread(child.sweep)
-        while await work(app, child):
-            pass
-    assert await bench.raw.xlen(bench.settings.allocated_stream) == 2
+        await asyncio.to_thread(child.sweep)
+        await serve(child)
+    assert await allocated(bench) == 2
 
 
-async def test_a_slow_api_holds_no_child(app: Celery, child: ChildRuntime, bench: Bench) -> None:
+async def test_a_slow_api_holds_no_child(child: ChildRuntime, bench: Bench) -> None:
     """A task returns while its call is still out; the answer settles the shipment when it comes."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         write(bench.settings, api.url)
-        await hand_out(app, bench, "a")
-        await work(app, child)
+        await bench.accept("acme", "a")
+        assert (await serve(child)).counts == {UNDER_WAY: 1}
         await until(lambda: bool(api.requests))
         assert await bench.phase("acme", "a") == "c"
         may_answer.set()
-        await until(lambda: not child._hands._slow)
-    assert await bench.raw.xlen(bench.settings.allocated_stream) == 1
+        await none_in_flight(child)
+    assert await allocated(bench) == 1
 
 
-async def test_a_task_leaves_its_calls_when_more_is_waiting(
-    app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While more is due a task does not wait for its calls; the last one does, and all are settled."""
-    monkeypatch.setattr(runtime, "PATIENCE_S", 60.0)
+async def test_the_last_free_child_is_kept_free(child: ChildRuntime, bench: Bench) -> None:
+    """A task holds its child only while another one is free; else its work goes on in the process without it."""
+    children = child._children
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         write(bench.settings, api.url)
-        await bench.ledger.set_limits("acme", 1, 0)
-        (bench.settings.merchants_dir / "other.toml").write_text(FILE.format(url=api.url, in_flight=0))
-        await hand_out(app, bench, "a")
-        await bench.accept("other", "b")
-        await work(app, child)
-        await until(lambda: len(api.requests) == 1)
-        assert await bench.phase("acme", "a") == "c"
-        last = asyncio.create_task(work(app, child))
+        await bench.accept("acme", "a")
+        children._shared[2:5] = b"\x01\x01\x01"
+        await serve(child)
+        await until(lambda: bool(api.requests))
+        may_answer.set()
+        await none_in_flight(child)
+    assert await allocated(bench) == 1
+
+
+async def test_a_full_child_takes_no_more(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as many young shipments as it may have it takes others once there is room, or once these are old."""
+    monkeypatch.setattr(in_flight, "MOST_YOUNG", 101)
+    may_answer = asyncio.Event()
+    async with listening(allocates_after(may_answer)) as api:
+        for merchant in ("acme", "other"):
+            (bench.settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=api.url, in_flight=0))
+        await bench.accept("acme", "a", "b")
+        serving = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 2)
-        assert not last.done()
+        await bench.accept("other", "c")
+        monkeypatch.setattr(in_flight, "YOUNG_S", 0.0)
+        await until(lambda: len(api.requests) == 3)
         may_answer.set()
-        assert len(await last) == 1
-        await until(lambda: not child._hands._slow)
-    assert await bench.raw.xlen(bench.settings.allocated_stream) == 2
-
-
-async def test_a_busy_child_waits_for_its_calls(
-    app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With its hands full a child takes no other message before its calls are answered, also when more is due."""
-    monkeypatch.setattr(runtime, "PATIENCE_S", 60.0)
-    monkeypatch.setattr(runtime, "BUSY", 1)
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        write(bench.settings, api.url)
-        (bench.settings.merchants_dir / "other.toml").write_text(FILE.format(url=api.url, in_flight=0))
-        await hand_out(app, bench, "a")
-        await bench.accept("other", "b")
-        first = asyncio.create_task(work(app, child))
-        await until(lambda: bool(api.requests))
-        assert depth(app, BATCHES) == 1
-        assert not first.done()
-        may_answer.set()
-        await first
-        await work(app, child)
-    assert await bench.raw.xlen(bench.settings.allocated_stream) == 2
-
-
-async def test_a_task_that_is_interrupted(
-    app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When a task is ended while it sends the next message, its calls go on without it and are settled."""
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        write(bench.settings, api.url)
-        await hand_out(app, bench, "a")
-
-        def interrupted(_batches: Any) -> int:
-            raise SoftTimeLimitExceeded
-
-        monkeypatch.setattr(child._hand_out, "send", interrupted)
-        with pytest.raises(SoftTimeLimitExceeded):
-            await work(app, child)
-        may_answer.set()
-        await until(lambda: not child._hands._slow and not child._hands._at_work)
-    assert await bench.raw.xlen(bench.settings.allocated_stream) == 1
+        await serving
+        await none_in_flight(child)
+    assert await allocated(bench) == 3
 
 
 async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:
     """What a child that ends cannot wait for is due at once, and is read back first."""
-    child = ChildRuntime(app, settings)
+    child = ChildRuntime(app, settings, Children(4))
     async with listening(hangs) as api:
         write(settings, api.url)
-        await hand_out(app, bench, "a")
-        await work(app, child)
+        await bench.accept("acme", "a")
+        await serve(child)
         await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
-    (batch,) = await bench.claim_all()
-    (held,) = (await bench.ledger.take(batch)).shipments
+    (taken,) = await bench.take_all()
+    (held,) = taken.shipments
     assert (held.progress.open_kind, held.progress.attempts, held.losses) == ("unknown", 1, 0)
     assert await bench.field("shipment:acme:a", "company_lost") == ""
 
 
-async def test_an_api_that_is_away(app: Celery, child: ChildRuntime, bench: Bench) -> None:
+async def test_an_api_that_is_away(child: ChildRuntime, bench: Bench) -> None:
     """A shipment that could not be sent is parked, and the child wakes up by itself when its time has come."""
     write(bench.settings, f"http://127.0.0.1:{free_port()}")
-    await hand_out(app, bench, "a")
-    await work(app, child)
-    await until(lambda: not child._hands._slow)
+    await bench.accept("acme", "a")
+    await serve(child)
+    await none_in_flight(child)
     assert await bench.phase("acme", "a") == ""
     assert child._alarms.is_set
+
+
+async def test_who_falls_back_together_shares_a_chain(app: Celery, child: ChildRuntime, bench: Bench) -> None:
+    """Shipments of several merchants that fall back at the same moment are sent in one message, each with its token."""
+    async with listening(refuses) as api:
+        for merchant in ("acme", "other"):
+            write(bench.settings, api.url, merchant=merchant)
+            await bench.accept(merchant, "a", "b")
+        assert (await serve(child)).counts == {"fell_back": 4, UNDER_WAY: 0}
+        await chains_sent(child)
+    (message,) = await asyncio.to_thread(drain_links, app, BATCHES)
+    link = read_link(message)
+    assert sorted((each.merchant, each.step, sorted(each.references)) for each in link.held) == [
+        ("acme", 1, ["a", "b"]),
+        ("other", 1, ["a", "b"]),
+    ]
+
+
+async def test_a_link_hands_on_what_falls_back_again(child: ChildRuntime, bench: Bench) -> None:
+    """A link works on the shipments it holds; what is refused in time goes to the next link of its chain."""
+    async with listening(refuses) as api:
+        write(bench.settings, api.url)
+        await bench.accept("acme", "a")
+        await serve(child)
+        await chains_sent(child)
+        link = Link(held=(Held(await bench.holder("acme", "a"), "acme", 1, ("a",)),))
+        worked = await asyncio.to_thread(child.follow, link)
+        again = await asyncio.to_thread(child.follow, link)
+    assert [type(each) for each in worked.fell_back] == [FellBack]
+    assert [each.shipment.progress.step for each in worked.fell_back] == [2]
+    assert (again.counts, again.fell_back) == ({UNDER_WAY: 0}, [])
+
+
+async def test_a_slow_link(app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link does not wait for a slow API; what falls back later gets a chain of its own."""
+    monkeypatch.setattr(runtime, "PATIENCE_S", 0.05)
+    may_answer = asyncio.Event()
+
+    async def refuses_the_second_late(request: Request, writer: asyncio.StreamWriter) -> None:
+        if "FIRST" not in request.target:
+            await may_answer.wait()
+        await refuses(request, writer)
+
+    async with listening(refuses_the_second_late) as api:
+        write(bench.settings, api.url)
+        await bench.accept("acme", "a")
+        await serve(child)
+        await chains_sent(child)
+        link = Link(held=(Held(await bench.holder("acme", "a"), "acme", 1, ("a",)),))
+        worked = await asyncio.to_thread(child.follow, link)
+        assert (worked.counts, worked.fell_back) == ({UNDER_WAY: 1}, [])
+        await asyncio.to_thread(drain_links, app, BATCHES)
+        may_answer.set()
+        await none_in_flight(child)
+        await chains_sent(child)
+    (message,) = await asyncio.to_thread(drain_links, app, BATCHES)
+    assert [each.step for each in read_link(message).held] == [2]

@@ -86,8 +86,7 @@ async def test_a_take_notes_a_jump(bench: Bench, was_s: float) -> None:
     await bench.report(await bench.take("acme", "a"), "park")
     await bench.raw.hset("allocation:shipment:acme:a", "due", await server_ms(bench.redis) + round(was_s * 1000))
     server_was(bench, was_s)
-    (batch,) = await bench.ledger.claim(1)
-    taken = await bench.ledger.take(batch)
+    (taken,) = await bench.take_all()
     assert await bench.field("server", "changes") == "1"
     assert taken.shipments[0].progress.open_kind == "unknown"
     assert taken.shipments[0].progress.open_at == pytest.approx(bench.ledger.now(), abs=1)
@@ -97,7 +96,6 @@ async def test_a_take_notes_a_jump(bench: Bench, was_s: float) -> None:
 async def test_a_jump_that_is_noted_meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A take whose answer is from before a note that the same process has just made asks again."""
     await bench.accept("acme", "a")
-    (batch,) = await bench.ledger.claim(1)
     await bench.ledger.watch_clock()
     run = bench.store.run
 
@@ -110,7 +108,7 @@ async def test_a_jump_that_is_noted_meanwhile(bench: Bench, monkeypatch: pytest.
         return answer
 
     monkeypatch.setattr(bench.store, "run", noted_meanwhile)
-    taken = await bench.ledger.take(batch)
+    (taken,) = await bench.take_due()
     assert taken.shipments[0].progress.open_kind == "unknown"
     assert (await bench.permit(taken.shipments[0], taken.task)).held
 
@@ -120,8 +118,8 @@ async def test_what_was_due_after_a_step_ahead(bench: Bench) -> None:
     await bench.report(await bench.take("acme", "a"), "park")
     await bench.raw.hset("allocation:shipment:acme:a", "due", await server_ms(bench.redis) - 1_800_000)
     server_was(bench, -3600)
-    (batch,) = await bench.ledger.claim(1)
-    held = (await bench.ledger.take(batch)).shipments[0]
+    (batch,) = await bench.take_due()
+    held = batch.shipments[0]
     assert (held.progress.open_kind, await bench.field("server", "changes")) == (None, "1")
 
 
@@ -163,8 +161,8 @@ async def test_who_knew_the_clock_before_says_until_when(bench: Bench, others: l
     await bench.become_another_server()
     await bench.end_waits("acme", (await server_ms(bench.redis)) - 1)
     server_was(knows, 60)
-    (batch,) = await bench.ledger.claim(1)
-    held = (await knows.ledger.take(batch)).shipments[0]
+    (taken,) = await knows.take_due()
+    held = taken.shipments[0]
     assert (held.progress.open_kind, await bench.field("server", "changes")) == ("unknown", "1")
 
 
@@ -176,6 +174,6 @@ async def test_orders_after_a_step_back(bench: Bench) -> None:
     changed_s = int(await bench.field("server", "changed")) / 1000
     orders = [new("acme", r)[0]._replace(entered=changed_s + age) for r, age in (("old", 0), ("new", 600))]
     await bench.ledger.accept(orders, [], [], GROUP)
-    (batch,) = await bench.ledger.claim(1)
-    kinds = {held.reference: held.progress.open_kind for held in (await bench.ledger.take(batch)).shipments}
+    (batch,) = await bench.take_due()
+    kinds = {held.reference: held.progress.open_kind for held in batch.shipments}
     assert kinds == {"old": "unknown", "new": None}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasks.allocate import read_message
+from tasks.messages import read_link
 from tests.worker.bench import Bench
 from tests.worker.children import FILE
 from worker.replaying import Wanted, prepare, put_back
@@ -33,8 +33,7 @@ async def test_a_report_keeps_them(bench: Bench, verdict: Any) -> None:
     """Whatever is reported, fields of the record and of the progress stay."""
     await bench.accept("acme", "a")
     await newer(bench)
-    (batch,) = await bench.claim_all()
-    taken = await bench.ledger.take(batch)
+    (taken,) = await bench.take_all()
     assert taken.shipments[0].progress.waits == 3
     further = taken.shipments[0].with_progress(attempts=1)
     await bench.report_of([further], taken.task, verdict, event="{}", reason="conflict", entry={"do": "allocate"})
@@ -58,8 +57,7 @@ async def test_a_lost_worker_keeps_them(bench: Bench) -> None:
     await newer(bench)
     await bench.permit(taken.shipments[0], taken.task)
     await bench.end_leases("acme")
-    (batch,) = await bench.claim_all()
-    again = await bench.ledger.take(batch)
+    (again,) = await bench.take_all()
     await bench.report(again, "park")
     field, progress, _ = await kept(bench)
     assert (field, progress["nested"], progress["open_kind"]) == ("kept", UNKNOWN["nested"], "unknown")
@@ -78,7 +76,7 @@ async def test_a_replay_keeps_them(bench: Bench) -> None:
 
 
 def test_a_message_keeps_them() -> None:
-    """A message is passed on with what a newer version wrote into it."""
-    message = {"merchant": "acme", "shipments": 1, "strategy": "x", "token": "t", "references": ["a"], **UNKNOWN}
-    handover = read_message(message)
-    assert {**handover.as_message(), "references": ["a"]} == message
+    """A link's message is passed on with what a newer version wrote into it, without the counts of the link before."""
+    message = {"shipments": 1, "held": ["token acme 1 a"], **UNKNOWN}
+    link = read_link({**message, "allocated": 3, "under_way": 1})
+    assert link.as_message() == message

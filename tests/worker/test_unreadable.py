@@ -1,17 +1,14 @@
 """A record that this version cannot read: it concerns nobody else, stays as it is, and fails only at its deadline."""
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
-from celery import Celery
 
 from tasks.ports import Taken
 from tests.worker.bench import Bench, new
-from tests.worker.children import work, write
+from tests.worker.children import none_in_flight, serve, write
 from tests.worker.raw_api import Answer, answers, listening, reply
-from worker.handout import HandOut
 from worker.orders import GROUP
 from worker.records import failures, read_record
 from worker.replaying import Wanted, prepare, put_back
@@ -50,8 +47,8 @@ async def take(bench: Bench, damage: str) -> Taken:
     """A good shipment and a bad one in a task's hands."""
     await bench.accept("acme", "bad", "good")
     await damage_record(bench, damage)
-    (batch,) = await bench.claim_all()
-    return await bench.ledger.take(batch)
+    (batch,) = await bench.take_all()
+    return batch
 
 
 def says(state: str) -> Answer:
@@ -59,12 +56,11 @@ def says(state: str) -> Answer:
     return answers(reply(200, json.dumps({"state": state, "shipment_reference": "bad"}).encode()))
 
 
-async def visit(app: Celery, child: ChildRuntime, bench: Bench) -> None:
-    """Hand out what is due, and let the child work on it."""
+async def visit(child: ChildRuntime, bench: Bench) -> None:
+    """Let the child work on what is due."""
     await bench.end_waits("acme")
-    await HandOut(app, bench.ledger, bench.settings).hand_out()
-    await work(app, child)
-    await asyncio.to_thread(child._in_loop, child._hands.empty(5))
+    await serve(child)
+    await none_in_flight(child)
 
 
 async def overdue(bench: Bench) -> None:
@@ -87,13 +83,13 @@ async def test_a_time_that_is_lost(bench: Bench) -> None:
     (accepted,) = new("acme", "bad")
     await bench.ledger.accept([accepted._replace(entered=1795255200.0)], [], [], GROUP)
     await damage_record(bench, "a time that is none")
-    (batch,) = await bench.claim_all()
-    (bad,) = (await bench.ledger.take(batch)).unreadable
+    (batch,) = await bench.take_all()
+    (bad,) = batch.unreadable
     assert bad.received == 1795255200.0
 
 
 @pytest.mark.parametrize("damage", ["facts that are no JSON", "a step beyond the last", "losses that are no number"])
-async def test_it_stays_as_it_is(app: Celery, child: ChildRuntime, bench: Bench, damage: str) -> None:
+async def test_it_stays_as_it_is(child: ChildRuntime, bench: Bench, damage: str) -> None:
     """It is read back and parked, again and again, and not a byte of its record changes; it is never called for."""
     await bench.accept("acme", "bad")
     await damage_record(bench, damage)
@@ -101,7 +97,7 @@ async def test_it_stays_as_it_is(app: Celery, child: ChildRuntime, bench: Bench,
     async with listening(says("unallocated")) as api:
         write(bench.settings, api.url)
         for _ in range(2):
-            await visit(app, child, bench)
+            await visit(child, bench)
         assert [(request.method, request.reference) for request in api.requests] == [("GET", "bad")] * 2
     assert await bench.raw.hgetall(RECORD) == before
     assert await bench.raw.zscore("allocation:waiting:acme", "bad") is not None
@@ -112,14 +108,13 @@ async def test_a_lost_call_stays_known(bench: Bench) -> None:
     taken = await bench.take("acme", "bad")
     await bench.permit(taken.shipments[0], taken.task)
     await bench.end_leases("acme")
-    (batch,) = await bench.claim_all()
     await bench.raw.hset(RECORD, "progress", "newer")
+    (again,) = await bench.take_all()
     lost_call = await bench.field("shipment:acme:bad", "lost_call")
-    again = await bench.ledger.take(batch)
     await bench.park_unreadable(again)
     await bench.raw.hdel(RECORD, "progress")
-    (batch,) = await bench.claim_all()
-    (held,) = (await bench.ledger.take(batch)).shipments
+    (batch,) = await bench.take_all()
+    (held,) = batch.shipments
     assert held.progress.open_at == int(lost_call) / 1000
 
 
@@ -128,37 +123,37 @@ async def test_a_doubt_stays_too(bench: Bench) -> None:
     await bench.accept("acme", "bad")
     await bench.become_another_server()
     await bench.raw.hset(RECORD, "progress", "newer")
-    (batch,) = await bench.claim_all()
-    await bench.park_unreadable(await bench.ledger.take(batch))
+    (batch,) = await bench.take_all()
+    await bench.park_unreadable(batch)
     await bench.raw.hdel(RECORD, "progress")
-    (batch,) = await bench.claim_all()
-    (held,) = (await bench.ledger.take(batch)).shipments
+    (batch,) = await bench.take_all()
+    (held,) = batch.shipments
     assert held.progress.open_kind == "unknown"
 
 
-async def test_it_is_adopted(app: Celery, child: ChildRuntime, bench: Bench) -> None:
+async def test_it_is_adopted(child: ChildRuntime, bench: Bench) -> None:
     """Found allocated, it has its event; what only the record knew is null."""
     await bench.accept("acme", "bad")
     await damage_record(bench, "facts that are no JSON")
     async with listening(says("allocated")) as api:
         write(bench.settings, api.url)
-        await visit(app, child, bench)
+        await visit(child, bench)
     ((_, entry),) = await bench.raw.xrange(bench.settings.allocated_stream)
     data = json.loads(entry[b"event"])["data"]
     assert (data["shipment"], data["adopted"]) == ("bad", True)
     assert [data[name] for name in ("order", "rule", "api", "strategy", "attempts", "order_event")] == [None] * 6
 
 
-async def test_it_fails_at_its_deadline(app: Celery, child: ChildRuntime, bench: Bench) -> None:
+async def test_it_fails_at_its_deadline(child: ChildRuntime, bench: Bench) -> None:
     """Not earlier; and then it is among the failures, which can be listed and explained, and not put back."""
     await bench.accept("acme", "bad")
     await damage_record(bench, "progress that is no JSON")
     async with listening(says("unallocated")) as api:
         write(bench.settings, api.url)
-        await visit(app, child, bench)
+        await visit(child, bench)
         assert await bench.raw.xlen(bench.settings.failed_stream) == 0
         await overdue(bench)
-        await visit(app, child, bench)
+        await visit(child, bench)
     ((_, entry),) = await bench.raw.xrange(bench.settings.failed_stream)
     data = json.loads(entry[b"event"])["data"]
     assert (data["reason"], data["order"], data["attempts"]) == ("unreadable_record", None, None)

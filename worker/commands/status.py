@@ -46,7 +46,7 @@ class Status:
 def command(*, as_json: bool, watch: float | None) -> None:
     """Show how many shipments of each merchant are where, and what is late.
 
-    Due shipments may be handed out now, parked ones wait for their time, working ones are in a worker's hands. The exit
+    Due shipments may be taken now, parked ones wait for their time, working ones are in a worker's hands. The exit
     code is 1, and the output says why, when the server does not answer, when the last sweep is older than three
     intervals (at least 30 s), or when a shipment has been due for two leases.
     """
@@ -99,7 +99,7 @@ def _look_at_broker(settings: Settings) -> Queues:
 def _problems(counts: Counts, queues: Queues, settings: Settings) -> Iterator[str]:
     """What is not healthy, and what to look at."""
     if isinstance(queues, str):
-        yield f"broker: {queues}; nothing is handed out until it is back"
+        yield f"broker: {queues}; no worker is started until it is back"
     late_s = max(SWEEPS_MISSED * settings.sweep_seconds, SWEEP_LATE_S)
     if counts.last_sweep_s is None:
         yield "there was no sweep yet; do worker and beat run?"

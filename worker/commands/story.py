@@ -9,7 +9,7 @@ from worker.commands.output import clock, length
 from worker.records import Nowhere, Record, Settled, Waiting, Working
 
 _PHASES = {
-    "q": "handed out, in a message to the workers",
+    "q": "held for the next link of its fallback chain",
     "r": "in a worker's hands",
     "c": "in a worker's hands, and a call may be on its way",
 }
@@ -85,7 +85,7 @@ def _waiting(record: Record, where: Waiting, retry: Retry | None) -> str:
     if wait_s > 0:
         return f"parked until {clock(where.due)} (in {length(wait_s)}), then {_next_act(record, retry)}"
     due = f"due since {clock(where.due)} ({length(-wait_s)})"
-    return f"{due}, handed out as soon as there is room, then {_next_act(record, retry)}"
+    return f"{due}, taken as soon as there is room, then {_next_act(record, retry)}"
 
 
 def _working(record: Record, where: Working) -> str:

@@ -1,7 +1,7 @@
--- Who holds a shipment, and what is known of holders who were lost. Put before the scripts that hand out, take or ask.
+-- Who holds a shipment, and what is known of holders who were lost. Put before the scripts that take, ask or report.
 --
--- A token is 'phase:id', and once it was taken 'phase:id:changes:called'. The phase: q = handed out, in a message; r =
--- taken by a task; c = a call for an allocation may be on its way, since `called` in ms. `changes`: how often the
+-- A token is 'phase:id', and once it was taken 'phase:id:changes:called'. The phase: q = held for the next link of
+-- a chain; r = taken; c = a call for an allocation may be on its way, since `called` in ms. `changes`: how often the
 -- server had changed when it was taken. An id is 'host.unique', with '.a' at its end when its child owns nothing else.
 local function parse(token) return string.match(token, '^(%a):([^:]+):?(%d*):?(%d*)') end
 local function is_alone(id) return string.sub(id, -2) == '.a' end

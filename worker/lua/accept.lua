@@ -6,7 +6,8 @@
 -- ARGV: group, n shipments, n rejected, n events of other types, then per shipment: merchant, reference, facts,
 --       published, asks, when it came into being at the earliest in ms (its stream id, its event's own time); per
 --       rejected event: stream id, event, reason, error, its bytes as base64 or ''; then the stream ids to acknowledge
--- Returns the number of new shipments.
+-- Returns the number of new shipments, and what the caller must send as a message that starts a worker child (see
+-- _wake.lua), or nothing.
 local now, place = clock()
 local shipments, rejected = tonumber(ARGV[2]), tonumber(ARGV[3])
 check_stream(KEYS[2])
@@ -46,4 +47,4 @@ while i <= #ARGV do
 end
 -- For unread.lua, which finds what nobody was given.
 if acknowledged > 0 then redis.call('HINCRBY', P .. 'orders_seen:' .. KEYS[2], 'acknowledged', acknowledged) end
-return fresh
+return { fresh, fresh > 0 and ring(now) or {} }

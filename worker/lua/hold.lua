@@ -152,5 +152,6 @@ for _, one in pairs(released) do
   redis.call('HDEL', tokens(m), r)
   redis.call('ZADD', waiting(m), now, r)
   wake(m, place)
+  push_wake()
 end
 return out

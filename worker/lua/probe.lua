@@ -34,4 +34,5 @@ redis.call('HSET', P .. 'paused', m, cjson.encode(pause))
 redis.call('ZADD', waiting(m), now, choice)
 redis.call('HSET', record(m, choice), 'due', 0)
 wake(m, place)
+push_wake()
 return choice

@@ -17,6 +17,7 @@ local function put_back(m, r, facts, asks, progress, slot, entry, due)
   redis.call('ZREM', P .. 'failed:' .. m, r)
   redis.call('ZADD', waiting(m), due, r)
   wake(m, due)
+  if due <= now then push_wake() end
 end
 
 for i = 2, #ARGV, 9 do

@@ -111,5 +111,6 @@ judge_all()
 for m in pairs(touched) do
   local due = head(waiting(m))
   if due then wake(m, math.max(due, place)) end
+  if due and due <= now then push_wake() end
 end
 return out

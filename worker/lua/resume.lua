@@ -15,5 +15,8 @@ for _, r in ipairs(parked) do
   redis.call('HSET', record(m, r), 'due', 0)
 end
 write_gathered()
-if #parked > 0 then wake(m, place) end
+if #parked > 0 then
+  wake(m, place)
+  push_wake()
+end
 return #parked
