@@ -1,17 +1,20 @@
 """Who is measured: this project as its Procfile has it, and the peers as their own documentation has them."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import dramatiq
 import redis
 from celery import Celery
 from dramatiq.brokers.redis import RedisBroker
+from taskiq.kicker import AsyncKicker
+from taskiq_redis import RedisStreamBroker
 
 from config.strategies.strategy import V1, V2, Flavour
 from tests.acceptance.system import order_event, procfile, v1_file, v2_file
@@ -49,6 +52,10 @@ class Contender(Protocol):
     def name(self) -> str:
         """A slug."""
 
+    @property
+    def one_in(self) -> int:
+        """Of so many orders one falls back; 0: none does."""
+
     def commands(self) -> Mapping[str, Sequence[str]]:
         """Its processes by their roles."""
 
@@ -61,11 +68,15 @@ class Contender(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ours:
-    """Intake, worker with four children, and beat. `merchants`: how many the orders are spread over."""
+    """Intake, worker with four children, and beat. `merchants`: how many the orders are spread over.
+
+    `one_in`: of so many orders one falls back; 0: none does.
+    """
 
     name: str
     flavour: Flavour = V2
     merchants: int = 1
+    one_in: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def commands(self) -> dict[str, list[str]]:
@@ -99,7 +110,8 @@ class Ours:
     def _file(self, api_url: str) -> str:
         if self.flavour == V1:
             return v1_file(api_url, '{ carrier_service = "FF_LINET-00001" }')
-        return v2_file(api_url, '{ virtual_service = "FF_LINET-00001" }')
+        fallback = '[{ carrier_service = "FF_LINET-00001" }]' if self.one_in else "[]"
+        return v2_file(api_url, '{ virtual_service = "FF_LINET-00001" }', fallback)
 
 
 def _order(merchant: str, reference: str) -> str:
@@ -112,6 +124,7 @@ class CeleryPeer:
 
     name: str
     words: tuple[str, ...]
+    one_in: ClassVar[int] = 0
 
     def commands(self) -> dict[str, list[str]]:
         """One worker."""
@@ -139,6 +152,7 @@ class DramatiqPeer:
 
     name: str
     words: tuple[str, ...]
+    one_in: ClassVar[int] = 0
 
     def commands(self) -> dict[str, list[str]]:
         """One master with its worker processes."""
@@ -163,10 +177,40 @@ class DramatiqPeer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TaskiqPeer:
+    """One message for each order, and a second one for one that falls back."""
+
+    name: str
+    one_in: int = 0
+
+    def commands(self) -> dict[str, list[str]]:
+        """Two worker processes, as many as cores."""
+        return {"worker": ["taskiq", "worker", "tests.bench.taskiq_peer:broker", "--workers=2", "--log-level=WARNING"]}
+
+    def environment(self, place: Place) -> dict[str, str]:
+        """The three addresses."""
+        return _peer_environment(place)
+
+    @contextmanager
+    def feeding(self, place: Place) -> Iterator[Feed]:
+        """What a shop's own code would do: send a message."""
+        broker = RedisStreamBroker(url=place.broker_url)
+        with asyncio.Runner() as runner:
+            runner.run(broker.startup())
+
+            async def send(reference: str) -> None:
+                await AsyncKicker[..., None](peer_work.TASK, broker, {}).kiq(reference)
+
+            yield _sending(place, lambda reference: runner.run(send(reference)))
+            runner.run(broker.shutdown())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Floor:
     """One process, one connection, one order after the other: no contender, but what none of them can go below."""
 
     name: str
+    one_in: ClassVar[int] = 0
 
     def commands(self) -> dict[str, list[str]]:
         """One process."""
@@ -221,6 +265,7 @@ def milliseconds(stream_id: bytes) -> int:
 
 
 OURS = Ours(name="allocation")
+TASKIQ = TaskiqPeer(name="taskiq-aiohttp")
 OURS_MANY = Ours(name="allocation-many", flavour=V1)
 CELERY_PREFORK = CeleryPeer(name="celery-prefork", words=("--pool=prefork",))
 CELERY_THREADS = CeleryPeer(name="celery-threads-100", words=("--pool=threads", "--concurrency=100"))

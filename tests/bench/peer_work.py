@@ -13,6 +13,7 @@ BROKER = "BENCH_BROKER_URL"
 REDIS = "BENCH_REDIS_URL"
 API = "BENCH_API_URL"
 TASK = "bench.allocate"
+FALLBACK_TASK = "bench.fall_back"
 ORDERS = "orders.created"
 STREAM = "shipments.allocated"
 

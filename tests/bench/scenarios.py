@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tests.bench.contenders import CONTENDERS, OURS
+from tests.bench.flow import LOADS, Flow, contenders, flow
 from tests.bench.measure import Row, burst, steady, warm_up
 from tests.bench.rig import Rig, rig
 from tests.bench.sizes import Sizes
@@ -72,7 +73,7 @@ class Scaled:
     pss_mb: float
 
 
-Part = StubLimit | Row | Waiting | Sweep | Merchants | Scaled | Idle
+Part = StubLimit | Row | Flow | Waiting | Sweep | Merchants | Scaled | Idle
 
 Systems = Collection[str]
 """Names of the contenders that the table may have."""
@@ -88,6 +89,14 @@ def stub(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
     """The stand-in's own limit."""
     say("the stub by itself")
     yield from stub_limits(sizes.stub_s)
+
+
+def even_flow(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
+    """Each load for ours and for the leanest worker there is, one right after the other."""
+    for load in LOADS:
+        for contender in contenders(load):
+            say(f"{load}: {contender.name}")
+            yield flow(contender, load, sizes.flow_s)
 
 
 def table(api_ms: int, sizes: Sizes, systems: Systems) -> Iterator[Part]:
@@ -207,6 +216,7 @@ def idle(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
 
 SCENARIOS: dict[str, Callable[[Sizes, Systems], Iterator[Part]]] = {
     "stub": stub,
+    "flow": even_flow,
     "api-0": partial(table, 0),
     "api-50": partial(table, 50),
     "api-200": partial(table, 200),

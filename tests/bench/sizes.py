@@ -21,6 +21,9 @@ class Sizes:
     lone_peer: int
     """Lone orders of ours and of a peer."""
 
+    flow_s: float
+    """How long each load of an even flow lasts."""
+
     stub_s: float
     calm_s: float
     idle_s: float
@@ -49,6 +52,7 @@ FULL = Sizes(
     most_orders=40_000,
     lone=100,
     lone_peer=20,
+    flow_s=10.0,
     stub_s=2.0,
     calm_s=5.0,
     idle_s=20.0,
@@ -72,6 +76,7 @@ QUICK = Sizes(
     most_orders=10_000,
     lone=20,
     lone_peer=5,
+    flow_s=3.0,
     stub_s=0.5,
     calm_s=5.0,
     idle_s=10.0,

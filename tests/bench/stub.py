@@ -1,7 +1,7 @@
 """A stand-in for the API that costs as little as Python can: `python -m tests.bench.stub --delay-ms N`.
 
-It allocates whatever it is asked for and remembers nothing but three counts, so that what is measured beside it is
-the worker and not the sandbox.
+It allocates whatever it is asked for, but by virtual service no shipment whose reference begins with `fb_`, and
+remembers nothing but three counts, so that what is measured beside it is the worker and not the sandbox.
 """
 
 import argparse
@@ -14,11 +14,17 @@ from typing import cast
 
 import uvloop
 
-from tests.bench.stub_bodies import CONSIGNMENT_V1, RESULT_V2, SHIPMENT_V2, SUMMARY_V1
+from tests.bench.stub_bodies import CONSIGNMENT_V1, REFUSED_V2, RESULT_V2, SHIPMENT_V2, SUMMARY_V1
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _COUNTS = b"/_counts"
 _BACKLOG = 2048
+
+FALLS_BACK = "fb_"
+"""What the reference of a shipment begins with that a virtual service refuses."""
+
+_REFUSED = FALLS_BACK.encode()
+_OK, _NOT_FOUND, _NO_CARRIER = b"200 OK", b"404 Not Found", b"521 Allocation Failed"
 
 
 class Stub:
@@ -29,23 +35,27 @@ class Stub:
         self.delay_s = delay_s
         self.counts = {"puts": 0, "gets": 0, "shipments": 0}
 
-    def answer(self, method: bytes, path: bytes, body: bytes) -> bytes | None:
-        """The body of the answer; None when there is no such path."""
+    def answer(self, method: bytes, path: bytes, body: bytes) -> tuple[bytes, bytes]:
+        """Status and body of the answer."""
         if path == _COUNTS:
-            return json.dumps(self.counts).encode()
+            return _OK, json.dumps(self.counts).encode()
         self.counts["puts" if method == b"PUT" else "gets"] += 1
         match method, path.split(b"/")[1:]:
+            case b"PUT", [b"pro", b"shipments", reference, b"allocate", b"virtual_service", _] if reference.startswith(
+                _REFUSED
+            ):
+                return _NO_CARRIER, REFUSED_V2.fill(reference)
             case b"PUT", [b"pro", b"shipments", reference, b"allocate", *_]:
                 self.counts["shipments"] += 1
-                return RESULT_V2.fill(reference)
+                return _OK, RESULT_V2.fill(reference)
             case b"PUT", [b"allocation", b"allocatewithcarrierservice"]:
-                return self._many(json.loads(body)["ConsignmentReferences"])
+                return _OK, self._many(json.loads(body)["ConsignmentReferences"])
             case b"GET", [b"pro", b"shipments", reference]:
-                return SHIPMENT_V2.fill(reference)
+                return _OK, SHIPMENT_V2.fill(reference)
             case b"GET", [b"consignments", reference]:
-                return CONSIGNMENT_V1.fill(reference)
+                return _OK, CONSIGNMENT_V1.fill(reference)
             case _:
-                return None
+                return _NOT_FOUND, b"{}"
 
     def _many(self, references: list[str]) -> bytes:
         self.counts["shipments"] += len(references)
@@ -84,9 +94,7 @@ class Connection(asyncio.Protocol):
         return method, path, rest[:length]
 
     def _reply(self, method: bytes, path: bytes, body: bytes) -> None:
-        answer = self._stub.answer(method, path, body)
-        status = b"404 Not Found" if answer is None else b"200 OK"
-        content = answer or b"{}"
+        status, content = self._stub.answer(method, path, body)
         whole = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
         reply = whole % (status, len(content), content)
         if self._stub.delay_s and path != _COUNTS:

@@ -58,6 +58,18 @@ RESULT_V2 = Form(
 )
 """v2's AllocateResult."""
 
+REFUSED_V2 = Form(
+    {
+        "correlation_id": f"co-{_HOLE}",
+        "code": "allocation_failed",
+        "message": "The shipment could not be allocated.",
+        "details": [
+            {"code": "carrier_service_shipment_mismatch", "message": "Too heavy.", "important": "FF_LINET-00001"}
+        ],
+    }
+)
+"""v2's error for a shipment that no carrier service takes."""
+
 SHIPMENT_V2 = Form({"reference": _HOLE, "state": "allocated", "allocation": _ALLOCATION, "_links": _LINKS})
 """v2's shipment, as a read-back finds it."""
 
