@@ -91,6 +91,8 @@ def _refuse_other_pools(sender: Any, **_: Any) -> None:  # Celery's worker
     """A task holds its process for a moment only, and leases, heartbeats and limits count on processes."""
     if not issubclass(sender.pool_cls, PreforkPool):
         _end(2, "--pool: only prefork is supported; leave it out")
+    # It may be another number than that of the settings.
+    children.count = sender.concurrency
 
 
 @signals.worker_init.connect

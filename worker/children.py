@@ -9,9 +9,9 @@ class Children:
     """A piece of memory that parent and children share; made before they are forked."""
 
     def __init__(self, count: int) -> None:
-        """`count`: how many children there are."""
+        """`count`: how many children there are, known before they are forked."""
         self._shared = mmap.mmap(-1, _MOST + 1)
-        self._count = min(count, _MOST)
+        self.count = count
         self._mine = 1
 
     def is_child(self, number: int) -> None:
@@ -29,7 +29,7 @@ class Children:
 
     def others_are_free(self) -> bool:
         """Whether a message would find a child that may get it."""
-        return sum(self._shared[1 : self._count + 1]) < self._count
+        return sum(self._shared[1 : self.count + 1]) < min(self.count, _MOST)
 
     def end(self) -> None:
         """The worker is told to end."""
