@@ -8,15 +8,15 @@ from config.settings import Settings
 from config.tls import tls_options
 
 BATCHES = "allocation"
-"""The queue of micro-batches and of the links of fallback chains."""
+"""The queue of messages that start a child, and of the links of fallback chains."""
 
 SWEEPS = "allocation.sweep"
-"""The sweep's own queue, so that it never waits behind batches."""
+"""The sweep's own queue, so that it never waits behind them."""
 
 SWEEP_TASK = "allocation.sweep"
 
 PATIENCE_S = 1.0
-"""How long a task waits for its calls before it leaves the slow ones to finish by themselves."""
+"""How long a link waits for its calls before it leaves the slow ones to finish by themselves."""
 
 
 def celery_options(settings: Settings) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def celery_options(settings: Settings) -> dict[str, Any]:
         "result_serializer": "json",
         "task_ignore_result": True,
         # The ledger decides who may work on a shipment, so a message is acknowledged when it is read: one that was
-        # lost costs a lease, and none is ever delivered a second time an hour later (the visibility timeout).
+        # lost costs a lease at most, and none is ever delivered a second time an hour later (the visibility timeout).
         "task_acks_late": False,
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
@@ -63,7 +63,7 @@ def celery_options(settings: Settings) -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         "worker_soft_shutdown_timeout": 10.0,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # A task returns within PATIENCE_S and a few round trips to Redis; these only end a child that stands still.
+        # A task returns within ten seconds and a few round trips to Redis; these only end a child that stands still.
         "task_soft_time_limit": 60,
         "task_time_limit": 90,
         "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
