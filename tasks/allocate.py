@@ -34,8 +34,8 @@ class Runtime(Protocol):
     def serve(self) -> Worked:
         """Take what is due, and what comes due, for a while."""
 
-    def follow(self, link: Link) -> Worked:
-        """Work on the shipments of a link, for as long as a task may take."""
+    def follow(self, link: Link) -> Worked | None:
+        """Work on the shipments of a link, for as long as a task may take; None if another process must."""
 
     def sweep(self) -> dict[str, Any]:
         """Have what is due taken, and do the housekeeping."""
@@ -61,6 +61,9 @@ def _fallback(self: "Task[..., Any]", message: dict[str, Any], **_shown: Any) ->
     """
     link = read_link(message)
     worked = _runtime(self).follow(link)
+    if worked is None:
+        # The same link, with the rest of its chain, into the queue again.
+        raise self.retry(countdown=0, max_retries=None)
     if not worked.fell_back:
         # Celery would send the next link all the same.
         self.request.chain = None

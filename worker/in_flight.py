@@ -1,8 +1,9 @@
 """What a worker child works on: its batches, followed to their end whatever becomes of the tasks that began them."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import structlog
 
@@ -23,11 +24,14 @@ log = structlog.get_logger(__name__)
 class InFlight:
     """Lives in the child's loop."""
 
-    def __init__(self) -> None:
-        """Nothing is in flight yet."""
+    def __init__(self, ended: Callable[[], None], must_end: Callable[[], bool]) -> None:
+        """`ended`: called when a batch has ended. `must_end`: whether the worker was told to end; then nobody waits."""
         self._work: dict[asyncio.Task[None], tuple[Batch, float]] = {}
         self._changed = asyncio.Event()
-        self._alone = False
+        self._reserved = 0
+        self._coming = 0
+        self._on_end = ended
+        self._must_end = must_end
 
     def begin(self, batch: Batch) -> "asyncio.Task[None]":
         """Start the work on a batch."""
@@ -39,6 +43,7 @@ class InFlight:
     def _ended(self, work: "asyncio.Task[None]") -> None:
         del self._work[work]
         self._changed.set()
+        self._on_end()
         if not work.cancelled() and (error := work.exception()):
             log.error("batch_broken", exc_info=error, next="its shipments are due again later")
 
@@ -65,22 +70,39 @@ class InFlight:
         except TimeoutError:
             pass
 
-    async def alone(self, patience_s: float) -> bool:
-        """Wait until nothing is in flight, and let nothing begin meanwhile; false if that takes longer."""
-        self._alone = True
-        try:
-            return await self._until(lambda: not self.count(), patience_s)
-        finally:
-            self._alone = False
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in flight, and nothing about to be."""
+        return not self._coming and not self.count()
 
-    async def may_begin(self, patience_s: float) -> bool:
-        """Wait while a shipment must be alone; false if that takes longer."""
-        return await self._until(lambda: not self._alone, patience_s)
+    @contextlib.contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Let nobody else begin anything, for a shipment that must be alone."""
+        self._reserved += 1
+        try:
+            yield
+        finally:
+            self._reserved -= 1
+            self._changed.set()
+
+    @contextlib.asynccontextmanager
+    async def coming(self, patience_s: float) -> AsyncIterator[bool]:
+        """Whether something else may begin, once nothing is reserved; what does is counted from now on."""
+        may_begin = await self._until(lambda: not self._reserved, patience_s)
+        self._coming += may_begin
+        try:
+            yield may_begin
+        finally:
+            self._coming -= may_begin
+
+    async def until_empty(self, patience_s: float) -> bool:
+        """Wait until nothing is in flight; false if that takes longer, or the worker is told to end."""
+        return await self._until(lambda: self.is_empty, patience_s)
 
     async def _until(self, is_so: Callable[[], bool], patience_s: float) -> bool:
         deadline = time.monotonic() + patience_s
         while not is_so():
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or self._must_end():
                 return False
             await self.changes(LOOK_EVERY_S)
         return True

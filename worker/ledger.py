@@ -33,6 +33,9 @@ LONGEST_CALL_OF_LEASE = 0.6
 SENT_AGAIN_S = 60.0
 """For so long and a lease after a change of the server, an order that comes in may be one that is sent again."""
 
+TASK_PATIENCE_S = 20.0
+"""How long a task waits for a server that is away; well below the time after which Celery ends it."""
+
 FARTHEST_WAIT_S = 2 * 3600
 """No shipment is parked for longer at a time; a due time beyond that means that a clock has jumped."""
 
@@ -126,17 +129,27 @@ class Ledger(Pauses):
         """Wait until something is due, at most so long."""
         await self._store.redis.blpop([f"{PREFIX}wake"], timeout_s)
 
-    async def take(self, most: int, *, owns_nothing: bool, alone: tuple[str, str] | None = None) -> Due:
+    async def take(
+        self,
+        most: int,
+        *,
+        owns_nothing: bool,
+        begins: bool = False,
+        least_room: int = 1,
+        alone: tuple[str, str] | None = None,
+    ) -> Due:
         """Take what is due, at most so many shipments, under a new lease token.
 
         `owns_nothing`: so that this child may get a shipment that must be alone; `alone`: the one for which it got rid
-        of the rest.
+        of the rest. `begins`: a message has just started this child. With less than `least_room` left it does not
+        listen.
         """
         unique = f"{HOST}.{uuid.uuid4().hex[:12]}"
         farthest_ms = max(FARTHEST_WAIT_S * 1000, 2 * self._lease_ms)
         most_alone = max(1, round(self._settings.concurrency * MOST_ALONE))
         taking = [self._child, unique, self._lease_ms, self._settings.batch, most, farthest_ms, self._longest_call_ms]
         taking += [most_alone, self._sent_again_ms, self._calls_at_once, int(owns_nothing)]
+        taking += [int(begins), least_room]
         rest = alone or ("", "")
         asked = boottime()
         answer = await self._take("take", taking, rest)
@@ -155,7 +168,8 @@ class Ledger(Pauses):
         return scripts.taken_at(answer)
 
     async def _again(self, script: str, args: Sequence[Any]) -> Any:  # Redis' answer
-        return await self._store.insist(lambda: self._store.run(script, [], args), self._settings.lease_seconds)
+        patience_s = min(TASK_PATIENCE_S, self._settings.lease_seconds)
+        return await self._store.insist(lambda: self._store.run(script, [], args), patience_s)
 
     async def take_link(self, link: Link) -> tuple[Taken, ...]:
         """Take the shipments of a link, as far as their tokens still hold, under a new one of our own."""

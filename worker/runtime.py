@@ -16,6 +16,7 @@ from config.celery_options import PATIENCE_S
 from config.settings import Settings
 from tasks.allocate import Worked
 from tasks.messages import ENDS, UNDER_WAY, FellBack, Link
+from tasks.ports import Taken
 from worker.alarms import Alarms
 from worker.batches import Batches
 from worker.children import Children
@@ -29,7 +30,7 @@ from worker.pro.client import ProApi
 from worker.rechecks import Rechecks
 from worker.reports import Reports
 from worker.scripts import Due
-from worker.serving import EMPTIES_S, SERVES_S, Serving
+from worker.serving import SERVES_S, Serving
 from worker.store import PASSING, Store, connect
 
 T = TypeVar("T")
@@ -39,6 +40,12 @@ HOLDS_S = 2 * SERVES_S
 
 DRAIN_S = 8.0
 """How long a child that is told to end waits for its slow calls before it hands them back."""
+
+KEPT_WAIT_S = 0.25
+"""How long a link waits for a child that is kept for a shipment which must be alone, before it goes to another one."""
+
+LOOKS_EVERY_S = 0.25
+"""How often a task that waits looks whether the worker is told to end."""
 
 HANDS_BACK_S = 8.0
 """How much longer it takes at the most until all that is written."""
@@ -69,7 +76,7 @@ class ChildRuntime:
         self._api = ProApi(self._ledger.now, longest_call_s=settings.lease_seconds * LONGEST_CALL_OF_LEASE)
         self._dispatcher = Dispatcher(self._app, self._ledger)
         self._alarms = Alarms(self._dispatcher.ring)
-        self._in_flight = InFlight()
+        self._in_flight = InFlight(self._ended, lambda: self._children.must_end)
         self._batches = Batches(
             self._ledger, self._merchants, self._api, Reports(), self._in_flight, self._alarms.wake_in
         )
@@ -83,14 +90,10 @@ class ChildRuntime:
     def serve(self) -> Worked:
         """Take what is due, and what comes due, for a while; the task waits for it while another child is free."""
         with self._task() as may_wait:
-            before = self._tally.copy()
-            serving = self._in_loop(self._start_serving())
-            if may_wait:
-                self._in_loop(_wait([serving], HOLDS_S))
-            return self._worked(self._tally - before)
+            return self._in_loop(self._serve(HOLDS_S if may_wait else 0.0))
 
-    def follow(self, link: Link) -> Worked:
-        """Work on the shipments of a link."""
+    def follow(self, link: Link) -> Worked | None:
+        """Work on the shipments of a link; None if another child must."""
         with self._task() as may_wait:
             return self._in_loop(self._follow(link, PATIENCE_S if may_wait else 0.0))
 
@@ -118,25 +121,44 @@ class ChildRuntime:
     def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _start_serving(self) -> "asyncio.Task[None]":
-        return self._serving.start()
+    async def _serve(self, patience_s: float) -> Worked:
+        before = self._tally.copy()
+        await self._wait([self._serving.start()], patience_s)
+        return self._worked(self._tally - before)
 
     async def _begin(self, due: Due) -> None:
         for taken in due.taken:
             await self._batches.begin(taken, self._fallbacks.add, self._tally)
 
-    async def _follow(self, link: Link, patience_s: float) -> Worked:
-        """What falls back later goes into a chain of its own."""
+    async def _follow(self, link: Link, patience_s: float) -> Worked | None:
+        """What falls back later goes into a chain of its own. None: this child is kept for another shipment."""
         in_time, tally = InTime(self._fallbacks.add), Counter[str]()
+        async with self._in_flight.coming(KEPT_WAIT_S) as may_begin:
+            if not may_begin:
+                return None
+            taken = await self._taken_by(link)
+            begun = [await self._batches.begin(each, in_time.add, tally) for each in taken]
+        await self._wait([each for each in begun if each], patience_s)
+        return self._worked(tally, in_time.close())
+
+    async def _taken_by(self, link: Link) -> Sequence[Taken]:
         try:
-            # Else their leases run out, which is no loss, and they are due again.
-            taken = await self._ledger.take_link(link) if await self._in_flight.may_begin(EMPTIES_S) else ()
+            return await self._ledger.take_link(link)
         except PASSING as error:
             log.warning("link_not_taken", error=str(error), next="its shipments are due with their leases")
-            taken = ()
-        begun = [await self._batches.begin(each, in_time.add, tally) for each in taken]
-        await _wait([each for each in begun if each], patience_s)
-        return self._worked(tally, in_time.close())
+            return ()
+
+    async def _wait(self, works: Sequence["asyncio.Task[None]"], patience_s: float) -> None:
+        """Wait for their end, at most so long, and not while the worker is told to end."""
+        deadline = self._loop.time() + patience_s
+        while works and not self._children.must_end and (left_s := deadline - self._loop.time()) > 0:
+            _, pending = await asyncio.wait(works, timeout=min(left_s, LOOKS_EVERY_S))
+            works = list(pending)
+
+    def _ended(self) -> None:
+        """What made room is taken, also while this child does not listen."""
+        if not self._serving.is_active:
+            self._alarms.wake_in(0.0)
 
     def _worked(self, tally: Counter[str], fell_back: Sequence[FellBack] = ()) -> Worked:
         counts = {end: tally[end] for end in ENDS if tally[end]}
@@ -146,13 +168,9 @@ class ChildRuntime:
         await self._rechecks.stop()
         await self._serving.stop()
         await self._in_flight.empty(DRAIN_S)
+        await self._dispatcher.ring()
         await self._fallbacks.stop()
         await self._chores.stop()
         await self._alarms.stop()
         await self._api.close()
         await self._store.redis.aclose()
-
-
-async def _wait(works: Sequence["asyncio.Task[None]"], timeout_s: float) -> None:
-    if works:
-        await asyncio.wait(works, timeout=timeout_s)

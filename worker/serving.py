@@ -1,6 +1,7 @@
 """A worker child serves: it takes what is due, and what comes due, over all merchants, and begins the work on it."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable, Callable
 
@@ -53,6 +54,7 @@ class Serving:
         self._until = 0.0
         self._is_asked = False
         self._going_on: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[int] | None = None
         self._loop = asyncio.get_running_loop()
 
     def start(self) -> "asyncio.Task[None]":
@@ -68,6 +70,12 @@ class Serving:
         if self._going_on is not None:
             await asyncio.wait([self._going_on], timeout=2 * IDLE_S)
             self._going_on.cancel()
+            await asyncio.gather(self._going_on, return_exceptions=True)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this child takes what is due."""
+        return self._going_on is not None and not self._going_on.done()
 
     async def _serve(self) -> None:
         # A message may come while this child takes its leave.
@@ -82,34 +90,42 @@ class Serving:
             await self._dispatcher.ring(leaving=True)
 
     async def _take_until_idle(self) -> None:
-        busy_at = self._loop.time()
+        busy_at, begins = self._loop.time(), True
         while self._goes_on() and self._loop.time() < busy_at + IDLE_S:
-            room, looked_at = self._in_flight.room(), self._loop.time()
-            if room < ROOM:
+            looked_at = self._loop.time()
+            if self._in_flight.room() < ROOM:
                 await self._in_flight.changes(IDLE_S / 10)
                 busy_at = self._loop.time()
                 continue
-            due = await self._take(room)
+            due = await self._take(begins=begins)
+            begins = False
             if due.shipments:
                 busy_at = self._loop.time()
-            if not due.is_more:
-                await self._ledger.wake(IDLE_S)
-            elif not due.shipments:
-                await self._ledger.wake(BLOCKED_S)
+            if self._in_flight.room() >= ROOM and not (due.is_more and due.shipments):
+                await self._ledger.wake(BLOCKED_S if due.is_more else IDLE_S)
             await asyncio.sleep(looked_at + PACE_S - self._loop.time())
 
     def _goes_on(self) -> bool:
         return self._loop.time() < self._until and not self._must_end()
 
-    async def _take(self, room: int) -> Due:
-        due = await self._ledger.take(room, owns_nothing=self._in_flight.count() == 0)
-        await self._begin(due)
-        if due.start:
-            await self._dispatcher.start(due.start)
-        if due.empty_for:
-            is_empty = await self._in_flight.alone(EMPTIES_S)
-            due = await self._ledger.take(1, owns_nothing=is_empty, alone=due.empty_for)
+    async def _take(self, *, begins: bool) -> Due:
+        # A shipment that must be alone may come of it: a link must not begin meanwhile.
+        with self._in_flight.reserved() if self._in_flight.is_empty else contextlib.nullcontext():
+            due = await self._ledger.take(
+                self._in_flight.room(), owns_nothing=self._in_flight.is_empty, begins=begins, least_room=ROOM
+            )
             await self._begin(due)
-        if due.is_alone:
-            await self._in_flight.alone(math.inf)
+            if due.start:
+                self._starting = asyncio.create_task(self._dispatcher.start(due.start))
+            if due.is_alone:
+                await self._in_flight.until_empty(math.inf)
+        if due.empty_for:
+            await self._take_alone(due.empty_for)
         return due
+
+    async def _take_alone(self, shipment: tuple[str, str]) -> None:
+        with self._in_flight.reserved():
+            is_empty = await self._in_flight.until_empty(EMPTIES_S)
+            due = await self._ledger.take(1, owns_nothing=is_empty, alone=shipment)
+            await self._begin(due)
+            await self._in_flight.until_empty(math.inf)

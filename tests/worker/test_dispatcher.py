@@ -69,18 +69,24 @@ async def test_who_listens_is_woken(bench: Bench) -> None:
 async def test_an_order_right_after_a_child_left(bench: Bench) -> None:
     """A message that has come is not on its way any more: the next order may send another one at once."""
     assert await accepted(bench, "a")
-    await bench.take_due()
+    await bench.ledger.take(10, owns_nothing=True, begins=True)
     assert not await bench.ledger.ring(leaving=True)
     assert await accepted(bench, "b")
 
 
 async def test_who_has_no_room_does_not_listen(bench: Bench) -> None:
     """A child that got as much as it asked for, while more is due, does not count as listening."""
-    await bench.accept("acme", "a", "b")
-    await bench.raw.delete("allocation:starting")
-    due = await bench.ledger.take(1, owns_nothing=True)
-    assert (due.is_more, due.start) == (True, START)
+    await bench.accept("acme", "a", "b", "c")
+    due = await bench.ledger.take(1, owns_nothing=True, begins=True)
+    assert (due.is_more, due.start) == (True, START._replace(shipments=2))
     assert not (await bench.ledger.take(1, owns_nothing=True)).start
+
+
+async def test_who_has_little_room_does_not_listen(bench: Bench) -> None:
+    """A child that would wait for more room before it takes again is not counted upon."""
+    await bench.accept("acme", "a")
+    assert len((await bench.ledger.take(10, owns_nothing=True, begins=True, least_room=10)).taken) == 1
+    assert await accepted(bench, "b")
 
 
 async def test_who_leaves_does_not_listen(bench: Bench) -> None:

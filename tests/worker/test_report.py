@@ -77,6 +77,16 @@ async def test_what_leaves_last_has_left(bench: Bench, first: Any) -> None:
         assert await bench.raw.hlen(f"allocation:tokens:{merchant}") == 0
 
 
+async def test_a_late_hand_back_leaves_a_link_alone(bench: Bench) -> None:
+    """What was handed to the next link stays with it, also when its task is told to end and gives back all it had."""
+    taken = await bench.take("acme", "a")
+    refused = [taken.shipments[0].with_progress(step=1)]
+    assert await bench.report_of(refused, taken.task, "hand") == [True]
+    assert await bench.report(taken, "park") == [False]
+    assert await bench.report_of(refused, taken.task, "hand") == [True]
+    assert await bench.phase("acme", "a") == "q"
+
+
 async def test_more_reports_than_one_round_trip_takes(bench: Bench) -> None:
     """Reports of several merchants, more than go at once, are all written and answered in their order."""
     reports: list[Report] = []

@@ -231,8 +231,9 @@ async def test_a_link_hands_on_what_falls_back_again(child: ChildRuntime, bench:
         await serve(child)
         await chains_sent(child)
         link = Link(held=(Held(await bench.holder("acme", "a"), "acme", 1, ("a",)),))
-        worked = await asyncio.to_thread(child.follow, link)
-        again = await asyncio.to_thread(child.follow, link)
+        worked, again = [await asyncio.to_thread(child.follow, link) for _ in range(2)]
+    assert worked is not None
+    assert again is not None
     assert [type(each) for each in worked.fell_back] == [FellBack]
     assert [each.shipment.progress.step for each in worked.fell_back] == [2]
     assert (again.counts, again.fell_back) == ({UNDER_WAY: 0}, [])
@@ -255,6 +256,7 @@ async def test_a_slow_link(app: Celery, child: ChildRuntime, bench: Bench, monke
         await chains_sent(child)
         link = Link(held=(Held(await bench.holder("acme", "a"), "acme", 1, ("a",)),))
         worked = await asyncio.to_thread(child.follow, link)
+        assert worked is not None
         assert (worked.counts, worked.fell_back) == ({UNDER_WAY: 1}, [])
         await asyncio.to_thread(drain_links, app, BATCHES)
         may_answer.set()

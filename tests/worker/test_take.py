@@ -45,7 +45,7 @@ async def test_an_answer_that_was_lost(bench: Bench, monkeypatch: pytest.MonkeyP
 
 
 async def test_an_answer_that_was_lost_with_its_permits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks again has made no call yet: the permits that were given with the lost answer are not kept."""
+    """The permits that were given with a lost answer are not used, and stay noted: a call may have come of them."""
     bench = Bench(settings, admits=True)
     await bench.accept("acme", "a")
     run, lost = bench.store.run, [ConnectionResetError("the answer is lost")]
@@ -58,8 +58,48 @@ async def test_an_answer_that_was_lost_with_its_permits(settings: Settings, monk
 
     monkeypatch.setattr(bench.store, "run", loses_one)
     (taken,) = await bench.take_due()
-    assert (set(taken.admitted), await bench.phase("acme", "a")) == (set(), "r")
+    assert (set(taken.admitted), await bench.phase("acme", "a")) == (set(), "c")
     await bench.close()
+
+
+async def test_a_first_try_that_comes_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that reaches the server after its own retry takes nothing, for nobody waits for its answer."""
+    await bench.accept("acme", "a")
+    run, tries = bench.store.run, []
+
+    async def comes_late(script: str, keys: Any, args: Any) -> Any:
+        tries.append(args)
+        if len(tries) == 1:
+            raise ConnectionResetError("it is still under way")
+        return await run(script, keys, args)
+
+    monkeypatch.setattr(bench.store, "run", comes_late)
+    assert len(await bench.take_due()) == 1
+    await bench.accept("acme", "b")
+    await run("take", [], tries[0])
+    assert [await bench.phase("acme", name) for name in "ab"] == ["r", ""]
+
+
+async def test_a_retry_that_comes_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry that reaches the server when a call is under way already does not take its mark away."""
+    tries: list[Any] = []
+    run = bench.store.run
+
+    async def kept(script: str, keys: Any, args: Any) -> Any:
+        tries.append(args)
+        return await run(script, keys, args)
+
+    monkeypatch.setattr(bench.store, "run", kept)
+    await bench.accept("acme", "a")
+    (taken,) = await bench.take_due()
+    (first,) = [args for args in tries if args[:2] == [bench.ledger._child, taken.task]]
+    await bench.permit(taken.shipments[0], taken.task)
+    before = await bench.field("tokens:acme", "a")
+    retry = list(first)
+    retry[-3] = 1
+    await run("take", [], retry)
+    assert before.startswith("c:")
+    assert await bench.field("tokens:acme", "a") == before
 
 
 async def test_a_link_is_taken_once(bench: Bench) -> None:

@@ -77,7 +77,9 @@ for i = 3, #ARGV, 18 do
   note(m, api, answer, purpose, tonumber(asked))
   if returned == '1' then give_back(m, api, id .. '/' .. r) end
   local key = record(m, r)
-  local era = not left[key] and lease_of(held_by[m][r], id)
+  -- What was handed to a link is not this holder's any more.
+  local is_handed = verdict ~= 'hand' and string.sub(held_by[m][r] or '', 1, 1) == 'q'
+  local era = not left[key] and not is_handed and lease_of(held_by[m][r], id)
   if era then
     local says = verdicts[verdict](m, r, id, era, tonumber(due), progress ~= '', event, reason)
     if entry ~= '' then says[#says + 1], says[#says + 2] = slot, entry end

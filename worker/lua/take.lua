@@ -7,8 +7,9 @@
 --       due time can honestly lie ahead in ms (beyond it a clock has jumped, and the entry is due), the longest call in
 --       ms, most shipments that have a child of their own at a time, for how many ms after a change of the server an
 --       order may be one that was sent again, names of the strategies whose first request is a call for an allocation
---       (',name,name,'), 1 if the child owns nothing, 1 to be told once more what this id has taken, and merchant and
---       reference of the shipment for which the child was emptied, or '' twice
+--       (',name,name,'), 1 if the child owns nothing, 1 if it begins to serve, the least room with which it goes on
+--       listening, 1 to be told once more what this id has taken, and merchant and reference of the shipment for which
+--       the child was emptied, or '' twice
 -- Returns the server's time in ms, the number of its changes, 1 if more is due, what the caller must send as a message
 -- that starts another child (see _wake.lua) or nothing, merchant and reference of a shipment for which the child is to be emptied or '', the names of
 -- those nobody may call at present, and per merchant: name, lease token, pause as JSON or '', shipments (see
@@ -17,6 +18,7 @@ local now, place = clock()
 local child, id, lease, most, left = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local far, longest, most_alone = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local again, calls_at_once, owns_nothing = tonumber(ARGV[9]), ARGV[10], ARGV[11] == '1'
+local begins, least_room, is_retry = ARGV[12] == '1', tonumber(ARGV[13]), ARGV[14] == '1'
 local AHEAD_MS = 500
 -- For so long a host's losses are remembered.
 local LOSSES_KEPT_MS = 3600000
@@ -150,7 +152,8 @@ local function give_alone(m, r, known)
     lone = true
     give(m, { r }, { known }, id .. '.a', false)
   else
-    wanted = { m, r }
+    -- Nothing more, so that it is empty soon.
+    wanted, left = { m, r }, 0
   end
 end
 
@@ -217,24 +220,23 @@ local function take_alone(m, r)
   end
 end
 
--- What this id took, for a caller whose answer was lost.
-local function tell_again()
-  local known = redis.call('GET', last)
-  local said = known and cjson.decode(known)
-  if not said or said.id ~= id then return false end
+-- What this id took, for a caller whose answer was lost. The tokens say after how many changes of the server they were
+-- taken, now; that a call may be on its way stays.
+local function tell_again(said)
   for _, one in ipairs(said.taken) do
     local m, token_id, rows = one[1], one[2], {}
     for _, r in ipairs(one[3]) do
-      if lease_of(redis.call('HGET', tokens(m), r), token_id) then
-        -- Nothing was called for it yet.
-        redis.call('HSET', tokens(m), r, 'r:' .. token_id .. ':' .. changes)
+      local token = redis.call('HGET', tokens(m), r)
+      if lease_of(token, token_id) then
+        local phase, _, _, called = parse(token)
+        redis.call('HSET', tokens(m), r, phase .. ':' .. token_id .. ':' .. changes .. (called ~= '' and ':' .. called or ''))
+        lone = lone or is_alone(token_id)
         local record_now = read_record(m, r)
         rows[#rows + 1] = told(r, record_now, in_doubt_since(record_now, changes, changed, before, again), false)
       end
     end
     out[#out + 1] = { m, token_id, redis.call('HGET', P .. 'paused', m) or '', rows }
   end
-  return true
 end
 
 local function remember()
@@ -247,20 +249,24 @@ local function remember()
   redis.call('SET', last, cjson.encode({ id = id, taken = taken }), 'PX', lease)
 end
 
-if ARGV[12] ~= '1' or not tell_again() then
-  if ARGV[13] ~= '' then
-    take_alone(ARGV[13], ARGV[14])
-  else
-    for _, m in ipairs(redis.call('ZRANGEBYSCORE', MERCHANTS, now + far, '+inf', 'LIMIT', 0, 100)) do wake(m, place) end
-    look_at_all()
-  end
-  if #out > 0 then remember() end
+local known = redis.call('GET', last)
+local said = known and cjson.decode(known)
+if begins then redis.call('DEL', STARTING) end
+if said and said.id == id then
+  -- A first try that comes after its own retry takes nothing.
+  if is_retry then tell_again(said) end
+elseif ARGV[15] ~= '' then
+  take_alone(ARGV[15], ARGV[16])
+  remember()
+else
+  for _, m in ipairs(redis.call('ZRANGEBYSCORE', MERCHANTS, now + far, '+inf', 'LIMIT', 0, 100)) do wake(m, place) end
+  look_at_all()
+  remember()
 end
 local due = head(MERCHANTS)
 local more, starts = due and due <= now and 1 or 0, {}
-if left > 0 and not lone and wanted[1] == '' then
-  -- Who begins to listen has got the message that was on its way.
-  if redis.call('ZADD', SERVING, now + LISTENS_MS, child) == 1 then redis.call('DEL', STARTING) end
+if left >= least_room and not lone then
+  redis.call('ZADD', SERVING, now + LISTENS_MS, child)
 else
   redis.call('ZREM', SERVING, child)
   if more == 1 then starts = ring(now) end
