@@ -30,6 +30,7 @@ class InFlight:
         self._changed = asyncio.Event()
         self._reserved = 0
         self._coming = 0
+        self._awaiting = 0
         self._on_end = ended
         self._must_end = must_end
 
@@ -75,6 +76,11 @@ class InFlight:
         """Whether nothing is in flight, and nothing about to be."""
         return not self._coming and not self.count()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits to begin something, which has its turn before more is reserved."""
+        return self._awaiting > 0
+
     @contextlib.contextmanager
     def reserved(self) -> Iterator[None]:
         """Let nobody else begin anything, for a shipment that must be alone."""
@@ -88,7 +94,11 @@ class InFlight:
     @contextlib.asynccontextmanager
     async def coming(self, patience_s: float) -> AsyncIterator[bool]:
         """Whether something else may begin, once nothing is reserved; what does is counted from now on."""
-        may_begin = await self._until(lambda: not self._reserved, patience_s)
+        self._awaiting += 1
+        try:
+            may_begin = await self._until(lambda: not self._reserved, patience_s)
+        finally:
+            self._awaiting -= 1
         self._coming += may_begin
         try:
             yield may_begin

@@ -97,6 +97,8 @@ class Serving:
                 await self._in_flight.changes(IDLE_S / 10)
                 busy_at = self._loop.time()
                 continue
+            while self._in_flight.is_awaited:
+                await asyncio.sleep(PACE_S)
             due = await self._take(begins=begins)
             begins = False
             if due.shipments:
