@@ -98,7 +98,7 @@ class Serving:
                 busy_at = self._loop.time()
                 continue
             while self._in_flight.is_awaited:
-                await asyncio.sleep(PACE_S)
+                await self._in_flight.changes(PACE_S)
             due = await self._take(begins=begins)
             begins = False
             if due.shipments:

@@ -13,6 +13,7 @@ from tests.worker.children import allocates_after, none_in_flight, serve, write
 from tests.worker.raw_api import hangs, listening
 from worker import serving
 from worker.children import Children
+from worker.in_flight import InFlight
 from worker.runtime import ChildRuntime
 
 ALONE = "allocation:alone"
@@ -130,6 +131,28 @@ async def test_nothing_else_beside_it(child: ChildRuntime, bench: Bench) -> None
         await serve(child)
         await none_in_flight(child)
     assert await allocated(bench) == 3
+
+
+async def test_others_have_their_turn() -> None:
+    """Who waits while a child is kept begins once it is not, before it is kept again, and counts from then on."""
+    in_flight = InFlight(lambda: None, lambda: False)
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def link() -> None:
+        async with in_flight.coming(10) as may_begin:
+            assert may_begin
+            begun.set()
+            await may_end.wait()
+
+    with in_flight.reserved():
+        coming = asyncio.create_task(link())
+        await until(lambda: in_flight.is_awaited)
+        assert in_flight.is_empty
+    await begun.wait()
+    assert (in_flight.is_awaited, in_flight.is_empty) == (False, False)
+    may_end.set()
+    await coming
+    assert in_flight.is_empty
 
 
 async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:
