@@ -63,7 +63,7 @@ def _fallback(self: "Task[..., Any]", message: dict[str, Any], **_shown: Any) ->
     worked = _runtime(self).follow(link)
     if worked is None:
         # The same link, with the rest of its chain, into the queue again.
-        raise self.retry(countdown=0, max_retries=None)
+        raise self.retry(max_retries=None)
     if not worked.fell_back:
         # Celery would send the next link all the same.
         self.request.chain = None
@@ -78,6 +78,7 @@ class ChainLink(Task):  # type: ignore[type-arg]  # celery-types knows one, Cele
     """
 
     abstract = True
+    default_retry_delay = 0
 
     def apply_async(self, *args: Any, **options: Any) -> Any:  # as Celery has it
         """Send it, if the broker is there."""

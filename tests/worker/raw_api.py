@@ -121,6 +121,8 @@ async def listening(answer: Answer = allocates, listener: socket.socket | None =
         yield api
     finally:
         server.close()
+        # Who is accepted in this very moment is among them a turn later.
+        await asyncio.sleep(0)
         for connection in connections:
             connection.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
