@@ -63,7 +63,7 @@ def celery_options(settings: Settings) -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         "worker_soft_shutdown_timeout": 10.0,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # A task returns within ten seconds and a few round trips to Redis; these only end a child that stands still.
+        # A task returns within ten seconds and a few round trips to Redis; these limits only end a stalled child.
         "task_soft_time_limit": 60,
         "task_time_limit": 90,
         "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},

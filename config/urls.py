@@ -14,6 +14,9 @@ _ESCAPE = (
 _DATABASE = "must name its database by a number, such as redis://localhost:6379/0"
 _NOT_KNOWN = "has a parameter that is not known; remove it"
 
+_MOST_DATABASE_DIGITS = 5
+"""More digits than any server's number of databases has are refused."""
+
 
 def unfit_url(url: str, schemes: tuple[str, ...]) -> str | None:
     """What is wrong with a URL, without repeating a part of it, as that may be a password; None when nothing is."""
@@ -44,7 +47,7 @@ def _unfit_path(parts: SplitResult) -> str | None:
 
 def _database(path: str) -> int | None:
     number = path.strip("/") or "0"
-    return int(number) if number.isascii() and number.isdecimal() and len(number) < 6 else None  # noqa: PLR2004
+    return int(number) if number.isascii() and number.isdecimal() and len(number) <= _MOST_DATABASE_DIGITS else None
 
 
 def _unfit_parameters(url: str, scheme: str) -> str | None:

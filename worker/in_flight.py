@@ -14,7 +14,7 @@ YOUNG_S = 1.0
 """Shipments that were taken longer ago wait for a slow API: they keep nobody from taking others."""
 
 MOST_YOUNG, MOST = 300, 3000
-"""How many shipments a child works on: in all, and such as were taken just now."""
+"""Most shipments a child works on: of those taken within `YOUNG_S`, and in all."""
 
 LOOK_EVERY_S = 0.05
 

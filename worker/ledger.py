@@ -148,22 +148,21 @@ class Ledger(Pauses):
         farthest_ms = max(FARTHEST_WAIT_S * 1000, 2 * self._lease_ms)
         most_alone = max(1, round(self._settings.concurrency * MOST_ALONE))
         taking = [self._child, unique, self._lease_ms, self._settings.batch, most, farthest_ms, self._longest_call_ms]
-        taking += [most_alone, self._sent_again_ms, self._calls_at_once, int(owns_nothing)]
-        taking += [int(begins), least_room]
+        taking += [most_alone, self._sent_again_ms, self._calls_at_once, int(owns_nothing), int(begins), least_room]
         rest = alone or ("", "")
         asked = boottime()
-        answer = await self._take("take", taking, rest)
+        answer = await self._take(taking, rest)
         if await self._has_jumped(answer.server_s, answer.changes, asked):
             # Only now do the records say what they are worth.
             answer = scripts.taken_at(await self._again("take", [*taking, 1, *rest]))
             self._changes = answer.changes
         return scripts.due(asked, answer.rest)
 
-    async def _take(self, script: str, taking: Sequence[Any], rest: Sequence[Any]) -> TakenAt:
+    async def _take(self, taking: Sequence[Any], rest: Sequence[Any]) -> TakenAt:
         # Of a try whose answer was lost the next one is told.
         tries = iter([0])
         answer = await self._store.insist(
-            lambda: self._store.run(script, [], [*taking, next(tries, 1), *rest]), self._settings.lease_seconds
+            lambda: self._store.run("take", [], [*taking, next(tries, 1), *rest]), self._settings.lease_seconds
         )
         return scripts.taken_at(answer)
 

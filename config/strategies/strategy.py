@@ -77,6 +77,7 @@ class Strategy(BaseModel):
 
     def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:
         """The call that asks for these shipments (for their quotes, where the strategy needs one)."""
+        # Only a subclass knows its endpoint.
         raise NotImplementedError(f"{type(self).__name__} builds no call")
 
     @cached_property

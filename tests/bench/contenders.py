@@ -54,7 +54,7 @@ class Contender(Protocol):
 
     @property
     def one_in(self) -> int:
-        """Of so many orders one falls back; 0: none does."""
+        """One in this many orders falls back; 0 means none."""
 
     def commands(self) -> Mapping[str, Sequence[str]]:
         """Its processes by their roles."""

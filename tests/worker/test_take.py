@@ -1,6 +1,7 @@
 """Who may work on a shipment: only the task whose lease token the ledger knows."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,19 +26,24 @@ def to_link(taken: Taken, refused: list[Shipment]) -> Link:
     return link_of([FellBack(shipment, taken.task) for shipment in refused], {})
 
 
-async def test_an_answer_that_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the answer to a take is lost, asking again brings the same shipments under the same token, and no others."""
-    for merchant in ("acme", "other", "third"):
-        await bench.accept(merchant, "a")
-    run, lost = bench.store.run, [ConnectionResetError("the answer is lost")]
+def loses_one(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A server whose first answer is lost after the script has run."""
+    lost = [ConnectionResetError("the answer is lost")]
 
-    async def loses_one(*asked: Any) -> Any:
+    async def run_once_more(*asked: Any) -> Any:
         answer = await run(*asked)
         if lost:
             raise lost.pop()
         return answer
 
-    monkeypatch.setattr(bench.store, "run", loses_one)
+    return run_once_more
+
+
+async def test_an_answer_that_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the answer to a take is lost, asking again brings the same shipments under the same token, and no others."""
+    for merchant in ("acme", "other", "third"):
+        await bench.accept(merchant, "a")
+    monkeypatch.setattr(bench.store, "run", loses_one(bench.store.run))
     found = await bench.take_due(2)
     assert len(found) == 2
     assert {(await bench.holder(taken.merchant, "a"), taken.task) for taken in found} == {(found[0].task,) * 2}
@@ -48,15 +54,7 @@ async def test_an_answer_that_was_lost_with_its_permits(settings: Settings, monk
     """The permits that were given with a lost answer are not used, and stay noted: a call may have come of them."""
     bench = Bench(settings, admits=True)
     await bench.accept("acme", "a")
-    run, lost = bench.store.run, [ConnectionResetError("the answer is lost")]
-
-    async def loses_one(*asked: Any) -> Any:
-        answer = await run(*asked)
-        if lost:
-            raise lost.pop()
-        return answer
-
-    monkeypatch.setattr(bench.store, "run", loses_one)
+    monkeypatch.setattr(bench.store, "run", loses_one(bench.store.run))
     (taken,) = await bench.take_due()
     assert (set(taken.admitted), await bench.phase("acme", "a")) == (set(), "c")
     await bench.close()

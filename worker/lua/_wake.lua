@@ -10,6 +10,15 @@ local function push_wake()
   if redis.call('LLEN', WAKE) == 0 then redis.call('LPUSH', WAKE, 1) end
 end
 
+-- Somebody must take a shipment again, at once: its holder may not go on with it.
+local function release(m, r, now, place)
+  redis.call('ZREM', working(m), r)
+  redis.call('HDEL', tokens(m), r)
+  redis.call('ZADD', waiting(m), now, r)
+  wake(m, place)
+  push_wake()
+end
+
 -- What a message is to say: how many merchants have something due, one of them, and how many shipments and which first
 -- steps of it are due.
 local function due_now(now)

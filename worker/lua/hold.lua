@@ -147,11 +147,6 @@ for i = 5, #ARGV, 7 do
 end
 write_gathered()
 for _, one in pairs(released) do
-  local m, r = unpack(one)
-  redis.call('ZREM', working(m), r)
-  redis.call('HDEL', tokens(m), r)
-  redis.call('ZADD', waiting(m), now, r)
-  wake(m, place)
-  push_wake()
+  release(one[1], one[2], now, place)
 end
 return out

@@ -12,14 +12,6 @@ local id, lease, again = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local changes, changed, before = server_changes(now)
 local held_by, out, paused = read_tokens(4, 4), { now, changes }, {}
 
-local function put_back(m, r)
-  redis.call('ZREM', working(m), r)
-  redis.call('HDEL', tokens(m), r)
-  redis.call('ZADD', waiting(m), now, r)
-  wake(m, place)
-  push_wake()
-end
-
 for i = 4, #ARGV, 4 do
   local m, r, given, step = unpack(ARGV, i, i + 3)
   local token = held_by[m][r]
@@ -28,7 +20,7 @@ for i = 4, #ARGV, 4 do
   if (phase == 'q' and lease_of(token, given)) or (phase == 'r' and lease_of(token, id)) then
     local known = read_record(m, r)
     if must_be_alone(known[COMPANY_LOST], known[LOST]) then
-      put_back(m, r)
+      release(m, r, now, place)
     elseif known[STEP] == step then
       gather('HSET', tokens(m), r, 'r:' .. id .. ':' .. changes)
       gather('ZADD', working(m), now + lease, r)
