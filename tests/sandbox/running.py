@@ -14,6 +14,7 @@ import httpx
 from aiohttp import web
 
 from worker.sandbox.app import runner
+from worker.sandbox.listening import EagerSite
 from worker.sandbox.options import Options
 
 _numbers = count(1)
@@ -125,5 +126,6 @@ def running(options: Options) -> Iterator[Running]:
 
 async def _listen(served: web.AppRunner) -> str:
     await served.setup()
-    await web.TCPSite(served, "127.0.0.1", 0).start()
-    return f"http://127.0.0.1:{served.addresses[0][1]}"
+    site = EagerSite(served, "127.0.0.1", 0)
+    await site.start()
+    return site.name

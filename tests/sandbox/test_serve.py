@@ -1,16 +1,24 @@
 """The sandbox as a process of its own, and what its options do to connections and times."""
 
+import asyncio
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from time import monotonic
 
 import httpx
+import uvloop
 
 from tests.sandbox.running import Running
+from worker.sandbox.app import runner
+from worker.sandbox.listening import EagerSite
 from worker.sandbox.options import Options
+
+MANY = 200
+A_FEW_TURNS = 5
 
 Start = Callable[[Options], Running]
 
@@ -46,3 +54,24 @@ def test_every_call_takes_its_time(start: Start) -> None:
     started = monotonic()
     sandbox.client.get("/shipments/sp_1")
     assert monotonic() - started >= 0.1
+
+
+def test_connections_that_wait_are_accepted_at_once() -> None:
+    """A burst of new connections does not wait for one turn of the loop each."""
+
+    async def accepted() -> int:
+        served = runner(Options())
+        await served.setup()
+        site = EagerSite(served, "127.0.0.1", 0)
+        await site.start()
+        with ExitStack() as waiting:
+            for _ in range(MANY):
+                waiting.enter_context(socket.create_connection(("127.0.0.1", site.port)))
+            for _ in range(A_FEW_TURNS):
+                await asyncio.sleep(0)
+            assert served.server is not None
+            found = len(served.server.connections)
+        await served.cleanup()
+        return found
+
+    assert uvloop.run(accepted()) == MANY

@@ -17,6 +17,7 @@ from worker.sandbox.damage import damaged, inadmissible
 from worker.sandbox.depot import Depot
 from worker.sandbox.fault import Fault
 from worker.sandbox.faults import Faults, Struck
+from worker.sandbox.listening import EagerSite
 from worker.sandbox.options import Options
 from worker.sandbox.state import Call
 from worker.sandbox.struck import carried_out
@@ -27,7 +28,6 @@ from worker.sandbox.wire import Endpoint, Flavour, Reply, Trouble
 _PREFIXES = frozenset({"pro", "prosandbox"})
 _CONTROL = "_sandbox"
 _LARGEST_BODY = 64 * 1024 * 1024
-_BACKLOG = 1024
 _LAST_WORDS_S = 0.1
 """How long an answer that is under way may take when the sandbox stops."""
 
@@ -192,8 +192,9 @@ async def _serve(host: str, port: int, options: Options) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = runner(options)
     await running.setup()
-    await web.TCPSite(running, host, port, backlog=_BACKLOG).start()
-    sys.stdout.write(f"sandbox listening on http://{host}:{running.addresses[0][1]}\n")
+    site = EagerSite(running, host, port)
+    await site.start()
+    sys.stdout.write(f"sandbox listening on http://{host}:{site.port}\n")
     sys.stdout.flush()
     await stop.wait()
     await running.cleanup()
