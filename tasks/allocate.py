@@ -31,8 +31,8 @@ class Worked:
 class Runtime(Protocol):
     """What a worker process can do; it is put on the Celery app when the process starts."""
 
-    def serve(self) -> Worked:
-        """Take what is due, and what comes due, for a while."""
+    def serve(self) -> Worked | None:
+        """Take what is due, and what comes due, for a while; None if another process must."""
 
     def follow(self, link: Link) -> Worked | None:
         """Work on the shipments of a link, for as long as a task may take; None if another process must."""
@@ -45,12 +45,19 @@ def _runtime(task: "Task[..., Any]") -> Runtime:
     return cast(Runtime, cast(Any, task.app).runtime)
 
 
-@shared_task(name=ALLOCATE_TASK, bind=True)
+@shared_task(name=ALLOCATE_TASK, bind=True, default_retry_delay=0)
 def allocate(
     self: "Task[..., Any]", **_message: Any
 ) -> dict[str, Any]:  # nothing is read of it: it says that work is due
     """Take what is due, and what comes due, for a while."""
-    return dict(_runtime(self).serve().counts)
+    return {**_worked(self, _runtime(self).serve()).counts}
+
+
+def _worked(task: "Task[..., Any]", worked: Worked | None) -> Worked:
+    """What a task came to. If another process must do it: the same message, and the rest of a chain, once more."""
+    if worked is None:
+        raise task.retry(max_retries=None)
+    return worked
 
 
 def _fallback(self: "Task[..., Any]", message: dict[str, Any], **_shown: Any) -> dict[str, Any]:
@@ -60,10 +67,7 @@ def _fallback(self: "Task[..., Any]", message: dict[str, Any], **_shown: Any) ->
     own step.
     """
     link = read_link(message)
-    worked = _runtime(self).follow(link)
-    if worked is None:
-        # The same link, with the rest of its chain, into the queue again.
-        raise self.retry(max_retries=None)
+    worked = _worked(self, _runtime(self).follow(link))
     if not worked.fell_back:
         # Celery would send the next link all the same.
         self.request.chain = None

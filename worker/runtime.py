@@ -42,7 +42,7 @@ DRAIN_S = 8.0
 """How long a child that is told to end waits for its slow calls before it hands them back."""
 
 KEPT_WAIT_S = 0.25
-"""How long a link waits for a child that is kept for a shipment which must be alone, before it goes to another one."""
+"""How long a message waits for a child that is kept for a shipment which must be alone, before another one gets it."""
 
 LOOKS_EVERY_S = 0.25
 """How often a task that waits looks whether the worker is told to end."""
@@ -87,8 +87,11 @@ class ChildRuntime:
         self._rechecks = Rechecks(self._store, self._ledger, self._api, self._merchants, settings)
         self._chores = Chores(settings, self._store, self._ledger, self._merchants, self._in_flight)
 
-    def serve(self) -> Worked:
-        """Take what is due, and what comes due, for a while; the task waits for it while another child is free."""
+    def serve(self) -> Worked | None:
+        """Take what is due, and what comes due, for a while; the task waits for it while another child is free.
+
+        None if another child must, as this one is kept for a shipment alone.
+        """
         with self._task() as may_wait:
             return self._in_loop(self._serve(HOLDS_S if may_wait else 0.0))
 
@@ -121,9 +124,13 @@ class ChildRuntime:
     def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _serve(self, patience_s: float) -> Worked:
+    async def _serve(self, patience_s: float) -> Worked | None:
         before = self._tally.copy()
-        await self._wait([self._serving.start()], patience_s)
+        async with self._in_flight.coming(KEPT_WAIT_S) as may_begin:
+            if not may_begin:
+                return None
+            serving = self._serving.start()
+        await self._wait([serving], patience_s)
         return self._worked(self._tally - before)
 
     async def _begin(self, due: Due) -> None:

@@ -1,6 +1,7 @@
 """What the ledger's scripts are told, and what their answers say."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -44,15 +45,20 @@ class Accepted(NamedTuple):
 class Due(NamedTuple):
     """What `take` brought: shipments of several merchants, and how it is about the rest.
 
-    `is_more`: more is due. `start`: the message that the caller must send, to start another child.
+    `next_s`: in how many seconds more is due. `start`: the message that the caller must send, to start another child.
     `empty_for`: merchant and reference of a shipment that must be alone in its child, for which the caller gets rid of
     what it has.
     """
 
     taken: tuple[Taken, ...]
-    is_more: bool = False
+    next_s: float = math.inf
     start: Start | None = None
     empty_for: tuple[str, str] | None = None
+
+    @property
+    def is_more(self) -> bool:
+        """Whether more is due now."""
+        return self.next_s == 0
 
     @property
     def is_alone(self) -> bool:
@@ -128,13 +134,13 @@ def start(answer: Sequence[Any]) -> Start | None:
 
 def due(asked: float, rest: Sequence[Any]) -> Due:
     """What `take` brought that was asked then; see take.lua."""
-    is_more, starts, whose, alone, stopped, groups = rest
+    due_in_ms, starts, whose, alone, stopped, groups = rest
     not_before = frozenset(name.decode() for name in stopped)
     return Due(
         taken=tuple(
             _taken(merchant, token, paused, rows, asked, not_before) for merchant, token, paused, rows in groups
         ),
-        is_more=bool(is_more),
+        next_s=due_in_ms / 1000 if due_in_ms >= 0 else math.inf,
         start=start(starts),
         empty_for=(whose.decode(), alone.decode()) if whose else None,
     )

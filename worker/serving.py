@@ -104,7 +104,7 @@ class Serving:
             if due.shipments:
                 busy_at = self._loop.time()
             if self._in_flight.room() >= ROOM and not (due.is_more and due.shipments):
-                await self._ledger.wake(BLOCKED_S if due.is_more else IDLE_S)
+                await self._ledger.wake(BLOCKED_S if due.is_more else min(IDLE_S, due.next_s))
             await asyncio.sleep(looked_at + PACE_S - self._loop.time())
 
     def _goes_on(self) -> bool:

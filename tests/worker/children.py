@@ -25,7 +25,7 @@ def write(settings: Settings, url: str, in_flight: int = 0, merchant: str = "acm
     (settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=url, in_flight=in_flight))
 
 
-async def serve(child: ChildRuntime) -> Worked:
+async def serve(child: ChildRuntime) -> Worked | None:
     """Let a child take what is due until nothing is any more."""
     return await asyncio.to_thread(child.serve)
 

@@ -183,8 +183,7 @@ async def calling(longest_call_s: float = 30.0) -> AsyncIterator[ProApi]:
 def idle(api: ProApi) -> list[Any]:
     """The open connections that a client could use again, as far as it knows."""
     transport: Any = api._sender._http._transport
-    kept = transport._session.connector._conns.values()
-    return [wire for connections in kept for wire, _ in connections if wire.is_connected()]
+    return [each for kept in transport._connections.idle.values() for each, _ in kept if each.is_free()]
 
 
 async def allocate(api: Api, account: ports.Account, reference: str = REFERENCE, within_s: float = 60.0) -> Outcome:

@@ -71,7 +71,7 @@ async def test_an_answer_that_nobody_asked_for() -> None:
     async with listening(says_more) as api, calling() as client:
         here = account(api.url)
         await allocate(client, here, "first")
-        await until(lambda: any(wire.should_close for wire in idle(client)))
+        await until(lambda: not idle(client))
         assert isinstance(await allocate(client, here, "second"), Allocated)
         assert [(request.reference, request.connection) for request in api.requests] == [("first", 1), ("second", 2)]
 

@@ -36,10 +36,6 @@ asyncio.run(main())
 """
 
 
-# No body of ours is as long as these; aiohttp would rather have them in pieces.
-pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body")
-
-
 @pytest.fixture(autouse=True, params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
     """Either kind of loop."""
@@ -184,7 +180,7 @@ async def test_the_kernel_gives_up_too(listener: socket.socket) -> None:
         async with peer(listener) as api:
             await api.arrived()
             transport: Any = client._sender._http._transport
-            (wire,) = transport._session.connector._acquired
-            raw = wire.transport.get_extra_info("socket")
+            (connection,) = transport._connections.used
+            raw = connection._transport.get_extra_info("socket")
             assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
             calls.cancel()

@@ -10,10 +10,10 @@
 --       (',name,name,'), 1 if the child owns nothing, 1 if it begins to serve, the least room with which it goes on
 --       listening, 1 to be told once more what this id has taken, and merchant and reference of the shipment for which
 --       the child was emptied, or '' twice
--- Returns the server's time in ms, the number of its changes, 1 if more is due, what the caller must send as a message
--- that starts another child (see _wake.lua) or nothing, merchant and reference of a shipment for which the child is to be emptied or '', the names of
--- those nobody may call at present, and per merchant: name, lease token, pause as JSON or '', shipments (see
--- _taken.lua).
+-- Returns the server's time in ms, the number of its changes, in how many ms more is due (0: now, -1: nothing waits),
+-- what the caller must send as a message that starts another child (see _wake.lua) or nothing, merchant and reference
+-- of a shipment for which the child is to be emptied or '', the names of those nobody may call at present, and per
+-- merchant: name, lease token, pause as JSON or '', shipments (see _taken.lua).
 local now, place = clock()
 local child, id, lease, most, left = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local far, longest, most_alone = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -264,11 +264,11 @@ else
   remember()
 end
 local due = head(MERCHANTS)
-local more, starts = due and due <= now and 1 or 0, {}
+local due_in, starts = due and math.max(0, math.ceil(due - now)) or -1, {}
 if left >= least_room and not lone then
   redis.call('ZADD', SERVING, now + LISTENS_MS, child)
 else
   redis.call('ZREM', SERVING, child)
-  if more == 1 then starts = ring(now) end
+  if due_in == 0 then starts = ring(now) end
 end
-return { now, changes, more, starts, wanted[1], wanted[2], stopped, out }
+return { now, changes, due_in, starts, wanted[1], wanted[2], stopped, out }

@@ -8,12 +8,12 @@ from email.message import Message
 from functools import lru_cache
 from typing import Any
 
-from aiohttp.compression_utils import ZLibDecompressor
-
 _GZIP, _DEFLATE = frozenset({"gzip", "x-gzip"}), "deflate"
 _MOST_CODINGS = 5
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _GZIP_BEGINS = b"\x1f\x8b"
+_MOST_MEMBERS = 1000
+"""Files that are joined in one gzip."""
 _CHARSETS = {
     "ascii": "utf-8",
     "utf-8": "utf-8",
@@ -60,27 +60,24 @@ def _is_plain(body: bytes, most_bytes: int) -> bool:
 
 
 def _inflated(body: bytes, name: str, most_bytes: int) -> bytes:
-    raw = name == _DEFLATE and body[0] & 0x0F != zlib.DEFLATED
-    encoding = _DEFLATE if name == _DEFLATE else "gzip"
-    try:
-        plain = ZLibDecompressor(encoding=encoding, suppress_deflate_header=raw).decompress_sync(body, most_bytes + 1)
-    except (zlib.error, ValueError) as error:
-        plain = _first_member(body, name, error, most_bytes + 1)
-    if len(plain) > most_bytes:
-        raise UnreadableError(f"{name}: more than {most_bytes} bytes")
-    return plain
-
-
-def _first_member(body: bytes, name: str, error: Exception, most_bytes: int) -> bytes:
-    """The first member of a gzip that something else follows."""
-    first = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        plain = first.decompress(body, most_bytes)
-    except zlib.error:
-        plain = b""
-    if not first.eof or first.unused_data.startswith(_GZIP_BEGINS):
-        raise UnreadableError(f"{name}: {error}") from error
-    return plain
+    is_gzip = name in _GZIP
+    wbits = zlib.MAX_WBITS + 16 if is_gzip else zlib.MAX_WBITS
+    if not is_gzip and body[0] & 0x0F != zlib.DEFLATED:
+        wbits = -zlib.MAX_WBITS
+    plain, rest = bytearray(), body
+    for _ in range(_MOST_MEMBERS):
+        stream = zlib.decompressobj(wbits)
+        try:
+            plain += stream.decompress(rest, most_bytes + 1 - len(plain))
+        except zlib.error as error:
+            raise UnreadableError(f"{name}: {error}") from error
+        if len(plain) > most_bytes:
+            raise UnreadableError(f"{name}: more than {most_bytes} bytes")
+        rest = stream.unused_data
+        # What is behind the last member is nobody's.
+        if not is_gzip or not rest.startswith(_GZIP_BEGINS):
+            return bytes(plain)
+    raise UnreadableError(f"{name}: more than {_MOST_MEMBERS} members")
 
 
 def as_utf8(body: bytes, content_type: str) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -12,14 +12,13 @@ from config.api import Api
 from config.strategies.strategy import Call, Flavour
 from tasks.outcome import PERMIT_EXPIRED, NotSent, Unknown
 from tasks.ports import Account
+from worker.pro.answer import MAX_BODY_BYTES, Answer
 from worker.pro.bodies import UnreadableError, as_utf8, unpacked
-from worker.pro.connections import ODD_FRAME
 from worker.pro.reply import Reply
 from worker.pro.scrubbing import scrubbed, scrubbed_text
 from worker.pro.transport import (
     ALWAYS_SENT,
     CONNECT_TIMEOUT_S,
-    MAX_BODY_BYTES,
     BrokenAnswerError,
     NotSentError,
     WrittenTooLateError,
@@ -130,11 +129,11 @@ async def _read_into(body: bytearray, response: httpx.Response) -> bool:
 
 
 def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[str], whole: bool) -> Reply:
-    headers: Any = response.extensions["headers"]  # aiohttp's
-    content_type, coding, trouble = headers.get("content-type", ""), "", ""
-    if "content-encoding" in headers:
+    answer: Answer = response.extensions["answer"]
+    content_type, coding, trouble = answer.first("content-type") or "", "", ""
+    if "content-encoding" in answer.headers:
         try:
-            coding = ",".join(headers.getall("content-encoding"))
+            coding = ",".join(answer.headers["content-encoding"])
             body = unpacked(body, coding, MAX_BODY_BYTES)
         except UnreadableError as error:
             body, trouble = b"", str(error)
@@ -146,12 +145,12 @@ def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[st
         status=response.status_code,
         body=plain,
         whole=whole,
-        retry_after=headers.get("retry-after"),
+        retry_after=answer.first("retry-after"),
         content_type=_scrubbed_type(content_type, key),
-        date=headers.get("date"),
+        date=answer.first("date"),
         coding=scrubbed_text(coding, key),
         trouble=scrubbed_text(trouble, key),
-        odd=headers.get(ODD_FRAME, ""),
+        odd=answer.odd,
     )
 
 

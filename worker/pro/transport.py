@@ -1,28 +1,24 @@
-"""HTTP to the carrier's side: httpx over aiohttp, with errors that say whether a request may have gone out."""
+"""HTTP to the carrier's side: httpx over our own connections, with errors that say whether a request may have gone out."""
 
 import re
 from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import cast
 
-import aiohttp
 import httpx
-from yarl import URL
 
-from worker.pro.connections import WRITE_BY, LateError, new_session
+from tasks.clock import boottime
+from worker.pro.answer import Answer, BrokenError
+from worker.pro.connections import Connection, Connections, Origin
 
 CONNECT_TIMEOUT_S = 5.0
-MAX_BODY_BYTES = 4 * 1024 * 1024
 
 ALWAYS_SENT = {"user-agent": "allocation-worker", "accept-encoding": "gzip"}
 
-_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
-"""DNS, refusal, TLS handshake, connect timeout: all of them before the first byte of the request."""
-
-_TROUBLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
-
-
+_PORTS = {"http": 80, "https": 443}
 _QUOTED = re.compile(r"(\n|\bb['\"]).*", re.DOTALL)
+_TARGET = re.compile(rb"/[!-~]*")
+_FORBIDDEN = re.compile(rb"[\0-\x08\n-\x1f\x7f]")
 
 
 class NotSentError(httpx.ConnectError):
@@ -42,9 +38,9 @@ class BrokenAnswerError(LostAnswerError):
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """Sends requests through an aiohttp session, which it makes at the first one: that needs the running loop.
+    """Sends every request at most once, by the time that its caller names or not at all.
 
-    Its responses bring aiohttp's headers as the extension `headers`: they are read faster than httpx's.
+    Its responses bring their `Answer` as an extension: its headers are read faster than httpx's.
 
     It knows three of httpx's extensions for requests: `target`, the path as it goes over the wire; `write_by`, until
     when the request must be written (seconds by `tasks.clock.boottime`); and of `timeout` the part that ends with the
@@ -54,7 +50,7 @@ class Transport(httpx.AsyncBaseTransport):
     def __init__(self, longest_call_s: float) -> None:
         """Nothing is opened yet. `longest_call_s`: how long a connection may wait for the other side's kernel."""
         self._longest_call_s = longest_call_s
-        self._session: aiohttp.ClientSession | None = None
+        self._connections: Connections | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, once. A call that is given up, by an error or by cancelling it, resets its connection.
@@ -62,57 +58,76 @@ class Transport(httpx.AsyncBaseTransport):
         Raises NotSentError (WrittenTooLateError, when that is why) or LostAnswerError (BrokenAnswerError, for one that
         is not HTTP), nothing else for trouble.
         """
-        if self._session is None:
-            self._session = new_session(self._longest_call_s)
-        WRITE_BY.set(request.extensions["write_by"])
+        if self._connections is None:
+            self._connections = Connections(self._longest_call_s)
+        connection = await self._connected(self._connections, request)
+        answer = self._write(self._connections, connection, request)
         try:
-            answer = await self._session.request(
-                request.method,
-                _url(request),
-                headers=_headers(tuple(request.headers.raw)),
-                data=b"".join(cast(httpx.ByteStream, request.stream)) or None,
-                timeout=_until_connected(request.extensions["timeout"]["connect"]),
-                allow_redirects=False,
-                auto_decompress=False,
-            )
-        except LateError as error:
-            raise WrittenTooLateError("not written in time", request=request) from error
-        except _NOT_SENT as error:
-            raise NotSentError(type(error).__name__, request=request) from error
-        except aiohttp.ClientResponseError as error:
-            raise BrokenAnswerError(f"broken HTTP: {_unquoted(error.message)}", request=request) from error
-        except _TROUBLE as error:
+            await answer.head()
+        except BrokenError as error:
+            raise BrokenAnswerError(f"broken HTTP: {_unquoted(str(error))}", request=request) from error
+        except (OSError, EOFError) as error:
             raise LostAnswerError(_cause(error), request=request) from error
+        finally:
+            if not answer.status:
+                connection.reset()
+                self._connections.give_back(connection)
         return httpx.Response(
             answer.status,
             headers=answer.raw_headers,
-            stream=_Body(answer),
-            extensions={"headers": answer.headers},
+            stream=_Body(answer, connection, self._connections),
+            extensions={"answer": answer},
             request=request,
         )
 
+    async def _connected(self, connections: Connections, request: httpx.Request) -> Connection:
+        try:
+            return await connections.get(_origin(request.url), request.extensions["timeout"]["connect"])
+        except (OSError, ValueError) as error:
+            raise NotSentError(f"no connection: {_cause(error)}", request=request) from error
+
+    def _write(self, connections: Connections, connection: Connection, request: httpx.Request) -> Answer:
+        """Write it, or leave the connection, which may have taken long to come up, to the next try.
+
+        The time is looked at in the same step of the loop that hands head and body, in one piece, to the socket. What
+        is left is the time from that look to the system call, in which the process can still be stopped or the machine
+        suspended: some Python without an `await`. What the kernel took and the other side did not acknowledge, the
+        kernel repeats for as long as the connection lives; `TCP_USER_TIMEOUT` bounds it.
+        """
+        try:
+            written = _written(request)
+            if boottime() < request.extensions["write_by"]:
+                return connection.ask(written)
+        except ValueError as error:
+            connections.give_back(connection)
+            raise NotSentError(str(error), request=request) from error
+        connections.give_back(connection)
+        raise WrittenTooLateError("not written in time", request=request)
+
     async def aclose(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        """Reset the connections."""
+        if self._connections is not None:
+            self._connections.close()
 
 
 class _Body(httpx.AsyncByteStream):
     """The body of an answer, as it comes."""
 
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+    def __init__(self, answer: Answer, connection: Connection, connections: Connections) -> None:
         self._answer = answer
+        self._connection = connection
+        self._connections = connections
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            while chunk := await self._answer.content.readany():
-                yield chunk
-        except _TROUBLE as error:
+            while await self._answer.more():
+                yield self._answer.chunks.pop(0)
+        except (BrokenError, OSError, EOFError) as error:
             raise LostAnswerError(_cause(error)) from error
 
     async def aclose(self) -> None:
-        """Give the connection back, or reset it when something is still unread."""
-        self._answer.release()
+        """Give the connection back, or reset it when something is still to come."""
+        self._connections.give_back(self._connection)
 
 
 def _cause(error: Exception) -> str:
@@ -125,25 +140,27 @@ def _unquoted(words: str) -> str:
     return _QUOTED.sub("", words).rstrip(": ")
 
 
-def _url(request: httpx.Request) -> URL:
+@lru_cache(maxsize=1024)
+def _origin(url: httpx.URL) -> Origin:
+    return Origin(url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme], url.scheme == "https")
+
+
+def _written(request: httpx.Request) -> bytes:
+    """The request as it goes over the wire. Raises ValueError for what would be another request there."""
     target: bytes = request.extensions.get("target", request.url.raw_path)
-    return _origin(str(request.url)).with_path(target.decode("ascii"), encoded=True)
+    if not _TARGET.fullmatch(target):
+        raise ValueError("the path has characters that must be escaped")
+    method, body = request.method.encode("ascii"), b"".join(cast(httpx.ByteStream, request.stream))
+    length = b"" if method == b"GET" and not body else b"content-length: %d\r\n" % len(body)
+    head = _head(request.url.netloc, tuple(request.headers.raw))
+    return b"%b %b HTTP/1.1\r\n%b%b\r\n%b" % (method, target, head, length, body)
 
 
 @lru_cache(maxsize=1024)  # they are the same in all of a merchant's calls
-def _headers(raw: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((name.decode("ascii"), value.decode("ascii")) for name, value in raw)
-
-
-@lru_cache(maxsize=1024)
-def _origin(url: str) -> URL:
-    return URL(url, encoded=True).origin()
-
-
-@lru_cache(maxsize=64)
-def _until_connected(seconds: float) -> aiohttp.ClientTimeout:
-    """`connect` includes DNS and the wait for a place in the pool; neither can pass after a byte has gone out."""
-    return aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds)
+def _head(host: bytes, raw: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    if any(_FORBIDDEN.search(part) for line in raw for part in line):
+        raise ValueError("a header has control characters")
+    return b"".join(b"%b: %b\r\n" % line for line in ((b"host", host), *raw))
 
 
 class CarrierClient(httpx.AsyncClient):
