@@ -25,9 +25,11 @@ def write(settings: Settings, url: str, in_flight: int = 0, merchant: str = "acm
     (settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=url, in_flight=in_flight))
 
 
-async def serve(child: ChildRuntime) -> Worked | None:
+async def serve(child: ChildRuntime) -> Worked:
     """Let a child take what is due until nothing is any more."""
-    return await asyncio.to_thread(child.serve)
+    worked = await asyncio.to_thread(child.serve)
+    assert worked is not None, "the child is kept for a shipment alone"
+    return worked
 
 
 async def none_in_flight(child: ChildRuntime) -> None:

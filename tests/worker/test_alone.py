@@ -111,7 +111,7 @@ async def test_a_child_that_stays_full(child: ChildRuntime, bench: Bench, monkey
 
 
 async def test_nothing_else_beside_it(child: ChildRuntime, bench: Bench) -> None:
-    """While the child owns it nothing else begins there: what is due waits, and a link goes to another child."""
+    """While the child owns it nothing else begins there: what is due waits, and messages go to another child."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         files(bench.settings, api.url)
@@ -124,6 +124,7 @@ async def test_nothing_else_beside_it(child: ChildRuntime, bench: Bench) -> None
         await bench.accept("other", "x")
         link = Link(held=(Held(taken.task, "other", 1, ("linked",)),))
         assert await asyncio.to_thread(child.follow, link) is None
+        assert await asyncio.to_thread(child.serve) is None
         assert [request.reference for request in api.requests] == ["a"]
         may_answer.set()
         await working

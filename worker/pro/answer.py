@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -43,7 +44,7 @@ class Answer:
         self._more: asyncio.Future[None] | None = None
         self._fed = self._head_bytes = self._body_bytes = 0
         self._has_head = False
-        self._parser: HttpResponseParser | None = _parser(self)
+        self._parser: Any = _parser(self)  # httptools has no types
 
     async def head(self) -> None:
         """Wait for the head. Raises what came in its place: BrokenError, OSError, or EOFError for an orderly end."""
@@ -118,7 +119,6 @@ class Answer:
         """The head is there; one that only promises another is forgotten."""
         if self._has_head or self.error is not None:
             return
-        assert self._parser is not None  # it calls
         status = self._parser.get_status_code()
         if status < _FIRST_FINAL and status != _SWITCHING:
             self.raw_headers.clear()
@@ -140,7 +140,7 @@ class Answer:
     def on_message_complete(self) -> None:
         """All of it is there."""
         if self._has_head and not self.is_over:
-            self._complete(keeps_alive=self._parser is not None and self._parser.should_keep_alive())
+            self._complete(keeps_alive=self._parser.should_keep_alive())
 
     def _complete(self, *, keeps_alive: bool) -> None:
         self.whole, self.keeps_alive = True, keeps_alive
@@ -182,7 +182,7 @@ def _parser(answer: Answer) -> HttpResponseParser:
 def _with_one_length(data: bytes) -> bytes:
     """An answer that says one length more than once as one that says it once; empty for any other."""
     head, end, body = data.partition(b"\r\n\r\n")
-    said = [length.strip(b" \t") for lines in _LENGTHS.findall(head) for length in lines.split(b",")]
+    said: list[bytes] = [length.strip(b" \t") for lines in _LENGTHS.findall(head) for length in lines.split(b",")]
     if not end or len(said) <= 1 or set(said) != {said[0]} or not said[0].isdigit():
         return b""
     return _LENGTHS.sub(b"", head) + b"\r\ncontent-length: " + said[0] + end + body

@@ -14,6 +14,7 @@ from tasks.outcome import PERMIT_EXPIRED, NotSent, Unknown
 from tasks.ports import Account
 from worker.pro.answer import MAX_BODY_BYTES, Answer
 from worker.pro.bodies import UnreadableError, as_utf8, unpacked
+from worker.pro.connections import Origin
 from worker.pro.reply import Reply
 from worker.pro.scrubbing import scrubbed, scrubbed_text
 from worker.pro.transport import (
@@ -23,6 +24,7 @@ from worker.pro.transport import (
     NotSentError,
     WrittenTooLateError,
     new_client,
+    origin_of,
 )
 from worker.pro.wire import target, wire_for
 
@@ -92,6 +94,7 @@ def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) 
         headers=_headers(api.flavour, api.format, key, asks=call.method == "GET"),
         stream=httpx.ByteStream(wire_for(api.flavour, api.format).encode(call) or b""),
         extensions={
+            "origin": _origin(api.base_url),
             "target": (_path(api.base_url) + target(call)).encode(),
             "write_by": write_by,
             # Well before the call's own end, so that one that never got through is not taken for one without answer.
@@ -103,6 +106,11 @@ def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) 
 @lru_cache(maxsize=1024)
 def _base(url: str) -> httpx.URL:
     return httpx.URL(url)
+
+
+@lru_cache(maxsize=1024)
+def _origin(url: str) -> Origin:
+    return origin_of(_base(url))
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,4 @@
-"""HTTP to the carrier's side: httpx over our own connections, with errors that say whether a request may have gone out."""
+"""HTTP to the carrier's side: httpx over our own connections, with errors that say whether a request went out."""
 
 import re
 from collections.abc import AsyncIterator
@@ -42,9 +42,10 @@ class Transport(httpx.AsyncBaseTransport):
 
     Its responses bring their `Answer` as an extension: its headers are read faster than httpx's.
 
-    It knows three of httpx's extensions for requests: `target`, the path as it goes over the wire; `write_by`, until
-    when the request must be written (seconds by `tasks.clock.boottime`); and of `timeout` the part that ends with the
-    connection. How long an answer may take is the caller's to say, as it is one time for head and body.
+    It needs four of httpx's extensions for requests: `origin`, where the API listens; `target`, the path as it goes
+    over the wire; `write_by`, until when the request must be written (seconds by `tasks.clock.boottime`); and of
+    `timeout` the part that ends with the connection. How long an answer may take is the caller's to say, as it is one
+    time for head and body.
     """
 
     def __init__(self, longest_call_s: float) -> None:
@@ -82,7 +83,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def _connected(self, connections: Connections, request: httpx.Request) -> Connection:
         try:
-            return await connections.get(_origin(request.url), request.extensions["timeout"]["connect"])
+            return await connections.get(request.extensions["origin"], request.extensions["timeout"]["connect"])
         except (OSError, ValueError) as error:
             raise NotSentError(f"no connection: {_cause(error)}", request=request) from error
 
@@ -140,14 +141,14 @@ def _unquoted(words: str) -> str:
     return _QUOTED.sub("", words).rstrip(": ")
 
 
-@lru_cache(maxsize=1024)
-def _origin(url: httpx.URL) -> Origin:
+def origin_of(url: httpx.URL) -> Origin:
+    """Where the API behind a URL listens."""
     return Origin(url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme], url.scheme == "https")
 
 
 def _written(request: httpx.Request) -> bytes:
     """The request as it goes over the wire. Raises ValueError for what would be another request there."""
-    target: bytes = request.extensions.get("target", request.url.raw_path)
+    target: bytes = request.extensions["target"]
     if not _TARGET.fullmatch(target):
         raise ValueError("the path has characters that must be escaped")
     method, body = request.method.encode("ascii"), b"".join(cast(httpx.ByteStream, request.stream))
