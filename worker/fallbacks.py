@@ -1,6 +1,7 @@
 """Shipments that fell back: those of the same moment share a chain."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import structlog
@@ -12,6 +13,9 @@ from worker.dispatcher import TROUBLE, Dispatcher
 
 GATHERED_S = 0.01
 """For so long others may join a chain."""
+
+EVERY_S = 0.04
+"""At least so much lies between two chains of a child: a message costs more than all the rest of a fallback."""
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +29,7 @@ class Fallbacks:
         self._dispatcher = dispatcher
         self._waiting: list[FellBack] = []
         self._sending: asyncio.Task[None] | None = None
+        self._sent_at = float("-inf")
 
     def add(self, fallen_back: FellBack) -> None:
         """Send it along with others that fall back right now."""
@@ -34,8 +39,8 @@ class Fallbacks:
 
     async def _send(self) -> None:
         while self._waiting:
-            await asyncio.sleep(GATHERED_S)
-            some, self._waiting = self._waiting, []
+            await asyncio.sleep(max(GATHERED_S, self._sent_at + EVERY_S - time.monotonic()))
+            some, self._waiting, self._sent_at = self._waiting, [], time.monotonic()
             try:
                 await self._dispatcher.in_thread(start_fallback, self._app, some)
             except TROUBLE as error:
