@@ -127,7 +127,7 @@ class Ledger(Pauses):
 
     async def wake(self, timeout_s: float) -> None:
         """Wait until something is due, at most so long."""
-        await self._store.redis.blpop([f"{PREFIX}wake"], timeout_s)
+        await self._store.command("BLPOP", f"{PREFIX}wake", timeout_s)
 
     async def take(
         self,

@@ -6,7 +6,7 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tasks.order import MAX_EVENT_BYTES
 from worker.store import PREFIX, Redis, ResponseError, Store
@@ -85,10 +85,9 @@ class Orders:
             self._more = bool(found)
             if found:
                 return found
-        answer: Any = await self._redis.xreadgroup(
-            GROUP, self.consumer, {self._stream: ">"}, count=FIRST_READ, block=WAIT_MS
-        )
-        entries = [(stream_id.decode(), fields) for _, entries in answer or [] for stream_id, fields in entries]
+        first = ("GROUP", GROUP, self.consumer, "COUNT", FIRST_READ, "BLOCK", WAIT_MS, "STREAMS", self._stream, ">")
+        answer = await self._store.command("XREADGROUP", *first)
+        entries = [_entry(*entry) for _, some in answer or [] for entry in some]
         self._more = len(entries) == FIRST_READ
         return entries
 

@@ -28,11 +28,11 @@ class Pauses:
 
     async def set_limits(self, merchant: str, in_flight: int, per_second: float) -> None:
         """Tell the ledger a merchant's limits; 0 means none."""
-        key = f"{PREFIX}limits:{merchant}"
+        key = f"{PREFIX}pace:{merchant}"
         if in_flight or per_second:
             await self._store.redis.hset(key, mapping={"in_flight": in_flight, "per_second": per_second})
         else:
-            await self._store.redis.delete(key)
+            await self._store.redis.hdel(key, "in_flight", "per_second")
 
     async def pause(self, merchant: str, pause: Paused, digest: str, probe: str = "") -> bool:
         """Pause a merchant; False when it was paused already. `probe`: the shipment that tried, and was refused too."""

@@ -110,7 +110,7 @@ async def test_a_file_tells_its_limits(bench: Bench) -> None:
     write(folder, "many", 5, 2.5, "consignments-v1")
     write(folder, "free", 0, 0)
     await Limits(bench.ledger, Merchants(folder, frozenset())).tell()
-    told = {name: await bench.raw.hvals(f"allocation:limits:{name}") for name in ("single", "many", "free")}
+    told = {name: await bench.raw.hvals(f"allocation:pace:{name}") for name in ("single", "many", "free")}
     assert told == {"single": [b"5", b"2.5"], "many": [b"500", b"250.0"], "free": []}
 
 
@@ -127,4 +127,4 @@ async def test_a_file_that_changes_while_it_is_told(bench: Bench) -> None:
     merchants._looked_at = float("-inf")
     await telling
     await limits.tell()
-    assert await bench.field("limits:a", "in_flight") == "222"
+    assert await bench.field("pace:a", "in_flight") == "222"

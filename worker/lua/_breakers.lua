@@ -29,7 +29,7 @@ end
 local function note(m, api, answer, purpose, asked)
   if answer == '' then return end
   apis[api] = apis[api] or { proper = 0, bad = 0, foreign = 0, good_at = {} }
-  merchants[m] = merchants[m] or { good = 0, throttled = 0, denied = 0, at_work = redis.call('ZCARD', working(m)) }
+  merchants[m] = merchants[m] or { good = 0, throttled = 0, denied = 0 }
   local did = apis[api]
   if answer == 'bad' or answer == 'foreign' then
     did.bad = did.bad + 1
@@ -39,38 +39,62 @@ local function note(m, api, answer, purpose, asked)
     did.proper = did.proper + 1
     if answer == 'good' then did.good_at[purpose] = true end
     merchants[m][answer] = merchants[m][answer] + 1
-    if answer == 'throttled' then hold_up('m:' .. m, asked, MOST_THROTTLED_MS) end
+    if answer == 'throttled' then
+      merchants[m].at_work = merchants[m].at_work or redis.call('ZCARD', working(m))
+      hold_up('m:' .. m, asked, MOST_THROTTLED_MS)
+    end
   end
 end
 
-local function open_breaker(name, foreign)
-  local key = P .. 'breaker:' .. name
-  local longer = 2 * (tonumber(redis.call('HGET', key, 'opened')) or FIRST_OPEN_MS / 2)
-  local opened = math.min(foreign and MOST_FOREIGN_MS or MOST_OPEN_MS, longer)
-  redis.call('HSET', key, 'until', now + opened, 'opened', opened, 'foreign', foreign and 1 or 0)
-  redis.call('PEXPIRE', key, opened + REMEMBER_MS)
-  redis.call('HSET', NOT_BEFORE, name, now + opened)
-  redis.call('SADD', P .. 'breakers', name)
-  redis.call('DEL', probe_key(name))
-end
+-- What opens and closes breakers. A script makes its functions anew each time it runs, so these, which are rarely
+-- needed, are made by one that is called only then.
+local function breakers()
+  local made = {}
 
-local function close_breaker(name)
-  redis.call('DEL', P .. 'breaker:' .. name, probe_key(name))
-  redis.call('HDEL', NOT_BEFORE, name)
-  redis.call('SREM', P .. 'breakers', name)
-end
+  function made.open(name, foreign)
+    local key = P .. 'breaker:' .. name
+    local longer = 2 * (tonumber(redis.call('HGET', key, 'opened')) or FIRST_OPEN_MS / 2)
+    local opened = math.min(foreign and MOST_FOREIGN_MS or MOST_OPEN_MS, longer)
+    redis.call('HSET', key, 'until', now + opened, 'opened', opened, 'foreign', foreign and 1 or 0)
+    redis.call('PEXPIRE', key, opened + REMEMBER_MS)
+    redis.call('HSET', NOT_BEFORE, name, now + opened)
+    redis.call('SADD', P .. 'breakers', name)
+    redis.call('DEL', probe_key(name))
+  end
 
--- The keys of a host that got foreign answers.
-local function struck(api) return P .. 'foreign:' .. host_of(api) end
+  local function close_breaker(name)
+    redis.call('DEL', P .. 'breaker:' .. name, probe_key(name))
+    redis.call('HDEL', NOT_BEFORE, name)
+    redis.call('SREM', P .. 'breakers', name)
+  end
 
--- With foreign answers to several keys it is the host that something stands before: one probe speaks for all of them.
-local function open_foreign(api, is_hosts)
-  redis.call('SADD', struck(api), api)
-  redis.call('PEXPIRE', struck(api), REMEMBER_MS)
-  local all = redis.call('SMEMBERS', struck(api))
-  if #all < 2 and not is_hosts then return open_breaker('b:' .. api, true) end
-  for _, each in ipairs(all) do close_breaker('b:' .. each) end
-  open_breaker('h:' .. host_of(api), true)
+  -- The keys of a host that got foreign answers.
+  local function struck(api) return P .. 'foreign:' .. host_of(api) end
+
+  -- With foreign answers to several keys it is the host that something stands before: one probe speaks for all of them.
+  function made.open_foreign(api, is_hosts)
+    redis.call('SADD', struck(api), api)
+    redis.call('PEXPIRE', struck(api), REMEMBER_MS)
+    local all = redis.call('SMEMBERS', struck(api))
+    if #all < 2 and not is_hosts then return made.open('b:' .. api, true) end
+    for _, each in ipairs(all) do close_breaker('b:' .. each) end
+    made.open('h:' .. host_of(api), true)
+  end
+
+  -- An answer while a breaker is open: before its time is over it says nothing new.
+  function made.judge_open(api, name, till, did)
+    if now < till then return end
+    local is_hosts = string.sub(name, 1, 1) == 'h'
+    if did.proper == 0 and did.foreign > 0 then return made.open_foreign(api, is_hosts) end
+    if did.proper == 0 then return made.open(name, false) end
+    close_breaker('b:' .. api)
+    redis.call('SREM', struck(api), api)
+    if not is_hosts then return end
+    close_breaker(name)
+    redis.call('DEL', struck(api))
+  end
+
+  return made
 end
 
 -- The breaker that is open, if one is: 'b:api' or 'h:host', and until when.
@@ -82,27 +106,8 @@ local function open_one(api)
   end
 end
 
--- When each kind of call was last answered well; whose own a 403 is, is judged by that.
-local function answered_at(did)
-  local says = {}
-  for purpose in pairs(did.good_at) do says[#says + 1], says[#says + 2] = purpose .. ' at', now end
-  return says
-end
-
--- An answer while a breaker is open: before its time is over it says nothing new.
-local function judge_open(api, name, till, did)
-  if now < till then return end
-  local is_hosts = string.sub(name, 1, 1) == 'h'
-  if did.proper == 0 and did.foreign > 0 then return open_foreign(api, is_hosts) end
-  if did.proper == 0 then return open_breaker(name, false) end
-  close_breaker('b:' .. api)
-  redis.call('SREM', struck(api), api)
-  if not is_hosts then return end
-  close_breaker(name)
-  redis.call('DEL', struck(api))
-end
-
--- The last ten to twenty seconds of an API, in two buckets.
+-- The last ten to twenty seconds of an API, in two buckets; and when each kind of call was last answered well, as whose
+-- own a 403 is, is judged by that.
 local function count_answers(api, did)
   local key, bucket = P .. 'calls:' .. api, math.floor(now / BUCKET_MS)
   local known = redis.call('HMGET', key, 'bucket', 'good', 'bad', 'good before', 'bad before')
@@ -115,17 +120,19 @@ local function count_answers(api, did)
   local all_bad, all = bad + bad_before, good + bad + good_before + bad_before
   local opens = did.bad > 0 and all_bad >= FEW and all_bad / all >= SHARE
   if opens then good, bad, good_before, bad_before = 0, 0, 0, 0 end
-  redis.call('HSET', key, 'bucket', bucket, 'good', good, 'bad', bad, 'good before', good_before, 'bad before',
-    bad_before, unpack(answered_at(did)))
-  redis.call('PEXPIRE', key, REMEMBER_MS)
+  local says = { 'bucket', bucket, 'good', good, 'bad', bad, 'good before', good_before, 'bad before', bad_before }
+  for purpose in pairs(did.good_at) do says[#says + 1], says[#says + 2] = purpose .. ' at', now end
+  redis.call('HSET', key, unpack(says))
+  if age ~= 0 then redis.call('PEXPIRE', key, REMEMBER_MS) end
   return opens
 end
 
 local function judge(api, did)
   local name, till = open_one(api)
-  if name then judge_open(api, name, till, did) end
-  if not name and count_answers(api, did) then
-    if did.foreign > 0 then open_foreign(api, false) else open_breaker('b:' .. api, false) end
+  if name then
+    breakers().judge_open(api, name, till, did)
+  elseif count_answers(api, did) then
+    if did.foreign > 0 then breakers().open_foreign(api, false) else breakers().open('b:' .. api, false) end
   end
 end
 

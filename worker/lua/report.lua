@@ -15,9 +15,9 @@
 -- Returns 1 (written) or 0 (not the holder any more) per shipment.
 local lease, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
 local out, left, touched, counts = {}, {}, {}, {}
+local changes, held_by = changes_noted(), read_tokens(3, 18)
 check_stream(KEYS[2])
 check_stream(KEYS[3])
-local changes, held_by = changes_noted(), read_tokens(3, 18)
 
 local function leave(m, r)
   left[record(m, r)] = true
@@ -26,50 +26,35 @@ local function leave(m, r)
   touched[m] = true
 end
 
--- At once, not gathered: should the same shipment leave later in this script, its leaving is written last.
-local function stay(m, r, phase, id, era)
-  redis.call('HSET', tokens(m), r, phase .. ':' .. id .. ':' .. era)
-  redis.call('ZADD', working(m), now + lease, r)
-end
-
 local function count(m, what, many)
   counts[m] = counts[m] or {}
   counts[m][what] = (counts[m][what] or 0) + many
 end
 
-local function settle(m, r, state, stream, event, reason)
+-- Writes a verdict; returns what else the record is to say.
+local function write(m, r, id, verdict, era, due, is_readable, event, reason)
+  if verdict == 'keep' or verdict == 'hand' then
+    -- At once, not gathered: should the same shipment leave later in this script, its leaving is written last.
+    redis.call('HSET', tokens(m), r, (verdict == 'keep' and 'r:' or 'q:') .. id .. ':' .. era)
+    redis.call('ZADD', working(m), now + lease, r)
+    return {}
+  end
   leave(m, r)
-  redis.call('XADD', stream, '*', 'event', event)
-  count(m, state, 1)
-  return { 'state', state, 'settled', now, 'reason', reason }
-end
-
--- Each returns what else the record is to say.
-local verdicts = {
-  keep = function(m, r, id, era)
-    stay(m, r, 'r', id, era)
-    return {}
-  end,
-  hand = function(m, r, id, era)
-    stay(m, r, 'q', id, era)
-    return {}
-  end,
-  park = function(m, r, _, era, due, is_readable)
-    leave(m, r)
+  if verdict == 'park' then
     redis.call('ZADD', waiting(m), math.max(due, now), r)
     -- Who was owned at a change of the server is in doubt since then, however long it waits now.
     return is_readable and { 'due', era < changes and 0 or math.max(due, now) } or {}
-  end,
-  allocated = function(m, r, _, _, due, _, event)
-    if due > 0 then redis.call('ZADD', P .. 'recheck', due, m .. ':' .. r) end
-    return settle(m, r, 'allocated', KEYS[2], event, '')
-  end,
-  failed = function(m, r, _, _, _, _, event, reason)
+  end
+  if verdict == 'failed' then
     redis.call('ZADD', P .. 'failed:' .. m, now, r)
     redis.call('ZREMRANGEBYSCORE', P .. 'failed:' .. m, '-inf', now - keep * 1000)
-    return settle(m, r, 'failed', KEYS[3], event, reason)
-  end,
-}
+  elseif due > 0 then
+    redis.call('ZADD', P .. 'recheck', due, m .. ':' .. r)
+  end
+  redis.call('XADD', verdict == 'failed' and KEYS[3] or KEYS[2], '*', 'event', event)
+  count(m, verdict, 1)
+  return { 'state', verdict, 'settled', now, 'reason', reason }
+end
 
 for i = 3, #ARGV, 18 do
   local m, r, id, verdict, due, step, progress, asks, slot, entry = unpack(ARGV, i, i + 9)
@@ -81,7 +66,7 @@ for i = 3, #ARGV, 18 do
   local is_handed = verdict ~= 'hand' and string.sub(held_by[m][r] or '', 1, 1) == 'q'
   local era = not left[key] and not is_handed and lease_of(held_by[m][r], id)
   if era then
-    local says = verdicts[verdict](m, r, id, era, tonumber(due), progress ~= '', event, reason)
+    local says = write(m, r, id, verdict, era, tonumber(due), progress ~= '', event, reason)
     if entry ~= '' then says[#says + 1], says[#says + 2] = slot, entry end
     if progress ~= '' then
       local n = #says

@@ -19,9 +19,6 @@ local child, id, lease, most, left = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumb
 local far, longest, most_alone = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local again, calls_at_once, owns_nothing = tonumber(ARGV[9]), ARGV[10], ARGV[11] == '1'
 local begins, least_room, is_retry = ARGV[12] == '1', tonumber(ARGV[13]), ARGV[14] == '1'
-local AHEAD_MS = 500
--- For so long a host's losses are remembered.
-local LOSSES_KEPT_MS = 3600000
 -- A child needs no longer until it owns nothing, and takes the shipment for which it does that.
 local EMPTIES_MS = 60000
 -- How long it takes at the most until a child that serves takes again.
@@ -32,91 +29,31 @@ local AT_A_LOOK, MOST_LOOKS = 16, 7
 local MOST_NOT_BEFORE = 50
 local last = P .. 'taken:' .. child
 local changes, changed, before = server_changes(now)
-local out, wanted, lone = {}, { '', '' }, false
-local stopped = redis.call('HLEN', NOT_BEFORE) > 0 and redis.call('HKEYS', NOT_BEFORE) or {}
-local some_are_paused, is_stopped = redis.call('EXISTS', P .. 'paused') == 1, {}
+local out, wanted, lone, expired = {}, { '', '' }, false, nil
+local stopped, is_stopped = redis.call('HKEYS', NOT_BEFORE), {}
 for _, name in ipairs(stopped) do is_stopped[name] = true end
-if #stopped > MOST_NOT_BEFORE then stopped = {} end
-local admits = next(is_stopped) == nil or #stopped > 0
+local admits = #stopped <= MOST_NOT_BEFORE
+if not admits then stopped = {} end
+local some_are_paused = redis.call('EXISTS', P .. 'paused') == 1
 
-local function losses_of(holder) return P .. 'lost:' .. host_part(holder) end
+-- Some entries of a schedule whose time lies so.
+local function some(key, from, to, count) return redis.call('ZRANGEBYSCORE', key, from, to, 'LIMIT', 0, count) end
 
--- A worker was lost. In the company of other shipments that says little: after two such losses a shipment is taken
--- alone. Alone it may be what kills; whether others of the same host were lost too shows only when their leases end, so
--- that is decided a lease later. `still_alive` takes it back.
-local function lose(m, r, holder)
-  local key, losses = record(m, r), losses_of(holder)
-  redis.call('ZADD', losses, now, m .. ':' .. r)
-  redis.call('ZREMRANGEBYSCORE', losses, '-inf', now - LOSSES_KEPT_MS)
-  redis.call('PEXPIRE', losses, LOSSES_KEPT_MS)
-  redis.call('HSET', key, 'lost_token', holder, 'lost_at', now)
-  if is_alone(holder) then return now + lease end
-  redis.call('HINCRBY', key, 'company_lost', 1)
-  return now
-end
-
-local function lease_ran_out(m, r)
-  local phase, holder, _, called = parse(redis.call('HGET', tokens(m), r) or 'q:?')
-  -- A call known only by its permit may have been under way for as long as the longest one lasts. It began before now,
-  -- also if the clock was put back since.
-  if phase == 'c' then
-    redis.call('HSET', record(m, r), 'lost_call', math.min(tonumber(called), now) + longest)
-  end
-  local due = phase == 'q' and now or lose(m, r, holder)
-  redis.call('ZREM', working(m), r)
-  redis.call('ZREM', ALONE, m .. ':' .. r)
-  redis.call('HDEL', tokens(m), r)
-  redis.call('ZADD', waiting(m), due, r)
-end
-
--- Leases that ran out, and times that no clock can have meant. Returns how many shipments are at work, and when the
--- first lease ends.
+-- Leases that ran out, and, when a child begins, times that no clock can have meant. Returns how many shipments are at
+-- work, and when the first lease ends.
 local function bring_back(m)
-  local function first(key, from, to) return redis.call('ZRANGEBYSCORE', key, from, to, 'LIMIT', 0, most) end
-  for _, r in ipairs(first(waiting(m), now + far, '+inf')) do redis.call('ZADD', waiting(m), now, r) end
+  if begins then
+    for _, r in ipairs(some(waiting(m), now + far, '+inf', most)) do redis.call('ZADD', waiting(m), now, r) end
+  end
   local lease_end = head(working(m))
   if not lease_end then return 0 end
-  for _, r in ipairs(first(working(m), '-inf', now)) do lease_ran_out(m, r) end
-  for _, r in ipairs(first(working(m), now + far, '+inf')) do lease_ran_out(m, r) end
-  return redis.call('ZCARD', working(m)), lease_end <= now and head(working(m)) or lease_end
-end
-
--- Whether a shipment that was alone when it lost its worker is to blame: it is known as lost, and no other one of the
--- host about then.
-local function is_own_loss(m, r, holder, at)
-  local lost = redis.call('ZRANGEBYSCORE', losses_of(holder), at - lease, at + lease, 'LIMIT', 0, 2)
-  return #lost == 1 and lost[1] == m .. ':' .. r
-end
-
--- Whether the shipment needs a child of its own; decides what its last loss was worth, if it is time.
-local function needs_to_be_alone(m, r, known)
-  local at, holder = tonumber(known[LOST_AT]), known[LOST_TOKEN]
-  if at and is_alone(holder) and now >= at + lease then
-    redis.call('HDEL', record(m, r), 'lost_token', 'lost_at')
-    if is_own_loss(m, r, holder, at) then known[LOST] = redis.call('HINCRBY', record(m, r), 'lost', 1) end
+  if begins or lease_end <= now then
+    expired = expired or expiry(now, lease, longest)
+    for _, r in ipairs(some(working(m), '-inf', now, most)) do expired.ran_out(m, r) end
+    for _, r in ipairs(some(working(m), now + far, '+inf', most)) do expired.ran_out(m, r) end
+    lease_end = head(working(m))
   end
-  return must_be_alone(known[COMPANY_LOST], known[LOST])
-end
-
--- Whether one more child may be kept for a shipment alone.
-local function may_go_alone()
-  redis.call('ZREMRANGEBYSCORE', ALONE, '-inf', now)
-  return redis.call('ZCARD', ALONE) < most_alone
-end
-
--- How many more shipments of a merchant than `at_work` may be so, within its window and the limits of its file; and
--- whether it has limits.
-local function room(m, at_work)
-  local window = tonumber(redis.call('HGET', P .. 'pace:' .. m, 'window') or FIRST_WINDOW)
-  local limits = redis.call('HMGET', P .. 'limits:' .. m, 'in_flight', 'per_second')
-  local in_flight, rate = tonumber(limits[1] or 0), tonumber(limits[2] or 0)
-  if in_flight > 0 then window = math.min(window, in_flight) end
-  local free = math.floor(window) - at_work
-  if rate > 0 then
-    local taken_ms = math.max(0, tonumber(redis.call('GET', P .. 'slot:' .. m) or 0) - now)
-    free = math.min(free, math.ceil((AHEAD_MS - taken_ms) * rate / 1000))
-  end
-  return free, in_flight > 0 or rate > 0
+  return redis.call('ZCARD', working(m)), lease_end
 end
 
 -- A first call needs no leave of its own: nothing is known of the shipment that would have to be read back first, and
@@ -157,18 +94,29 @@ local function give_alone(m, r, known)
   end
 end
 
+-- Whether a shipment that must be alone may be so now, beside how many others are.
+local function may_go_alone(m, r)
+  if wanted[1] ~= '' or redis.call('ZSCORE', ALONE, m .. ':' .. r) then return false end
+  redis.call('ZREMRANGEBYSCORE', ALONE, '-inf', now)
+  return redis.call('ZCARD', ALONE) < most_alone
+end
+
 -- Some of one merchant's at a look, so that others have their turn. Who has waited longest is served first, alone or not.
 -- Returns how many were given, and how much room there is left.
 local function serve(m, at_work)
-  local free, has_limits = room(m, at_work)
-  local some = math.min(free, most, left)
-  if some <= 0 then return 0, free end
+  local free, has_limits = room(m, at_work, now)
+  local count = math.min(free, most, left)
+  if count <= 0 then return 0, free end
   local refs, records = {}, {}
-  for i, r in ipairs(redis.call('ZRANGEBYSCORE', waiting(m), '-inf', now, 'LIMIT', 0, some)) do
+  for i, r in ipairs(some(waiting(m), '-inf', now, count)) do
     local known = read_record(m, r)
-    if not needs_to_be_alone(m, r, known) then
+    if (tonumber(known[LOST_AT]) or 0) > 0 then
+      expired = expired or expiry(now, lease, longest)
+      known[LOST] = expired.judge_loss(m, r, known)
+    end
+    if not must_be_alone(known[COMPANY_LOST], known[LOST]) then
       refs[#refs + 1], records[#records + 1] = r, known
-    elseif i == 1 and wanted[1] == '' and not redis.call('ZSCORE', ALONE, m .. ':' .. r) and may_go_alone() then
+    elseif i == 1 and may_go_alone(m, r) then
       give_alone(m, r, known)
       if lone then return 1, free - 1 end
     end
@@ -187,26 +135,25 @@ local function next_look(m, free, lease_end)
     -- No room: whoever reports for this merchant wakes it; a rate frees room by time alone.
     return math.min(lease_end or now + 500, now + 500)
   end
-  if due and lease_end then return math.min(due, lease_end) end
-  return due or lease_end
+  return due and lease_end and math.min(due, lease_end) or due or lease_end
 end
 
-local function look_at_first(merchants)
-  local names = redis.call('ZRANGEBYSCORE', MERCHANTS, '-inf', now, 'LIMIT', 0, merchants)
-  for _, m in ipairs(names) do
-    if left <= 0 or lone then return false end
-    local at_work, lease_end = bring_back(m)
-    local given, free = serve(m, at_work)
-    if given > 0 then lease_end = math.min(lease_end or now + lease, now + lease) end
-    local at = next_look(m, free, lease_end)
-    if at then redis.call('ZADD', MERCHANTS, at, m) else redis.call('ZREM', MERCHANTS, m) end
-  end
-  return #names == merchants
+local function look_at(m)
+  local at_work, lease_end = bring_back(m)
+  local given, free = serve(m, at_work)
+  if given > 0 then lease_end = math.min(lease_end or now + lease, now + lease) end
+  local at = next_look(m, free, lease_end)
+  if at then redis.call('ZADD', MERCHANTS, at, m) else redis.call('ZREM', MERCHANTS, m) end
 end
 
 local function look_at_all()
   for _ = 1, MOST_LOOKS do
-    if not look_at_first(AT_A_LOOK) then return end
+    local names = some(MERCHANTS, '-inf', now, AT_A_LOOK)
+    for _, m in ipairs(names) do
+      if left <= 0 or lone then return end
+      look_at(m)
+    end
+    if #names < AT_A_LOOK then return end
   end
 end
 
@@ -229,10 +176,11 @@ local function tell_again(said)
       local token = redis.call('HGET', tokens(m), r)
       if lease_of(token, token_id) then
         local phase, _, _, called = parse(token)
-        redis.call('HSET', tokens(m), r, phase .. ':' .. token_id .. ':' .. changes .. (called ~= '' and ':' .. called or ''))
+        local since = called ~= '' and ':' .. called or ''
+        redis.call('HSET', tokens(m), r, phase .. ':' .. token_id .. ':' .. changes .. since)
         lone = lone or is_alone(token_id)
-        local record_now = read_record(m, r)
-        rows[#rows + 1] = told(r, record_now, in_doubt_since(record_now, changes, changed, before, again), false)
+        local known = read_record(m, r)
+        rows[#rows + 1] = told(r, known, in_doubt_since(known, changes, changed, before, again), false)
       end
     end
     out[#out + 1] = { m, token_id, redis.call('HGET', P .. 'paused', m) or '', rows }
@@ -251,17 +199,16 @@ end
 
 local known = redis.call('GET', last)
 local said = known and cjson.decode(known)
-if begins then redis.call('DEL', STARTING) end
+if begins then
+  redis.call('DEL', STARTING)
+  for _, m in ipairs(some(MERCHANTS, now + far, '+inf', 100)) do wake(m, place) end
+end
 if said and said.id == id then
   -- A first try that comes after its own retry takes nothing.
   if is_retry then tell_again(said) end
-elseif ARGV[15] ~= '' then
-  take_alone(ARGV[15], ARGV[16])
-  remember()
 else
-  for _, m in ipairs(redis.call('ZRANGEBYSCORE', MERCHANTS, now + far, '+inf', 'LIMIT', 0, 100)) do wake(m, place) end
-  look_at_all()
-  remember()
+  if ARGV[15] ~= '' then take_alone(ARGV[15], ARGV[16]) else look_at_all() end
+  if #out > 0 or is_retry then remember() end
 end
 local due = head(MERCHANTS)
 local due_in, starts = due and math.max(0, math.ceil(due - now)) or -1, {}
