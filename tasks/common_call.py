@@ -183,6 +183,18 @@ class CommonCall:
 
 async def side_by_side(ways: Iterable[Coroutine[Any, Any, Any]], raised: Sequence[BaseException] = ()) -> None:
     """Go every way to its end, and only then raise what was raised on one, or before."""
-    found = await asyncio.gather(*ways, return_exceptions=True)
+    ways = list(ways)
+    if len(ways) == 1:  # nearly always in an even flow: it needs no task of its own
+        found = [await _caught(ways[0])]
+    else:
+        found = await asyncio.gather(*ways, return_exceptions=True)
     if errors := [*raised, *(error for error in found if isinstance(error, BaseException))]:
         raise BaseExceptionGroup("work on one call", errors)
+
+
+async def _caught(way: Coroutine[Any, Any, Any]) -> BaseException | None:
+    try:
+        await way
+    except Exception as error:  # noqa: BLE001  # raised in a group
+        return error
+    return None

@@ -95,6 +95,7 @@ class Deploys(Trial):
         if self.going_on:
             await asyncio.wait([self.going_on], timeout=max(0.0, self.end_after_s.pop(0) - PATIENCE_S))
             self.going_on.cancel()
+            await asyncio.wait([self.going_on])
             await batch.hand_back()
         return None
 

@@ -1,6 +1,5 @@
 """From a call to a request, and from its response to a reply; no exception gets out."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, cast
@@ -57,13 +56,12 @@ class Sender:
         except (httpx.InvalidURL, ValueError) as error:
             return NotSent(reason="not_sent", message=f"{_host(api)}: {error}")
         try:
-            async with asyncio.timeout(timeout_s):
-                response = await self._http.send(request, stream=True)
-                whole = await _read_into(body, response)
+            response = await self._http.send(request, stream=True)
+            whole = await _read_into(body, response)
         except NotSentError as error:
             reason = PERMIT_EXPIRED if isinstance(error, WrittenTooLateError) else "not_sent"
             return NotSent(reason=reason, message=f"{_host(api)}: {error}")
-        except (httpx.HTTPError, TimeoutError) as error:
+        except httpx.HTTPError as error:
             if response is None:
                 reason = _reason(error)
                 words = scrubbed_text(str(error), key) or f"no answer in {timeout_s:g} s"
@@ -75,8 +73,8 @@ class Sender:
         return _reply(response, bytes(body), key, ours=ours, whole=whole)
 
 
-def _reason(error: httpx.HTTPError | TimeoutError) -> str:
-    if isinstance(error, TimeoutError):
+def _reason(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.TimeoutException):
         return "timeout"
     return "unreadable_answer" if isinstance(error, BrokenAnswerError) else "lost_answer"
 
@@ -97,8 +95,9 @@ def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) 
             "origin": _origin(api.base_url),
             "target": (_path(api.base_url) + target(call)).encode(),
             "write_by": write_by,
-            # Well before the call's own end, so that one that never got through is not taken for one without answer.
-            "timeout": {"connect": min(CONNECT_TIMEOUT_S, timeout_s / 2)},
+            # Connecting ends well before the call does, so that one that never got through is not taken for one without
+            # an answer.
+            "timeout": {"connect": min(CONNECT_TIMEOUT_S, timeout_s / 2), "read": timeout_s},
         },
     )
 

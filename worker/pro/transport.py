@@ -44,8 +44,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     It needs four of httpx's extensions for requests: `origin`, where the API listens; `target`, the path as it goes
     over the wire; `write_by`, until when the request must be written (seconds by `tasks.clock.boottime`); and of
-    `timeout` the part that ends with the connection. How long an answer may take is the caller's to say, as it is one
-    time for head and body.
+    `timeout` two parts: `connect`, and `read`, which bounds all of it, from the connection to the end of the body.
     """
 
     def __init__(self, longest_call_s: float) -> None:
@@ -56,29 +55,24 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, once. A call that is given up, by an error or by cancelling it, resets its connection.
 
-        Raises NotSentError (WrittenTooLateError, when that is why) or LostAnswerError (BrokenAnswerError, for one that
-        is not HTTP), nothing else for trouble.
+        Raises NotSentError (WrittenTooLateError, when that is why), LostAnswerError (BrokenAnswerError, for one that is
+        not HTTP) or httpx.ReadTimeout, nothing else for trouble.
         """
         if self._connections is None:
             self._connections = Connections(self._longest_call_s)
+        until = self._connections.time() + request.extensions["timeout"]["read"]
         connection = await self._connected(self._connections, request)
         answer = self._write(self._connections, connection, request)
+        body = _Body(answer, connection, self._connections, until)
         try:
             await answer.head()
-        except BrokenError as error:
-            raise BrokenAnswerError(f"broken HTTP: {_unquoted(str(error))}", request=request) from error
-        except (OSError, EOFError) as error:
-            raise LostAnswerError(_cause(error), request=request) from error
+        except (BrokenError, OSError, EOFError) as error:
+            raise _trouble(error, request) from error
         finally:
             if not answer.status:
-                connection.reset()
-                self._connections.give_back(connection)
+                await body.aclose()
         return httpx.Response(
-            answer.status,
-            headers=answer.raw_headers,
-            stream=_Body(answer, connection, self._connections),
-            extensions={"answer": answer},
-            request=request,
+            answer.status, headers=answer.raw_headers, stream=body, extensions={"answer": answer}, request=request
         )
 
     async def _connected(self, connections: Connections, request: httpx.Request) -> Connection:
@@ -114,21 +108,31 @@ class Transport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """The body of an answer, as it comes."""
 
-    def __init__(self, answer: Answer, connection: Connection, connections: Connections) -> None:
+    def __init__(self, answer: Answer, connection: Connection, connections: Connections, until: float) -> None:
         self._answer = answer
         self._connection = connection
         self._connections = connections
+        self._tick = connections.deadlines.add(answer, until)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             while await self._answer.more():
                 yield self._answer.chunks.pop(0)
         except (BrokenError, OSError, EOFError) as error:
-            raise LostAnswerError(_cause(error)) from error
+            raise _trouble(error) from error
 
     async def aclose(self) -> None:
         """Give the connection back, or reset it when something is still to come."""
+        self._connections.deadlines.discard(self._answer, self._tick)
         self._connections.give_back(self._connection)
+
+
+def _trouble(error: Exception, request: httpx.Request | None = None) -> httpx.TransportError:
+    if isinstance(error, TimeoutError):
+        return httpx.ReadTimeout("", request=request)
+    if isinstance(error, BrokenError):
+        return BrokenAnswerError(f"broken HTTP: {_unquoted(str(error))}", request=request)
+    return LostAnswerError(_cause(error), request=request)
 
 
 def _cause(error: Exception) -> str:
