@@ -63,6 +63,7 @@ async def work_through(bench: Bench, count: int) -> None:
 async def test_round_trips_of_a_batch(bench: Bench) -> None:
     """A batch of a hundred goes through the ledger in three round trips, from intake to event."""
     await work_through(bench, 1)
+    await bench.raw.echo("connected")
     async with watching(bench) as seen:
         await work_through(bench, 100)
     assert [command.partition(" ")[0] for command in seen.came] == ["EVALSHA"] * len(ROUND_TRIPS)
@@ -71,6 +72,7 @@ async def test_round_trips_of_a_batch(bench: Bench) -> None:
 async def test_commands_of_a_shipment(bench: Bench) -> None:
     """Inside the scripts a shipment costs a bounded number of commands, however many share its batch."""
     await work_through(bench, 1)
+    await bench.raw.echo("connected")
     async with watching(bench) as seen:
         await work_through(bench, 100)
     most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()

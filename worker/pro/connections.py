@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import aiohappyeyeballs
 
+from worker.deadlines import Deadlines
 from worker.pro.answer import Answer
 
 IDLE_CONNECTION_S = 15.0
@@ -18,7 +19,6 @@ ADDRESSES_S = 30.0
 """For so long what DNS said of a host is used."""
 
 _NEXT_ADDRESS_S = 0.25
-_TICK_S = 0.05
 _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 
@@ -81,33 +81,6 @@ class Connection(asyncio.Protocol):
             self._answer.end(error)
 
 
-class Deadlines:
-    """Ends answers that take too long. One timer for all that end within `_TICK_S` costs less than one for each."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Nothing is waited for."""
-        self._loop = loop
-        self._due: dict[int, set[Answer]] = {}
-
-    def add(self, answer: Answer, until: float) -> int:
-        """Have an answer end at this time of the loop's, or up to a tick sooner; returns what `discard` needs."""
-        tick = max(int(until / _TICK_S), int(self._loop.time() / _TICK_S) + 1)
-        if tick not in self._due:
-            self._due[tick] = set()
-            self._loop.call_at(tick * _TICK_S, self._end, tick)
-        self._due[tick].add(answer)
-        return tick
-
-    def discard(self, answer: Answer, tick: int) -> None:
-        """It is over, or nobody waits for it any more."""
-        if tick in self._due:
-            self._due[tick].discard(answer)
-
-    def _end(self, tick: int) -> None:
-        for answer in self._due.pop(tick):
-            answer.end(TimeoutError())
-
-
 class Connections:
     """The pool. It has no bound to wait at, as the number of connections is bounded by the calls we make."""
 
@@ -116,7 +89,7 @@ class Connections:
         self._open_socket = functools.partial(_open_socket, longest_call_s)
         self._loop = asyncio.get_running_loop()
         self._addresses = _Addresses(self._loop)
-        self.deadlines = Deadlines(self._loop)
+        self.deadlines = Deadlines()
         self.idle: dict[Origin, list[tuple[Connection, float]]] = defaultdict(list)
         self.used: set[Connection] = set()
         self._looking: asyncio.TimerHandle | None = None

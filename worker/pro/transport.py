@@ -112,7 +112,7 @@ class _Body(httpx.AsyncByteStream):
         self._answer = answer
         self._connection = connection
         self._connections = connections
-        self._tick = connections.deadlines.add(answer, until)
+        self._tick = connections.deadlines.add(answer, until - connections.time())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
