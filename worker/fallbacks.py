@@ -14,7 +14,7 @@ from worker.dispatcher import TROUBLE, Dispatcher
 GATHERED_S = 0.01
 """For so long others may join a chain."""
 
-EVERY_S = 0.04
+EVERY_S = 0.03
 """At least so much lies between two chains of a child: a message costs more than all the rest of a fallback."""
 
 log = structlog.get_logger(__name__)
