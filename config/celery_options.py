@@ -21,6 +21,10 @@ PATIENCE_S = 1.0
 
 def celery_options(settings: Settings) -> dict[str, Any]:
     """Everything Celery is told, in lower case."""
+    return {**_broker(settings), **_tasks(), **_worker(settings), **_beat(settings)}
+
+
+def _broker(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": settings.broker,
         "broker_transport_options": {
@@ -41,6 +45,12 @@ def celery_options(settings: Settings) -> dict[str, Any]:
         # Only as many as are used are opened. Flower asks nine things at once, over two connections each: with fewer
         # its askers wait for each other for ever, and it shows neither workers nor tasks.
         "broker_pool_limit": 20,
+        "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
+    }
+
+
+def _tasks() -> dict[str, Any]:
+    return {
         "include": ["tasks.allocate"],
         # In the order in which a worker looks at them.
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (SWEEPS, BATCHES)],
@@ -53,6 +63,14 @@ def celery_options(settings: Settings) -> dict[str, Any]:
         # The ledger decides who may work on a shipment, so a message is acknowledged when it is read: one that was
         # lost costs a lease at most, and none is ever delivered a second time an hour later (the visibility timeout).
         "task_acks_late": False,
+        # A task returns within ten seconds and a few round trips to Redis; these limits only end a stalled child.
+        "task_soft_time_limit": 60,
+        "task_time_limit": 90,
+    }
+
+
+def _worker(settings: Settings) -> dict[str, Any]:
+    return {
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
         "worker_concurrency": settings.concurrency,
@@ -63,10 +81,11 @@ def celery_options(settings: Settings) -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         "worker_soft_shutdown_timeout": 10.0,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # A task returns within ten seconds and a few round trips to Redis; these limits only end a stalled child.
-        "task_soft_time_limit": 60,
-        "task_time_limit": 90,
-        "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
+    }
+
+
+def _beat(settings: Settings) -> dict[str, Any]:
+    return {
         "timezone": "UTC",
         "enable_utc": True,
         "beat_scheduler": "worker.beat:SweepScheduler",

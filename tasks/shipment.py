@@ -127,13 +127,12 @@ def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
         "replays": int(record.get("replays") or 0),
         "cleared_until": 0.0,
     }
-    lost_call_ms, changed_ms = float(record.get("lost_call") or 0), float(record.get("changed") or 0)
-    found = made(Shipment, fixed)
-    return _as_found(found, lost_call_ms, changed_ms) if lost_call_ms or changed_ms else found
+    return _as_found(made(Shipment, fixed), record)
 
 
-def _as_found(shipment: Shipment, lost_call_ms: float, changed_ms: float) -> Shipment:
+def _as_found(shipment: Shipment, record: Mapping[str, Any]) -> Shipment:
     """The shipment with what happened since its last report: a worker lost with a call out, a change of the server."""
+    lost_call_ms, changed_ms = float(record.get("lost_call") or 0), float(record.get("changed") or 0)
     if lost_call_ms:
         lost = shipment.progress
         again = lost.asked_again + (lost.open_kind is not None)

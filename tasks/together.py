@@ -33,12 +33,24 @@ class Together:
         `inner`: as a part of a split.
         """
         calls: list[Call] = []
-        reading: list[asyncio.Task[Call | Read | None]] = []
+        reads: list[Call | Read] = []
         for move in moves:
             if isinstance(move, Call) and not self.visits.requests.is_stale(move.shipment, MARGIN_S):
                 calls.append(move)
             else:
-                reading.append(asyncio.create_task(self._read_once(move)))
+                reads.append(move)
+        ways = []
+        for task in await self._read_together(reads):
+            if task.done() and not task.exception() and isinstance(following := task.result(), Call):
+                calls.append(following)
+            else:
+                ways.append(self._go_on(task))
+        ways += [self._call_for_all(some, inner=inner) for some in in_portions(calls, most)]
+        await side_by_side(ways)
+
+    async def _read_together(self, moves: Sequence[Call | Read]) -> "list[asyncio.Task[Call | Read | None]]":
+        """Read back side by side; those that take long are not waited for."""
+        reading = [asyncio.create_task(self._read_once(move)) for move in moves]
         try:
             if reading:
                 await asyncio.wait(reading, timeout=READ_TOGETHER_S)
@@ -46,14 +58,7 @@ class Together:
             for task in reading:
                 task.cancel()
             raise
-        ways = []
-        for task in reading:
-            if task.done() and not task.exception() and isinstance(following := task.result(), Call):
-                calls.append(following)
-            else:
-                ways.append(self._go_on(task))
-        ways += [self._call_for_all(some, inner=inner) for some in in_portions(calls, most)]
-        await side_by_side(ways)
+        return reading
 
     async def _read_once(self, move: Call | Read) -> Call | Read | None:
         await pause(move.pause_s)

@@ -1,12 +1,14 @@
 """Shipments whose record this version cannot read: only read back, and kept for a version that can read them."""
 
+from typing import Any
+
 from tasks.backoff import PARK_MOST_S
 from tasks.move import Fail, Moment, Park, Settle
 from tasks.next_move import may_end, until_deadline
 from tasks.outcome import Allocated, Finding, Unallocated
 from tasks.ports import Unreadable
 from tasks.progress import Progress
-from tasks.shipment import Shipment
+from tasks.shipment import Shipment, from_ledger
 
 
 def stand_in(found: Unreadable) -> Shipment:
@@ -34,3 +36,25 @@ def after_look(shipment: Shipment, finding: Finding | None, error: str, moment: 
         message = f"its record cannot be read: {error}{unread}"
         return Fail(shipment=shipment, reason="unreadable_record", message=message)
     return Park(shipment=shipment, wait_s=until_deadline(shipment, moment, PARK_MOST_S))
+
+
+def read_shipment(merchant: str, reference: str, record: dict[str, Any]) -> Shipment | Unreadable:
+    """A record as a value; one that a newer version wrote, or that is damaged, concerns only its own shipment."""
+    try:
+        shipment = from_ledger(merchant, reference, record)
+        # Its event will name this step.
+        _ = shipment.steps[shipment.progress.attempted or 0]
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        return Unreadable(
+            merchant=merchant,
+            reference=reference,
+            received=_seconds(record.get("received")) or _seconds(record.get("entered")),
+            error=f"{type(error).__name__}: {error}".partition("\n")[0][:200],
+        )
+    return shipment
+
+
+def _seconds(milliseconds: bytes | None) -> float:
+    """0 for what is no time."""
+    text = (milliseconds or b"").decode(errors="replace")
+    return int(text) / 1000 if text.isdecimal() else 0.0

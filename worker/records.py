@@ -12,8 +12,7 @@ from config.settings import Settings
 from tasks.ports import Unreadable
 from tasks.progress import Progress, read_progress
 from tasks.shipment import KEPT_FIRST, KEPT_LAST, Shipment, slot
-from tasks.unreadable import stand_in
-from worker.scripts import read
+from tasks.unreadable import read_shipment, stand_in
 from worker.store import PREFIX, Redis
 from worker.whereabouts import Nowhere, Settled, Waiting, Whereabouts, Working, event_of, settled, unfinished
 
@@ -125,7 +124,7 @@ async def read_record(redis: Redis, settings: Settings, merchant: str, reference
 
 def _record(merchant: str, reference: str, fields: dict[str, bytes]) -> Record:
     """What the record itself says."""
-    shipment = read(merchant, reference, fields)
+    shipment = read_shipment(merchant, reference, fields)
     rest: dict[str, Any] = {"where": Nowhere(), "paused": None, "now": 0.0}
     if isinstance(shipment, Unreadable):
         stranger = stand_in(shipment)

@@ -24,7 +24,8 @@ from worker.chores import Chores
 from worker.dispatcher import Dispatcher
 from worker.fallbacks import Fallbacks, InTime
 from worker.in_flight import InFlight
-from worker.ledger import LONGEST_CALL_OF_LEASE, Ledger
+from worker.leases import LONGEST_CALL_OF_LEASE
+from worker.ledger import Ledger
 from worker.merchants import Merchants
 from worker.pro.client import ProApi
 from worker.rechecks import Rechecks

@@ -10,7 +10,8 @@ from pydantic_core import to_json
 
 from tasks.messages import Start
 from tasks.ports import Paused, Permit, PermitRequest, Report, Taken, Unreadable
-from tasks.shipment import Shipment, from_ledger, slot
+from tasks.shipment import Shipment, slot
+from tasks.unreadable import read_shipment
 
 _FIELDS = ("entered", "facts", "received", "published", "progress", "step", "lost_call", "lost", "replays", "changed")
 
@@ -163,48 +164,20 @@ def _taken(
     stopped: frozenset[str] = frozenset(),
 ) -> Taken:
     name, paused = merchant.decode(), json.loads(paused_as) if paused_as else {}
-    shipments, unreadable, admitted = [], [], []
-    for reference, *record, is_admitted in rows:
-        found = read(name, reference.decode(), dict(zip(_FIELDS, record, strict=True)))
-        if isinstance(found, Unreadable):
-            unreadable.append(found)
-            continue
-        shipments.append(found)
-        if is_admitted:
-            admitted.append(found.reference)
+    found = [read_shipment(name, row[0].decode(), dict(zip(_FIELDS, row[1:-1], strict=True))) for row in rows]
+    admitted = {row[0].decode() for row in rows if row[-1]}
+    shipments = tuple(each for each in found if isinstance(each, Shipment))
     return Taken(
         merchant=name,
         task=lease_token.decode(),
         paused=Paused(why=paused["why"], purpose=paused.get("purpose", "")) if paused else None,
-        shipments=tuple(shipments),
-        unreadable=tuple(unreadable),
+        shipments=shipments,
+        unreadable=tuple(each for each in found if isinstance(each, Unreadable)),
         probe=paused.get("probe", ""),
-        admitted=frozenset(admitted),
+        admitted=frozenset(each.reference for each in shipments if each.reference in admitted),
         asked=asked,
         stopped=stopped,
     )
-
-
-def read(merchant: str, reference: str, record: dict[str, Any]) -> Shipment | Unreadable:
-    """A record as a value; one that a newer version wrote, or that is damaged, concerns only its own shipment."""
-    try:
-        shipment = from_ledger(merchant, reference, record)
-        # Its event will name this step.
-        _ = shipment.steps[shipment.progress.attempted or 0]
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        return Unreadable(
-            merchant=merchant,
-            reference=reference,
-            received=_seconds(record.get("received")) or _seconds(record.get("entered")),
-            error=f"{type(error).__name__}: {error}".partition("\n")[0][:200],
-        )
-    return shipment
-
-
-def _seconds(milliseconds: bytes | None) -> float:
-    """0 for what is no time."""
-    text = (milliseconds or b"").decode(errors="replace")
-    return int(text) / 1000 if text.isdecimal() else 0.0
 
 
 def reporting(report: Report) -> list[Any]:

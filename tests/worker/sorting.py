@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from worker.intake import Sorted, portions
 from worker.merchants import Merchants
 from worker.orders import Entry
+from worker.sorting import Sorted, portions
 
 
 def sort_entries(entries: Sequence[Entry], merchants: Merchants) -> Sorted:

@@ -8,7 +8,7 @@ import pytest
 from config.settings import Settings
 from tasks.ports import Permit, PermitRequest, Taken
 from tests.worker.bench import Bench
-from worker.ledger import LONGEST_CALL_OF_LEASE
+from worker.leases import LONGEST_CALL_OF_LEASE
 
 ON_WIRE = "allocation:on_wire:acme"
 

@@ -7,7 +7,7 @@ import pytest
 from tasks.ports import PermitRequest
 from tasks.shipment import Shipment
 from tests.worker.bench import Bench
-from worker.ledger import LONGEST_CALL_OF_LEASE
+from worker.leases import LONGEST_CALL_OF_LEASE
 
 
 async def taken_again(bench: Bench) -> Shipment:

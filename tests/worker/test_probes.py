@@ -7,7 +7,7 @@ import pytest
 
 from tasks.ports import Permit, PermitRequest, Taken
 from tests.worker.bench import Bench
-from worker.ledger import LONGEST_CALL_OF_LEASE
+from worker.leases import LONGEST_CALL_OF_LEASE
 
 API = "api.example#1"
 PROBE = f"allocation:probe:b:{API}"

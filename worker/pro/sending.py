@@ -50,27 +50,19 @@ class Sender:
         """
         api, key = account.merchant.file.api, account.key or ""
         timeout_s = min(api.timeout_s, self._longest_call_s)
-        response, body, whole = None, bytearray(), False
-        try:
-            request = _request(api, call, key, timeout_s, write_by)
-        except (httpx.InvalidURL, ValueError) as error:
-            return NotSent(reason="not_sent", message=f"{_host(api)}: {error}")
+        request = _request(api, call, key, timeout_s, write_by)
+        if isinstance(request, NotSent):
+            return request
         try:
             response = await self._http.send(request, stream=True)
-            whole = await _read_into(body, response)
         except NotSentError as error:
             reason = PERMIT_EXPIRED if isinstance(error, WrittenTooLateError) else "not_sent"
             return NotSent(reason=reason, message=f"{_host(api)}: {error}")
         except httpx.HTTPError as error:
-            if response is None:
-                reason = _reason(error)
-                words = scrubbed_text(str(error), key) or f"no answer in {timeout_s:g} s"
-                return Unknown(reason=reason, message=f"{_host(api)}: {words}")
-        finally:
-            if response is not None:
-                # Not the response's own `aclose`, which does no more for a stream that we read ourselves.
-                await cast(httpx.AsyncByteStream, response.stream).aclose()
-        return _reply(response, bytes(body), key, ours=ours, whole=whole)
+            words = scrubbed_text(str(error), key) or f"no answer in {timeout_s:g} s"
+            return Unknown(reason=_reason(error), message=f"{_host(api)}: {words}")
+        body, whole = await _body_of(response)
+        return _reply(response, body, key, ours=ours, whole=whole)
 
 
 def _reason(error: httpx.HTTPError) -> str:
@@ -79,27 +71,29 @@ def _reason(error: httpx.HTTPError) -> str:
     return "unreadable_answer" if isinstance(error, BrokenAnswerError) else "lost_answer"
 
 
-def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) -> httpx.Request:
-    """A request for one call.
+def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) -> httpx.Request | NotSent:
+    """A request for one call, if one can be made of it.
 
     Its path goes beside the URL, as httpx's extension `target`: parsing and escaping a URL that we have just escaped
     was a sixth of a call's time.
     """
-    base = _base(api.base_url)
-    return httpx.Request(
-        call.method,
-        base,
-        headers=_headers(api.flavour, api.format, key, asks=call.method == "GET"),
-        stream=httpx.ByteStream(wire_for(api.flavour, api.format).encode(call) or b""),
-        extensions={
-            "origin": _origin(api.base_url),
-            "target": (_path(api.base_url) + target(call)).encode(),
-            "write_by": write_by,
-            # Connecting ends well before the call does, so that one that never got through is not taken for one without
-            # an answer.
-            "timeout": {"connect": min(CONNECT_TIMEOUT_S, timeout_s / 2), "read": timeout_s},
-        },
-    )
+    try:
+        return httpx.Request(
+            call.method,
+            _base(api.base_url),
+            headers=_headers(api.flavour, api.format, key, asks=call.method == "GET"),
+            stream=httpx.ByteStream(wire_for(api.flavour, api.format).encode(call) or b""),
+            extensions={
+                "origin": _origin(api.base_url),
+                "target": (_path(api.base_url) + target(call)).encode(),
+                "write_by": write_by,
+                # Connecting ends well before the call does, so that one that never got through is not taken for one
+                # without an answer.
+                "timeout": {"connect": min(CONNECT_TIMEOUT_S, timeout_s / 2), "read": timeout_s},
+            },
+        )
+    except (httpx.InvalidURL, ValueError) as error:
+        return NotSent(reason="not_sent", message=f"{_host(api)}: {error}")
 
 
 @lru_cache(maxsize=1024)
@@ -124,15 +118,19 @@ def _headers(flavour: Flavour, body_format: Literal["json", "xml"], key: str, *,
     return httpx.Headers({**ALWAYS_SENT, **wire_for(flavour, body_format).headers(key), **fresh})
 
 
-async def _read_into(body: bytearray, response: httpx.Response) -> bool:
-    """Read as much as answers may be long; whether that was all."""
+async def _body_of(response: httpx.Response) -> tuple[bytes, bool]:
+    """As much of the body as came, up to what answers may be long; and whether that is all of it."""
     # Not `aiter_raw`, which comes to the same by way of three generators.
-    stream = cast(httpx.AsyncByteStream, response.stream)
-    async for chunk in stream:
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return False
-    return True
+    stream, body = cast(httpx.AsyncByteStream, response.stream), bytearray()
+    try:
+        async for chunk in stream:
+            body += chunk
+    except httpx.HTTPError:
+        return bytes(body), False
+    finally:
+        # Not the response's own `aclose`, which does no more for a stream that we read ourselves.
+        await stream.aclose()
+    return bytes(body), True
 
 
 def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[str], whole: bool) -> Reply:
