@@ -13,8 +13,8 @@ from worker.deadlines import Deadlines
 ANSWERS_WITHIN_S = 5.0
 """A server that takes longer for an answer is away."""
 
-KEPT_S = 1.0
-"""A connection that was used so lately is used again without a look at it."""
+KEPT_S, MOST_KEPT = 1.0, 8
+"""A connection that was used so lately, in seconds, is used again without a look at it; so many at the most."""
 
 
 class Line:
@@ -80,7 +80,7 @@ class Lines:
             raise
         finally:
             self._deadlines.discard(line, tick)
-            if line.is_connected and not line.should_reconnect():
+            if line.is_connected and not line.should_reconnect() and len(self._kept) < MOST_KEPT:
                 self._kept.append((line, time.monotonic()))
             else:
                 await self._give_back(line)

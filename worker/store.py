@@ -101,7 +101,8 @@ class Store:
         try:
             return await self.command("EVALSHA", _digest(script), *rest)
         except NoScriptError:
-            return await self.command("EVAL", _text(script), *rest)
+            await self.command("SCRIPT LOAD", _text(script))
+            return await self.command("EVALSHA", _digest(script), *rest)
 
     async def command(self, *words: str | bytes | float) -> Any:  # Redis' answer
         """Send a command once; its answer is as the server wrote it. Raises as `run` does."""
