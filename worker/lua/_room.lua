@@ -1,5 +1,5 @@
 -- How many more shipments of a merchant than `at_work` may be so, within its window and the limits of its file; and
--- whether it has limits. Put before take.lua.
+-- whether it has limits. Put before take.lua, as what follows.
 local AHEAD_MS = 500
 local function room(m, at_work, now)
   local pace = redis.call('HMGET', P .. 'pace:' .. m, 'window', 'in_flight', 'per_second')
@@ -11,4 +11,11 @@ local function room(m, at_work, now)
     free = math.min(free, math.ceil((AHEAD_MS - taken_ms) * rate / 1000))
   end
   return free, in_flight > 0 or rate > 0
+end
+
+-- A first call needs no leave of its own: nothing is known of the shipment that would have to be read back first, and
+-- nothing holds the merchant up. Whether its API is up is for the caller to see, who knows it.
+local function calls_first(known, doubt, calls_at_once)
+  return not known[PROGRESS] and doubt == 0 and tonumber(known[LOST_CALL] or 0) == 0 and tonumber(known[LOST] or 0) == 0
+    and string.find(calls_at_once, ',' .. (string.match(known[ASKS] or '', '^%S+') or '?') .. ',', 1, true)
 end

@@ -25,6 +25,9 @@ local EMPTIES_MS = 60000
 local LISTENS_MS = 2000
 -- Merchants that are looked at in one script, some at a time.
 local AT_A_LOOK, MOST_LOOKS = 16, 7
+-- In one look of so many, and in a child's first, due times and leases are looked for that lie too far ahead.
+local FAR_EVERY = 16
+local looks_far = begins or now % FAR_EVERY == 0
 -- With more of them nobody can be told whom they concern.
 local MOST_NOT_BEFORE = 50
 local last = P .. 'taken:' .. child
@@ -39,15 +42,15 @@ local some_are_paused = redis.call('EXISTS', P .. 'paused') == 1
 -- Some entries of a schedule whose time lies so.
 local function some(key, from, to, count) return redis.call('ZRANGEBYSCORE', key, from, to, 'LIMIT', 0, count) end
 
--- Leases that ran out, and, when a child begins, times that no clock can have meant. Returns how many shipments are at
--- work, and when the first lease ends.
+-- Leases that ran out, and now and then times that no clock can have meant. Returns how many shipments are at work, and
+-- when the first lease ends.
 local function bring_back(m)
-  if begins then
+  if looks_far then
     for _, r in ipairs(some(waiting(m), now + far, '+inf', most)) do redis.call('ZADD', waiting(m), now, r) end
   end
   local lease_end = head(working(m))
   if not lease_end then return 0 end
-  if begins or lease_end <= now then
+  if looks_far or lease_end <= now then
     expired = expired or expiry(now, lease, longest)
     for _, r in ipairs(some(working(m), '-inf', now, most)) do expired.ran_out(m, r) end
     for _, r in ipairs(some(working(m), now + far, '+inf', most)) do expired.ran_out(m, r) end
@@ -56,20 +59,13 @@ local function bring_back(m)
   return redis.call('ZCARD', working(m)), lease_end
 end
 
--- A first call needs no leave of its own: nothing is known of the shipment that would have to be read back first, and
--- nothing holds the merchant up. Whether its API is up is for the caller to see, who knows it.
-local function calls_first(known, doubt)
-  return not known[PROGRESS] and doubt == 0 and tonumber(known[LOST_CALL] or 0) == 0 and tonumber(known[LOST] or 0) == 0
-    and string.find(calls_at_once, ',' .. (string.match(known[ASKS] or '', '^%S+') or '?') .. ',', 1, true)
-end
-
 local function give(m, refs, records, token_id, free_to_call)
   local scores, marks, rows, pause = {}, {}, {}, some_are_paused and redis.call('HGET', P .. 'paused', m) or ''
   local is_free = admits and free_to_call and pause == '' and not is_stopped['m:' .. m] and not is_stopped['u:' .. m]
   for i, r in ipairs(refs) do
     local known = records[i]
     local doubt = in_doubt_since(known, changes, changed, before, again)
-    local admitted = is_free and calls_first(known, doubt)
+    local admitted = is_free and calls_first(known, doubt, calls_at_once)
     scores[2 * i - 1], scores[2 * i] = now + lease, r
     marks[2 * i - 1] = r
     marks[2 * i] = (admitted and 'c:' or 'r:') .. token_id .. ':' .. changes .. (admitted and ':' .. now or '')
@@ -199,8 +195,8 @@ end
 
 local known = redis.call('GET', last)
 local said = known and cjson.decode(known)
-if begins then
-  redis.call('DEL', STARTING)
+if begins then redis.call('DEL', STARTING) end
+if looks_far then
   for _, m in ipairs(some(MERCHANTS, now + far, '+inf', 100)) do wake(m, place) end
 end
 if said and said.id == id then

@@ -39,7 +39,7 @@ class Answer:
         self.odd = ""
         self.whole = self.keeps_alive = False
         self.error: Exception | None = None
-        self.chunks: list[bytes] = []
+        self._chunks: list[bytes] = []
         self._head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._more: asyncio.Future[None] | None = None
         self._fed = self._head_bytes = self._body_bytes = 0
@@ -52,12 +52,17 @@ class Answer:
 
     async def more(self) -> bool:
         """Wait for more of the body; false when there is no more. Raises as `head` does."""
-        if not self.chunks and not self.whole and self.error is None:
+        if not self._chunks and not self.whole and self.error is None:
             self._more = asyncio.get_running_loop().create_future()
             await self._more
-        if not self.chunks and self.error is not None:
+        if not self._chunks and self.error is not None:
             raise self.error
-        return bool(self.chunks)
+        return bool(self._chunks)
+
+    def taken(self) -> bytes:
+        """What has come of the body since it was taken last."""
+        chunks, self._chunks = self._chunks, []
+        return b"".join(chunks)
 
     def first(self, name: str) -> str | None:
         """The first header of a name in lower case."""
@@ -130,9 +135,9 @@ class Answer:
 
     def on_body(self, chunk: bytes) -> None:
         """A piece of the body."""
-        if self.is_over:
+        if self.is_over or not self._has_head:
             return
-        self.chunks.append(chunk)
+        self._chunks.append(chunk)
         self._body_bytes += len(chunk)
         if self._body_bytes > MAX_BODY_BYTES:
             self._break(f"a body of more than {MAX_BODY_BYTES} bytes")
@@ -166,7 +171,7 @@ class Answer:
                 self._head.set_result(None)
             else:
                 self._head.set_exception(self.error or BrokenError())
-        if self._more is not None and not self._more.done() and (self.chunks or self.is_over):
+        if self._more is not None and not self._more.done() and (self._chunks or self.is_over):
             self._more.set_result(None)
 
 

@@ -147,16 +147,13 @@ class Connections:
         raw = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, loop=self._loop, socket_factory=self._open_socket
         )
-        try:
-            _, connection = await self._loop.create_connection(
-                lambda: Connection(origin),
-                sock=raw,
-                ssl=_tls() if origin.is_tls else None,
-                server_hostname=origin.host if origin.is_tls else None,
-            )
-        except BaseException:
-            raw.close()
-            raise
+        # From here on the socket is the loop's, which closes it should this fail.
+        _, connection = await self._loop.create_connection(
+            lambda: Connection(origin),
+            sock=raw,
+            ssl=_tls() if origin.is_tls else None,
+            server_hostname=origin.host if origin.is_tls else None,
+        )
         return connection
 
 

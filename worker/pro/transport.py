@@ -66,11 +66,11 @@ class Transport(httpx.AsyncBaseTransport):
         body = _Body(answer, connection, self._connections, until)
         try:
             await answer.head()
-        except (BrokenError, OSError, EOFError) as error:
-            raise _trouble(error, request) from error
-        finally:
-            if not answer.status:
-                await body.aclose()
+        except BaseException as error:
+            await body.aclose()
+            if isinstance(error, (BrokenError, OSError, EOFError)):
+                raise _trouble(error, request) from error
+            raise
         return httpx.Response(
             answer.status, headers=answer.raw_headers, stream=body, extensions={"answer": answer}, request=request
         )
@@ -117,7 +117,7 @@ class _Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             while await self._answer.more():
-                yield self._answer.chunks.pop(0)
+                yield self._answer.taken()
         except (BrokenError, OSError, EOFError) as error:
             raise _trouble(error) from error
 
