@@ -45,7 +45,7 @@ def _runtime(task: "Task[..., Any]") -> Runtime:
     return cast(Runtime, cast(Any, task.app).runtime)
 
 
-@shared_task(name=ALLOCATE_TASK, bind=True, default_retry_delay=0)
+@shared_task(name=ALLOCATE_TASK, bind=True, default_retry_delay=0, max_retries=None)
 def allocate(
     self: "Task[..., Any]", **_message: Any
 ) -> dict[str, Any]:  # nothing is read of it: it says that work is due
@@ -56,7 +56,7 @@ def allocate(
 def _worked(task: "Task[..., Any]", worked: Worked | None) -> Worked:
     """What a task came to. If another process must do it: the same message, and the rest of a chain, once more."""
     if worked is None:
-        raise task.retry(max_retries=None)
+        raise task.retry()
     return worked
 
 
@@ -83,6 +83,7 @@ class ChainLink(Task):  # type: ignore[type-arg]  # celery-types knows one, Cele
 
     abstract = True
     default_retry_delay = 0
+    max_retries = None
 
     def apply_async(self, *args: Any, **options: Any) -> Any:  # as Celery has it
         """Send it, if the broker is there."""

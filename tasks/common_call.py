@@ -195,6 +195,10 @@ async def side_by_side(ways: Iterable[Coroutine[Any, Any, Any]], raised: Sequenc
 async def _caught(way: Coroutine[Any, Any, Any]) -> BaseException | None:
     try:
         await way
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise
+        return error
     except Exception as error:  # noqa: BLE001  # raised in a group
         return error
     return None

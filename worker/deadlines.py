@@ -38,4 +38,4 @@ class Deadlines:
 
     def _end(self, tick: int) -> None:
         for one in self._due.pop(tick):
-            one.end(TimeoutError())
+            asyncio.get_running_loop().call_soon(one.end, TimeoutError())

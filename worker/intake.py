@@ -43,7 +43,7 @@ class Intake:
     def __init__(self, settings: Settings, store: Store, dispatcher: Dispatcher, ledger: Ledger) -> None:
         """Wire it up; nothing is read yet."""
         self._settings = settings
-        self._orders = Orders(store.redis, settings.orders_stream, settings.lease_seconds)
+        self._orders = Orders(store, settings.orders_stream, settings.lease_seconds)
         self._store = store
         self._ledger = ledger
         self._dispatcher = dispatcher

@@ -1,6 +1,7 @@
 """Connections to Redis that stay with us from one command to the next."""
 
 import time
+from collections import deque
 from typing import Any
 
 from hiredis import pack_command
@@ -42,7 +43,9 @@ class Line:
     @property
     def has_ended(self) -> bool:
         """Whether the server has closed it meanwhile, as far as that has got through to us."""
-        return self._reader is None or self._reader.at_eof()
+        reader = self._reader
+        is_lost = reader is None or reader.at_eof() or reader.exception() is not None
+        return is_lost or bool(self._writer.transport.is_closing())
 
     def end(self, _error: Exception | None) -> None:
         """Give it up; whoever reads from it learns that at once."""
@@ -62,7 +65,7 @@ class Lines:
         """Nothing is connected to."""
         self._pool = redis.connection_pool
         self._deadlines = Deadlines()
-        self._kept: list[tuple[Any, float]] = []
+        self._kept = deque[tuple[Any, float]]()
 
     async def command(self, *words: str | bytes | float) -> Any:  # Redis' answer
         """Send a command once, and read its answer. Raises one of `PASSING` while the server is away."""
@@ -72,6 +75,8 @@ class Lines:
             await line.send_command(*words)
             return await line.read_response()
         except (RedisConnectionError, RuntimeError) as error:
+            # The others most likely share its fate.
+            await self._give_back_all()
             if line.is_late:
                 raise RedisTimeoutError(f"no answer in {ANSWERS_WITHIN_S:g} s") from error
             if isinstance(error, RuntimeError):
@@ -80,10 +85,7 @@ class Lines:
             raise
         finally:
             self._deadlines.discard(line, tick)
-            if line.is_connected and not line.should_reconnect() and len(self._kept) < MOST_KEPT:
-                self._kept.append((line, time.monotonic()))
-            else:
-                await self._give_back(line)
+            await self._keep(line)
 
     async def _line(self) -> Any:
         """One that was used a moment ago; one that was not, the pool looks at first."""
@@ -96,13 +98,30 @@ class Lines:
         line.socket_timeout, line.is_late = None, False
         return line
 
+    async def _keep(self, line: Any) -> None:
+        """Keep it for the next command, and give back one that was not used for a while."""
+        now = time.monotonic()
+        if self._kept and self._kept[0][1] + KEPT_S < now:
+            await self._give_back(self._kept.popleft()[0])
+        is_good = line.is_connected and not line.should_reconnect() and not line.is_late
+        if is_good and len(self._kept) < MOST_KEPT:
+            self._kept.append((line, now))
+        else:
+            await self._give_back(line)
+
     async def _give_back(self, line: Any) -> None:
         line.socket_timeout = ANSWERS_WITHIN_S
+        if line.has_ended or line.is_late:
+            # The pool would not notice everything that we do.
+            await line.disconnect(nowait=True)
         await self._pool.release(line)
+
+    async def _give_back_all(self) -> None:
+        kept, self._kept = self._kept, deque()
+        for line, _ in kept:
+            await self._give_back(line)
 
     async def drop(self) -> None:
         """Connect anew for the next commands."""
-        kept, self._kept = self._kept, []
-        for line, _ in kept:
-            await self._give_back(line)
+        await self._give_back_all()
         await self._pool.disconnect(inuse_connections=False)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from tasks.order import MAX_EVENT_BYTES
-from worker.store import PREFIX, Redis, ResponseError, Store
+from worker.store import PREFIX, ResponseError, Store
 
 GROUP = "allocation"
 WAIT_MS = 1000
@@ -48,10 +48,10 @@ class TakenOver(NamedTuple):
 class Orders:
     """One consumer of the orders stream."""
 
-    def __init__(self, redis: Redis, stream: str, lease_s: float) -> None:
+    def __init__(self, store: Store, stream: str, lease_s: float) -> None:
         """`lease_s`: how long another intake's entries may lie unacknowledged before they are taken over."""
-        self._redis = redis
-        self._store = Store(redis)
+        self._redis = store.redis
+        self._store = store
         self._stream = stream
         self._more = False
         self._read_at = float("-inf")

@@ -34,9 +34,12 @@ __all__ = [
 
 PREFIX = "allocation:"
 
+MOST_CONNECTIONS = 1000
+"""Of a process; more commands than that are never under way, and redis-py's own limit of 100 is an error beyond it."""
+
 _NEEDS = {
     "accept": ("_wake",),
-    "take": ("_tokens", "_taken", "_wake", "_expiry", "_room"),
+    "take": ("_tokens", "_taken", "_wake", "_expiry", "_schedule"),
     "take_link": ("_tokens", "_taken", "_wake"),
     "hold": ("_tokens", "_wake"),
     "probe": ("_wake",),
@@ -63,6 +66,7 @@ def connect(settings: Settings) -> Redis:
         **of_a_network,
         socket_timeout=ANSWERS_WITHIN_S,
         socket_connect_timeout=5,
+        max_connections=MOST_CONNECTIONS,
         health_check_interval=15,
         retry=Retry(NoBackoff(), 0),
         protocol=2,

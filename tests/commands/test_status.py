@@ -60,7 +60,7 @@ def test_what_lies_unread_is_counted(scene: Scene) -> None:
     """Entries that no intake has read, and entries that one has read but not yet taken."""
 
     async def read_one(store: Any, _: Any) -> None:
-        orders = Orders(store.redis, scene.settings.orders_stream, 60)
+        orders = Orders(store, scene.settings.orders_stream, 60)
         await orders.make_group()
         for number in range(3):
             await store.redis.xadd(scene.settings.orders_stream, {"event": str(number)})

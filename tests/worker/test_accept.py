@@ -17,7 +17,7 @@ async def published(bench: Bench, count: int) -> list[str]:
     for number in range(count):
         pipe.xadd(stream, {"event": str(number)})
     await pipe.execute()
-    orders = Orders(bench.redis, stream, bench.settings.lease_seconds)
+    orders = Orders(bench.store, stream, bench.settings.lease_seconds)
     await orders.make_group()
     ids: list[str] = []
     while len(ids) < count:

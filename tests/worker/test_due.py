@@ -123,6 +123,20 @@ async def test_a_clock_that_jumped_strands_nothing(bench: Bench, kind: str) -> N
     assert ("b" if kind == "waits" else "a") in found
 
 
+async def test_a_clock_that_jumped_under_load(bench: Bench) -> None:
+    """Whoever waits for a time far ahead has its turn beside busy merchants, all of its shipments, by any child."""
+    far = [f"sp_{number}" for number in range(450)]
+    await bench.accept("far", *far)
+    await bench.end_waits("far", FAR_AHEAD)
+    found: set[str] = set()
+    for turn in range(60):
+        await bench.accept("busy", *(f"{turn}_{number}" for number in range(20)))
+        due = await bench.ledger.take(50, owns_nothing=False, begins=turn % 4 == 0)
+        found |= {each for taken in due.taken if taken.merchant == "far" for each in references(taken)}
+        await bench.settle(due.taken)
+    assert found == {*far}
+
+
 async def test_the_longest_honest_wait_is_kept(bench: Bench) -> None:
     """A wait within the longest that anybody is parked for is no clock that jumped."""
     taken = await bench.take("acme", "a")

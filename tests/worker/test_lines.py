@@ -79,6 +79,27 @@ async def test_a_server_that_comes_back(redis: Redis, own_server: EmbeddedServer
     await redis.aclose()
 
 
+async def test_connections_that_were_reset(redis: Redis) -> None:
+    """Of several that were kept and then reset none is used again."""
+    kept = Lines(redis)
+    await asyncio.gather(*(kept.command("ECHO", str(number)) for number in range(5)))
+    for line, _ in kept._kept:
+        line.end(None)
+    assert await kept.command("ECHO", "again") == b"again"
+    await redis.aclose()
+
+
+async def test_a_burst_is_given_back(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a burst the pool has its connections again, even if commands go on without a pause."""
+    monkeypatch.setattr(lines, "KEPT_S", 0.05)
+    kept = Lines(redis)
+    await asyncio.gather(*(kept.command("ECHO", str(number)) for number in range(100)))
+    async with asyncio.timeout(10):
+        while len(kept._kept) > 1:
+            await kept.command("ECHO", "on")
+    await redis.aclose()
+
+
 async def test_a_server_that_is_silent(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers nothing is away; what it says later is nobody's answer."""
     kept = Lines(redis)

@@ -41,7 +41,7 @@ async def lost_orders(bench: Bench) -> int:
 
 async def test_entries_that_were_trimmed_unread(bench: Bench) -> None:
     """They are told of once, with the ids that they lie between; whoever reads on, and whatever is acknowledged."""
-    intake = Orders(bench.redis, STREAM, 60)
+    intake = Orders(bench.store, STREAM, 60)
     await intake.make_group()
     assert await told(bench) == []
     await publish(bench, 10)
@@ -68,7 +68,7 @@ async def test_a_group_that_was_created_behind_orders(bench: Bench) -> None:
     """What was published before a group that somebody created with `$` is told of; so is what a SETID skips."""
     await publish(bench, 4)
     await bench.raw.xgroup_create(STREAM, GROUP, id="$")
-    intake = Orders(bench.redis, STREAM, 60)
+    intake = Orders(bench.store, STREAM, 60)
     await intake.make_group()
     last = (await ids(bench))[-1]
     assert await told(bench) == [(4, "0-0", last)]
@@ -82,7 +82,7 @@ async def test_put_back_entries_are_no_alarm(bench: Bench) -> None:
     """A group that was put back to entries that it had missed, or taken, reads them; later losses are found again."""
     await publish(bench, 4)
     await bench.raw.xgroup_create(STREAM, GROUP, id="$")
-    intake = Orders(bench.redis, STREAM, 60)
+    intake = Orders(bench.store, STREAM, 60)
     assert len(await told(bench)) == 1
     await bench.raw.xgroup_setid(STREAM, GROUP, "0")
     assert await told(bench) == []
@@ -97,7 +97,7 @@ async def test_put_back_entries_are_no_alarm(bench: Bench) -> None:
 async def test_nothing_is_told_without_a_loss(bench: Bench, seed: int) -> None:
     """Whatever intakes read, take over, acknowledge and we trim: as long as nothing is lost, nothing is told."""
     chance = random.Random(seed)  # noqa: S311
-    intakes = [Orders(bench.redis, STREAM, 0) for _ in range(3)]
+    intakes = [Orders(bench.store, STREAM, 0) for _ in range(3)]
     await intakes[0].make_group()
     for _ in range(30):
         match chance.randrange(5):
@@ -119,7 +119,7 @@ async def test_nothing_is_told_without_a_loss(bench: Bench, seed: int) -> None:
 async def test_consumers_that_are_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer that is silent for long is dropped, unless entries are in its name."""
     await publish(bench, 1)
-    busy, idle = Orders(bench.redis, STREAM, 60), Orders(bench.redis, STREAM, 60)
+    busy, idle = Orders(bench.store, STREAM, 60), Orders(bench.store, STREAM, 60)
     await busy.make_group()
     await busy.read()
     [_ async for _ in idle.take_over()]

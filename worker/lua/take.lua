@@ -39,18 +39,13 @@ local admits = #stopped <= MOST_NOT_BEFORE
 if not admits then stopped = {} end
 local some_are_paused = redis.call('EXISTS', P .. 'paused') == 1
 
--- Some entries of a schedule whose time lies so.
-local function some(key, from, to, count) return redis.call('ZRANGEBYSCORE', key, from, to, 'LIMIT', 0, count) end
-
 -- Leases that ran out, and now and then times that no clock can have meant. Returns how many shipments are at work, and
 -- when the first lease ends.
 local function bring_back(m)
-  if looks_far then
-    for _, r in ipairs(some(waiting(m), now + far, '+inf', most)) do redis.call('ZADD', waiting(m), now, r) end
-  end
+  if looks_far then bring_near(m, now, far, most) end
   local lease_end = head(working(m))
   if not lease_end then return 0 end
-  if looks_far or lease_end <= now then
+  if looks_far or lease_end <= now or lease_end > now + far then
     expired = expired or expiry(now, lease, longest)
     for _, r in ipairs(some(working(m), '-inf', now, most)) do expired.ran_out(m, r) end
     for _, r in ipairs(some(working(m), now + far, '+inf', most)) do expired.ran_out(m, r) end
@@ -125,6 +120,10 @@ end
 -- the next due time or the end of a lease.
 local function next_look(m, free, lease_end)
   local due = head(waiting(m))
+  if due and due > now + far then
+    bring_near(m, now, far, most)
+    due = now
+  end
   if due and due <= now then
     place = place + 0.001
     if free > 0 then return place end

@@ -12,6 +12,9 @@ MOST_HEADERS = 5000
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
+MOST_BESIDE_BODY = LONGEST_HEAD + 1024 * 1024
+"""Head, sizes of chunks, and trailers."""
+
 LENGTH_TWICE, MORE_FOLLOWS = "its length is said twice", "more bytes follow it"
 
 _FIRST_FINAL = 200
@@ -43,12 +46,14 @@ class Answer:
         self._head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._more: asyncio.Future[None] | None = None
         self._fed = self._head_bytes = self._body_bytes = 0
-        self._has_head = False
+        self._has_head = self._is_mended = False
         self._parser: Any = _parser(self)  # httptools has no types
 
     async def head(self) -> None:
         """Wait for the head. Raises what came in its place: BrokenError, OSError, or EOFError for an orderly end."""
         await self._head
+        if not self._has_head:
+            raise self._trouble()
 
     async def more(self) -> bool:
         """Wait for more of the body; false when there is no more. Raises as `head` does."""
@@ -56,7 +61,7 @@ class Answer:
             self._more = asyncio.get_running_loop().create_future()
             await self._more
         if not self._chunks and self.error is not None:
-            raise self.error
+            raise self._trouble()
         return bool(self._chunks)
 
     def taken(self) -> bytes:
@@ -85,13 +90,15 @@ class Answer:
         except HttpParserUpgrade:
             self._complete(keeps_alive=False)
         except HttpParserError as error:
-            mended = _with_one_length(data) if is_first and not self._has_head else b""
+            mended = _with_one_length(data) if is_first and not self._has_head and not self._is_mended else b""
             if mended:
                 self._begin_again(mended)
             else:
                 self._break(str(error))
         if not self._has_head and self._fed > LONGEST_HEAD:
             self._break(f"a head of more than {LONGEST_HEAD} bytes")
+        if self._fed - self._body_bytes > MOST_BESIDE_BODY:
+            self._break(f"more than {MOST_BESIDE_BODY} bytes that are no body")
         self._tell()
 
     def end(self, error: Exception | None) -> None:
@@ -145,10 +152,15 @@ class Answer:
     def on_message_complete(self) -> None:
         """All of it is there."""
         if self._has_head and not self.is_over:
-            self._complete(keeps_alive=self._parser.should_keep_alive())
+            self._complete(keeps_alive=self.status != _SWITCHING and self._parser.should_keep_alive())
 
     def _complete(self, *, keeps_alive: bool) -> None:
         self.whole, self.keeps_alive = True, keeps_alive
+
+    def _trouble(self) -> Exception:
+        """An error of its own each time: one that was raised holds its frames, and they this answer."""
+        error = self.error or BrokenError()
+        return type(error)(*error.args)
 
     def _break(self, why: str) -> None:
         """What comes cannot be read on. Behind a whole answer that is odd, and no more."""
@@ -159,7 +171,8 @@ class Answer:
 
     def _begin_again(self, mended: bytes) -> None:
         self.raw_headers.clear()
-        self._parser, self.odd = _parser(self), LENGTH_TWICE
+        self._fed = self._head_bytes = 0
+        self._parser, self.odd, self._is_mended = _parser(self), LENGTH_TWICE, True
         self.feed(mended)
 
     def _tell(self) -> None:
@@ -167,10 +180,7 @@ class Answer:
         if self.is_over:
             self._parser = None
         if (self._has_head or self.error is not None) and not self._head.done():
-            if self._has_head:
-                self._head.set_result(None)
-            else:
-                self._head.set_exception(self.error or BrokenError())
+            self._head.set_result(None)
         if self._more is not None and not self._more.done() and (self._chunks or self.is_over):
             self._more.set_result(None)
 

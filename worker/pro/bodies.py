@@ -12,7 +12,7 @@ _GZIP, _DEFLATE = frozenset({"gzip", "x-gzip"}), "deflate"
 _MOST_CODINGS = 5
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _GZIP_BEGINS = b"\x1f\x8b"
-_MOST_MEMBERS = 1000
+_MOST_MEMBERS = 16
 """Files that are joined in one gzip."""
 _CHARSETS = {
     "ascii": "utf-8",

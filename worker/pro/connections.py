@@ -1,25 +1,22 @@
 """Connections to APIs: each carries one request at a time, and what is given up is reset, so that nothing follows."""
 
 import asyncio
+import contextlib
 import functools
 import socket
-import ssl
-import struct
 from collections import defaultdict
 from typing import NamedTuple
 
 import aiohappyeyeballs
 
+from tasks.clock import boottime
 from worker.deadlines import Deadlines
 from worker.pro.answer import Answer
+from worker.pro.opening import Addresses, open_socket, tls
 
 IDLE_CONNECTION_S = 15.0
 
-ADDRESSES_S = 30.0
-"""For so long what DNS said of a host is used."""
-
 _NEXT_ADDRESS_S = 0.25
-_RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 
 class Origin(NamedTuple):
@@ -33,28 +30,41 @@ class Origin(NamedTuple):
 class Connection(asyncio.Protocol):
     """A connection that is never closed but reset: closing would still deliver what lies unsent in its buffer."""
 
-    def __init__(self, origin: Origin) -> None:
-        """Not up yet."""
+    def __init__(self, origin: Origin, raw: socket.socket) -> None:
+        """Not up yet. `raw`: the socket that the loop reads and writes."""
         self.origin = origin
+        self._raw = raw
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
 
     def ask(self, request: bytes) -> Answer:
-        """Hand a request to the socket in one piece; returns the answer to come."""
-        self._answer = Answer()
+        """Hand a request to the socket in one piece; returns the answer to come. Raises OSError if it is down."""
         if self._transport is None or self._transport.is_closing():
-            self._answer.end(None)
-        else:
-            self._transport.write(request)
+            raise ConnectionAbortedError("closed by the API")
+        self._answer = Answer()
+        self._transport.write(request)
         return self._answer
 
     def is_free(self) -> bool:
-        """Whether it is up and may carry a request."""
-        answer_is_read = self._answer is None or (self._answer.keeps_alive and not self._answer.odd)
-        return answer_is_read and self._transport is not None and not self._transport.is_closing()
+        """Whether it is up and may carry a request: all of the last one was sent, and all of its answer has come."""
+        if self._transport is None or self._transport.is_closing() or self._transport.get_write_buffer_size():
+            return False
+        return self._answer is None or (self._answer.keeps_alive and not self._answer.odd)
+
+    def is_silent(self) -> bool:
+        """Whether nothing lies in the kernel that nobody has asked for: neither bytes nor an end."""
+        try:
+            self._raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def reset(self) -> None:
         """Give it up, with all that was not delivered yet."""
+        if self._answer is not None:
+            self._answer.end(ConnectionAbortedError("given up"))
         if self._transport is not None:
             self._transport.abort()
 
@@ -86,13 +96,15 @@ class Connections:
 
     def __init__(self, longest_call_s: float) -> None:
         """Nothing is opened yet. `longest_call_s`: how long a connection may wait for the other side's kernel."""
-        self._open_socket = functools.partial(_open_socket, longest_call_s)
+        self._open_socket = functools.partial(open_socket, longest_call_s)
         self._loop = asyncio.get_running_loop()
-        self._addresses = _Addresses(self._loop)
+        self._addresses = Addresses(self._loop)
         self.deadlines = Deadlines()
         self.idle: dict[Origin, list[tuple[Connection, float]]] = defaultdict(list)
+        """With the time, by `boottime`, since when each is idle."""
         self.used: set[Connection] = set()
         self._looking: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def time(self) -> float:
         """The loop's clock, in seconds."""
@@ -102,14 +114,17 @@ class Connections:
         """A connection for one request. Raises OSError (TimeoutError among them) or ValueError if there is none."""
         kept = self.idle[origin]
         while kept:
-            connection, _ = kept.pop()
-            if connection.is_free():
+            connection, since = kept.pop()
+            if connection.is_free() and boottime() < since + IDLE_CONNECTION_S and connection.is_silent():
                 break
             connection.reset()
         else:
             async with asyncio.timeout(within_s):
                 connection = await self._connect(origin)
         self.used.add(connection)
+        if self._is_closed:
+            self.give_back(connection)
+            raise ConnectionAbortedError("the client is closed")
         return connection
 
     def give_back(self, connection: Connection) -> None:
@@ -117,15 +132,16 @@ class Connections:
         if connection not in self.used:
             return
         self.used.discard(connection)
-        if not connection.is_free():
+        if self._is_closed or not connection.is_free():
             connection.reset()
             return
-        self.idle[connection.origin].append((connection, self._loop.time()))
+        self.idle[connection.origin].append((connection, boottime()))
         if self._looking is None:
             self._looking = self._loop.call_later(IDLE_CONNECTION_S, self._drop_idle)
 
     def close(self) -> None:
-        """Reset all of them."""
+        """Reset all of them, also those that are about to be opened."""
+        self._is_closed = True
         for connection in [*self.used, *(each for kept in self.idle.values() for each, _ in kept)]:
             connection.reset()
         self.idle.clear()
@@ -133,7 +149,7 @@ class Connections:
             self._looking.cancel()
 
     def _drop_idle(self) -> None:
-        oldest = self._loop.time() - IDLE_CONNECTION_S
+        oldest = boottime() - IDLE_CONNECTION_S
         for origin, kept in list(self.idle.items()):
             for connection, since in kept:
                 if since <= oldest or not connection.is_free():
@@ -147,56 +163,16 @@ class Connections:
         raw = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, loop=self._loop, socket_factory=self._open_socket
         )
-        # From here on the socket is the loop's, which closes it should this fail.
-        _, connection = await self._loop.create_connection(
-            lambda: Connection(origin),
-            sock=raw,
-            ssl=_tls() if origin.is_tls else None,
-            server_hostname=origin.host if origin.is_tls else None,
-        )
+        try:
+            _, connection = await self._loop.create_connection(
+                lambda: Connection(origin, raw),
+                sock=raw,
+                ssl=tls() if origin.is_tls else None,
+                server_hostname=origin.host if origin.is_tls else None,
+            )
+        except BaseException:
+            # Not `close`: the loop may be watching it still, and does that itself when it sees the end.
+            with contextlib.suppress(OSError):
+                raw.shutdown(socket.SHUT_RDWR)
+            raise
         return connection
-
-
-class _Addresses:
-    """What DNS says of hosts; who asks while it is being asked shares the question."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._known: dict[tuple[str, int], tuple[asyncio.Task[list[aiohappyeyeballs.AddrInfoType]], float]] = {}
-
-    async def of(self, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
-        """The addresses of a host. Raises OSError or UnicodeError."""
-        asking, until = self._known.get((host, port), (None, 0.0))
-        if asking is None or self._loop.time() > until or _failed(asking):
-            asking = self._loop.create_task(self._ask(host, port))
-            self._known[host, port] = asking, self._loop.time() + ADDRESSES_S
-        return await asyncio.shield(asking)
-
-    async def _ask(self, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
-        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        return list(found)
-
-
-def _failed(asking: "asyncio.Task[list[aiohappyeyeballs.AddrInfoType]]") -> bool:
-    return asking.done() and (asking.cancelled() or asking.exception() is not None)
-
-
-def _open_socket(longest_call_s: float, address: aiohappyeyeballs.AddrInfoType) -> socket.socket:
-    """A socket that is reset whenever it is closed, even by the kernel for a process that was killed.
-
-    Data that is not acknowledged within the longest call resets it too, as far as the platform can do that.
-    """
-    family, kind, protocol, _, _ = address
-    opened = socket.socket(family, kind, protocol)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_WHEN_CLOSED)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(longest_call_s * 1000))
-    return opened
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -50,6 +50,8 @@ class Sender:
         """
         api, key = account.merchant.file.api, account.key or ""
         timeout_s = min(api.timeout_s, self._longest_call_s)
+        if self._http.is_closed:
+            return NotSent(reason="not_sent", message=f"{_host(api)}: the client is closed")
         request = _request(api, call, key, timeout_s, write_by)
         if isinstance(request, NotSent):
             return request

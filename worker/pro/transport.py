@@ -15,6 +15,9 @@ CONNECT_TIMEOUT_S = 5.0
 
 ALWAYS_SENT = {"user-agent": "allocation-worker", "accept-encoding": "gzip"}
 
+_NO_CONNECTION = (OSError, ValueError, RuntimeError, IndexError)
+"""What opening one raises: uvloop and aiohappyeyeballs have their own ways to say that all addresses failed."""
+
 _PORTS = {"http": 80, "https": 443}
 _QUOTED = re.compile(r"(\n|\bb['\"]).*", re.DOTALL)
 _TARGET = re.compile(rb"/[!-~]*")
@@ -78,7 +81,7 @@ class Transport(httpx.AsyncBaseTransport):
     async def _connected(self, connections: Connections, request: httpx.Request) -> Connection:
         try:
             return await connections.get(request.extensions["origin"], request.extensions["timeout"]["connect"])
-        except (OSError, ValueError) as error:
+        except _NO_CONNECTION as error:
             raise NotSentError(f"no connection: {_cause(error)}", request=request) from error
 
     def _write(self, connections: Connections, connection: Connection, request: httpx.Request) -> Answer:
@@ -93,7 +96,7 @@ class Transport(httpx.AsyncBaseTransport):
             written = _written(request)
             if boottime() < request.extensions["write_by"]:
                 return connection.ask(written)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             connections.give_back(connection)
             raise NotSentError(str(error), request=request) from error
         connections.give_back(connection)
@@ -112,6 +115,7 @@ class _Body(httpx.AsyncByteStream):
         self._answer = answer
         self._connection = connection
         self._connections = connections
+        self._is_closed = False
         self._tick = connections.deadlines.add(answer, until - connections.time())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -123,8 +127,10 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         """Give the connection back, or reset it when something is still to come."""
-        self._connections.deadlines.discard(self._answer, self._tick)
-        self._connections.give_back(self._connection)
+        if not self._is_closed:
+            self._is_closed = True
+            self._connections.deadlines.discard(self._answer, self._tick)
+            self._connections.give_back(self._connection)
 
 
 def _trouble(error: Exception, request: httpx.Request | None = None) -> httpx.TransportError:

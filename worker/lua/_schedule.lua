@@ -1,5 +1,15 @@
+-- What is looked at in a merchant's schedule when its shipments are taken. Put before take.lua.
+
+-- Some entries whose time lies so.
+local function some(key, from, to, count) return redis.call('ZRANGEBYSCORE', key, from, to, 'LIMIT', 0, count) end
+
+-- Due times that no clock can have meant become now.
+local function bring_near(m, now, far, most)
+  for _, r in ipairs(some(waiting(m), now + far, '+inf', most)) do redis.call('ZADD', waiting(m), now, r) end
+end
+
 -- How many more shipments of a merchant than `at_work` may be so, within its window and the limits of its file; and
--- whether it has limits. Put before take.lua, as what follows.
+-- whether it has limits.
 local AHEAD_MS = 500
 local function room(m, at_work, now)
   local pace = redis.call('HMGET', P .. 'pace:' .. m, 'window', 'in_flight', 'per_second')

@@ -1,0 +1,62 @@
+"""What a connection to an API is opened with: addresses, sockets, TLS."""
+
+import asyncio
+import functools
+import socket
+import ssl
+import struct
+
+import aiohappyeyeballs
+
+ADDRESSES_S = 30.0
+"""For so long what DNS said of a host is used."""
+
+_RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
+
+
+class Addresses:
+    """What DNS says of hosts; who asks while it is being asked shares the question."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Nothing has been asked."""
+        self._loop = loop
+        self._known: dict[tuple[str, int], tuple[asyncio.Task[list[aiohappyeyeballs.AddrInfoType]], float]] = {}
+
+    async def of(self, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
+        """The addresses of a host. Raises OSError or UnicodeError."""
+        asking, until = self._known.get((host, port), (None, 0.0))
+        if asking is None or self._loop.time() > until or _failed(asking):
+            asking = self._loop.create_task(self._ask(host, port))
+            asking.add_done_callback(_failed)  # which looks at its error, should nobody wait for it any more
+            self._known[host, port] = asking, self._loop.time() + ADDRESSES_S
+        return await asyncio.shield(asking)
+
+    async def _ask(self, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
+        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        return list(found)
+
+
+def _failed(asking: "asyncio.Task[list[aiohappyeyeballs.AddrInfoType]]") -> bool:
+    return asking.done() and (asking.cancelled() or asking.exception() is not None)
+
+
+def open_socket(longest_call_s: float, address: aiohappyeyeballs.AddrInfoType) -> socket.socket:
+    """A socket that is reset whenever it is closed, even by the kernel for a process that was killed.
+
+    Data that is not acknowledged within the longest call resets it too, as far as the platform can do that.
+    """
+    family, kind, protocol, _, _ = address
+    opened = socket.socket(family, kind, protocol)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_WHEN_CLOSED)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(longest_call_s * 1000))
+    return opened
+
+
+@functools.cache
+def tls() -> ssl.SSLContext:
+    """The machine's trusted authorities; HTTP/1.1 and nothing else is offered."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
