@@ -1,18 +1,22 @@
 """Links of a fallback chain, and a broker that is away when one of them is to be sent."""
 
+import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from celery import Celery
+from celery.exceptions import Retry
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from config.celery_options import BATCHES
 from config.settings import Settings
-from tasks.allocate import FALLBACK_TASKS, start_fallback
+from tasks.allocate import ALLOCATE_TASK, FALLBACK_TASKS, start_fallback
 from tasks.messages import FellBack
 from tests.rules.made import GROUP, SERVICE, shipment
 from tests.worker.queues import AT_ONCE, application, depth
+from worker.runtime import ChildRuntime
 from worker.server import free_port
 
 
@@ -44,3 +48,23 @@ def test_a_link_is_sent(app: Celery) -> None:
 def test_a_link_that_cannot_be_sent(away: Celery) -> None:
     """Without the broker one line says so, and nothing is raised: the task before it has done its part."""
     assert sent(away) == [FALLBACK_TASKS[SERVICE.name].name]
+
+
+@pytest.mark.parametrize("name", [ALLOCATE_TASK, FALLBACK_TASKS[SERVICE.name].name])
+async def test_a_message_goes_back_as_often_as_it_must(app: Celery, child: ChildRuntime, name: str) -> None:
+    """A child that is kept for a shipment alone puts messages back into the queue, however often they came to it."""
+    vars(app)["runtime"] = child
+    task: Any = app.tasks[name]
+    here = {"delivery_info": {"routing_key": BATCHES}, "called_directly": False, "is_eager": False}
+
+    def comes_back_once_more() -> None:
+        arguments = [] if name == ALLOCATE_TASK else [{"held": []}]
+        task.push_request(id="a", args=arguments, kwargs={}, retries=50, ignore_result=True, **here)
+        try:
+            task.run(*arguments)
+        finally:
+            task.pop_request()
+
+    with child._in_flight.reserved(), pytest.raises(Retry):
+        await asyncio.to_thread(comes_back_once_more)
+    assert depth(app, BATCHES) == 1
