@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from tests.bench.contenders import CELERY_PREFORK, CELERY_THREADS, OURS, OURS_MANY, TASKIQ
+from tests.bench.contenders import CELERY_PREFORK, CELERY_THREADS, FLOOR, OURS, OURS_MANY, TASKIQ
 from tests.bench.flow import Flow
 from tests.bench.measure import Row
-from tests.bench.scenarios import Idle, Merchants, Part, Scaled, Sweep, Waiting
+from tests.bench.scenarios import Idle, Merchants, Part, Saturation, Scaled, Sweep, Waiting
 from tests.bench.stub_limit import StubLimit
 
 _SLOW_API_MS = 200
@@ -66,6 +66,9 @@ def _cpu(rows: Sequence[Row]) -> Iterator[Goal]:
     yield from _at_most("CPU per order, one shipment a call", 0.6, (row.cpu_ms for row in ours), "ms")
     yield from _at_most("... as a share of Celery prefork's", 0.333, shares)
     yield from _at_most("CPU per order, v1 many", 0.15, (row.cpu_ms for row in many), "ms")
+    for name, most, mine in (("one shipment a call", 1.7, ours), ("v1 many", 0.6, many)):
+        floors = [a.cpu_ms / b.cpu_ms for a in mine for b in _of(rows, FLOOR.name) if a.api_ms == b.api_ms]
+        yield from _at_most(f"CPU per order, {name}, as a multiple of the floor's", most, floors)
 
 
 def _flow(flows: Sequence[Flow]) -> Iterator[Goal]:
@@ -85,7 +88,7 @@ def _slow_api(rows: Sequence[Row]) -> Iterator[Goal]:
     times = [mine.orders_per_s / theirs.orders_per_s for mine, theirs in _pairs(slow, CELERY_THREADS.name)]
     yield from _at_least("API 200 ms: orders per second", 1500, (row.orders_per_s for row in ours))
     yield from _at_least("... as a multiple of Celery with 100 threads", 5, times)
-    yield from _at_most("... memory (PSS)", 300, (row.pss_mb for row in ours), "MB")
+    yield from _at_most("... memory (PSS)", 280, (row.pss_mb for row in ours), "MB")
 
 
 def _lone(rows: Sequence[Row]) -> Iterator[Goal]:
@@ -107,8 +110,16 @@ def _of_part(part: Part) -> Iterator[Goal]:
         case Merchants():
             name = f"CPU per order of {part.orders:,} over {part.merchants:,} merchants, against one"
             yield from _at_most(name, 1.2, [part.many_cpu_ms / part.one_cpu_ms])
+        case Saturation():
+            yield from _at_least(
+                f"a burst over {part.merchants:,} merchants, orders per second against one merchant's",
+                0.8,
+                [part.many_per_s / part.one_per_s],
+            )
+            yield from _at_least("... with a fifth falling back", 0.6, [part.falling_back_per_s / part.one_per_s])
         case Idle():
             yield from _at_most("idle, share of one core", 0.7, [part.cpu_percent], "%")
+            yield from _at_most("idle, Redis commands per second", 10, [part.commands_per_s])
         case Row() | Flow() | StubLimit() | Scaled():
             return
         case _:

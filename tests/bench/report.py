@@ -10,7 +10,7 @@ from typing import Any, assert_never
 from tests.bench.flow import Flow
 from tests.bench.goals import Goal, goals
 from tests.bench.measure import Row
-from tests.bench.scenarios import Idle, Merchants, Part, Scaled, Sweep, Waiting
+from tests.bench.scenarios import Idle, Merchants, Part, Saturation, Scaled, Sweep, Waiting
 from tests.bench.stub_limit import StubLimit
 
 _HEAD = """\
@@ -30,6 +30,7 @@ _KEYS: dict[type[Part], str] = {
     Waiting: "waiting",
     Sweep: "sweep",
     Merchants: "merchants",
+    Saturation: "saturation",
     Scaled: "scaled",
     Idle: "idle",
 }
@@ -95,6 +96,11 @@ def _other(part: Part) -> Iterator[str]:
             yield (
                 f"{part.orders:,} orders of one merchant: {part.one_cpu_ms:.3f} ms each; "
                 f"of {part.merchants:,} merchants: {part.many_cpu_ms:.3f} ms"
+            )
+        case Saturation():
+            yield (
+                f"a burst, API 200 ms: one merchant {part.one_per_s:.0f} orders/s, {part.merchants:,} merchants "
+                f"{part.many_per_s:.0f}, with a fifth falling back {part.falling_back_per_s:.0f}"
             )
         case Scaled():
             yield (

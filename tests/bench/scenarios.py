@@ -15,7 +15,7 @@ from tests.bench.sizes import Sizes
 from tests.bench.stub_limit import StubLimit, stub_limits
 
 SLOW_SWEEP_S = 60
-_SWEEP_API_MS = 200
+_SLOW_API_MS = 200
 _MOST_COMMANDS = 8
 
 
@@ -51,6 +51,16 @@ class Merchants:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Saturation:
+    """Orders per second of a burst against a slow API: of one merchant, of many, of many with a fifth falling back."""
+
+    merchants: int
+    one_per_s: float
+    many_per_s: float
+    falling_back_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Idle:
     """What intake, worker and beat use while nothing is to be done: a share of one core, and Redis commands."""
 
@@ -73,7 +83,7 @@ class Scaled:
     pss_mb: float
 
 
-Part = StubLimit | Row | Flow | Waiting | Sweep | Merchants | Scaled | Idle
+Part = StubLimit | Row | Flow | Waiting | Sweep | Merchants | Saturation | Scaled | Idle
 
 Systems = Collection[str]
 """Names of the contenders that the table may have."""
@@ -153,8 +163,8 @@ def sweep(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
 
 
 def _swept(settings: Mapping[str, str], sizes: Sizes) -> float:
-    say(f"API {_SWEEP_API_MS} ms, {settings or 'the default sweep'}")
-    with rig(replace(OURS, settings=settings), _SWEEP_API_MS) as running:
+    say(f"API {_SLOW_API_MS} ms, {settings or 'the default sweep'}")
+    with rig(replace(OURS, settings=settings), _SLOW_API_MS) as running:
         warm_up(running, sizes.warm_s, sizes.most_orders)
         return round(burst(running, sizes.sweep_orders).orders_per_s, 1)
 
@@ -177,6 +187,24 @@ def _spread_over(merchants: int, orders: int, sizes: Sizes) -> float:
         for _ in range(2):
             burst(running, sizes.merchants)
         return burst(running, orders).cpu_ms
+
+
+def saturation(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
+    """As many orders as there is room for, over one merchant and over many."""
+    yield Saturation(
+        merchants=sizes.merchants,
+        one_per_s=_saturated(1, 0, sizes),
+        many_per_s=_saturated(sizes.merchants, 0, sizes),
+        falling_back_per_s=_saturated(sizes.merchants, 5, sizes),
+    )
+
+
+def _saturated(merchants: int, one_in: int, sizes: Sizes) -> float:
+    say(f"API {_SLOW_API_MS} ms, a burst over {merchants} merchants{', a fifth falls back' * (one_in > 0)}")
+    with rig(replace(OURS, merchants=merchants, one_in=one_in), _SLOW_API_MS) as running:
+        for _ in range(2):
+            burst(running, sizes.merchants)
+        return round(burst(running, sizes.sweep_orders).orders_per_s, 1)
 
 
 def scaled(setting: str, api_ms: int, sizes: Sizes, _systems: Systems) -> Iterator[Part]:
@@ -223,6 +251,7 @@ SCENARIOS: dict[str, Callable[[Sizes, Systems], Iterator[Part]]] = {
     "waiting": waiting,
     "sweep": sweep,
     "merchants": merchants,
+    "saturation": saturation,
     "children": partial(scaled, "ALLOCATION_CONCURRENCY", 200),
     "messages": partial(scaled, "ALLOCATION_BATCH", 0),
     "idle": idle,
