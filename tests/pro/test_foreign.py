@@ -8,6 +8,7 @@ from tasks.outcome import FOREIGN, Finding, NotSent, Quoted, Refused, Stopped, T
 from tests.pro.said import SERVICE, reply
 from tests.worker.raw_api import REFERENCE, Request, account, calling, listening, request
 from tests.worker.raw_api import reply as over_the_wire
+from worker.pro import hosts
 from worker.pro.client import ProApi
 
 Came = Finding | Quoted
@@ -172,6 +173,15 @@ def test_an_empty_refusal_of_the_api(first: str) -> None:
     )
     assert called == Refused(reason="carrier_service_not_found", message="HTTP 404", certain=False)
     assert quoted == read == Stopped(reason="shipment_not_found", message="HTTP 404")
+
+
+def test_an_empty_refusal_long_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer tells for a while only whose host it is: where nothing else comes any more, empty ones are nobody's."""
+    monkeypatch.setattr(hosts, "KNOWN_S", 0.0)
+    empty = over_the_wire(404)
+    _, called, quoted, read = play(FLAVOURS[0], ("read", GOOD), *((w, empty) for w in ("call", *ASKING)))
+    assert called == Refused(reason="carrier_service_not_found", message="HTTP 404", certain=False)
+    assert quoted == read == foreign("HTTP 404")
 
 
 def test_v1_refuses_without_a_word() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 
+from tasks.clock import boottime
 from tasks.outcome import FOREIGN, NotSent, Outcome, Refused, Stopped, Unknown
 from worker.pro.reply import Reply, retry_after_s
 from worker.pro.statuses import ALLOCATION_FAILED, NO_QUOTES, in_words
@@ -24,6 +25,10 @@ _NOT_PASSED_ON = _OF_THE_KEY | {
 _ADVICE = "not an answer of the API but of something in front of it; check base_url, firewall and proxy"
 
 
+KNOWN_S = 30.0
+"""For so long an answer tells whose host it is; less than the time in which a shipment may be not created yet."""
+
+
 class Hosts:
     """What each host's latest answer with a body was: the API's own, or foreign.
 
@@ -32,12 +37,17 @@ class Hosts:
 
     def __init__(self) -> None:
         """Nobody has answered yet."""
-        self._own: dict[str, bool] = {}
+        self._heard: dict[str, tuple[bool, float]] = {}
 
     def hear(self, host: str, reply: Reply) -> None:
         """Remember whose answer this is."""
         if reply.form != "empty":
-            self._own[host] = reply.form == "own"
+            self._heard[host] = reply.form == "own", boottime()
+
+    def _is_own(self, host: str) -> bool | None:
+        """Whether its answers are the API's; None where none has come lately."""
+        is_own, at = self._heard.get(host, (False, float("-inf")))
+        return is_own if boottime() < at + KNOWN_S else None
 
     def foreign(self, host: str, reply: Reply, now: datetime, *, asks: bool) -> NotSent | Unknown | None:
         """The outcome of a refusal that is not the API's, else None. `asks`: the call allocates nothing.
@@ -58,11 +68,12 @@ class Hosts:
         if reply.form == "foreign":
             return True
         # An API's gateway may refuse a key without a word.
-        return reply.status not in _OF_THE_KEY and not self._own.get(host, not asks)
+        is_own = self._is_own(host)
+        return reply.status not in _OF_THE_KEY and not (is_own if is_own is not None else not asks)
 
     def weighed(self, host: str, reply: Reply, outcomes: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
         """The outcomes of an allocation: an empty refusal of an unknown host is uncertain, and read back first."""
-        if reply.status not in _OF_THE_CALL or reply.form != "empty" or host in self._own:
+        if reply.status not in _OF_THE_CALL or reply.form != "empty" or self._is_own(host) is not None:
             return outcomes
         return {reference: _uncertain(outcome) for reference, outcome in outcomes.items()}
 
