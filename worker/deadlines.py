@@ -19,23 +19,28 @@ class Deadlines:
     def __init__(self) -> None:
         """Nothing is waited for."""
         self._due: dict[int, set[Endable]] = {}
+        self._timed: set[int] = set()
 
     def add(self, one: Endable, within_s: float) -> int:
         """Have it end with a TimeoutError in so many seconds, or up to a tick sooner; returns what `discard` needs."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         tick = max(int((now + within_s) / TICK_S), int(now / TICK_S) + 1)
-        if tick not in self._due:
-            self._due[tick] = set()
+        if tick not in self._timed:
+            self._timed.add(tick)
             loop.call_at(tick * TICK_S, self._end, tick)
-        self._due[tick].add(one)
+        self._due.setdefault(tick, set()).add(one)
         return tick
 
     def discard(self, one: Endable, tick: int) -> None:
         """It is over, or nobody waits for it any more."""
-        if tick in self._due:
-            self._due[tick].discard(one)
+        due = self._due.get(tick, set())
+        due.discard(one)
+        if not due:
+            # A set keeps the memory of its largest size.
+            self._due.pop(tick, None)
 
     def _end(self, tick: int) -> None:
-        for one in self._due.pop(tick):
+        self._timed.discard(tick)
+        for one in self._due.pop(tick, ()):
             asyncio.get_running_loop().call_soon(one.end, TimeoutError())

@@ -51,6 +51,10 @@ class Connection(asyncio.Protocol):
             return False
         return self._answer is None or (self._answer.keeps_alive and not self._answer.odd)
 
+    def rest(self) -> None:
+        """Its last answer has been read; whatever comes now is none."""
+        self._answer = None
+
     def is_silent(self) -> bool:
         """Whether nothing lies in the kernel that nobody has asked for: neither bytes nor an end."""
         try:
@@ -135,6 +139,7 @@ class Connections:
         if self._is_closed or not connection.is_free():
             connection.reset()
             return
+        connection.rest()
         self.idle[connection.origin].append((connection, boottime()))
         if self._looking is None:
             self._looking = self._loop.call_later(IDLE_CONNECTION_S, self._drop_idle)
