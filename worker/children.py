@@ -1,8 +1,11 @@
 """What the children of a worker know of each other: who is in the middle of a task, and whether all are to end."""
 
 import mmap
+import struct
+import time
 
 _MOST = 1024
+_TURN, _TURN_AT = struct.Struct("d"), 1 + _MOST
 
 
 class Children:
@@ -10,7 +13,7 @@ class Children:
 
     def __init__(self, count: int) -> None:
         """`count`: how many children there are, known before they are forked."""
-        self._shared = mmap.mmap(-1, _MOST + 1)
+        self._shared = mmap.mmap(-1, _TURN_AT + _TURN.size)
         self.count = count
         self._mine = 1
 
@@ -30,6 +33,15 @@ class Children:
     def others_are_free(self) -> bool:
         """Whether a message would find a child that may get it."""
         return sum(self._shared[1 : self.count + 1]) < min(self.count, _MOST)
+
+    def has_turn(self, every_s: float) -> bool:
+        """Whether it is time for what one of the children does for all of them, every so many seconds."""
+        now = time.monotonic()
+        (latest,) = _TURN.unpack_from(self._shared, _TURN_AT)
+        if latest and now < latest + 0.9 * every_s:
+            return False
+        _TURN.pack_into(self._shared, _TURN_AT, now)
+        return True
 
     def end(self) -> None:
         """The worker is told to end."""

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from config.settings import Settings
+from worker.children import Children
 from worker.dispatcher import Dispatcher
 from worker.format import stop_if_other
 from worker.health import BEAT_EVERY_S, tell
@@ -30,7 +31,13 @@ class Chores:
     """Lives in the child's loop."""
 
     def __init__(
-        self, settings: Settings, store: Store, ledger: Ledger, merchants: Merchants, in_flight: InFlight
+        self,
+        settings: Settings,
+        store: Store,
+        ledger: Ledger,
+        merchants: Merchants,
+        in_flight: InFlight,
+        children: Children,
     ) -> None:
         """Begins at once."""
         self.messages = 0
@@ -40,6 +47,7 @@ class Chores:
         self._ledger = ledger
         self._merchants = merchants
         self._in_flight = in_flight
+        self._children = children
         self._limits = Limits(ledger, merchants)
         self._check_in_at = 0.0
         self._worker = os.getppid()
@@ -53,9 +61,12 @@ class Chores:
         await self._ledger.renew(self._in_flight.shipments())
 
     async def _beat(self) -> None:
-        """The worker's heartbeat to the ledger; any of its children speaks for it."""
-        await stop_if_other(self._store.redis, self._worker)
-        await tell(self._store, "worker", self._worker, {"messages": self.messages})
+        """The worker's heartbeat, for which one of its children speaks; whoever holds something watches the clock too."""
+        if self._children.has_turn(BEAT_EVERY_S):
+            await stop_if_other(self._store.redis, self._worker)
+            await tell(self._store, "worker", self._worker, {"messages": self.messages})
+        elif not self._in_flight.count():
+            return
         await self._ledger.watch_clock()
 
     async def sweep(self, dispatcher: Dispatcher, rechecks: Rechecks) -> dict[str, Any]:

@@ -21,12 +21,11 @@ log = structlog.get_logger(__name__)
 async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, settings: Settings) -> dict[str, Any]:
     """Everything that is done once a sweep; safe to do twice at once. With Redis away it says so and returns."""
     try:
-        resumed = [
-            name for name, digest in _changed(await ledger.paused(), merchants) if await ledger.resumed_as(name, digest)
-        ]
+        paused = await ledger.paused()
+        resumed = [name for name, digest in _changed(paused, merchants) if await ledger.resumed_as(name, digest)]
         for name in resumed:
             log.warning("merchant_resumed", merchant=name, shipments=await ledger.resume(name))
-        await _probe(set(await ledger.paused()), ledger, merchants)
+        await _probe(paused.keys() - set(resumed), ledger, merchants)
         now_ms = await server_ms(store.redis)
         await _cut_old(store, settings, now_ms)
         await keep_orders(store, settings, now_ms)

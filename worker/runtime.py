@@ -86,7 +86,7 @@ class ChildRuntime:
             self._ledger, self._dispatcher, self._in_flight, self._begin, lambda: self._children.must_end
         )
         self._rechecks = Rechecks(self._store, self._ledger, self._api, self._merchants, settings)
-        self._chores = Chores(settings, self._store, self._ledger, self._merchants, self._in_flight)
+        self._chores = Chores(settings, self._store, self._ledger, self._merchants, self._in_flight, self._children)
 
     def serve(self) -> Worked | None:
         """Take what is due, and what comes due, for a while; the task waits for it while another child is free.
