@@ -61,7 +61,7 @@ class Chores:
         await self._ledger.renew(self._in_flight.shipments())
 
     async def _beat(self) -> None:
-        """The worker's heartbeat, for which one of its children speaks; whoever holds something watches the clock too."""
+        """The worker's heartbeat, for which one of its children speaks; who holds something watches the clock too."""
         if self._children.has_turn(BEAT_EVERY_S):
             await stop_if_other(self._store.redis, self._worker)
             await tell(self._store, "worker", self._worker, {"messages": self.messages})
