@@ -62,12 +62,9 @@ class Batch:
             telemetry=self.telemetry,
             in_hands=self.in_hands,
             left_as=self.left,
-            fell_back=self._fell_back,
+            fell_back=_handing_on(self.fell_back, self.taken.task),
             turns=asyncio.Semaphore(in_flight) if in_flight else contextlib.nullcontext(),
         )
-
-    def _fell_back(self, shipment: Shipment) -> None:
-        self.fell_back(FellBack(shipment, self.taken.task))
 
     async def run(self) -> None:
         """Go every way to its end. A bug on the way of some shipments is raised when the others have gone theirs."""
@@ -166,6 +163,11 @@ class Batch:
         finding = None if sent is None or isinstance(sent, Permit) else sent.answer
         moment = visits.requests.moment(tries=0)
         await visits.leave(after_look(shipment, finding, found.error, moment))
+
+
+def _handing_on(fell_back: Callable[[FellBack], None], token: str) -> Callable[[Shipment], None]:
+    """Not a method of the batch: the two would hold each other, and all shipments, until garbage is collected."""
+    return lambda shipment: fell_back(FellBack(shipment, token))
 
 
 async def _raise(error: Exception) -> None:

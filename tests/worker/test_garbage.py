@@ -1,0 +1,24 @@
+"""Nothing of a settled shipment is left for the garbage collector, which comes late: a child would hold thousands."""
+
+import gc
+
+from tasks.shipment import Shipment
+from tests.worker.bench import Bench
+from tests.worker.children import none_in_flight, serve, write
+from tests.worker.raw_api import listening
+from worker.runtime import ChildRuntime
+
+
+async def test_settled_shipments_are_freed(child: ChildRuntime, bench: Bench) -> None:
+    """With their events written, their shipments are gone without a collection."""
+    async with listening() as api:
+        write(bench.settings, api.url)
+        await bench.accept("acme", *(f"sp_{number}" for number in range(50)))
+        gc.collect()
+        gc.disable()
+        try:
+            await serve(child)
+            await none_in_flight(child)
+            assert [each for each in gc.get_objects() if isinstance(each, Shipment)] == []
+        finally:
+            gc.enable()
