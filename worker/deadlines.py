@@ -43,4 +43,5 @@ class Deadlines:
     def _end(self, tick: int) -> None:
         self._timed.discard(tick)
         for one in self._due.pop(tick, ()):
-            asyncio.get_running_loop().call_soon(one.end, TimeoutError())
+            # At once: a turn later it may be somebody else's.
+            one.end(TimeoutError())

@@ -22,7 +22,7 @@ Call = Callable[[str], Awaitable[bytes]]
 
 
 async def cost_us(call: Call) -> float:
-    """CPU of this process for one call, in microseconds, with so many at once."""
+    """CPU of this process for one call, in microseconds, with `AT_ONCE` calls in flight."""
     await _calls(call, CALLS // 10)
     before = time.process_time()
     await _calls(call, CALLS)

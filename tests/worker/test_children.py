@@ -31,3 +31,10 @@ def test_processes_share_it() -> None:
     assert (children.others_are_free(), children.must_end) == (False, True)
     children.is_child(0)
     assert children.others_are_free()
+
+
+def test_one_child_speaks_for_all() -> None:
+    """Of what is done once for all children each turn is one child's; the next comes when its time has."""
+    children = Children(2)
+    assert [children.has_turn(3600) for _ in range(3)] == [True, False, False]
+    assert children.has_turn(0)

@@ -28,6 +28,7 @@ from tests.worker.raw_api import (
 )
 from worker.deadlines import Deadlines
 from worker.pro import connections
+from worker.pro.answer import Answer
 from worker.pro.client import ProApi
 
 PROMISE = b"HTTP/1.1 199 Soon\r\ncontent-length: 3\r\n\r\nabc"
@@ -190,3 +191,13 @@ async def test_what_has_no_end(what: bytes) -> None:
 
     async with listening(goes_on) as api:
         assert isinstance(await call_once(api.url, timeout_s=1), Unknown)
+
+
+async def test_a_loop_that_says_something_else() -> None:
+    """A connection that is lost for a reason of the loop's own counts as lost, and raises nothing else."""
+    with socket.socket() as raw:
+        connection = connections.Connection(connections.Origin("127.0.0.1", 1, is_tls=False), raw)
+        connection._answer = answer = Answer()
+        connection.connection_lost(RuntimeError("unable to perform operation"))
+    with pytest.raises(OSError, match="RuntimeError"):
+        await answer.head()

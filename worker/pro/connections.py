@@ -90,9 +90,10 @@ class Connection(asyncio.Protocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It is down."""
+        """It is down. Loops also pass errors here that are none of the system's."""
         if self._answer is not None:
-            self._answer.end(error)
+            is_known = error is None or isinstance(error, OSError)
+            self._answer.end(error if is_known else ConnectionError(type(error).__name__))
 
 
 class Connections:
