@@ -44,16 +44,16 @@ test: setup ## run the tests, as many files at a time as there are cores (four a
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup ## measure this project beside Celery and Dramatiq in one run (minutes); ARGS='--json FILE' keeps the figures
-	@$(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python -m tests.perf.bench $(ARGS)
 
 bench-quick: setup ## the same in small, under one minute
-	@$(BIN)/python -m tests.bench --quick $(ARGS)
+	@$(BIN)/python -m tests.perf.bench --quick $(ARGS)
 
 chaos: setup ## kill, freeze and fill everything under load; SEEDS=N repeats each scenario with N seeds
-	@$(BIN)/python -m tests.chaos --seeds $(SEEDS) $(ARGS)
+	@$(BIN)/python -m tests.perf.chaos --seeds $(SEEDS) $(ARGS)
 
 soak: setup ## orders, faults and restarts for a long time; MINUTES=N says how long
-	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+	@$(BIN)/python -m tests.perf.soak --minutes $(MINUTES) $(ARGS)
 
 lint: setup ## check style, formatting, types and the direction of imports
 	@$(BIN)/ruff check

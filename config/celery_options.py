@@ -75,7 +75,7 @@ def _worker(settings: Settings) -> dict[str, Any]:
         "worker_disable_prefetch": True,
         "worker_concurrency": settings.concurrency,
         "worker_pool": "prefork",
-        "worker_consumer": "worker.consumer:Consumer",
+        "worker_consumer": "worker.dispatch.consumer:Consumer",
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
@@ -88,7 +88,7 @@ def _beat(settings: Settings) -> dict[str, Any]:
     return {
         "timezone": "UTC",
         "enable_utc": True,
-        "beat_scheduler": "worker.beat:SweepScheduler",
+        "beat_scheduler": "worker.processes.beat:SweepScheduler",
         "beat_max_loop_interval": 5,
         "beat_schedule": {
             "sweep": {

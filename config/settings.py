@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from config.cores import usable_cores
+from config.cpu_limit import usable_cores
 from config.urls import BROKER_SCHEMES, REDIS_SCHEMES, next_database, unfit_url
 
 DOTENV = ".env"
@@ -177,7 +177,7 @@ _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
 def read() -> Settings:
-    """Read the settings; what they are worth to the parts that use them is not looked at (see `worker.environment`).
+    """Read the settings. Whether the parts that use them accept them is checked by `worker.processes.environment`.
 
     Raises SettingsError with one line per problem. The offending value is never repeated, as it may be a secret.
     """

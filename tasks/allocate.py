@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 
 from config.celery_options import BATCHES, SWEEP_TASK
 from config.strategies.catalogue import STRATEGIES
-from tasks.messages import FellBack, Link, by_way, in_short, link_of, read_link
+from tasks.work.messages import FellBack, Link, by_way, in_short, link_of, read_link
 
 log = structlog.get_logger(__name__)
 

@@ -9,8 +9,8 @@ import redis
 from pydantic import SecretStr
 
 from config.settings import Settings
-from worker.format import FORMAT
-from worker.server import EmbeddedServer, embedded_server
+from worker.lab.embedded_server import EmbeddedServer, embedded_server
+from worker.ledger.format import FORMAT
 
 
 @pytest.fixture(scope="session")

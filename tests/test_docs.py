@@ -17,18 +17,18 @@ from click.testing import CliRunner
 from pydantic import TypeAdapter
 
 from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS
-from config.conditions import Conditions
-from config.merchants import Merchant, MerchantFile, read
+from config.merchant_files.conditions import Conditions
+from config.merchant_files.merchant_file import Merchant, MerchantFile, read
 from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
 from config.strategies.quote import call_with_quote
 from config.strategies.strategy import V1, V2, Call, Flavour, Strategy
 from tasks.allocate import ALLOCATE_TASK
-from tasks.move import FailReason
-from tasks.order import Order, RejectReason, read_order
-from tasks.schemas import schema
-from worker.cli import COMMANDS
-from worker.demo.story import SCENES
+from tasks.events.schemas import schema
+from tasks.rules.decision import FailReason
+from tasks.rules.order import Order, RejectReason, read_order
+from worker.commands.cli import COMMANDS
+from worker.lab.demo.scenes import SCENES
 
 ROOT = Path(__file__).parent.parent
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}

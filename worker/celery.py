@@ -17,19 +17,19 @@ from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
 from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS
 from config.settings import FormatError, SettingsError
-from worker.broker import configure, queue_depth
-from worker.children import Children
-from worker.environment import load
-from worker.format import introduce
-from worker.health import touch
-from worker.progress import Progress
-from worker.store import RedisError
-from worker.telemetry import start_logging, start_sentry
+from worker.dispatch.broker import configure, queue_depth
+from worker.ledger.format import introduce
+from worker.observability.heartbeat import touch
+from worker.observability.logs import start_logging, start_sentry
+from worker.observability.watchdog import Progress
+from worker.processes.environment import load
+from worker.processes.siblings import Children
+from worker.redis_client.store import RedisError
 
 log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
-    from worker.runtime import ChildRuntime
+    from worker.processes.child import ChildRuntime
 
 
 def _end(code: int, *lines: str) -> NoReturn:
@@ -98,7 +98,7 @@ def _refuse_other_pools(sender: Any, **_: Any) -> None:  # Celery's worker
 @signals.worker_init.connect
 def _load_what_children_need(**_: Any) -> None:
     """Imported once, before the fork, so that the children share the memory of it; beat does without."""
-    importlib.import_module("worker.runtime")
+    importlib.import_module("worker.processes.child")
 
 
 @signals.worker_ready.connect
@@ -131,7 +131,7 @@ def _ending(**_: Any) -> None:
 @signals.worker_process_init.connect
 def _child_starts(**_: Any) -> None:
     # Not at the top: beat imports this module too, and needs neither the HTTP client nor the event loop.
-    from worker.runtime import ChildRuntime  # noqa: PLC0415
+    from worker.processes.child import ChildRuntime  # noqa: PLC0415
 
     children.is_child(getattr(current_process(), "index", 0))
     app.runtime = ChildRuntime(app, settings, children)

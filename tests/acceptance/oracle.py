@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from config.retry import Retry
+from config.merchant_files.retry import Retry
 
 Entry = Mapping[str, Any]
-"""An entry of `GET /_sandbox/calls`; see `worker.sandbox.control`."""
+"""An entry of `GET /_sandbox/calls`; see `worker.lab.sandbox.control`."""
 
 CLOCK_SLACK_S = 0.05
 """Times of the API and of the ledger are those of one machine, rounded to milliseconds."""

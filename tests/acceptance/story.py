@@ -17,7 +17,7 @@ import redis
 from tests.acceptance import planted
 from tests.acceptance.spies import Seen, Spy
 from tests.acceptance.system import BIN, ROOT, System, order_event, running, wait_until
-from worker.server import free_port
+from worker.lab.embedded_server import free_port
 
 ROLES = ("intake", "worker", "beat", "flower")
 

@@ -18,10 +18,10 @@ from typing import Any
 import httpx
 import redis
 
-from config.merchants import read_all
-from config.retry import Retry
+from config.merchant_files.merchant_file import read_all
+from config.merchant_files.retry import Retry
 from tests.acceptance.oracle import Call, asked_too_late, asked_too_soon, calls_by_shipment
-from worker.server import EmbeddedServer
+from worker.lab.embedded_server import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.acceptance.system import System, order_event, running, v1_file, v2_file, wait_until
-from tests.chaos.late import retry
-from tests.chaos.run import ROLES
+from tests.perf.chaos.late import retry
+from tests.perf.chaos.run import ROLES
 
 LINET = '{ carrier_service = "FF_LINET-00001" }'
 DEFAULT = "{ default_rules = true }"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.system import ALL_ZERO, running
-from tests.chaos.refusals import REFUSALS, refusals
-from tests.chaos.run import ROLES, SETTLE_TIMEOUT_S, Run, write_merchants
-from tests.chaos.scenarios import SCENARIOS
+from tests.perf.chaos.refusals import REFUSALS, refusals
+from tests.perf.chaos.run import ROLES, SETTLE_TIMEOUT_S, Run, write_merchants
+from tests.perf.chaos.scenarios import SCENARIOS
 
 SMALL = {
     "kills": (1000, 4),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.demo_run import ALLOCATION, Run, demo
-from worker.demo.story import SCENES, Scene
+from worker.lab.demo.scenes import SCENES, Scene
 
 SEED = "sp_00802615769404976542730318118912"
 

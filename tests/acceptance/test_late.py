@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.system import ALL_ZERO, System, order_event, running, v1_file, v2_file, wait_until
-from tests.chaos.late import late_faults, retry, write_late_merchants
-from tests.chaos.run import ROLES
+from tests.perf.chaos.late import late_faults, retry, write_late_merchants
+from tests.perf.chaos.run import ROLES
 
 LINET = '{ carrier_service = "FF_LINET-00001" }'
 QUIET_S = 1.0

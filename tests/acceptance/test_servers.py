@@ -19,11 +19,11 @@ from pydantic import SecretStr
 from config.settings import Settings
 from tests.acceptance.system import BIN, ROOT, System, order_event, running, v2_file, wait_until
 from tests.acceptance.tls import Certificate, TlsFront, certificate
-from tests.chaos.refusals import REFUSALS
-from worker.broker import configure
-from worker.introduction import describe
-from worker.server import EmbeddedServer, free_port
-from worker.store import RedisError, connect
+from tests.perf.chaos.refusals import REFUSALS
+from worker.dispatch.broker import configure
+from worker.lab.embedded_server import EmbeddedServer, free_port
+from worker.redis_client.safety import describe
+from worker.redis_client.store import RedisError, connect
 
 ROLES = ("intake", "worker", "beat", "flower")
 LOGIN = ("shop", "flower-password")

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.soak.growth import MB, Row, rows, table
-from tests.soak.samples import LIVING, STREAMS, Process, Sample
+from tests.perf.soak.growth import MB, Row, rows, table
+from tests.perf.soak.samples import LIVING, STREAMS, Process, Sample
 
 
 def judged(used: Callable[[int], float]) -> Row:

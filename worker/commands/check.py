@@ -10,13 +10,13 @@ from typing import Any, Literal, get_args
 import click
 from pydantic_settings import BaseSettings
 
-from config.api import KeyFromEnv, KeyFromFile
-from config.merchants import Choice, Merchant, find_key, read_all
+from config.merchant_files.api import KeyFromEnv, KeyFromFile
+from config.merchant_files.merchant_file import Choice, Merchant, find_key, read_all
 from config.settings import FormatError, Settings, SettingsError, unknown_names
 from worker.commands.output import cell, count, example, print_json, print_table, say, table
 from worker.commands.session import connected
-from worker.environment import load
-from worker.store import RedisError, Store
+from worker.processes.environment import load
+from worker.redis_client.store import RedisError, Store
 
 Severity = Literal["problem", "warning", "note"]
 _COLOURS = {"problem": "red", "warning": "yellow", "note": "cyan"}

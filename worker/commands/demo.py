@@ -15,6 +15,6 @@ def command(*, stay: bool, keep: bool, verbose: bool) -> None:
     It brings its own server and a simulated PRO API, ends by itself in less than a minute and leaves nothing behind.
     Exit code 0: everything settled as expected.
     """
-    from worker.demo.run import Options, run  # noqa: PLC0415  # a second of imports that `--help` does not need
+    from worker.lab.demo.run import Options, run  # noqa: PLC0415  # a second of imports that `--help` does not need
 
     sys.exit(run(Options(stay=stay, keep=keep, verbose=verbose)))

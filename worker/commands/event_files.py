@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.order import NotOurs, Order, Rejection, read_order
+from tasks.rules.order import NotOurs, Order, Rejection, read_order
 
 _WHITE = " \t\r\n"
 _DECODER = json.JSONDecoder()

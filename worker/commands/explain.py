@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from config.merchants import Merchant, read
-from config.retry import Retry
+from config.merchant_files.merchant_file import Merchant, read
+from config.merchant_files.retry import Retry
 from config.settings import Settings
+from worker.commands.history import document, path, whereabouts
 from worker.commands.output import cell, clock, count, example, print_json, print_table, say, table
 from worker.commands.session import visit
-from worker.commands.story import document, path, whereabouts
-from worker.counts import OrdersCounts, count_orders
-from worker.publishing import RejectedEvent, rejected_events
-from worker.records import Record, known_merchants, merchants_of, read_record
-from worker.store import Store
+from worker.ledger.records import Record, known_merchants, merchants_of, read_record
+from worker.observability.overview import OrdersCounts, count_orders
+from worker.redis_client.store import Store
+from worker.streams.publishing import RejectedEvent, rejected_events
 
 _REJECTED_LOOKED_AT = 10_000
 

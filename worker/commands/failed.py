@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 import click
 
 from config.settings import Settings
-from tasks.shipment import iso
+from tasks.rules.shipment import iso
 from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
 from worker.commands.session import visit
-from worker.records import Failure, event_of, failures, known_merchants
-from worker.store import Store
+from worker.ledger.records import Failure, event_of, failures, known_merchants
+from worker.redis_client.store import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

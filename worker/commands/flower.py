@@ -7,9 +7,9 @@ import sys
 import click
 from tornado.netutil import bind_sockets
 
-from worker.environment import load
-from worker.format import introduce
-from worker.telemetry import start_logging
+from worker.ledger.format import introduce
+from worker.observability.logs import start_logging
+from worker.processes.environment import load
 
 _COLUMNS = "name,args,kwargs,state,received,runtime,worker"
 """What a task's line shows: its arguments begin with merchant, number of shipments and strategy."""

@@ -8,8 +8,8 @@ import urllib.request
 
 import click
 
-from worker.environment import load
-from worker.health import ForeignFolderError, is_alive
+from worker.observability.heartbeat import ForeignFolderError, is_alive
+from worker.processes.environment import load
 
 FLOWER_TIMEOUT_S = 3.0
 

@@ -4,7 +4,7 @@ import click
 import uvloop
 
 from config.settings import Settings
-from worker.environment import load
+from worker.processes.environment import load
 
 
 @click.command()
@@ -20,13 +20,13 @@ def command() -> None:
 async def _run(settings: Settings) -> None:
     from celery import Celery  # noqa: PLC0415  # seconds of imports that `--help` does not need
 
-    from worker.broker import configure  # noqa: PLC0415
-    from worker.dispatcher import Dispatcher  # noqa: PLC0415
-    from worker.intake import Intake  # noqa: PLC0415
-    from worker.introduction import announce  # noqa: PLC0415
-    from worker.ledger import Ledger  # noqa: PLC0415
-    from worker.store import Store, connect  # noqa: PLC0415
-    from worker.telemetry import start_logging, start_sentry  # noqa: PLC0415
+    from worker.dispatch.broker import configure  # noqa: PLC0415
+    from worker.dispatch.dispatcher import Dispatcher  # noqa: PLC0415
+    from worker.ledger.ledger import Ledger  # noqa: PLC0415
+    from worker.observability.logs import start_logging, start_sentry  # noqa: PLC0415
+    from worker.processes.intake import Intake  # noqa: PLC0415
+    from worker.redis_client.safety import announce  # noqa: PLC0415
+    from worker.redis_client.store import Store, connect  # noqa: PLC0415
 
     start_logging()
     start_sentry(settings)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.observability.text import visible
+
 WIDE = 100_000
 """Columns of an output that is no terminal: a program that reads it wants one line per row."""
 
@@ -20,15 +22,6 @@ _DAY_S, _HOUR_S, _MINUTE_S = 86400, 3600, 60
 def example(*lines: str) -> str:
     """The end of a command's help: command lines to copy, which click does not join into a paragraph."""
     return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
-
-
-def visible(text: str) -> str:
-    r"""The text with control characters, line ends and invisible letters written out: `\n`, `\x1b`, `\u202e`."""
-    return "".join(letter if letter.isprintable() else _written_out(letter) for letter in text)
-
-
-def _written_out(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")
 
 
 def cell(value: object, style: str = "") -> Text:

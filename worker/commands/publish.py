@@ -12,8 +12,8 @@ from config.settings import Settings
 from worker.commands.event_files import FoundEvent, read_files, wrong
 from worker.commands.output import console, count, example, print_json, say
 from worker.commands.session import visit
-from worker.publishing import publish
-from worker.store import Store
+from worker.redis_client.store import Store
+from worker.streams.publishing import publish
 
 _WRONG_SHOWN = 20
 _LONG = 1000

@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from config.settings import Settings
-from tasks.replay import MOST_REPLAYS
+from tasks.rules.replay import MOST_REPLAYS
 from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
 from worker.commands.publish import EVENT_FILE, publish_files
 from worker.commands.replay_rejected import replay_rejected
 from worker.commands.session import visit
-from worker.ledger import Ledger
-from worker.replaying import Begun, Kept, Replay, Wanted, prepare, put_back
-from worker.store import Store
+from worker.ledger.ledger import Ledger
+from worker.ledger.replay import Begun, Kept, Replay, Wanted, prepare, put_back
+from worker.redis_client.store import Store
 
 _WHY_KEPT: dict[Kept, str] = {
     "no_merchant_file": "without a valid merchant file there is no plan; `allocation check` says what is wrong",

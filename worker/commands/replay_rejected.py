@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Container
 from dataclasses import dataclass
 
-from config.merchants import read_all
+from config.merchant_files.merchant_file import read_all
 from config.settings import Settings
-from tasks.order import NotOurs, Order, Rejection, RejectReason, read_order
+from tasks.rules.order import NotOurs, Order, Rejection, RejectReason, read_order
 from worker.commands.output import count, print_json, say
 from worker.commands.publish import publish_texts
 from worker.commands.session import visit
-from worker.publishing import rejected_events
-from worker.store import Store
+from worker.redis_client.store import Store
+from worker.streams.publishing import rejected_events
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,8 @@ from typing import get_args
 import click
 
 from worker.commands.output import example
-from worker.sandbox.app import serve
-from worker.sandbox.options import Options, V1Form
+from worker.lab.sandbox.app import serve
+from worker.lab.sandbox.options import Options, V1Form
 
 _SECONDS = click.FloatRange(min=0)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tasks.schemas import NAMES, schema
+from tasks.events.schemas import NAMES, schema
 from worker.commands.output import cell, example, print_json, print_table, table
 
 _ABOUT = {

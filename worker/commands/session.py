@@ -8,10 +8,10 @@ import click
 
 from config.settings import Settings
 from config.urls import place
-from worker.commands.output import visible
-from worker.environment import load
-from worker.format import check_format
-from worker.store import REFUSALS, RedisError, Store, connect
+from worker.ledger.format import check_format
+from worker.observability.text import visible
+from worker.processes.environment import load
+from worker.redis_client.store import REFUSALS, RedisError, Store, connect
 
 T = TypeVar("T")
 

@@ -15,12 +15,12 @@ from rich.table import Table
 from config.celery_options import BATCHES, SWEEPS
 from config.settings import Settings
 from config.urls import place
-from worker.broker import configure, queue_depth
 from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
 from worker.commands.session import away, connected
-from worker.counts import Counts, count_all
-from worker.environment import load
-from worker.store import RedisError, Store
+from worker.dispatch.broker import configure, queue_depth
+from worker.observability.overview import Counts, count_all
+from worker.processes.environment import load
+from worker.redis_client.store import RedisError, Store
 
 SWEEPS_MISSED = 3
 SWEEP_LATE_S = 30.0

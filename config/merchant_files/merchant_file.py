@@ -1,0 +1,216 @@
+"""Merchant files: their types, how they are read, and what is wrong with one, said so that a person can mend it."""
+
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from config.merchant_files.api import Api, KeyFromEnv, KeyFromFile
+from config.merchant_files.conditions import Conditions
+from config.merchant_files.retry import Limits, Retry
+from config.settings import is_loopback
+from config.strategies.catalogue import AnyStrategy, available
+from config.strategies.strategy import Flavour
+from config.text import BYTE_ORDER_MARK
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What a merchant may be called: the file's stem, part of keys in Redis and of labels in Flower."""
+
+MAX_FILE_BYTES = 256 * 1024
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Key = tuple[str | int, ...]
+Wrong = tuple[Key, str]
+"""The key of something wrong, and what to say about it."""
+
+
+def _refuse(wrong: Sequence[Wrong]) -> None:
+    """Raise everything that is wrong at once, each at its own key; a ValueError would stand for the whole table."""
+    if wrong:
+        errors = [
+            InitErrorDetails(type=PydanticCustomError("unfit", "{text}", {"text": text}), loc=key, input=None)
+            for key, text in wrong
+        ]
+        raise ValidationError.from_exception_data("merchant file", errors)
+
+
+class Choice(_Table):
+    """A strategy and the steps it falls back to."""
+
+    strategy: AnyStrategy
+    fallback: Annotated[tuple[AnyStrategy, ...], Field(strict=False, max_length=10)] = ()
+
+    def strategies(self) -> Iterator[tuple[Key, AnyStrategy]]:
+        """Every step, each with its key."""
+        yield ("strategy",), self.strategy
+        for index, step in enumerate(self.fallback):
+            yield ("fallback", index), step
+
+    def unfit(self, flavour: Flavour) -> Iterator[Wrong]:
+        """What a merchant of this flavour cannot ask for."""
+        for key, strategy in self.strategies():
+            if reason := strategy.unfit(flavour):
+                yield key, f"{reason}; use one of {', '.join(available(flavour))}"
+
+
+class Rule(Choice):
+    """`[[rules]]`: a choice for the orders that meet its conditions."""
+
+    name: str = Field(min_length=1, max_length=100, json_schema_extra={"not": {"const": "default"}})
+    when: Conditions
+
+
+class MerchantFile(_Table):
+    """A whole merchant file."""
+
+    api: Api
+    allocation: Choice
+    rules: Annotated[tuple[Rule, ...], Field(strict=False)] = ()
+    retry: Retry = Retry()
+    limits: Limits = Limits()
+
+    @field_validator("allocation")
+    @classmethod
+    def _allocation_fits(cls, allocation: Choice, others: ValidationInfo) -> Choice:
+        if api := others.data.get("api"):
+            _refuse([*allocation.unfit(api.flavour)])
+        return allocation
+
+    @field_validator("rules")
+    @classmethod
+    def _rules_fit(cls, rules: tuple[Rule, ...], others: ValidationInfo) -> tuple[Rule, ...]:
+        wrong = [*_unfit_names([rule.name for rule in rules])]
+        if api := others.data.get("api"):
+            wrong += [((i, *key), text) for i, rule in enumerate(rules) for key, text in rule.unfit(api.flavour)]
+        _refuse(wrong)
+        return rules
+
+    @field_validator("retry")
+    @classmethod
+    def _times_fit(cls, retry: Retry, others: ValidationInfo) -> Retry:
+        if not (api := others.data.get("api")):
+            return retry
+        _refuse([((key,), text) for key, text in retry.unfit(api.timeout_s)])
+        return retry.fitted(api.timeout_s)
+
+    def strategies(self) -> Iterator[tuple[Key, AnyStrategy]]:
+        """Every strategy of the file, each with its key."""
+        yield from ((("allocation", *key), strategy) for key, strategy in self.allocation.strategies())
+        for index, rule in enumerate(self.rules):
+            yield from ((("rules", index, *key), strategy) for key, strategy in rule.strategies())
+
+
+def _unfit_names(names: Sequence[str]) -> Iterator[Wrong]:
+    for index, name in enumerate(names):
+        if name == "default":
+            yield (index, "name"), "'default' is what [allocation] is called; rename it"
+        elif name in names[:index]:
+            yield (index, "name"), f"another rule is called {name!r}; rename one of them"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing wrong with a file, and what to do about it."""
+
+    file: str
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        """`acme.toml: api.base_url: ...`."""
+        return f"{self.file}: {self.key}: {self.text}" if self.key else f"{self.file}: {self.text}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Merchant:
+    """A merchant whose file is good. `digest` changes when the file does."""
+
+    name: str
+    file: MerchantFile
+    digest: str = field(repr=False)
+
+
+def read(path: Path, http_hosts: frozenset[str] = frozenset()) -> Merchant | list[Problem]:
+    """Read one merchant file; never raises for what the file says."""
+    try:
+        raw = path.read_bytes()
+        if len(raw) > MAX_FILE_BYTES:
+            return [Problem(file=path.name, key="", text=f"larger than {MAX_FILE_BYTES} bytes; is it a merchant file?")]
+        table = tomllib.loads(raw.decode("utf-8-sig"))
+        file = MerchantFile.model_validate(table)
+    except OSError as error:
+        return [Problem(file=path.name, key="", text=f"cannot be read: {error.strerror}; check its permissions")]
+    except ValidationError as error:
+        return [_problem(path.name, e) for e in error.errors(include_url=False, include_input=False)]
+    except (ValueError, RecursionError) as error:
+        # Besides its own errors, tomllib passes on those of a number or a nesting that is too large for Python.
+        return [Problem(file=path.name, key="", text=f"is not TOML: {error}; mend it there")]
+    problems = [*_name_problems(path), *_url_problems(path, file, http_hosts)]
+    return problems or Merchant(name=path.stem, file=file, digest=hashlib.sha256(raw).hexdigest())
+
+
+def _name_problems(path: Path) -> Iterator[Problem]:
+    if not NAME.fullmatch(path.stem):
+        yield Problem(file=path.name, key="", text="the name must be 1 to 64 letters, digits, '-' or '_'; rename it")
+
+
+def _url_problems(path: Path, file: MerchantFile, http_hosts: frozenset[str]) -> Iterator[Problem]:
+    parts = urlsplit(file.api.base_url)
+    host = (parts.hostname or "").lower()
+    if parts.scheme == "http" and not is_loopback(host) and host not in http_hosts:
+        text = "sends the key without TLS; write https, or allow this host in ALLOCATION_ALLOW_HTTP_HOSTS"
+        yield Problem(file=path.name, key="api.base_url", text=text)
+
+
+_ADVICE = {
+    "extra_forbidden": "unknown key; remove it or check its spelling",
+    "missing": "is missing; add it",
+    "model_type": "must be a table of keys",
+    "too_short": "must not be empty; fill it or remove it",
+    "tuple_type": "must be a list, in square brackets",
+}
+
+
+def _problem(file: str, error: Any) -> Problem:  # pydantic's ErrorDetails, a TypedDict of its own
+    key = ".".join(str(part) for part in error["loc"])
+    text = _ADVICE.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return Problem(file=file, key=key, text=text)
+
+
+def read_all(folder: Path, http_hosts: frozenset[str] = frozenset()) -> tuple[dict[str, Merchant], list[Problem]]:
+    """Read every `*.toml` of a folder: the good merchants by name, and all problems of the others."""
+    good: dict[str, Merchant] = {}
+    problems: list[Problem] = []
+    for path in sorted(folder.glob("*.toml")):
+        match read(path, http_hosts):
+            case Merchant() as merchant:
+                good[merchant.name] = merchant
+            case wrong:
+                problems.extend(wrong)
+    return good, problems
+
+
+def find_key(source: KeyFromEnv | KeyFromFile) -> str | None:
+    """The merchant's API key, or None when it is not (or not usably) there. Never log what this returns."""
+    match source:
+        case KeyFromEnv(env=name):
+            key = os.environ.get(name, "")
+        case KeyFromFile(file=path):
+            try:
+                key = Path(path).read_text(encoding="utf-8")
+            except (OSError, ValueError):
+                return None
+    key = key.removeprefix(BYTE_ORDER_MARK).strip()
+    return key if key and key.isascii() and key.isprintable() else None

@@ -1,0 +1,147 @@
+"""What a read-back leads to: from a finding to a move. Pure."""
+
+from typing import assert_never
+
+from tasks.rules.after_call import throttled
+from tasks.rules.before_call import MOST_LOSSES, worker_lost
+from tasks.rules.decision import Call, Fail, Moment, Move, Settle
+from tasks.rules.next_decision import (
+    END_REASONS,
+    denied,
+    may_end,
+    may_still_call,
+    not_created_yet,
+    out_of_time,
+    overdue,
+    read_again,
+    refused,
+)
+from tasks.rules.outcome import (
+    Allocated,
+    Finding,
+    NotSent,
+    NotYet,
+    Queued,
+    Refused,
+    RefusedTogether,
+    Stopped,
+    Throttled,
+    Unallocated,
+    Unknown,
+)
+from tasks.rules.quiet_time import CLEARED_S, decides_queued, is_quiet, quiet_end
+from tasks.rules.shipment import Shipment
+
+STUCK_AFTER_S = 1800.0
+"""The longest a shipment may stay `allocating` (or a quarter of its deadline, if that is shorter)."""
+
+
+def after_read(shipment: Shipment, finding: Finding, moment: Moment) -> Move:
+    """The move after a read-back that was sent at `moment.sent`."""
+    read = shipment.with_progress(read_at=moment.sent)
+    match finding:
+        case Allocated():
+            return Settle(shipment=read, allocated=finding, adopted=True)
+        case Unallocated():
+            return _not_allocated(read, finding, moment)
+        case Queued():
+            return _allocating(read, moment)
+        case Throttled():
+            return throttled(read, finding, moment)
+        case Stopped(reason="invalid_request"):
+            return read_again(read, moment)
+        case Stopped():
+            return _stopped(read, finding, moment)
+        case Refused() | RefusedTogether() | Unknown() | NotSent() | NotYet():
+            return read_again(read, moment)
+    assert_never(finding)
+
+
+def _not_allocated(shipment: Shipment, finding: Unallocated, moment: Moment) -> Move:
+    """Within a quiet time it means nothing: the call may take effect later. After it nothing went through."""
+    progress, read = shipment.progress, shipment.with_progress(last_read=finding.state)
+    if decides_queued(progress, finding.state):
+        message = "queued by the API, which then could not allocate it"
+        return refused(read.with_progress(open_kind=None), finding.state, message)
+    if is_quiet(progress, moment.retry, moment.sent):
+        return read_again(read, moment)
+    if progress.refusal is not None:
+        return _refusal_counts(read)
+    if shipment.losses >= MOST_LOSSES:
+        return worker_lost(read.with_progress(open_kind=None, unread=False))
+    if progress.open_calls >= moment.retry.attempts:
+        return _exhausted(read)
+    return _call_again(read, moment)
+
+
+def _refusal_counts(shipment: Shipment) -> Move:
+    """Read as not allocated after it, a refusal is one."""
+    progress = shipment.progress
+    reason, message = progress.refusal or "refused", progress.refusal_message
+    if reason not in END_REASONS:
+        return refused(shipment, reason, message)
+    ended = shipment.with_progress(refusal=None, refusal_message="")
+    return Fail(shipment=ended, reason=END_REASONS[reason], message=message or reason)
+
+
+def _exhausted(shipment: Shipment) -> Fail:
+    message = f"{shipment.progress.open_calls} calls for {shipment.strategy} came to nothing"
+    return Fail(shipment=shipment, reason="attempts_exhausted", message=message)
+
+
+def _call_again(shipment: Shipment, moment: Moment) -> Move:
+    """The read-back allows one call, for a while."""
+    if overdue(shipment, moment):
+        message = "not allocated in time"
+        return Fail(shipment=shipment, reason="deadline_passed", message=message)
+    if not may_still_call(shipment, moment):
+        return out_of_time(shipment, moment)
+    return Call(shipment=shipment.cleared(moment.now + CLEARED_S))
+
+
+def _allocating(shipment: Shipment, moment: Moment) -> Move:
+    """The API is at it: the quiet time starts again, but not for ever."""
+    progress = shipment.progress
+    since = progress.allocating_since or moment.now
+    stuck = moment.now - since > min(STUCK_AFTER_S, moment.retry.deadline_s / 4)
+    if progress.give_up_at is not None and moment.sent >= progress.give_up_at:
+        return _gave_up_waiting(shipment, moment, stuck=stuck)
+    at_it = _at_it(shipment, moment, since)
+    if progress.give_up_at is None and (stuck or overdue(shipment, moment)):
+        # One more read-back decides, after the quiet time that runs now.
+        at_it = at_it.with_progress(give_up_at=quiet_end(at_it.progress, moment.retry))
+    return read_again(at_it, moment)
+
+
+def _at_it(shipment: Shipment, moment: Moment, since: float) -> Shipment:
+    """Without a call of ours, somebody else asked for it, or the record does not know of our own."""
+    if shipment.progress.open_kind is None:
+        shipment = shipment.opened("unknown", moment.now)
+    return shipment.with_progress(last_read="allocating", allocating_since=since, quiet_from=moment.now)
+
+
+def _unjudged(shipment: Shipment) -> Shipment:
+    """Who does not know the shipment has not judged its step either: a refusal that was to be confirmed is none."""
+    if shipment.progress.refusal is None:
+        return shipment
+    return shipment.with_progress(unread=True, refusal=None, refusal_message="")
+
+
+def _gave_up_waiting(shipment: Shipment, moment: Moment, *, stuck: bool) -> Fail:
+    if not stuck:
+        message = "not allocated in time; the API was still allocating it"
+        return Fail(shipment=shipment, reason="deadline_passed", message=message)
+    seconds = moment.now - (shipment.progress.allocating_since or moment.now)
+    message = f"the API has been allocating it for {seconds:.0f} s"
+    return Fail(shipment=shipment, reason="stuck_allocating", message=message)
+
+
+def _stopped(shipment: Shipment, finding: Stopped, moment: Moment) -> Move:
+    """Nothing ends within a quiet time: it may look otherwise after it."""
+    if finding.reason not in END_REASONS:
+        return denied(shipment, finding, moment)
+    if is_quiet(shipment.progress, moment.retry, moment.sent):
+        return read_again(shipment, moment)
+    if finding.reason == "shipment_not_found" and not_created_yet(shipment, moment) and not may_end(shipment, moment):
+        return read_again(_unjudged(shipment), moment)
+    return Fail(shipment=shipment, reason=END_REASONS[finding.reason], message=finding.message or finding.reason)

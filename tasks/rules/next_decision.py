@@ -1,0 +1,164 @@
+"""The moves that several decisions end in: try again, read again, wait, next step, give up. Pure."""
+
+from config.merchant_files.retry import Retry
+from tasks.rules import backoff
+from tasks.rules.decision import Call, Fail, FailReason, FallBack, Moment, Move, Park, Read
+from tasks.rules.outcome import Stopped
+from tasks.rules.quiet_time import FIRST_READ_S, is_quiet, next_read, quiet_end
+from tasks.rules.shipment import Shipment
+
+CREATION_GRACE_S = 60.0
+"""An event may run ahead of its shipment: for so long a missing one is "not yet"."""
+
+PAUSED_WAIT_S = 600.0
+"""How long a paused merchant's shipments are parked, if nothing resumes them before."""
+
+OWN_DENIAL_WAIT_S = 60.0
+"""How long a shipment waits after a 403 that others do not get."""
+
+LONGEST_PAUSE_S = 1.0
+"""A wait that is longer is spent in the schedule, not in a task."""
+
+END_REASONS: dict[str, FailReason] = {
+    "shipment_not_found": "shipment_not_found",
+    "shipment_gone": "shipment_gone",
+    "invalid_request": "invalid_request",
+    "wrong_state": "wrong_state",
+}
+"""What no other step can help, with the reason of the failure."""
+
+
+def again(shipment: Shipment, moment: Moment) -> Move:
+    """Nothing stands against another call: now if this visit has tries left, else later."""
+    if overdue(shipment, moment):
+        return too_late(shipment)
+    if not may_still_call(shipment, moment):
+        return out_of_time(shipment, moment)
+    pause_s = backoff.short(moment.tries, moment.random)
+    if pause_s is not None:
+        return Call(shipment=shipment, pause_s=pause_s)
+    return park(shipment, moment, backoff.park(shipment.progress.waits, moment.random))
+
+
+def has_time_to_call(shipment: Shipment, retry: Retry, timeout_s: float, now: float) -> bool:
+    """Whether a call, and the quiet time that may follow it, fit before the deadline."""
+    return shipment.received + retry.deadline_s - now >= timeout_s + retry.quiet_s
+
+
+def may_still_call(shipment: Shipment, moment: Moment) -> bool:
+    """Likewise, at a decision."""
+    return has_time_to_call(shipment, moment.retry, moment.timeout_s, moment.now)
+
+
+def out_of_time(shipment: Shipment, moment: Moment) -> Park:
+    """No call starts any more; the shipment waits for its deadline, and may still be cleared up by then."""
+    return Park(shipment=shipment, wait_s=until_deadline(shipment, moment, float("inf")))
+
+
+def read_again(shipment: Shipment, moment: Moment) -> Move:
+    """Read back later: within the quiet time by its schedule, after it with growing waits."""
+    progress = shipment.progress
+    if is_quiet(progress, moment.retry, moment.now):
+        return _read_by_schedule(shipment, moment, next_read(progress, moment.retry) - moment.now)
+    if is_quiet(progress, moment.retry, progress.read_at):
+        # It ended while the last one was under way, or the clock is not known that well: one sent after it is due.
+        return Read(shipment=shipment, pause_s=min(FIRST_READ_S, quiet_end(progress, moment.retry) - progress.read_at))
+    if overdue(shipment, moment):
+        return too_late(shipment)
+    pause_s = backoff.short(moment.tries, moment.random)
+    if pause_s is not None:
+        return Read(shipment=shipment, pause_s=pause_s)
+    return park(shipment, moment, backoff.park(progress.waits, moment.random))
+
+
+def _read_by_schedule(shipment: Shipment, moment: Moment, wait_s: float) -> Read | Park:
+    """A short wait is spent in the visit, unless the API answers so badly that the visit is over."""
+    if wait_s <= LONGEST_PAUSE_S and moment.tries < backoff.SHORT_TRIES:
+        return Read(shipment=shipment, pause_s=max(0.0, wait_s))
+    return Park(shipment=shipment, wait_s=max(0.0, wait_s))
+
+
+def refused(shipment: Shipment, reason: str, message: str) -> Move:
+    """The present step is refused: the next one follows, or there is none and the shipment fails."""
+    progress = shipment.progress
+    after = shipment.with_progress(last_refusal=reason, refusal=None, refusal_message="", unread=False)
+    if after.has_fallback:
+        return FallBack(
+            shipment=after.with_progress(
+                step=progress.step + 1,
+                open_calls=0,
+                waits=0,
+                company=None,
+                give_up_at=None,
+                refused_partly=False,
+                expired_quotes=0,
+                denied_at=None,
+                denials=0,
+            )
+        )
+    fail: FailReason = "conflict" if reason == "conflict" else "all_steps_refused"
+    return Fail(shipment=after, reason=fail, message=f"{shipment.strategy}: {message or reason}")
+
+
+def denied(shipment: Shipment, answer: Stopped, moment: Moment) -> Move:
+    """The API refused the key: the merchant is paused, and the shipment waits. A 403 of its own pauses nobody else."""
+    if may_end(shipment, moment):
+        return Fail(shipment=shipment, reason="unauthorised", message=f"{answer.message}{unread(shipment)}")
+    if answer.reason == "forbidden":
+        shipment = shipment.with_progress(denied_at=moment.now)
+    if answer.reason == "forbidden_here":
+        own = shipment.with_progress(denied_at=moment.now, denials=shipment.progress.denials + 1)
+        return Park(shipment=own, wait_s=until_deadline(own, moment, OWN_DENIAL_WAIT_S))
+    wait_s = until_deadline(shipment, moment, PAUSED_WAIT_S)
+    return Park(shipment=shipment, wait_s=wait_s, pause_merchant=answer.message or answer.reason)
+
+
+def not_created_yet(shipment: Shipment, moment: Moment) -> bool:
+    """Whether a shipment that the API does not know may still be on its way there."""
+    return moment.now < shipment.published + CREATION_GRACE_S
+
+
+def park(shipment: Shipment, moment: Moment, wait_s: float) -> Park:
+    """Wait in the schedule, never beyond the deadline; each time for longer."""
+    waiting = shipment.with_progress(waits=shipment.progress.waits + 1)
+    return Park(shipment=waiting, wait_s=until_deadline(shipment, moment, wait_s))
+
+
+def deadline(shipment: Shipment, moment: Moment) -> float:
+    """When the shipment must be allocated at the latest."""
+    return shipment.received + moment.retry.deadline_s
+
+
+def overdue(shipment: Shipment, moment: Moment) -> bool:
+    """Whether its time is over."""
+    return moment.now >= deadline(shipment, moment)
+
+
+def may_end(shipment: Shipment, moment: Moment) -> bool:
+    """Whether its time is over and nothing is open that must be waited for."""
+    return overdue(shipment, moment) and not is_quiet(shipment.progress, moment.retry, moment.now)
+
+
+def until_deadline(shipment: Shipment, moment: Moment, wait_s: float) -> float:
+    """So much of a wait as fits before the deadline, or before the end of a quiet time that lasts longer."""
+    return max(0.0, min(wait_s, end_of_time(shipment, moment) - moment.now))
+
+
+def end_of_time(shipment: Shipment, moment: Moment) -> float:
+    """The deadline, or the end of a quiet time that lasts longer."""
+    return max(deadline(shipment, moment), quiet_end(shipment.progress, moment.retry))
+
+
+def too_late(shipment: Shipment) -> Fail:
+    """The deadline is over."""
+    return Fail(shipment=shipment, reason="deadline_passed", message=f"not allocated in time{unread(shipment)}")
+
+
+def unread(shipment: Shipment) -> str:
+    """What a message must say of a shipment that ends while something is open."""
+    progress = shipment.progress
+    if progress.open_kind is None and progress.refusal is None:
+        return ""
+    if progress.last_read == "allocating":
+        return "; the API was allocating it, and it could not be read back any more"
+    return "; its last call may have gone through and could not be read back"

@@ -1,0 +1,188 @@
+"""A shipment while it is being worked on: what is fixed since intake, and how far it has come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
+
+from config.strategies.catalogue import AnyStrategy
+from tasks.rules.frozen import further, made
+from tasks.rules.order import Order
+from tasks.rules.plan import Facts, Plan
+from tasks.rules.progress import OpenKind, Progress, read_progress
+
+KEPT_FIRST = KEPT_LAST = 20
+"""How many entries of a story are kept from its beginning and from its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shipment:
+    """One shipment in a task's hands. Times are seconds since the epoch by the ledger's clock.
+
+    `losses`: worker losses that it caused. `cleared_until`: until when the last read-back allows a call.
+    """
+
+    merchant: str
+    reference: str
+    order: str
+    order_event: str
+    api: str
+    rule: str
+    steps: tuple[AnyStrategy, ...]
+    received: float
+    published: float
+    progress: Progress
+    losses: int = 0
+    replays: int = 0
+    cleared_until: float = 0.0
+
+    @property
+    def strategy(self) -> AnyStrategy:
+        """The present step."""
+        return self.steps[self.progress.step]
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether another step follows the present one."""
+        return self.progress.step + 1 < len(self.steps)
+
+    def with_progress(self, **changes: Any) -> "Shipment":  # fields of Progress, checked by it
+        """The same shipment, further on."""
+        return further(self, {"progress": further(self.progress, changes)})
+
+    def called(self, *, sent: bool = True) -> "Shipment":
+        """The same shipment after one more attempt at its present step."""
+        progress = self.progress
+        changes: dict[str, Any] = {"attempts": progress.attempts + 1, "attempted": progress.step}
+        if sent and progress.open_kind is not None:
+            changes["asked_again"] = progress.asked_again + 1
+        return self.with_progress(**changes)
+
+    def opened(self, kind: OpenKind, at: float, **changes: Any) -> "Shipment":
+        """The same shipment with an open call that ended, as far as this side saw it, at this time."""
+        opened = self.with_progress(
+            open_kind=kind,
+            open_at=at,
+            quiet_from=at,
+            also_open=False,
+            give_up_at=None,
+            read_before=self.progress.last_read,
+            last_read=None,
+            read_at=0.0,
+            allocating_since=at if kind == "queued" else None,
+            unread=False,
+            waits=0,
+            **changes,
+        )
+        return opened.cleared(0.0)
+
+    def cleared(self, until: float) -> "Shipment":
+        """The same shipment, which a read-back allows to be called for until then."""
+        return further(self, {"cleared_until": until})
+
+
+def intake_facts(order: Order, facts: Facts, plan: Plan, api: str) -> str:
+    """What the ledger fixes at intake, as JSON: rule, plan and the facts they read."""
+    fixed = {
+        "order": order.data.order,
+        "event": order.event_id,
+        "api": api,
+        "rule": plan.rule,
+        "why": plan.why,
+        "steps": [step.table for step in plan.steps],
+        "facts": facts.as_table(),
+    }
+    return to_json(fixed).decode()
+
+
+def published_s(order: Order) -> float | None:
+    """The event's own time in seconds since the epoch, when it stated one."""
+    return order.published.timestamp() if order.published else None
+
+
+def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shipment:
+    """A shipment from the fields of its record.
+
+    Raises ValueError, KeyError, TypeError or AttributeError for a record that this version cannot read.
+    """
+    facts = from_json(record["facts"] or b"{}")
+    received = float(record["received"] or 0) / 1000
+    progress = read_progress(record.get("progress"))
+    fixed = {
+        "merchant": merchant,
+        "reference": reference,
+        "order": facts["order"],
+        "order_event": facts["event"],
+        "api": facts["api"],
+        "rule": facts["rule"],
+        "steps": _steps_at(facts["steps"], progress.step),
+        "received": received,
+        "published": min(received, float(record.get("published") or received)),
+        "progress": progress,
+        "losses": int(record.get("lost") or 0),
+        "replays": int(record.get("replays") or 0),
+        "cleared_until": 0.0,
+    }
+    return _as_found(made(Shipment, fixed), record)
+
+
+def _as_found(shipment: Shipment, record: Mapping[str, Any]) -> Shipment:
+    """The shipment with what happened since its last report: a worker lost with a call out, a change of the server."""
+    lost_call_ms, changed_ms = float(record.get("lost_call") or 0), float(record.get("changed") or 0)
+    if lost_call_ms:
+        lost = shipment.progress
+        again = lost.asked_again + (lost.open_kind is not None)
+        shipment = shipment.opened("unknown", lost_call_ms / 1000, attempted=lost.step, asked_again=again)
+    progress, changed = shipment.progress, changed_ms / 1000
+    if changed <= progress.open_at:
+        return shipment
+    if progress.open_kind == "queued":
+        # Both may be open: the longer time stays, and no state decides the queued call any more before it is over.
+        return shipment.with_progress(
+            open_at=changed, quiet_from=max(progress.quiet_from, changed), also_open=True, last_read=None
+        )
+    return shipment.opened("unknown", changed)
+
+
+def stopped_call(shipment: Shipment, now: float) -> Shipment:
+    """The shipment once nobody waits for the answer to its call any more."""
+    return shipment.called().opened("unknown", now, open_calls=shipment.progress.open_calls + 1)
+
+
+def _steps_at(tables: Any, present: int) -> tuple[AnyStrategy, ...]:
+    """The steps, one of which is the present one."""
+    steps = _steps(to_json(tables))
+    if not 0 <= present < len(steps):
+        raise ValueError(f"it stands at step {present} of {len(steps)}")
+    return steps
+
+
+_PLAN = TypeAdapter(tuple[AnyStrategy, ...])
+
+
+@lru_cache(maxsize=4096)
+def _steps(tables: bytes) -> tuple[AnyStrategy, ...]:
+    """Plans repeat, so each is built once."""
+    return _PLAN.validate_json(tables, strict=False)
+
+
+def slot(entry: int) -> str:
+    """Where the nth entry (from 1) of a story is kept: the first ones for good, the last ones in a ring."""
+    if entry <= KEPT_FIRST:
+        return f"entry:{entry}"
+    return f"entry:{KEPT_FIRST + 1 + (entry - KEPT_FIRST - 1) % KEPT_LAST}"
+
+
+def iso(seconds: float) -> str:
+    """A time as the events write it: UTC, milliseconds, `Z`."""
+    milliseconds = round(seconds * 1000)
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

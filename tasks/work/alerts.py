@@ -1,0 +1,28 @@
+"""Who is told of what a person should know, as a protocol."""
+
+from typing import Protocol
+
+from tasks.rules.shipment import Shipment
+from tasks.rules.unreadable import Unreadable
+
+
+class Telemetry(Protocol):
+    """Who is told of what a person should know."""
+
+    def failed(self, shipment: Shipment, reason: str, message: str) -> None:
+        """A shipment failed for good."""
+
+    def paused(self, merchant: str, why: str) -> None:
+        """A merchant was paused."""
+
+    def resumed(self, merchant: str, shipments: int) -> None:
+        """A merchant's pause was lifted; so many of its shipments are due again."""
+
+    def asked_again(self, shipment: Shipment) -> None:
+        """A shipment was called for again, after a call that may still take effect later than its quiet time."""
+
+    def unreadable(self, found: Unreadable) -> None:
+        """A record cannot be read by this version."""
+
+    def answer_unreadable(self, shipment: Shipment, why: str) -> None:
+        """An answer of the API cannot be read."""

@@ -1,0 +1,204 @@
+"""One call for several shipments: who takes part, what it brings, and how each of them goes on."""
+
+import asyncio
+import random
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from config.strategies.catalogue import AnyStrategy
+from tasks.rules.after_call import after_call
+from tasks.rules.before_call import held_up
+from tasks.rules.decision import Call, FallBack, Moment, Move, Read, Settle
+from tasks.rules.outcome import Outcome, RefusedTogether, Stopped
+from tasks.rules.shipment import Shipment
+from tasks.work.clock import boottime
+from tasks.work.journal import Answered
+from tasks.work.ports import Permit, Report, Request
+from tasks.work.requests import BUSY_TRIES, BUSY_WAIT_S, MOST_PERMITS, WRITTEN_WITHIN_S, Sent, pause
+from tasks.work.visit import Visits
+
+Outcomes = Mapping[str, Outcome]
+
+
+class _Carried(NamedTuple):
+    """A shipment of an answered call: what follows, the report of an end, whether it was refused in company."""
+
+    move: Move
+    answered: Answered
+    report: Report | None
+    in_company: bool
+
+
+class Followed(NamedTuple):
+    """Who goes on with this task: alone, or asked for again with fewer others. `raised`: bugs on the way of others."""
+
+    alone: Sequence[Call | Read] = ()
+    in_company: Sequence[Call | Read] = ()
+    raised: Sequence[BaseException] = ()
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class CommonCall:
+    """One call, which takes one place within the merchant's calls per second and in flight."""
+
+    visits: Visits
+    strategy: AnyStrategy
+    shipments: Sequence[Shipment]
+
+    async def make(self) -> Followed:
+        """Call, and record what it came to for each."""
+        sent = await self._send()
+        if sent is None:
+            return Followed()
+        carried, broken = await self._judge(sent)
+        following, more = await self._record(carried)
+        in_company = {each.move.shipment.reference for each in carried if each.in_company}
+        return Followed(
+            alone=[move for move in following if move.shipment.reference not in in_company],
+            in_company=[move for move in following if move.shipment.reference in in_company],
+            raised=[*broken, *more],
+        )
+
+    async def _send(self) -> Sent[Outcomes] | None:
+        """What the call brought; None when it was not sent and all have left."""
+        requests, wait_s = self.visits.requests, WRITTEN_WITHIN_S
+        for _ in range(MOST_PERMITS):
+            asked, permit = await self._permits()
+            if not permit.may_call:
+                wait_s = permit.wait_s
+                break
+            await pause(permit.wait_s)
+            if not requests.may_start(self.shipments):
+                # A look at each shows what is to be done instead.
+                wait_s = 0.0
+                break
+            sent = await requests.send(self.shipments, "allocate", self._allocate, asked, place=permit.place)
+            if not sent.is_expired:
+                return sent
+        await self._hold_up({each.reference: wait_s for each in self.shipments})
+        return None
+
+    async def _allocate(self, request: Request) -> Outcomes:
+        return await self.visits.api.allocate(self.visits.requests.account, self.strategy, request)
+
+    async def _permits(self) -> tuple[float, Permit]:
+        """When the permits were asked for, and the first one: what stands in its way stands in everybody's."""
+        requests, tries = self.visits.requests, 0
+        if ready := requests.ready(self.shipments):
+            return ready
+        while self.shipments and tries < BUSY_TRIES:
+            first = self.shipments[0]
+            wanted = [requests.request(each, "allocate", takes_place=each is first) for each in self.shipments]
+            asked, permits = boottime(), await self.visits.writer.ledger.permit_together(wanted)
+            if permits[0].place:
+                requests.places.add(first.reference)
+            if permits[0].may_call:
+                await self._leave_behind(permits)
+            if permits[0].held and not permits[0].busy:
+                return asked, permits[0]
+            if permits[0].busy:
+                await pause(BUSY_WAIT_S * (1 + random.random()))  # noqa: S311  # jitter
+                tries += 1
+            else:
+                self._let_go({first.reference})
+        return 0.0, Permit(held=True, wait_s=WRITTEN_WITHIN_S, park=True, by_us=True)
+
+    async def _leave_behind(self, permits: Sequence[Permit]) -> None:
+        """Who is another's by now, or may not call although the first may, takes no part."""
+        if all(permit.may_call for permit in permits):
+            return
+        answered = [(each.reference, permit) for each, permit in zip(self.shipments, permits, strict=True)]
+        self._let_go({each for each, permit in answered if not permit.held})
+        await self._hold_up({each: permit.wait_s for each, permit in answered if permit.held and not permit.may_call})
+
+    def _let_go(self, references: Collection[str]) -> None:
+        for each in self._without(references):
+            self.visits.let_go(each)
+
+    async def _hold_up(self, waits: Mapping[str, float]) -> None:
+        moment = self.visits.requests.moment(tries=0)
+        moves = [held_up(each, moment, waits[each.reference], by_us=True) for each in self._without(waits)]
+        await side_by_side(self.visits.leave(move) for move in moves)
+
+    def _without(self, references: Collection[str]) -> list[Shipment]:
+        """Go on without these; returns them."""
+        leaving = [each for each in self.shipments if each.reference in references]
+        if leaving:
+            self.shipments = [each for each in self.shipments if each.reference not in references]
+        return leaving
+
+    async def _judge(self, sent: Sent[Outcomes]) -> tuple[list[_Carried], list[Exception]]:
+        """What follows for each. A bug in the way of one does not stand in the others'."""
+        carried, raised, requests = [], [], self.visits.requests
+        first = requests.heard(sent.answer[self.shipments[0].reference], "allocate")
+        moment = requests.moment(requests.afforded(first, 1), sent.sent, company=len(self.shipments))
+        for shipment in self.shipments:
+            try:
+                outcome = sent.answer[shipment.reference]
+                if isinstance(outcome, Stopped):
+                    outcome = await self._in_company(shipment, outcome)
+                carried.append(self._judged(shipment, outcome, sent, moment))
+            except Exception as error:  # noqa: BLE001  # raised when the others have gone their way
+                raised.append(error)
+        return carried, raised
+
+    def _judged(self, shipment: Shipment, outcome: Outcome, sent: Sent[Outcomes], moment: Moment) -> _Carried:
+        visits, is_first = self.visits, shipment is self.shipments[0]
+        heard = visits.requests.heard(sent.answer[shipment.reference], "allocate")
+        answered = visits.answered(shipment, outcome, heard, sent.took_s, place=sent.place and is_first)
+        move = after_call(shipment, outcome, moment)
+        report = None
+        if isinstance(move, Settle | FallBack):
+            report = visits.writer.report_of(move, answered)
+        return _Carried(move=move, answered=answered, report=report, in_company=isinstance(outcome, RefusedTogether))
+
+    async def _in_company(self, shipment: Shipment, outcome: Stopped) -> Outcome:
+        """A 403 that others with the same key do not get may be any one's."""
+        denied_at = shipment.progress.denied_at
+        if not denied_at or outcome.reason != "forbidden":
+            return outcome
+        last_good = await self.visits.writer.ledger.last_good(self.visits.requests.account.api, "allocate")
+        if last_good <= denied_at or len(self.shipments) == 1:
+            return outcome
+        return RefusedTogether(reason=outcome.reason, message=outcome.message, correlation_id=outcome.correlation_id)
+
+    async def _record(self, carried: Sequence[_Carried]) -> tuple[list[Call | Read], list[BaseException]]:
+        """Who is settled or refused leaves in one round trip; returns those who go on."""
+        staying, leaving = [], []
+        for move, answered, report, _ in carried:
+            if report is not None and isinstance(move, Settle | FallBack):
+                leaving.append((move, report))
+            else:
+                staying.append(self.visits.record(move, answered))
+        found = await asyncio.gather(self._leave_together(leaving), *staying, return_exceptions=True)
+        following = [move for move in found if isinstance(move, Call | Read)]
+        return following, [error for error in found if isinstance(error, BaseException)]
+
+    async def _leave_together(self, leaving: Sequence[tuple[Settle | FallBack, Report]]) -> None:
+        written = await self.visits.writer.ledger.report_all([report for _, report in leaving])
+        for (move, _), is_written in zip(leaving, written, strict=True):
+            self.visits.left(move, written=is_written)
+
+
+async def side_by_side(ways: Iterable[Coroutine[Any, Any, Any]], raised: Sequence[BaseException] = ()) -> None:
+    """Go every way to its end, and only then raise what was raised on one, or before."""
+    ways = list(ways)
+    if len(ways) == 1:  # nearly always in an even flow: it needs no task of its own
+        found = [await _caught(ways[0])]
+    else:
+        found = await asyncio.gather(*ways, return_exceptions=True)
+    if errors := [*raised, *(error for error in found if isinstance(error, BaseException))]:
+        raise BaseExceptionGroup("work on one call", errors)
+
+
+async def _caught(way: Coroutine[Any, Any, Any]) -> BaseException | None:
+    try:
+        await way
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise
+        return error
+    except Exception as error:  # noqa: BLE001  # raised in a group
+        return error
+    return None

@@ -1,0 +1,106 @@
+"""What the links of a fallback chain are told: references and tokens only, as broker and Flower show all of it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tasks.rules.shipment import Shipment
+
+
+class FellBack(NamedTuple):
+    """A shipment whose present step was refused, and the lease token that holds it for the next one."""
+
+    shipment: Shipment
+    token: str
+
+
+class Held(NamedTuple):
+    """Shipments of one merchant that stand at the same step, and the lease token that holds them."""
+
+    token: str
+    merchant: str
+    step: int
+    references: Sequence[str]
+
+    def as_text(self) -> str:
+        """In one line, as Flower shows nothing that lies deeper in a message; none of the words has a blank."""
+        return " ".join((self.token, self.merchant, str(self.step), *self.references))
+
+
+def read_held(text: str) -> Held:
+    """Shipments from their line; raises ValueError for what is none."""
+    token, merchant, step, *references = text.split(" ")
+    return Held(token=token, merchant=merchant, step=int(step), references=tuple(references))
+
+
+ENDS = ("allocated", "fell_back", "parked", "failed")
+"""How shipments leave a task; its result counts them."""
+
+UNDER_WAY = "under_way"
+"""Counts the shipments that a task left to its process when it returned."""
+
+_KNOWN = {"shipments", "held", "merchants", UNDER_WAY, *ENDS}
+
+
+class Start(NamedTuple):
+    """What is due, as a message shows it that starts a worker child; the child then takes what is due by then.
+
+    `shipments`, `strategy`: of the merchant that is named; `merchants`: how many have something due.
+    """
+
+    merchants: int
+    merchant: str
+    shipments: int
+    strategy: str
+
+    def as_message(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return self._asdict()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Link:
+    """The shipments that a link of a chain works on. `unknown_fields`: what a newer version wrote, kept as it is."""
+
+    held: tuple[Held, ...] = ()
+    unknown_fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shipments(self) -> int:
+        """How many they are."""
+        return sum(len(each.references) for each in self.held)
+
+    def as_message(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {**self.unknown_fields, "shipments": self.shipments, "held": [each.as_text() for each in self.held]}
+
+
+def read_link(message: Mapping[str, Any]) -> Link:
+    """A link's message as a value; fields of a newer version are kept."""
+    unknown = {name: value for name, value in message.items() if name not in _KNOWN}
+    return Link(held=tuple(map(read_held, message["held"])), unknown_fields=unknown)
+
+
+def link_of(fallen_back: Iterable[FellBack], unknown_fields: Mapping[str, Any]) -> Link:
+    """What the next link is told about shipments that fell back."""
+    together: dict[tuple[str, str, int], list[str]] = defaultdict(list)
+    for shipment, token in fallen_back:
+        together[token, shipment.merchant, shipment.progress.step].append(shipment.reference)
+    held = tuple(Held(*same, references=tuple(references)) for same, references in together.items())
+    return Link(held=held, unknown_fields=unknown_fields)
+
+
+def by_way(fallen_back: Iterable[FellBack]) -> dict[tuple[str, ...], list[FellBack]]:
+    """Grouped by the kinds of steps that lie before them: each group shares a chain."""
+    ways: dict[tuple[str, ...], list[FellBack]] = defaultdict(list)
+    for each in fallen_back:
+        steps = each.shipment.steps[each.shipment.progress.step :]
+        ways[tuple(step.name for step in steps)].append(each)
+    return ways
+
+
+def in_short(merchants: Iterable[str]) -> str:
+    """The first merchant, and how many more: `acme and 3 more`."""
+    names = sorted(set(merchants))
+    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names)

@@ -1,0 +1,47 @@
+"""A worker child under a test's hands: a real ledger and an API of bare sockets, but none of Celery's processes."""
+
+import asyncio
+from typing import Any
+
+from config.settings import Settings
+from tasks.allocate import Worked
+from tests.factories.ledger_harness import until
+from tests.factories.raw_api import Request, allocates
+from worker.processes.child import ChildRuntime
+
+FILE = """[api]
+flavour = "shipments-v2"
+base_url = "{url}/pro"
+api_key = {{ env = "CHILD_KEY" }}
+[allocation]
+strategy = {{ virtual_service = "FIRST" }}
+[limits]
+in_flight = {in_flight}
+"""
+
+
+def write(settings: Settings, url: str, in_flight: int = 0, merchant: str = "acme") -> None:
+    """Write the merchant's file."""
+    (settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=url, in_flight=in_flight))
+
+
+async def serve(child: ChildRuntime) -> Worked:
+    """Let a child take what is due until nothing is any more."""
+    worked = await asyncio.to_thread(child.serve)
+    assert worked is not None, "the child is kept for a shipment alone"
+    return worked
+
+
+async def none_in_flight(child: ChildRuntime) -> None:
+    """Wait until the child has settled or given up all that it had."""
+    await until(lambda: child._in_flight.count() == 0)
+
+
+def allocates_after(may_answer: asyncio.Event) -> Any:
+    """How an API answers that allocates, but not before the event."""
+
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+        await may_answer.wait()
+        await allocates(request, writer)
+
+    return slow

@@ -1,0 +1,200 @@
+"""The ledger under a test's hands: a real server, and short words for what intake and worker do with it."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from config.settings import Settings
+from config.strategies.catalogue import STRATEGIES, AnyStrategy
+from tasks.rules.order import Order, OrderData, Shipment
+from tasks.rules.outcome import Heard, Purpose
+from tasks.rules.plan import Facts, Plan
+from tasks.rules.shipment import Shipment as Held
+from tasks.rules.shipment import intake_facts
+from tasks.rules.unreadable import stand_in
+from tasks.work.ports import Paused, Permit, PermitRequest, Report, Taken, Verdict
+from worker.ledger.ledger import Ledger
+from worker.ledger.records import server_ms
+from worker.ledger.scripts import Accepted
+from worker.redis_client.store import PREFIX, Redis, Store, connect
+from worker.streams.orders import GROUP
+
+_BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
+
+
+def step(name: str, argument: Any) -> AnyStrategy:
+    """A strategy as a merchant file names it."""
+    return _BY_NAME[name].model_validate({name: argument})
+
+
+STEPS = (step("virtual_service", "FIRST"), step("carrier_service", "SECOND"), step("service_group", "THIRD"))
+
+
+def new(merchant: str, *references: str, steps: tuple[AnyStrategy, ...] = STEPS) -> list[Accepted]:
+    """Shipments as intake hands them to the ledger, each in an order of its own."""
+    return [_accepted(merchant, reference, steps) for reference in references]
+
+
+def _accepted(merchant: str, reference: str, steps: tuple[AnyStrategy, ...]) -> Accepted:
+    data = OrderData(merchant=merchant, order=f"order-{reference}", shipments=(Shipment(reference=reference),))
+    order = Order(event_id=f"evt-{reference}", published=None, data=data)
+    plan = Plan(rule="default", why="the file has no rules", steps=steps)
+    facts = intake_facts(order, Facts(), plan, "shipments-v2")
+    return Accepted(merchant=merchant, reference=reference, facts=facts, asks=str(steps[0]), published=None)
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    """Let the loop turn until the condition holds.
+
+    Raises TimeoutError when it does not.
+    """
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110  # what is waited for knows nothing of tests
+            await asyncio.sleep(0.002)
+
+
+def references(taken: Taken) -> list[str]:
+    """The shipments that were taken, in the order in which they were due."""
+    return [held.reference for held in taken.shipments]
+
+
+def is_alone(taken: Taken) -> bool:
+    """Whether they share their child with nothing else."""
+    return taken.task.endswith(".a")
+
+
+class Bench:
+    """A ledger of its own connection; any number of them share the server."""
+
+    def __init__(self, settings: Settings, *, admits: bool = False) -> None:
+        """Connects with the first command. `raw` is the same client without its types, to look behind the ledger.
+
+        `admits`: whether a first call is permitted as its shipment is taken; else permits are the test's own affair.
+        """
+        self.settings = settings
+        self.redis: Redis = connect(settings)
+        self.raw: Any = self.redis
+        self.store = Store(self.redis)
+        self.ledger = Ledger(self.store, settings)
+        if not admits:
+            self.ledger._calls_at_once = ","
+
+    async def close(self) -> None:
+        """Leave the server."""
+        await self.redis.aclose()
+
+    async def accept(self, merchant: str, *references: str) -> int:
+        """Take shipments into the ledger; returns how many were new."""
+        fresh, _ = await self.ledger.accept(new(merchant, *references), [], [], GROUP)
+        return fresh
+
+    async def take_due(self, most: int = 1000) -> list[Taken]:
+        """Take once, as a child that owns nothing, or gets rid of what it owns where one shipment must be alone."""
+        due = await self.ledger.take(most, owns_nothing=True)
+        taken = [*due.taken]
+        if due.empty_for:
+            taken += (await self.ledger.take(1, owns_nothing=True, alone=due.empty_for)).taken
+        return taken
+
+    async def take_all(self, most: int = 1000) -> list[Taken]:
+        """Take until nothing is due any more."""
+        found: list[Taken] = []
+        while taken := await self.take_due(most):
+            found += taken
+        return found
+
+    async def take(self, merchant: str, *references: str) -> Taken:
+        """Accept shipments, and take what comes of it."""
+        await self.accept(merchant, *references)
+        (taken,) = [each for each in await self.take_due() if each.merchant == merchant]
+        return taken
+
+    async def permit(self, held: Held, task: str, **rest: Any) -> Permit:
+        """Ask to call an API for a shipment."""
+        return await self.ledger.permit(PermitRequest(shipment=held, task=task, **{"purpose": "allocate", **rest}))
+
+    async def report(self, taken: Taken, verdict: Verdict, **rest: Any) -> list[bool]:
+        """Report the same of every shipment of a batch."""
+        return await self.report_of(taken.shipments, taken.task, verdict, **rest)
+
+    async def report_of(self, held: Iterable[Held], task: str, verdict: Verdict, **rest: Any) -> list[bool]:
+        """Report the same of some shipments. `answer`, `purpose`, `retry_after_s`: how the API did, where it did."""
+        told = {name: rest.pop(name) for name in Heard._fields if name in rest}
+        heard = Heard(**{"purpose": "allocate", **told}) if told else None
+        reports = [Report(shipment=one, task=task, verdict=verdict, heard=heard, **rest) for one in held]
+        return await asyncio.gather(*(self.ledger.report(report) for report in reports))
+
+    async def park_unreadable(self, taken: Taken) -> None:
+        """Park the shipments whose records cannot be read, as a worker does."""
+        assert await self.report_of(map(stand_in, taken.unreadable), taken.task, "park") != []
+
+    async def settle(self, found: Iterable[Taken]) -> None:
+        """Report everything that was taken as allocated."""
+        for taken in found:
+            await self.report(taken, "allocated", event="{}")
+
+    async def pause(
+        self, merchant: str, purpose: Purpose | Literal[""] = "allocate", retry_after_s: float = 0.0, probe: str = ""
+    ) -> bool:
+        """Pause a merchant, or say that its probe was refused too."""
+        pause = Paused(why="the key is refused", purpose=purpose, retry_after_s=retry_after_s)
+        return await self.ledger.pause(merchant, pause, "digest", probe)
+
+    async def probe_is_due(self, merchant: str) -> None:
+        """Let it be time for the next probe of a paused merchant."""
+        paused = (await self.ledger.paused())[merchant]
+        await self.raw.hset(f"{PREFIX}paused", merchant, json.dumps({**paused, "probe_at": 0}))
+
+    async def become_another_server(self) -> None:
+        """Let the server be another one, as far as the ledger can tell; it is noted."""
+        await self.ledger.watch_clock()
+        await self.next_millisecond()
+        await self.raw.hset(f"{PREFIX}server", "run_id", "another")
+        await self.ledger.watch_clock()
+
+    async def next_millisecond(self) -> None:
+        """Return in a later millisecond of the server's clock than the one that began this."""
+        began = await server_ms(self.redis)
+        while await server_ms(self.redis) == began:
+            pass
+
+    async def end_leases(self, merchant: str, score: float = 1) -> None:
+        """Let the leases of a merchant's shipments end in the millisecond `score`: long ago."""
+        await self._rescore("working", merchant, score)
+
+    async def end_waits(self, merchant: str, score: float = 1) -> None:
+        """Let a merchant's waiting shipments be due in the millisecond `score`: long ago."""
+        await self._rescore("waiting", merchant, score)
+
+    async def _rescore(self, kind: str, merchant: str, score: float) -> None:
+        key = f"{PREFIX}{kind}:{merchant}"
+        if references := await self.raw.zrange(key, 0, -1):
+            await self.raw.zadd(key, dict.fromkeys(references, score))
+        await self.look_at(merchant, score)
+
+    async def look_at(self, merchant: str, score: float = 1) -> None:
+        """Let the next look at a merchant be in the millisecond `score`: long ago."""
+        await self.raw.zadd(f"{PREFIX}merchants", {merchant: score})
+
+    async def phase(self, merchant: str, reference: str) -> str:
+        """The letter before a shipment's token: q, r or c; '' without a token."""
+        token = await self.field(f"tokens:{merchant}", reference)
+        return token.partition(":")[0]
+
+    async def holder(self, merchant: str, reference: str) -> str:
+        """The lease token that holds a shipment."""
+        return (await self.field(f"tokens:{merchant}", reference)).split(":")[1]
+
+    async def schedule(self, merchant: str) -> list[Any]:
+        """Who of a merchant waits until when, and who is held by whom until when."""
+        keys = [f"{PREFIX}{kind}:{merchant}" for kind in ("waiting", "working", "tokens")]
+        return [await self.raw.dump(key) for key in keys]
+
+    async def field(self, key: str, name: str) -> str:
+        """A field of one of the ledger's hashes, '' when it is not there."""
+        return (await self.raw.hget(f"{PREFIX}{key}", name) or b"").decode()
+
+    async def dump(self) -> dict[bytes, bytes]:
+        """All that the server holds."""
+        return {key: await self.raw.dump(key) for key in await self.raw.keys("*")}

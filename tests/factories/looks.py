@@ -1,0 +1,78 @@
+"""Shipments whose carriers are read once more, and an API that says who has them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tasks.rules.shipment import Shipment
+from tests.factories.children import FILE
+from tests.factories.ledger_harness import Bench
+from tests.factories.raw_api import Answer, RawApi, listening, reply
+from worker.ledger.records import read_record
+from worker.observability.overview import count_all
+from worker.processes.rechecks import Rechecks
+
+DUE = "allocation:recheck"
+
+
+def carried_by(service: str | None) -> bytes:
+    """An API that says who has a shipment."""
+    body: dict[str, Any] = {"state": "allocated", "reference": "a"}
+    if service:
+        body["allocation"] = {"carrier": {"reference": service[0], "service_reference": service}}
+    return reply(200, json.dumps(body).encode())
+
+
+def event(service: str | None) -> str:
+    """What was told of it when it was settled."""
+    carrier = {"reference": service[0], "service_reference": service} if service else None
+    return json.dumps({"id": "acme/a/allocated", "data": {"carrier": carrier}})
+
+
+async def settled(bench: Bench, service: str | None = "X1", *, again: bool = True) -> Shipment:
+    """A shipment that was allocated, and is to be read once more now."""
+    taken = await bench.take("acme", "a")
+    held = taken.shipments[0].with_progress(asked_again=1, entries=1)
+    due = 1.0 if again else 0.0
+    told = {"entry": {"do": "allocate"}, "api": "api", "answer": "good", "asked_again": int(again)}
+    await bench.report_of([held], taken.task, "allocated", event=event(service), due=due, **told)
+    return held
+
+
+async def look(rechecks: Rechecks) -> None:
+    """Let the rechecks do what is due."""
+    rechecks.start()
+    assert rechecks._working is not None
+    await rechecks._working
+
+
+async def waits(bench: Bench) -> bool:
+    """Whether the shipment is to be looked at again."""
+    return await bench.raw.zscore(DUE, "acme:a") is not None
+
+
+async def last_entry(bench: Bench) -> dict[str, Any]:
+    """The last entry of its story."""
+    record = await read_record(bench.redis, bench.settings, "acme", "a")
+    assert record is not None
+    return record.story[-1][1]
+
+
+async def changed(bench: Bench) -> tuple[int, int]:
+    """How many were asked for again, and how many of them have another carrier now."""
+    (counts,) = (await count_all(bench.redis, bench.settings)).merchants
+    return counts.asked_again, counts.carrier_changed
+
+
+def write(folder: Path, api: RawApi, in_flight: int = 0) -> None:
+    """Write the merchant's file."""
+    (folder / "acme.toml").write_text(FILE.format(url=api.url, in_flight=in_flight))
+
+
+async def look_with(bench: Bench, rechecks: Rechecks, answer: Answer) -> list[str]:
+    """Let the rechecks do what is due with an API that answers so; what came in there."""
+    async with listening(answer) as api:
+        write(bench.settings.merchants_dir, api)
+        rechecks._merchants._looked_at = float("-inf")
+        await look(rechecks)
+        return [f"{request.method} {request.target}" for request in api.requests]

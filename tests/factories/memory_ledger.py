@@ -1,0 +1,154 @@
+"""The ledger of a batch, kept in memory: it knows who holds what, and who has a place in flight."""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tasks.rules.outcome import Purpose
+from tasks.rules.progress import read_progress
+from tasks.rules.shipment import Shipment, slot
+from tasks.work.ports import Paused, Permit, PermitRequest, Report
+from tests.factories.shipments import NOW
+
+TASK = "task-1"
+
+
+@dataclass(kw_only=True)
+class MemoryLedger:
+    """What is written, by whoever holds the shipment; everything else is turned away.
+
+    `on_wire`: who has a place in flight, beside `others_on_wire`, of other workers. `good_at`: when a kind of call was
+    last answered well. `splitting`: who splits a refused call. `broken`: whose reports meet a bug.
+    `unsure_s`: how far apart the bounds of the server's time are.
+    """
+
+    now: Callable[[], float] = lambda: NOW + asyncio.get_running_loop().time()
+    holders: dict[str, str] = field(default_factory=dict)
+    written: list[tuple[float, Report]] = field(default_factory=list)
+    stories: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    permits: dict[str, list[Permit]] = field(default_factory=lambda: defaultdict(list))
+    asked: list[PermitRequest] = field(default_factory=list)
+    on_wire: set[str] = field(default_factory=set)
+    others_on_wire: int = 0
+    pauses: list[tuple[str, Paused, str, str]] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
+    good_at: dict[Purpose, float] = field(default_factory=dict)
+    denied: str = ""
+    splitting: dict[str, str] = field(default_factory=dict)
+    splits: list[str] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    unsure_s: float = 0.0
+    admitted_at_once: list[int] = field(default_factory=list)
+
+    def earliest(self) -> float:
+        """The same, as far as the test lets it be known."""
+        return self.now() - self.unsure_s
+
+    async def permit(self, request: PermitRequest) -> Permit:
+        """What the test says, and otherwise leave for whoever holds the shipment, as far as there is a place."""
+        await asyncio.sleep(0)
+        self.asked.append(request)
+        reference = request.shipment.reference
+        if self.permits[reference]:
+            return self.permits[reference].pop(0)
+        if self.holders.get(reference) != request.task:
+            return Permit(held=False)
+        if request.in_flight and reference not in self.on_wire:
+            if len(self.on_wire) + self.others_on_wire >= request.in_flight:
+                return Permit(held=True, busy=True)
+            self.on_wire.add(reference)
+        return Permit(held=True, place=request.in_flight > 0)
+
+    async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
+        """Each by itself."""
+        self.admitted_at_once.append(len(requests))
+        return await asyncio.gather(*map(self.permit, requests))
+
+    async def permit_together(self, requests: Sequence[PermitRequest]) -> list[Permit]:
+        """The first, and only if it may call the others."""
+        first = await self.permit(requests[0])
+        return [first, *(await self.permit_all(requests[1:]) if first.may_call else [])]
+
+    async def report_all(self, reports: Sequence[Report]) -> list[bool]:
+        """Each by itself."""
+        return await asyncio.gather(*map(self.report, reports))
+
+    async def report(self, report: Report) -> bool:
+        """Keep the report of a holder; whatever but `keep` ends its hold."""
+        await asyncio.sleep(0)
+        shipment = report.shipment
+        if shipment.reference in self.broken and report.verdict != "park":
+            raise RuntimeError("a bug")
+        if report.place:
+            self.on_wire.discard(shipment.reference)
+        if self.holders.get(shipment.reference) != report.task:
+            return False
+        if shipment.progress.is_readable:
+            assert read_progress(shipment.progress.as_json()) == shipment.progress
+        self.written.append((self.now(), report))
+        if report.entry is not None:
+            self.stories[shipment.reference][slot(shipment.progress.entries)] = json.dumps(report.entry)
+        if report.verdict != "keep":
+            del self.holders[shipment.reference]
+        return True
+
+    async def story(self, shipment: Shipment) -> list[dict[str, Any]]:
+        """Every entry so far; the tests' stories are short."""
+        kept = self.stories[shipment.reference]
+        slots = [slot(entry) for entry in range(1, shipment.progress.entries + 1)]
+        return [json.loads(kept[name]) for name in slots if name in kept]
+
+    async def pause(self, merchant: str, pause: Paused, digest: str, probe: str = "") -> bool:
+        """The first pause is new."""
+        self.pauses.append((merchant, pause, digest, probe))
+        return len(self.pauses) == 1
+
+    async def resume(self, merchant: str) -> int:
+        """Five shipments were waiting."""
+        self.resumed.append(merchant)
+        return 5
+
+    async def first_denial(self, _api: str, reference: str) -> bool:
+        """The first one counts."""
+        self.denied = self.denied or reference
+        return self.denied == reference
+
+    async def last_good(self, api: str, purpose: Purpose) -> float:
+        """What the test says."""
+        assert api
+        return self.good_at.get(purpose, 0.0)
+
+    async def split(self, merchant: str, strategy: str, task: str) -> bool:
+        """One at a time for a merchant and step."""
+        await asyncio.sleep(0)
+        return self.splitting.setdefault(f"{merchant} {strategy}", task) == task
+
+    async def split_over(self, merchant: str, strategy: str, task: str) -> None:
+        """The next one may."""
+        assert self.splitting.pop(f"{merchant} {strategy}") == task
+        self.splits.append(strategy)
+
+    def reports(self, reference: str) -> list[Report]:
+        """All that was written of a shipment."""
+        return [report for _, report in self.written if report.shipment.reference == reference]
+
+    def last(self, reference: str) -> Report:
+        """The last that was written of a shipment."""
+        return self.reports(reference)[-1]
+
+    def verdicts(self, reference: str) -> list[str]:
+        """What was made of a shipment, report by report."""
+        return [report.verdict for report in self.reports(reference)]
+
+    def when(self, reference: str) -> float:
+        """Seconds after the beginning at which the last word about a shipment was written."""
+        return [at for at, report in self.written if report.shipment.reference == reference][-1] - NOW
+
+    def due(self) -> list[tuple[float, Shipment]]:
+        """Who is parked, or was refused a step, and when that is to be taken up, in seconds after the beginning."""
+        last = {report.shipment.reference: (at, report) for at, report in self.written}
+        waiting = [(at, report) for at, report in last.values() if report.verdict in ("park", "hand")]
+        return [(max(report.due, at) - NOW, replace(report.shipment, cleared_until=0.0)) for at, report in waiting]

@@ -1,0 +1,58 @@
+"""Celery's queues on the test's own server, without a worker."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from celery import Celery
+from kombu import pools
+
+from config.settings import Settings
+from worker.dispatch.broker import configure, queue_depth
+
+AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+"""Of a broker's transport: find out at once that the broker is away."""
+
+
+@contextmanager
+def application(settings: Settings, **options: Any) -> Iterator[Celery]:
+    """An application for the settings' broker; `options`: more options of Celery's."""
+    app = configure(Celery("tests", set_as_current=False), settings)
+    app.conf.update(options)
+    try:
+        yield app
+    finally:
+        _connections(app).force_close_all()
+        pools.reset()
+        app.close()
+
+
+def _connections(app: Celery) -> Any:
+    """Celery's pool of connections, which its stubs take for one of producers."""
+    return app.pool
+
+
+def depth(app: Celery, queue: str) -> int:
+    """How many messages wait in a queue."""
+    with _connections(app).acquire(block=True) as connection:
+        return queue_depth(connection, queue)
+
+
+def drain_links(app: Celery, queue: str) -> list[dict[str, Any]]:
+    """Take all links of chains out of a queue; what they would work on."""
+    found = []
+    with _connections(app).acquire(block=True) as connection:
+        while message := connection.default_channel.basic_get(queue, no_ack=True):
+            arguments, *_ = message.decode()
+            found += arguments
+    return found
+
+
+def drain(app: Celery, queue: str) -> list[dict[str, Any]]:
+    """Take all messages out of a queue; what their tasks would be called with."""
+    found = []
+    with _connections(app).acquire(block=True) as connection:
+        while message := connection.default_channel.basic_get(queue, no_ack=True):
+            _, keywords, _ = message.decode()
+            found.append(keywords)
+    return found

@@ -1,0 +1,220 @@
+"""An API of bare sockets that answers, or does not, byte by byte as a test says; and calls to it."""
+
+import asyncio
+import json
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from config.merchant_files.merchant_file import Merchant, MerchantFile
+from tasks.rules.outcome import Finding, Outcome
+from tasks.work import ports
+from tasks.work.api import Api
+from tasks.work.clock import boottime
+from worker.carrier_api.client import ProApi
+
+KEY = "a-key-that-nobody-may-see"
+REFERENCE = "sp_1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """A request as it came over the wire; header names in lower case. `connection`: its number, from 1."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    connection: int
+
+    @property
+    def reference(self) -> str:
+        """The shipment it is about."""
+        return self.target.split("/")[3]
+
+
+Answer = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
+"""Writes what it likes; unless it closes the connection, the next request on it is read."""
+
+
+@dataclass(kw_only=True)
+class RawApi:
+    """A listening API, and what came in."""
+
+    url: str
+    requests: list[Request] = field(default_factory=list)
+    opened: int = 0
+
+    async def serve(self, answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer what comes in on a connection, until it is closed."""
+        self.opened += 1
+        number = self.opened
+        try:
+            while request := await _read(reader, number):
+                self.requests.append(request)
+                await answer(request, writer)
+        finally:
+            writer.transport.abort()
+
+
+def reply(status: int, body: bytes = b"", *headers: str) -> bytes:
+    """A whole answer."""
+    head = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+def allocated(reference: str = REFERENCE) -> bytes:
+    """The body that says so."""
+    return json.dumps({"state": "allocated", "shipment_reference": reference}).encode()
+
+
+async def allocates(request: Request, writer: asyncio.StreamWriter) -> None:
+    """The answer of an API that works."""
+    writer.write(reply(200, allocated(request.reference)))
+
+
+def answers(*parts: bytes) -> Answer:
+    """An API that always sends these bytes, and hangs up."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        writer.close()
+
+    return answer
+
+
+async def hangs(_request: Request, _writer: asyncio.StreamWriter) -> None:
+    """An API that reads the request and says nothing."""
+    await asyncio.Event().wait()
+
+
+async def resets(_: Request, writer: asyncio.StreamWriter) -> None:
+    """An API that reads the request and resets the connection."""
+    reset(writer)
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with RST rather than FIN."""
+    raw: socket.socket = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def listening(answer: Answer = allocates, listener: socket.socket | None = None) -> AsyncIterator[RawApi]:
+    """An API on a free port, or on a socket that listens already, for the length of an `async with`."""
+    connections: set[asyncio.Task[None]] = set()
+    listener = listener or socket.create_server(("127.0.0.1", 0))
+    api = RawApi(url=address(listener))
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.create_task(api.serve(answer, reader, writer)))
+
+    server = await asyncio.start_server(connected, sock=listener)
+    try:
+        yield api
+    finally:
+        server.close()
+        # Who is accepted in this very moment is among them a turn later.
+        await asyncio.sleep(0)
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+
+async def _read(reader: asyncio.StreamReader, connection: int) -> Request | None:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    except (asyncio.IncompleteReadError, OSError):
+        return None
+    method, target, _ = head[0].split(" ")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Request(method=method, target=target, headers=headers, body=body, connection=connection)
+
+
+def address(listener: socket.socket) -> str:
+    """The URL of a socket that listens."""
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def full_backlog() -> Iterator[socket.socket]:
+    """A socket that lets nobody in, until somebody listens to it."""
+    with ExitStack() as open_sockets:
+        listener, *waiting = [open_sockets.enter_context(socket.socket()) for _ in range(5)]
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for one in waiting:
+            one.settimeout(0)
+            one.connect_ex(listener.getsockname())
+        yield listener
+
+
+def account(url: str, strategy: Mapping[str, Any] | None = None, key: str | None = KEY, **api: Any) -> ports.Account:
+    """A merchant whose API is there, and his key; `api`: more of the `[api]` table."""
+    table = {"flavour": "shipments-v2", "base_url": f"{url}/pro", "api_key": {"env": "KEY"}, **api}
+    file = {"api": table, "allocation": {"strategy": strategy or {"virtual_service": "X"}}}
+    merchant = Merchant(name="acme", file=MerchantFile.model_validate(file), digest="digest")
+    return ports.Account(merchant=merchant, key=key, digest="digest", api="host#key")
+
+
+def request(*references: str, within_s: float = 60.0) -> ports.Request:
+    """Shipments to call for, within so many seconds from now."""
+    return ports.Request(references=references or (REFERENCE,), write_by=boottime() + within_s)
+
+
+@asynccontextmanager
+async def calling(longest_call_s: float = 30.0) -> AsyncIterator[ProApi]:
+    """A client, for the length of an `async with`."""
+    api = ProApi(time.time, longest_call_s)
+    try:
+        yield api
+    finally:
+        await api.close()
+
+
+def idle(api: ProApi) -> list[Any]:
+    """The open connections that a client could use again, as far as it knows."""
+    transport: Any = api._sender._http._transport
+    return [each for kept in transport._connections.idle.values() for each, _ in kept if each.is_free()]
+
+
+async def allocate(api: Api, account: ports.Account, reference: str = REFERENCE, within_s: float = 60.0) -> Outcome:
+    """Ask for an allocation of one shipment."""
+    strategy = account.merchant.file.allocation.strategy
+    outcomes = await api.allocate(account, strategy, request(reference, within_s=within_s))
+    return outcomes[reference]
+
+
+async def call_once(url: str, **api: Any) -> Outcome:
+    """Ask once with a client of its own."""
+    async with calling() as client:
+        return await allocate(client, account(url, **api))
+
+
+async def quote_once(url: str, strategy: Mapping[str, Any] | None = None, **api: Any) -> Any:
+    """Ask once for quotes, with a client of its own."""
+    async with calling() as client:
+        here = account(url, strategy or {"quote": "cheapest"}, **api)
+        return await client.quote(here, here.merchant.file.allocation.strategy, request())
+
+
+async def read_once(url: str, **api: Any) -> Finding:
+    """Read back once with a client of its own."""
+    async with calling() as client:
+        return await client.read_back(account(url, **api), request())
+
+
+@contextmanager
+def taking_at_most(seconds: float) -> Iterator[None]:
+    """Fails when what is inside takes longer."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds

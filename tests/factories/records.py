@@ -1,0 +1,60 @@
+"""Records of the ledger for the tests."""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from config.merchant_files.merchant_file import Merchant
+from config.strategies.catalogue import AnyStrategy
+from config.strategies.cheapest_quote import CheapestQuote
+from config.strategies.default_rules import DefaultRules
+from config.strategies.filters import Filters, ServiceFilters
+from config.strategies.quote import Quote
+from tasks.rules.plan import Plan, facts_of
+from tasks.rules.progress import Progress
+from tasks.rules.shipment import Shipment, from_ledger, intake_facts
+from tests.factories.merchant_files import V2_API, file_of
+from tests.factories.order_events import order
+from tests.factories.shipments import GROUP, NOW, SERVICE, VIRTUAL
+
+FILTERS = Filters(filters=ServiceFilters(direction="inbound", drop_off=False, tags=("Oil",)))
+EVERY: tuple[AnyStrategy, ...] = (
+    *(VIRTUAL, SERVICE, GROUP, FILTERS),
+    *(DefaultRules(default_rules=True), CheapestQuote(cheapest_quote=True), Quote(quote="earliest")),
+)
+
+
+def record(**fields: Any) -> dict[str, Any]:
+    """The record of a shipment that has just come in, and these fields."""
+    taken = order()
+    facts = intake_facts(taken, facts_of(taken.data, taken.data.shipments[0]), plan(*EVERY), "shipments-v2")
+    return {"facts": facts.encode(), "received": str(round(NOW * 1000)).encode(), **fields}
+
+
+def plan(*steps: AnyStrategy) -> Plan:
+    """A plan with these steps."""
+    return Plan(rule="heavy", why="weight_kg 25 is over 20", steps=steps)
+
+
+def taken_up(progress: Progress | str | None = None, **fields: Any) -> Shipment:
+    """The shipment that a task finds in the ledger."""
+    text = progress.as_json() if isinstance(progress, Progress) else progress
+    return from_ledger("acme", "sp_1", record(progress=text and text.encode(), **fields))
+
+
+PLANS = ('{ virtual_service = "V" }', '{ carrier_service = "S" }', '{ service_group = "G" }')
+
+
+@lru_cache
+def merchant(steps: int) -> Merchant:
+    """A merchant whose file has so many steps."""
+    first, *others = PLANS[:steps]
+    text = f"{V2_API}[allocation]\nstrategy = {first}\nfallback = [{', '.join(others)}]\n"
+    return Merchant(name="acme", file=file_of(text), digest="d")
+
+
+def fresh_record(steps: int) -> dict[str, Any]:
+    """The record of a shipment that has just come in."""
+    strategies = [json.loads(f'{{"{name}": {ref}}}') for name, ref in (plan[2:-2].split(" = ") for plan in PLANS)]
+    facts = {"order": "1001", "event": "evt-1", "api": "shipments-v2", "rule": "default", "why": "", "facts": {}}
+    return {"facts": json.dumps(facts | {"steps": strategies[:steps]}), "received": NOW * 1000, "noted": 0.0}

@@ -1,0 +1,111 @@
+"""A batch with everything around it in memory."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from config.celery_options import PATIENCE_S
+from config.merchant_files.merchant_file import Merchant
+from config.strategies.catalogue import AnyStrategy
+from tasks.rules.backoff import RetryBudget
+from tasks.rules.shipment import Shipment
+from tasks.rules.unreadable import Unreadable
+from tasks.work.batch import Batch
+from tasks.work.messages import FellBack
+from tasks.work.ports import Account, Paused, Taken
+from tests.factories.memory_ledger import TASK, MemoryLedger
+from tests.factories.merchant_files import SERVICE, V2_API, file_of
+from tests.factories.scripted_api import ScriptedApi, Told
+from tests.factories.shipments import shipment
+
+KEY = "open-sesame"
+MOST_VISITS = 200
+
+
+def several(references: str, *steps: AnyStrategy, **progress: Any) -> list[Shipment]:
+    """Shipments with these references (one a word), all with the same steps and progress."""
+    return [replace(shipment(*steps, **progress), reference=reference) for reference in references.split()]
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One task's work, and what came of it."""
+
+    shipments: list[Shipment]
+    unreadable: tuple[Unreadable, ...] = ()
+    file: str = V2_API + SERVICE
+    key: str | None = KEY
+    paused: Paused | None = None
+    probe: str = ""
+    admitted: frozenset[str] = frozenset()
+    asked: float = 0.0
+    stopped: frozenset[str] = frozenset()
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    api: ScriptedApi = field(default_factory=ScriptedApi)
+    told: Told = field(default_factory=Told)
+    budget: RetryBudget = field(default_factory=RetryBudget)
+    in_time: list[Shipment] = field(default_factory=list)
+    late: list[Shipment] = field(default_factory=list)
+    late_at: list[float] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    alarms: list[float] = field(default_factory=list)
+    going_on: asyncio.Task[None] | None = None
+
+    def batch(self) -> Batch:
+        """The batch, which holds its shipments from now on."""
+        merchant = Merchant(name="acme", file=file_of(self.file), digest="d")
+        self.ledger.holders |= {shipment.reference: TASK for shipment in self.shipments}
+        self.ledger.holders |= {found.reference: TASK for found in self.unreadable}
+        return Batch(
+            account=Account(merchant=merchant, key=self.key, digest="digest-1", api="api.test#1"),
+            taken=Taken(
+                merchant="acme",
+                task=TASK,
+                paused=self.paused,
+                shipments=tuple(self.shipments),
+                unreadable=self.unreadable,
+                probe=self.probe,
+                admitted=self.admitted,
+                asked=self.asked,
+                stopped=self.stopped,
+            ),
+            ledger=self.ledger,
+            api=self.api,
+            telemetry=self.told,
+            budget=self.budget,
+            wake_in=self.alarms.append,
+            left=self.left.append,
+            fell_back=self._fell_back,
+        )
+
+    async def work(self) -> Batch:
+        """Work for as long as a link of a chain waits; what is slow, or raised, goes on."""
+        batch = self.batch()
+        work = asyncio.create_task(batch.run())
+        await asyncio.wait([work], timeout=PATIENCE_S)
+        self.in_time, self.late = self.late, []
+        self.going_on = work if not work.done() or work.exception() else None
+        return batch
+
+    async def to_the_end(self) -> None:
+        """Work until the last slow call is settled."""
+        await self.work()
+        if self.going_on:
+            await self.going_on
+
+    async def visit_by_visit(self, until_s: float = float("inf")) -> None:
+        """Work, and take up again who is due, together with all who are due at that moment, until nobody is."""
+        for _ in range(MOST_VISITS):
+            await self.to_the_end()
+            due = sorted(self.ledger.due(), key=lambda each: each[0])
+            if not due or due[0][0] > until_s:
+                return
+            now = max(asyncio.get_running_loop().time(), due[0][0])
+            await asyncio.sleep(now - asyncio.get_running_loop().time())
+            self.shipments = [shipment for at, shipment in due if at <= now + 0.005]
+        raise AssertionError(f"no end after {MOST_VISITS} visits")
+
+    def _fell_back(self, fallen_back: FellBack) -> None:
+        assert fallen_back.token == TASK
+        self.late.append(fallen_back.shipment)
+        self.late_at.append(asyncio.get_running_loop().time())

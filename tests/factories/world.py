@@ -1,0 +1,191 @@
+"""An API that may act after it has answered, with the truth about one shipment; and what a random life meets."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+from hypothesis import strategies as st
+
+from config.merchant_files.retry import Retry
+from tasks.rules.outcome import Allocated, Finding, Outcome, Queued, Refused, RefusedTogether, Unallocated, Unknown
+from tests.factories.shipments import (
+    ALLOCATED,
+    CONFLICT,
+    FOREIGN,
+    GONE,
+    INVALID,
+    INVALID_STATE,
+    NO_ACCESS,
+    NOT_FOUND,
+    NOT_SENT,
+    NOT_YET,
+    PARTLY,
+    QUEUED,
+    REFUSED,
+    THROTTLED,
+    TOGETHER,
+    UNKNOWN,
+    UNSURE,
+)
+
+LATEST = 0.95
+"""How late an API may act, as a share of the quiet (queue) time."""
+
+Interruption = Literal["", "lost", "stopped", "crashed", "changed", "forgotten", "redelivered", "held", "paused"]
+Acts = Literal["nothing", "books", "fails"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What the next request meets.
+
+    `happens`: what comes in its way. A worker that is `lost` or `stopped` has its call out; one that `crashed` has not.
+    The server `changed`, or it has `forgotten` the last report as well. `acts`: what the API makes of a call whose
+    answer leaves that open, `late`: after which share of the longest time, `shows`: from which share of that time on
+    the shipment is `allocating`. `took`: the share of the time limit until the answer.
+    """
+
+    answer: Outcome = ALLOCATED
+    quotes: Outcome | None = None
+    trouble: Finding | None = None
+    happens: Interruption = ""
+    acts: Acts = "nothing"
+    late: float = 0.0
+    shows: float | None = None
+    took: float = 0.0
+    wait_s: float = 0.0
+    company: int = 2
+
+
+class Effect(NamedTuple):
+    """What a call comes to in the end, and from when on it shows."""
+
+    at: float
+    acts: Acts
+    shows_at: float
+
+
+@dataclass(kw_only=True)
+class LateApi:
+    """The truth about one shipment."""
+
+    was: Literal["unallocated", "allocation_failed"] = "unallocated"
+    bookings: int = 0
+    pending: list[Effect] = field(default_factory=list)
+
+    def read(self, now: float) -> Allocated | Queued | Unallocated:
+        """Its state at this time."""
+        for effect in sorted(effect for effect in self.pending if effect.at <= now):
+            self.pending.remove(effect)
+            self.act(effect.acts)
+        if self.bookings:
+            return ALLOCATED
+        if any(effect.shows_at <= now for effect in self.pending):
+            return QUEUED
+        return Unallocated(state=self.was)
+
+    def act(self, acts: Acts) -> None:
+        """Book, or find that nobody will."""
+        if acts == "books":
+            self.bookings += 1
+        elif acts == "fails" and not self.bookings:
+            self.was = "allocation_failed"
+
+    def call(self, turn: Turn, now: float, end: float, longest_s: float, *, was_partly: bool) -> Outcome:
+        """The answer to a call that arrives now and ends then; what it comes to may follow up to so much later."""
+        if not isinstance(turn.answer, Allocated | Queued | Refused | RefusedTogether | Unknown):
+            return turn.answer
+        if not isinstance(self.read(now), Unallocated):
+            return UNKNOWN if turn.answer is UNKNOWN else INVALID_STATE
+        match turn.answer:
+            case Allocated():
+                self.act("books")
+            case Refused(reason="conflict") | Unknown() | Queued():
+                self._later(turn, end, longest_s)
+            case RefusedTogether(partly=True) if not was_partly:
+                self._later(turn, end, longest_s)
+            case RefusedTogether(partly=True) | Refused(certain=False):
+                self.act(turn.acts)
+            case _:
+                self.act("fails" if turn.acts == "fails" else "nothing")
+        return turn.answer
+
+    def _later(self, turn: Turn, end: float, longest_s: float) -> None:
+        after_s = turn.late * longest_s
+        shows_at = float("inf") if turn.shows is None else end + turn.shows * after_s
+        self.pending.append(Effect(end + after_s, turn.acts, shows_at))
+
+    def will_be_booked(self) -> bool:
+        """Whether it is booked once all has happened."""
+        return self.bookings > 0 or any(effect.acts == "books" for effect in self.pending)
+
+    def bookings_in_the_end(self) -> int:
+        """How many there are then."""
+        self.read(float("inf"))
+        return self.bookings
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The turns in their order; the last one is repeated for ever, and nothing comes in its way."""
+
+    steps: int
+    turns: list[Turn]
+    retry: Retry
+    timeout_s: float
+    random: float
+    replays: int
+    wants_quotes: bool
+
+    def turn(self, number: int) -> Turn:
+        """The nth turn, from 0."""
+        return self.turns[number] if number < len(self.turns) else replace(self.turns[-1], happens="")
+
+
+ANSWERS: tuple[Outcome, ...] = (
+    *(ALLOCATED, QUEUED, UNKNOWN, REFUSED, UNSURE, CONFLICT, INVALID_STATE, NOT_SENT, THROTTLED, TOGETHER, PARTLY),
+    *(FOREIGN, NOT_YET, INVALID, NO_ACCESS, NOT_FOUND, GONE),
+)
+TROUBLES: tuple[Finding, ...] = (UNKNOWN, NOT_SENT, THROTTLED, NOT_YET, INVALID, NO_ACCESS)
+OF_QUOTES: tuple[Any, ...] = (None, UNKNOWN, REFUSED, UNSURE, THROTTLED, NOT_SENT, INVALID_STATE)
+INTERRUPTIONS: tuple[Interruption, ...] = (
+    *("", "", "", "", "", "", "", ""),
+    *("lost", "stopped", "crashed", "changed", "forgotten", "redelivered", "held", "paused"),
+)
+SHARES = st.sampled_from([0.0, 0.01, 0.3, 0.6, 0.9, LATEST])
+TURNS = st.builds(
+    Turn,
+    answer=st.sampled_from(ANSWERS),
+    quotes=st.sampled_from(OF_QUOTES),
+    trouble=st.sampled_from([None, None, None, *TROUBLES]),
+    happens=st.sampled_from(INTERRUPTIONS),
+    acts=st.sampled_from(["nothing", "books", "fails"]),
+    late=SHARES,
+    shows=st.none() | SHARES,
+    took=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
+    wait_s=st.sampled_from([0.0, 0.5, 5.0, 100.0, 600.0]),
+    company=st.integers(2, 5),
+)
+
+
+def _retry(attempts: int, quiet_s: float, queue: float | None, more: float) -> Retry:
+    queue_s = None if queue is None else quiet_s * queue
+    deadline_s = 25 + quiet_s * 1.1 + more
+    return Retry(attempts=attempts, quiet_seconds=quiet_s, queue_seconds=queue_s, deadline_hours=deadline_s / 3600)
+
+
+WORLDS = st.builds(
+    World,
+    steps=st.integers(1, 3),
+    turns=st.lists(TURNS, min_size=1, max_size=25),
+    retry=st.builds(
+        _retry,
+        attempts=st.integers(1, 4),
+        quiet_s=st.sampled_from([1.0, 5.0, 60.0, 600.0, 3600.0]),
+        queue=st.sampled_from([None, 1.0, 3.0]),
+        more=st.sampled_from([0.0, 100.0, 2000.0, 8000.0]),
+    ),
+    timeout_s=st.sampled_from([0.5, 20.0]),
+    random=st.floats(0, 1, exclude_max=True),
+    replays=st.integers(0, 2),
+    wants_quotes=st.booleans(),
+)

@@ -1,0 +1,253 @@
+"""Bodies that break off, do not end, are enormous or packed: what came of them counts, within bounds."""
+
+import asyncio
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+
+from tasks.rules.outcome import Allocated, Queued, Stopped, Unknown
+from tests.factories.raw_api import (
+    REFERENCE,
+    Answer,
+    Request,
+    account,
+    allocated,
+    answers,
+    call_once,
+    calling,
+    listening,
+    read_once,
+    reply,
+    request,
+    taking_at_most,
+)
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+MEGABYTE = 1024 * 1024
+
+
+def cut(status: int, *headers: str, body: bytes = b"{") -> Answer:
+    """A head that promises more than comes before the connection drops."""
+    whole = reply(status, b" " * 1000, *headers)
+    return answers(whole[:-1000] + body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "reason"),
+    [
+        (cut(401), Stopped, "unauthorised"),
+        (cut(410), Unknown, "half_an_answer"),
+        (cut(400), Unknown, "half_an_answer"),
+        (cut(404), Unknown, "half_an_answer"),
+        (cut(521), Unknown, "half_an_answer"),
+        (cut(429, "retry-after: 7"), Unknown, "half_an_answer"),
+        (cut(503), Unknown, "server_error"),
+        (cut(302), Unknown, "half_an_answer"),
+        (cut(202), Queued, "queued"),
+        (cut(200), Unknown, "half_an_answer"),
+        (cut(200, body=allocated()), Allocated, None),
+        (answers(HEAD + b"transfer-encoding: chunked\r\n\r\n40\r\n{"), Unknown, "half_an_answer"),
+    ],
+)
+async def test_an_answer_that_breaks_off(answer: Answer, kind: type, reason: str | None) -> None:
+    """A whole head with half a body is judged by its status and by what came."""
+    async with listening(answer) as api:
+        outcome = await call_once(api.url)
+    assert isinstance(outcome, kind)
+    assert outcome.reason == reason
+    if isinstance(outcome, Unknown) and "429" in outcome.message:
+        assert outcome.retry_after_s == 7
+
+
+async def test_chunks_that_become_garbage() -> None:
+    """A body whose second half is no chunk counts as far as it could be read."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"no chunk\r\n")
+        writer.close()
+
+    async with listening(answer) as api:
+        outcome = await call_once(api.url, timeout_s=1)
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason == "server_error"
+
+
+async def test_a_body_that_never_ends() -> None:
+    """A body that trickles on counts as far as it came within the call's time."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"content-length: 1000000\r\n\r\n" + allocated())
+        while not writer.is_closing():
+            writer.write(b" ")
+            await asyncio.sleep(0.01)
+
+    async with listening(answer) as api:
+        with taking_at_most(5):
+            assert isinstance(await call_once(api.url, timeout_s=1), Allocated)
+
+
+async def test_an_enormous_body() -> None:
+    """Of a body without end a few megabytes are read, and then no more."""
+    sent = 0
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 500 X\r\ncontent-length: 1000000000\r\n\r\n")
+        while sent < 1_000_000_000:
+            writer.write(b"a" * MEGABYTE)
+            sent += MEGABYTE
+            await writer.drain()
+
+    async with listening(answer) as api:
+        outcome = await call_once(api.url)
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason == "server_error"
+    assert sent < 30 * MEGABYTE
+
+
+def bomb(layers: int) -> bytes:
+    """Two hundred megabytes of blanks, packed."""
+    packer = zlib.compressobj(9, wbits=31)
+    packed = b"".join(packer.compress(b" " * MEGABYTE) for _ in range(200)) + packer.flush()
+    for _ in range(layers - 1):
+        packed = gzip.compress(packed)
+    return packed
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+async def test_a_bomb(layers: int) -> None:
+    """A small answer that unpacks into an enormous one is unpacked only as far as answers may be long."""
+    body = reply(200, bomb(layers), "content-encoding: " + ", ".join(["gzip"] * layers))
+    async with listening(answers(body)) as api:
+        tracemalloc.start()
+        try:
+            outcome = await call_once(api.url)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert isinstance(outcome, Unknown)
+    assert peak < 40 * MEGABYTE
+
+
+def deflated(body: bytes, wbits: int) -> bytes:
+    """As zlib's stream (15) or without its frame (-15)."""
+    packer = zlib.compressobj(wbits=wbits)
+    return packer.compress(body) + packer.flush()
+
+
+BODY = allocated()
+HALVES = gzip.compress(BODY[:20]) + gzip.compress(BODY[20:])
+WIDE = allocated().decode()
+CONSIGNMENT = f"<Consignment><Reference>{REFERENCE}</Reference><Status>Allocated</Status></Consignment>"
+
+READ = {
+    "gzip": (gzip.compress(BODY), "content-encoding: GZIP"),
+    "gzip in two members": (HALVES, "content-encoding: gzip"),
+    "gzip and zeros": (gzip.compress(BODY) + bytes(8), "content-encoding: gzip"),
+    "x-gzip": (gzip.compress(BODY), "content-encoding: x-gzip"),
+    "only labelled gzip": (BODY, "content-encoding: gzip"),
+    "only labelled deflate": (b" " + BODY, "content-encoding: deflate"),
+    "only labelled br": (BODY, "content-encoding: br"),
+    "zlib": (deflated(BODY, 15), "content-encoding: deflate"),
+    "raw deflate": (deflated(BODY, -15), "content-encoding: deflate"),
+    "raw deflate of a long one": (deflated(BODY + b" " * 99999, -15), "content-encoding: deflate"),
+    "two codings": (gzip.compress(deflated(BODY, 15)), "content-encoding: deflate, identity, gzip"),
+    "two lines of codings": (gzip.compress(deflated(BODY, 15)), "content-encoding: deflate", "content-encoding: gzip"),
+    "utf-16 with a mark": (WIDE.encode("utf-16"), "content-type: application/json; charset=utf-16"),
+    "utf-16 with a mark alone": (WIDE.encode("utf-16"), "content-type: application/json"),
+    "utf-16 without one": (WIDE.encode("utf-16-be"), 'content-type: application/json; charset="UTF-16"'),
+    "utf-16le": (WIDE.encode("utf-16-le"), "content-type: application/json; charset=utf-16le"),
+    "not utf-16": (BODY, "content-type: application/json; charset=utf-16"),
+    "ascii": (BODY, "content-type: application/json; charset=us-ascii"),
+    "nobody's charset": (BODY, "content-type: application/json; charset=klingon"),
+    "packed utf-16": (gzip.compress(WIDE.encode("utf-16")), "content-encoding: gzip"),
+    "a long header": (BODY, "content-security-policy: " + "a" * 60_000),
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), [(body, headers) for body, *headers in READ.values()], ids=READ.keys())
+async def test_an_answer_that_others_read(body: bytes, headers: list[str]) -> None:
+    """What any client reads is read, by calls and read-backs."""
+    async with listening(answers(reply(200, body, *headers))) as api:
+        found = [await call_once(api.url), await read_once(api.url)]
+        assert api.requests[0].headers["accept-encoding"] == "gzip"
+    assert [type(outcome) for outcome in found] == [Allocated, Allocated]
+
+
+XML = {
+    "iso-8859-1": (f'<?xml version="1.0" encoding="iso-8859-1"?><!-- \xe9 -->{CONSIGNMENT}'.encode("latin-1"), "x: y"),
+    "a line feed first": (f'\n<?xml version="1.0" encoding="utf-8"?>{CONSIGNMENT}'.encode(), "x: y"),
+    "utf-16": (f'<?xml version="1.0" encoding="utf-16"?>{CONSIGNMENT}'.encode("utf-16"), "x: y"),
+    "packed": (gzip.compress(b"\r\n" + CONSIGNMENT.encode()), "content-encoding: gzip"),
+}
+
+
+@pytest.mark.parametrize(("body", "header"), XML.values(), ids=XML.keys())
+async def test_xml_that_others_read(body: bytes, header: str) -> None:
+    """So is XML."""
+    async with listening(answers(reply(200, body, header))) as api:
+        merchant = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
+        async with calling() as client:
+            found = await client.read_back(merchant, request())
+    assert isinstance(found, Allocated)
+
+
+UNREAD = {
+    "broken gzip": (gzip.compress(BODY)[:10] + b"\xff" * 99, "content-encoding: gzip", "gzip: Error -3"),
+    "no deflate": (b"nonsense", "content-encoding: deflate", "deflate: Error -3"),
+    "many codings": (BODY, "content-encoding: " + "gzip, " * 9 + "gzip", "content-encoding: 10 codings"),
+    "many members": (gzip.compress(b" ") * 2000 + gzip.compress(BODY), "content-encoding: gzip", "members"),
+    "nobody's coding": (b"nonsense", "content-encoding: br", "content-encoding br: JSON: Expecting value"),
+    "another coding": (b"(\xb5/\xfd", "content-encoding: zstd", "content-encoding zstd: JSON: Expecting value"),
+    "nobody's charset": (
+        BODY.decode().encode("utf-32"),
+        "content-type: application/json; charset=utf-32",
+        "application/json; charset=utf-32: JSON: Expecting value",
+    ),
+    "no JSON": (BODY[:-1], "x: y", "JSON: Expecting ',' delimiter"),
+    "too much": (gzip.compress(bytes(5 * MEGABYTE)), "content-encoding: gzip", "gzip: more than 4194304 bytes"),
+}
+
+
+@pytest.mark.parametrize(("body", "header", "why"), UNREAD.values(), ids=UNREAD.keys())
+async def test_why_an_answer_is_unreadable(body: bytes, header: str, why: str) -> None:
+    """What stays unreadable says why."""
+    async with listening(answers(reply(200, body, header))) as api:
+        found = [await call_once(api.url), await read_once(api.url)]
+    for outcome in found:
+        assert isinstance(outcome, Unknown)
+        assert why in outcome.message
+
+
+LETTERS = {
+    "utf-8": ("é".encode(), "application/json", "é"),
+    "lost": (b"\xe9", "application/json", None),
+    "latin-1": (b"\xe9", "application/json; charset=iso-8859-1", "é"),
+    "windows-1252": (b"\x80", 'application/json; Charset="Windows-1252"', "€"),
+    "utf-8 that says latin-1": ("é".encode(), "application/json; charset=iso-8859-1", "Ã©"),
+    "lost in windows-1252": (b"\x81", "application/json; charset=windows-1252", None),
+    "says utf-8": (b"\xe9", "application/json; charset=utf-8", None),
+}
+
+
+@pytest.mark.parametrize(("letter", "content_type", "read"), LETTERS.values(), ids=LETTERS.keys())
+async def test_a_letter_beyond_ascii(letter: bytes, content_type: str, read: str | None) -> None:
+    """A lost letter is replaced in a name; a reference, a link, a price or an id with one is null."""
+    body = b"""{"state": "allocated", "correlation_id": "X", "price": {"net": "1X", "currency": "X"},
+        "carrier": {"name": "X", "reference": "X", "service_name": "a", "service_reference": "X"},
+        "tracking_details": {"shipment": {"tracking_references": ["1", "X"]}},
+        "_links": [{"rel": "label", "href": "https://h/X"}]}""".replace(b"X", letter)
+    async with listening(answers(reply(200, body, f"content-type: {content_type}"))) as api:
+        found = await call_once(api.url)
+    assert isinstance(found, Allocated)
+    assert found.carrier is not None
+    assert found.carrier.name == (read or "\ufffd")
+    assert (found.carrier.reference, found.carrier.service_reference, found.correlation_id) == (read, read, read)
+    assert found.tracking_references == ("1", *([read] if read else []))
+    assert [label.href for label in found.labels] == ([f"https://h/{read}"] if read else [])
+    assert (found.price.currency if found.price else None) == read

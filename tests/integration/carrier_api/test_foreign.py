@@ -1,0 +1,224 @@
+"""Whose answer it is: the API's own, or that of something in front of it, which is treated like an outage."""
+
+import asyncio
+
+import pytest
+
+from tasks.rules.outcome import FOREIGN, Finding, NotSent, Quoted, Refused, Stopped, Throttled, Unknown
+from tests.factories.raw_api import REFERENCE, Request, account, calling, listening, request
+from tests.factories.raw_api import reply as over_the_wire
+from tests.unit.carrier_api.said import SERVICE, reply
+from worker.carrier_api import hosts
+from worker.carrier_api.client import ProApi
+
+Came = Finding | Quoted
+
+PAGES = [
+    b"<html><body>403 Forbidden</body></html>",
+    b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html></html>",
+    b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head/><body>no</body></html>',
+    b"<h1>Not here</h1>",
+    b"404 page not found",
+    b"404",
+    b"{not json}",
+    b"\x00\x01\x02",
+]
+OWN = [
+    b'{"code": "x"}',
+    b"{}",
+    b'"no"',
+    b'[{"IsSuccess": false}]',
+    b"<Error><Message>no</Message></Error>",
+    b"<string/>",
+    b'\xef\xbb\xbf \n<?xml version="1.0"?><a/>',
+]
+EMPTY = [b"", b" \n", b"null", b"[]", b" [ ] "]
+FLAVOURS = ["shipments-v2", "consignments-v1"]
+ASKING = ["quote", "read"]
+"""The requests that allocate nothing."""
+
+
+@pytest.mark.parametrize(("bodies", "form"), [(PAGES, "foreign"), (OWN, "own"), (EMPTY, "empty")])
+def test_form(bodies: list[bytes], form: str) -> None:
+    """JSON and XML are what an API writes; a page is one also where it happens to be XML."""
+    assert {reply(404, body).form for body in bodies} == {form}
+
+
+@pytest.mark.parametrize(("begin", "form"), [(b"{", "own"), (b"[{", "own"), (b"<a><b", "own"), (b"", "empty")])
+def test_form_of_a_part(begin: bytes, form: str) -> None:
+    """Of a body that broke off its beginning decides, and a page's is known by it."""
+    assert reply(404, begin, whole=False).form == form
+    assert {reply(404, page, whole=False).form for page in (b"<html><bo", b"<!DOCTYPE ht", b"Not fo")} == {"foreign"}
+
+
+async def _ask(client: ProApi, url: str, flavour: str, what: str) -> Came:
+    quote = account(url, {"quote": "cheapest"}, flavour=flavour)
+    match what:
+        case "read":
+            return await client.read_back(quote, request())
+        case "quote":
+            return await client.quote(quote, quote.merchant.file.allocation.strategy, request())
+        case _:
+            return (await client.allocate(quote, SERVICE, request()))[REFERENCE]
+
+
+def play(flavour: str, *script: tuple[str, bytes]) -> list[Came]:
+    """What each request comes to at one host; each has the bytes that answer it."""
+
+    async def played() -> list[Came]:
+        answers = iter([answer for _, answer in script])
+
+        async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+            writer.write(next(answers))
+
+        async with listening(answer) as api, calling() as client:
+            return [await _ask(client, api.url, flavour, what) for what, _ in script]
+
+    return asyncio.run(played())
+
+
+PAGE = over_the_wire(502, PAGES[0])
+GOOD = over_the_wire(500, OWN[0])
+
+
+def foreign(words: str, retry_after_s: float | None = None) -> NotSent:
+    """The outcome that says so."""
+    advice = "not an answer of the API but of something in front of it; check base_url, firewall and proxy"
+    return NotSent(reason=FOREIGN, message=f"{words}: {advice}", retry_after_s=retry_after_s)
+
+
+@pytest.mark.parametrize("what", ["call", *ASKING])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_page_that_refuses(flavour: str, what: str) -> None:
+    """A page with a status that an ingress gives without passing a request on was never sent to the API."""
+    statuses = (401, 403, 404, 405, 407, 521)
+    script = [(what, over_the_wire(status, PAGES[0], "content-type: text/html")) for status in statuses]
+    assert play(flavour, *script) == [foreign(f"HTTP {status} text/html") for status in statuses]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_page_that_may_have_passed_it_on(flavour: str) -> None:
+    """With any other refusal a gateway may have passed a call on: it is open. A request that only asks is repeated."""
+    statuses = (400, 408, 409, 410, 413, 425, 499, 531)
+    called = play(flavour, *(("call", over_the_wire(status, PAGES[0])) for status in statuses))
+    assert {(type(outcome), outcome.reason) for outcome in called if isinstance(outcome, Unknown)} == {
+        (Unknown, "unexpected_status")
+    }
+    assert all(isinstance(outcome, Unknown) for outcome in called)
+    for what in ASKING:
+        found = play(flavour, *((what, over_the_wire(status, PAGES[0])) for status in statuses))
+        assert found == [foreign(f"HTTP {status}") for status in statuses]
+
+
+def test_a_page_that_says_when() -> None:
+    """What it asks to wait is passed on."""
+    page = over_the_wire(403, b"blocked", "retry-after: 120")
+    assert play(FLAVOURS[0], ("call", page)) == [foreign("HTTP 403", 120)]
+
+
+@pytest.mark.parametrize("what", ["call", *ASKING])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_page_that_does_not_refuse(flavour: str, what: str) -> None:
+    """A page with another status is throttling or unknown, as without it."""
+    statuses = (200, 202, 302, 500, 502, 503)
+    found = play(flavour, *((what, over_the_wire(status, PAGES[0])) for status in statuses))
+    assert {type(outcome) for outcome in found} == {Unknown}
+    (throttled,) = play(flavour, (what, over_the_wire(429, PAGES[0], "retry-after: 7")))
+    assert throttled == Throttled(reason="throttled", message="HTTP 429", retry_after_s=7)
+
+
+@pytest.mark.parametrize("what", ["call", *ASKING])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_key_that_is_refused(flavour: str, what: str) -> None:
+    """A 401 or 403 of the API itself, or of its gateway without a word, is about the key: also at a foreign host."""
+    for status, reason in ((401, "unauthorised"), (403, "forbidden")):
+        found = play(flavour, ("read", PAGE), *((what, over_the_wire(status, body)) for body in (b"", *OWN)))[1:]
+        assert {(type(outcome), getattr(outcome, "reason", "")) for outcome in found} == {(Stopped, reason)}
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("body", [b"", b"null", b"[]"])
+@pytest.mark.parametrize("status", [400, 404, 405, 410, 521, 531])
+def test_an_empty_refusal_of_a_foreign_host(status: int, body: bytes, flavour: str) -> None:
+    """Where the latest answer with a body was a page, a refusal without one is of the same."""
+    script = [(what, over_the_wire(status, body)) for what in ("call", *ASKING)]
+    called, *asked = play(flavour, ("read", GOOD), ("call", PAGE), *script)[2:]
+    assert asked == [foreign(f"HTTP {status}")] * 2
+    if status in (404, 405, 521):
+        assert called == foreign(f"HTTP {status}")
+    else:
+        assert isinstance(called, Unknown)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("status", [400, 404, 405, 410, 521, 531])
+def test_an_empty_refusal_of_an_unknown_host(status: int, flavour: str) -> None:
+    """Where nobody knows yet whose host it is, no refusal of a call is certain, and none at all answers a question."""
+    empty = over_the_wire(status)
+    called, quoted, read = play(flavour, ("call", empty), ("quote", empty), ("read", empty))
+    assert quoted == read == foreign(f"HTTP {status}")
+    assert isinstance(called, Unknown) or (isinstance(called, Refused) and not called.certain)
+    if flavour == FLAVOURS[0]:
+        reasons = {400: "invalid_request", 404: "carrier_service_not_found", 410: "shipment_gone"}
+        reasons |= {405: "unexpected_status", 521: "allocation_failed", 531: "no_quotes_available"}
+        assert called.reason == reasons[status]
+
+
+@pytest.mark.parametrize("first", ["call", *ASKING])
+def test_an_empty_refusal_of_the_api(first: str) -> None:
+    """Where the latest answer with a body was the API's, to whatever request, an empty one counts by its status."""
+    empty = over_the_wire(404)
+    _, _, called, quoted, read = play(
+        FLAVOURS[0], ("read", PAGE), (first, GOOD), *((w, empty) for w in ("call", *ASKING))
+    )
+    assert called == Refused(reason="carrier_service_not_found", message="HTTP 404", certain=False)
+    assert quoted == read == Stopped(reason="shipment_not_found", message="HTTP 404")
+
+
+def test_an_empty_refusal_long_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer tells for a while only whose host it is: where nothing else comes any more, empty ones are nobody's."""
+    monkeypatch.setattr(hosts, "KNOWN_S", 0.0)
+    empty = over_the_wire(404)
+    _, called, quoted, read = play(FLAVOURS[0], ("read", GOOD), *((w, empty) for w in ("call", *ASKING)))
+    assert called == Refused(reason="carrier_service_not_found", message="HTTP 404", certain=False)
+    assert quoted == read == foreign("HTTP 404")
+
+
+def test_v1_refuses_without_a_word() -> None:
+    """v1's bare 400 and 404 are uncertain refusals at a host that is known, too."""
+    for status in (400, 404):
+        (_, called) = play(FLAVOURS[1], ("read", GOOD), ("call", over_the_wire(status)))
+        assert called == Refused(reason="refused", message=f"HTTP {status}", certain=False)
+
+
+def test_each_host_for_itself() -> None:
+    """What one host answers says nothing of another."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(over_the_wire(404))
+
+    async def pages(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(PAGE)
+
+    async def played() -> list[Came]:
+        async with listening(pages) as other, listening(answer) as api, calling() as client:
+            await _ask(client, other.url, FLAVOURS[0], "call")
+            return [await _ask(client, api.url, FLAVOURS[0], what) for what in ("call", "read")]
+
+    called, read = asyncio.run(played())
+    assert isinstance(called, Refused)
+    assert read == foreign("HTTP 404")
+
+
+def test_several_shipments() -> None:
+    """Each shipment of a call learns that it was not sent."""
+
+    async def pages(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(over_the_wire(404, PAGES[0]))
+
+    async def played() -> object:
+        async with listening(pages) as api, calling() as client:
+            here = account(api.url, {"default_rules": True})
+            return await client.allocate(here, here.merchant.file.allocation.strategy, request("sp_1", "sp_2"))
+
+    assert asyncio.run(played()) == {"sp_1": foreign("HTTP 404"), "sp_2": foreign("HTTP 404")}

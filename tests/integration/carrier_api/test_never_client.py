@@ -1,0 +1,120 @@
+"""The same through the client, over real connections: one call, one outcome for each shipment, never an exception."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple, get_args
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.rules.outcome import FOREIGN, PERMIT_EXPIRED, Finding, NotSent, Outcome, Quoted, Refused, RefusedTogether
+from tests.factories.raw_api import Request, account, calling, listening, reply, request
+from tests.unit.carrier_api.said import ALL, DEFAULT, OTHER, REF
+from tests.unit.carrier_api.said import reply as read
+from tests.unit.carrier_api.test_never import BODIES
+from worker.carrier_api.bodies import as_utf8
+
+PAGE, GOOD = reply(502, b"<html></html>"), reply(500, b"{}")
+STATUSES = st.sampled_from([200, 201, 202, 207, 302, 400, 401, 403, 404, 407, 410, 429, 500, 521, 531])
+HEADERS = st.lists(
+    st.sampled_from(["date: now", "date: Sat, 21 Nov 2026 10:00:00 GMT", "retry-after: 5", "content-encoding: gzip"]),
+    unique=True,
+)
+
+
+class Scene(NamedTuple):
+    """One request and all that may befall it. `before`: an earlier answer of the host."""
+
+    what: str
+    flavour: str
+    shipments: int
+    before: bytes | None
+    late: bool
+    status: int
+    body: bytes
+    headers: list[str]
+    cut: int
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The shipments that are asked for."""
+        return (REF, OTHER, "sp_3")[: self.shipments if self.what == "many" else 1]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the API can have written it; what says that it is packed, and is not, is read as it is."""
+        return read(self.status, as_utf8(self.body, "")).form == "own"
+
+    @property
+    def answer(self) -> bytes:
+        """What the API writes before it hangs up."""
+        whole = reply(self.status, self.body, *self.headers)
+        return whole[: len(whole) - min(self.cut, len(self.body))]
+
+
+SCENES = st.builds(
+    Scene,
+    what=st.sampled_from(["one", "many", "with a quote", "quote", "read"]),
+    flavour=st.sampled_from(["shipments-v2", "consignments-v1"]),
+    shipments=st.integers(1, 3),
+    before=st.sampled_from([None, PAGE, GOOD]),
+    late=st.booleans(),
+    status=STATUSES,
+    body=BODIES | st.sampled_from([b"", b"null", b"[]", b"<html></html>", b"no"]),
+    headers=HEADERS,
+    cut=st.sampled_from([0, 0, 0, 1, 100]),
+)
+
+
+async def play(scene: Scene) -> tuple[Mapping[str, Finding | Quoted], int]:
+    """What the request comes to for each shipment, and how many requests the API saw."""
+    answers = iter([scene.before, scene.answer] if scene.before else [scene.answer])
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(next(answers))
+        await writer.drain()
+        writer.close()
+
+    async with listening(answer) as api, calling() as client:
+        here = account(api.url, {"quote": "cheapest"}, flavour=scene.flavour)
+        if scene.before:
+            await client.read_back(here, request())
+        asked = request(*scene.references, within_s=0 if scene.late else 60)
+        return await _ask(client, here, scene, asked), len(api.requests) - bool(scene.before)
+
+
+async def _ask(client: Any, here: Any, scene: Scene, asked: Any) -> Mapping[str, Finding | Quoted]:
+    strategy = here.merchant.file.allocation.strategy
+    outcomes: Mapping[str, Finding | Quoted]
+    match scene.what:
+        case "read":
+            outcomes = {REF: await client.read_back(here, asked)}
+        case "quote":
+            outcomes = {REF: await client.quote(here, strategy, asked)}
+        case "with a quote":
+            outcomes = await client.allocate(here, strategy, asked, quote="qu_1")
+        case "many":
+            outcomes = await client.allocate(here, DEFAULT, asked)
+        case _:
+            outcomes = await client.allocate(here, ALL[1], asked)
+    return outcomes
+
+
+@settings(max_examples=300)
+@given(SCENES)
+def test_the_client_is_never_wrong(scene: Scene) -> None:
+    """One outcome for each shipment, of the kinds that the request can have; none certain that may not be the API's."""
+    outcomes, sent = asyncio.run(play(scene))
+    assert tuple(outcomes) == scene.references
+    for outcome in outcomes.values():
+        assert isinstance(outcome, get_args(Finding if scene.what == "read" else Outcome | Quoted))
+        assert isinstance(outcome, RefusedTogether) <= (scene.shipments > 1 and scene.what == "many")
+        assert isinstance(outcome, Quoted) <= (scene.what == "quote")
+        if scene.late:
+            assert (type(outcome), outcome.reason, sent) == (NotSent, PERMIT_EXPIRED, 0)
+        elif isinstance(outcome, NotSent):
+            assert outcome.reason == FOREIGN
+            assert scene.status in {*range(400, 500), 521, 531} - {429}
+            assert not scene.is_own or scene.cut
+        elif isinstance(outcome, Refused) and outcome.certain and not scene.cut and scene.status >= 400:
+            assert scene.before == GOOD or scene.is_own

@@ -1,0 +1,167 @@
+"""What goes out: the path that was meant, the key and the version, and nothing else that tells of us."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as tried
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tasks.rules.outcome import Allocated, NotSent, Quoted, Stopped
+from tests.factories.raw_api import (
+    KEY,
+    REFERENCE,
+    Request,
+    account,
+    allocate,
+    allocated,
+    answers,
+    calling,
+    listening,
+    reply,
+    request,
+)
+
+ODD = ["...", "-", "_", "a..b", ".a", "a.", "A" * 64, "0", "--", "._-"]
+PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40)
+
+
+async def path_of(reference: str, service: str = "X") -> str:
+    """The path under which a shipment is asked for, as it stands on the wire."""
+    async with listening() as api, calling() as client:
+        await allocate(client, account(api.url, {"virtual_service": service}), reference)
+        return api.requests[0].target
+
+
+@pytest.mark.parametrize("reference", ODD)
+async def test_odd_references_stay_as_they_are(reference: str) -> None:
+    """Every reference that an event may carry is in the path letter by letter."""
+    assert await path_of(reference) == f"/pro/shipments/{reference}/allocate/virtual_service/X"
+
+
+@tried(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    reference=st.from_regex(re.compile(r"[A-Za-z0-9._-]{1,64}"), fullmatch=True).filter(lambda r: r not in (".", ".."))
+)
+def test_every_reference_stays_as_it_is(runner: asyncio.Runner, reference: str) -> None:
+    """So it is for every combination of the letters of a reference."""
+    assert runner.run(path_of(reference)) == f"/pro/shipments/{reference}/allocate/virtual_service/X"
+
+
+@pytest.mark.parametrize("service", ["a/b", "a?b", "a#b", "a%2Fb", "a%b", "../x", "a/../../b", "a b", "a;b=c"])
+async def test_services_are_escaped(service: str) -> None:
+    """A service's name from a merchant file is one segment of the path, whatever letters it has."""
+    path = await path_of(REFERENCE, service)
+    assert path.startswith(f"/pro/shipments/{REFERENCE}/allocate/virtual_service/")
+    last = path.rpartition("/")[2]
+    assert unquote(last) == service
+    assert not set(last) & set("?#/ ")
+
+
+@tried(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(service=PRINTABLE)
+def test_every_service_is_escaped_or_refused(runner: asyncio.Runner, service: str) -> None:
+    """No name in a merchant file leads to another path: it is escaped, or the file is refused."""
+    try:
+        path = runner.run(path_of(REFERENCE, service))
+    except ValidationError:
+        assert not service.strip() or service in (".", "..")
+        return
+    head, _, last = path.rpartition("/")
+    assert head == f"/pro/shipments/{REFERENCE}/allocate/virtual_service"
+    assert unquote(last) == service
+
+
+@pytest.mark.parametrize("offered", [".", "..", "a/b", "../../x?y#z"])
+async def test_quotes_with_odd_names(offered: str) -> None:
+    """A quote whose name would lead to another path is not asked for, and nothing is raised."""
+
+    async def offers(asked: Request, writer: asyncio.StreamWriter) -> None:
+        if asked.target.endswith("/quote"):
+            writer.write(reply(200, json.dumps({"quotes": [{"reference": offered}]}).encode()))
+        else:
+            writer.write(reply(200, allocated()))
+
+    async with listening(offers) as api, calling() as client:
+        here = account(api.url, {"quote": "cheapest"})
+        strategy = here.merchant.file.allocation.strategy
+        quoted = await client.quote(here, strategy, request())
+        assert quoted == Quoted(reference=offered)
+        outcomes = await client.allocate(here, strategy, request(), quote=offered)
+        asked = [came.target for came in api.requests[1:]]
+    quotes = f"/pro/shipments/{REFERENCE}/allocate/quote/"
+    assert asked in ([], [quotes + quote(offered, safe="")])
+    assert isinstance(outcomes[REFERENCE], Allocated if asked else NotSent)
+
+
+async def test_the_headers_of_v2() -> None:
+    """A request of v2 carries the key, the version and the format, and no trace, cookie or credential of ours."""
+    async with listening() as api, calling() as client:
+        await allocate(client, account(api.url))
+        headers = dict(api.requests[0].headers)
+    del headers["host"], headers["content-length"]
+    assert headers == {
+        "x-api-key": KEY,
+        "x-api-version": "1.1",
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "content-type": "application/json",
+        "user-agent": "allocation-worker",
+    }
+
+
+async def test_the_headers_of_v1() -> None:
+    """A request of v1 carries key and version under their older names, and the merchant's format."""
+    async with listening() as api, calling() as client:
+        here = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
+        await client.read_back(here, request())
+        headers = api.requests[0].headers
+    assert headers["ocp-apim-subscription-key"] == KEY
+    assert headers["electio-api-version"] == "1.1"
+    assert headers["accept"] == headers["content-type"] == "application/xml"
+    assert not {"sentry-trace", "baggage", "cookie", "authorization"} & headers.keys()
+
+
+@pytest.mark.parametrize("flavour", ["shipments-v2", "consignments-v1"])
+async def test_what_is_read_is_fresh(flavour: str) -> None:
+    """A read-back asks every cache on its way for the state as it is now; an allocation says nothing of caches."""
+    async with listening() as api, calling() as client:
+        here = account(api.url, {"default_rules": True}, flavour=flavour)
+        await client.read_back(here, request())
+        await client.allocate(here, here.merchant.file.allocation.strategy, request())
+        assert [came.headers.get("cache-control") for came in api.requests] == ["no-cache", None]
+
+
+async def test_a_merchant_without_a_key() -> None:
+    """Without a key the header is empty, and the API is asked all the same: it says what is wrong with that."""
+    async with listening(answers(reply(401, b"{}"))) as api, calling() as client:
+        outcome = await allocate(client, account(api.url, key=None))
+        assert api.requests[0].headers["x-api-key"] == ""
+    assert outcome == Stopped(reason="unauthorised", message="HTTP 401")
+
+
+async def test_cookies_are_not_kept() -> None:
+    """What one answer sets, no later request repeats."""
+
+    async def sets_a_cookie(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply(200, allocated(request.reference), "set-cookie: session=1; path=/"))
+
+    async with listening(sets_a_cookie) as api, calling() as client:
+        for _ in range(2):
+            await allocate(client, account(api.url))
+        assert "cookie" not in api.requests[1].headers
+
+
+async def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither a proxy nor a password that the machine has set up is used for calls."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with listening() as api, calling() as client:
+        assert isinstance(await allocate(client, account(api.url)), Allocated)
+        assert "authorization" not in api.requests[0].headers

@@ -1,0 +1,264 @@
+"""Whatever happens on the wire is an outcome: not sent, unknown, or what the part of the answer that came decides."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tasks.rules.outcome import Allocated, NotSent, Unknown
+from tests.factories.raw_api import (
+    KEY,
+    REFERENCE,
+    Answer,
+    Request,
+    account,
+    address,
+    allocate,
+    allocated,
+    answers,
+    call_once,
+    calling,
+    full_backlog,
+    hangs,
+    idle,
+    listening,
+    read_once,
+    reply,
+    resets,
+    taking_at_most,
+)
+from worker.lab.embedded_server import free_port
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+MEGABYTE = 1024 * 1024
+
+LOST = {
+    "reset": resets,
+    "closed": answers(),
+    "half a head": answers(HEAD + b"content-"),
+    "only promises": answers(b"HTTP/1.1 100 Continue\r\n\r\n" * 50),
+}
+
+BROKEN = {
+    "garbage": answers(b"\x00\x01garbage\r\n\r\n"),
+    "a page without a head": answers(b"<html>sorry</html>"),
+    "an endless head": answers(HEAD + b"x: " + b"a" * MEGABYTE + b"\r\n\r\n"),
+    "a head of many lines": answers(HEAD + b"x: a\r\n" * 100_000 + b"\r\n"),
+    "no status": answers(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "an endless head in parts": answers(HEAD, *[b"x: " + b"a" * 60_000 + b"\r\n"] * 6, b"\r\n"),
+    "two lengths": answers(HEAD + b"content-length: 4\r\ncontent-length: 5\r\n\r\n{"),
+    "a length and chunks": answers(HEAD + b"content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(f"http://127.0.0.1:{free_port()}", id="refused"),
+        pytest.param("http://nowhere.invalid", id="no such host"),
+        pytest.param("http://xn--a.invalid", id="no such name"),
+        pytest.param("http://127.0.0.1:1/" + "a" * 70_000, id="no such address"),
+    ],
+)
+async def test_what_never_went_out(url: str) -> None:
+    """Without a connection nothing was sent, and the outcome says so."""
+    outcome = await call_once(url)
+    assert isinstance(outcome, NotSent)
+    assert outcome.reason == "not_sent"
+
+
+async def test_nobody_lets_us_in() -> None:
+    """A connection that does not come about in time was no call, however short a call may be."""
+    with full_backlog() as listener:
+        assert isinstance(await call_once(address(listener), timeout_s=1), NotSent)
+
+
+@pytest.mark.parametrize("answer", [answers(), resets, hangs])
+async def test_no_tls(answer: Answer) -> None:
+    """A handshake that fails or does not end was no call."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        request = Request(method="", target="", headers={}, body=b"", connection=1)
+        try:
+            await answer(request, writer)
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert isinstance(await call_once(url, timeout_s=1), NotSent)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "words"),
+    [
+        *((answer, "lost_answer", "127.0.0.1: ") for answer in LOST.values()),
+        *((answer, "unreadable_answer", "127.0.0.1: broken HTTP: ") for answer in BROKEN.values()),
+    ],
+    ids=[*LOST.keys(), *BROKEN.keys()],
+)
+async def test_no_answer(answer: Answer, reason: str, words: str) -> None:
+    """Once the request went out, anything but an answer is unknown; so it is when reading back."""
+    async with listening(answer) as api:
+        outcomes = [await call_once(api.url), await read_once(api.url)]
+    for outcome in outcomes:
+        assert isinstance(outcome, Unknown)
+        assert outcome.reason == reason
+        assert outcome.message.startswith(words)
+
+
+async def test_a_head_as_large_as_curl_reads_them() -> None:
+    """Many lines, and long ones, as proxies add them, keep nobody from reading an answer."""
+    lines = [*(f"x-{number}: {'a' * 40}" for number in range(1000)), f"set-cookie: {'b' * 100_000}"]
+    async with listening(answers(reply(200, NAMED, *lines))) as api:
+        assert isinstance(await call_once(api.url), Allocated)
+
+
+@pytest.mark.parametrize(("timeout_s", "longest_call_s"), [(0.2, 30.0), (20.0, 0.2)])
+async def test_a_call_ends_in_time(timeout_s: float, longest_call_s: float) -> None:
+    """A call takes no longer than its merchant's `timeout_s`, nor than the worker allows."""
+    async with listening(hangs) as api, calling(longest_call_s) as client:
+        with taking_at_most(5):
+            outcome = await allocate(client, account(api.url, timeout_s=timeout_s))
+    assert isinstance(outcome, Unknown)
+    assert (outcome.reason, outcome.message) == ("timeout", "127.0.0.1: no answer in 0.2 s")
+
+
+async def test_a_head_that_trickles() -> None:
+    """A head that comes byte by byte does not prolong the call."""
+
+    async def trickles(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        while not writer.is_closing():
+            writer.write(b"x: y\r\n")
+            await asyncio.sleep(0.01)
+
+    async with listening(trickles) as api:
+        with taking_at_most(5):
+            outcome = await call_once(api.url, timeout_s=0.3)
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason == "timeout"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(status: int) -> None:
+    """The key goes to the host in the merchant file and to no other."""
+    async with listening() as other:
+        async with listening(answers(reply(status, b"", f"location: {other.url}/pro/shipments/{REFERENCE}"))) as api:
+            outcome = await call_once(api.url)
+            assert len(api.requests) == 1
+        assert other.requests == []
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason == "unexpected_status"
+
+
+ECHOES = {
+    "an error": reply(401, json.dumps({"code": "x", "message": f"bad key {KEY}"}).encode()),
+    "an unknown error": reply(500, json.dumps({"message": f"{KEY} is wrong"}).encode()),
+    "a packed error": reply(400, gzip.compress(json.dumps({"message": KEY}).encode()), "content-encoding: gzip"),
+}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [*LOST.values(), *BROKEN.values(), *map(answers, ECHOES.values())],
+    ids=[*LOST.keys(), *BROKEN.keys(), *ECHOES.keys()],
+)
+async def test_the_key_is_in_no_outcome(answer: Answer) -> None:
+    """Whatever goes wrong, and even if the API repeats it, the key is in nothing that we write down."""
+    async with listening(answer) as api:
+        found = [await call_once(api.url), await read_once(api.url)]
+        assert all(request.headers["x-api-key"] == KEY for request in api.requests)
+    assert KEY not in repr(found)
+
+
+def framed(*lines: str, body: bytes) -> bytes:
+    """An answer with these lines in its head."""
+    return HEAD + "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + body
+
+
+NAMED = allocated()
+NAMELESS = json.dumps({"state": "allocated"}).encode()
+OTHER = allocated(f"{REFERENCE}2")
+
+
+def twice(body: bytes) -> bytes:
+    """An answer that says its length twice."""
+    return framed(f"Content-Length: {len(body)}", "x: y", f"content-length:{len(body)} ", body=body)
+
+
+def listed(body: bytes) -> bytes:
+    """An answer that says its length twice in one line, as a proxy joins two."""
+    return framed(f"content-length: {len(body)}, {len(body)}", body=body)
+
+
+def followed(body: bytes) -> bytes:
+    """An answer with more bytes than its length says."""
+    return framed(f"content-length: {len(body)}", body=body + b"HTTP/1.1 500 X\r\n\r\n")
+
+
+TWICE, MORE = "its length is said twice", "more bytes follow it"
+ODD_FRAMES = pytest.mark.parametrize(("frame", "how"), [(twice, TWICE), (listed, TWICE), (followed, MORE)])
+
+
+@ODD_FRAMES
+async def test_an_odd_frame(frame: Callable[[bytes], bytes], how: str) -> None:
+    """An answer with an odd frame counts for the shipment that it names; its connection is used no more."""
+
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply(200, NAMED) if len(api.requests) == 1 else frame(NAMED))
+
+    async with listening(answer) as api, calling() as client:
+        found = []
+        for connections in ([1], [1], [1, 2]):
+            found.append(await allocate(client, account(api.url)))
+            assert sorted({request.connection for request in api.requests}) == connections
+        assert idle(client) == []
+    assert [type(outcome) for outcome in found] == [Allocated] * 3, how
+
+
+@ODD_FRAMES
+@pytest.mark.parametrize("body", [NAMELESS, OTHER, b"", b"{"])
+async def test_an_odd_frame_for_nobody(frame: Callable[[bytes], bytes], how: str, body: bytes) -> None:
+    """An answer with an odd frame that names nobody, or somebody else, may be anybody's."""
+    async with listening(answers(frame(body))) as api:
+        outcomes = [await call_once(api.url), await read_once(api.url)]
+    for outcome in outcomes:
+        assert isinstance(outcome, Unknown)
+        assert (outcome.reason, how in outcome.message) == ("unreadable_answer", True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (("content-length: 4", "content-length: 5"), "Duplicate Content-Length"),
+        (("content-length: 4", "content-length: 4", "content-length: 5"), "Duplicate Content-Length"),
+        (("content-length: 4, 5",), "Invalid character in Content-Length"),
+        (("content-length: -4",), "Invalid character in Content-Length"),
+        (
+            ("content-length: 99", "transfer-encoding: chunked"),
+            "Transfer-Encoding can't be present with Content-Length",
+        ),
+        (
+            ("transfer-encoding: chunked", "content-length: 99"),
+            "Content-Length can't be present with Transfer-Encoding",
+        ),
+        (
+            ("content-length: 9", "content-length: 9", "transfer-encoding: chunked"),
+            "Content-Length can't be present with Transfer-Encoding",
+        ),
+        (("x: " + "a" * 110_000,), "Got more than 102400 bytes"),
+    ],
+)
+async def test_why_a_frame_is_unreadable(lines: tuple[str, ...], why: str) -> None:
+    """The outcome says what is wrong with the frame, in the words of the HTTP library, and quotes none of the bytes."""
+    async with listening(answers(framed(*lines, body=NAMED))) as api:
+        outcomes = [await call_once(api.url), await read_once(api.url)]
+    for outcome in outcomes:
+        assert isinstance(outcome, Unknown)
+        assert why in outcome.message
+        assert "aaa" not in outcome.message

@@ -1,0 +1,91 @@
+"""A request is written by the time that its permit names, or not at all; a connection that came late is kept."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvloop
+
+from tasks.rules.outcome import PERMIT_EXPIRED, Allocated, NotSent
+from tests.factories.raw_api import (
+    REFERENCE,
+    account,
+    address,
+    allocate,
+    calling,
+    full_backlog,
+    idle,
+    listening,
+    request,
+)
+
+LATE = NotSent(reason=PERMIT_EXPIRED, message="127.0.0.1: not written in time")
+
+
+@pytest.fixture(autouse=True, params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    """Either kind of loop."""
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner
+
+
+def stand_still() -> None:
+    """Let the process stand still from the loop's next turn on, as if it were stopped."""
+    asyncio.get_running_loop().call_soon(time.sleep, 0.4)
+
+
+async def test_a_connection_that_takes_long() -> None:
+    """What could not be written in time is not written when the connection is up; the next try finds it up."""
+    with full_backlog() as listener:
+        url = address(listener)
+        async with calling() as client:
+            call = asyncio.create_task(allocate(client, account(url), within_s=0.2))
+            await asyncio.sleep(0.3)  # the time that the permit is good for
+            async with listening(listener=listener) as api:
+                assert await call == LATE
+                assert len(idle(client)) == 1
+                assert isinstance(await allocate(client, account(url)), Allocated)
+                assert (len(idle(client)), len(api.requests)) == (1, 1)
+
+
+async def test_a_standstill_while_connecting() -> None:
+    """A process that stands still until the time has passed writes nothing when it goes on."""
+    async with listening() as api, calling() as client:
+        stand_still()
+        assert await allocate(client, account(api.url), within_s=0.2) == LATE
+        assert isinstance(await allocate(client, account(api.url)), Allocated)
+        assert [came.connection for came in api.requests] == [1]
+
+
+async def test_a_connection_that_was_up() -> None:
+    """On a connection that is used again nothing is written late either, and it stays."""
+    async with listening() as api, calling() as client:
+        here = account(api.url)
+        assert isinstance(await allocate(client, here, "sp_1"), Allocated)
+        assert await allocate(client, here, "sp_2", within_s=0) == LATE
+        assert isinstance(await allocate(client, here, "sp_3"), Allocated)
+        assert [(came.reference, came.connection) for came in api.requests] == [("sp_1", 1), ("sp_3", 1)]
+
+
+async def test_every_kind_of_request() -> None:
+    """Quotes and read-backs have their time too, and each shipment of a late call learns of it."""
+    async with listening() as api, calling() as client:
+        here = account(api.url, {"default_rules": True})
+        strategy, late = here.merchant.file.allocation.strategy, request("sp_1", "sp_2", within_s=0)
+        assert await client.allocate(here, strategy, late) == {"sp_1": LATE, "sp_2": LATE}
+        assert await client.read_back(here, request(within_s=0)) == LATE
+        offers = account(api.url, {"quote": "cheapest"})
+        assert await client.quote(offers, offers.merchant.file.allocation.strategy, request(within_s=0)) == LATE
+        assert api.requests == []
+
+
+async def test_a_standstill_after_a_head() -> None:
+    """Head and body are handed over in one step: a process that stands still afterwards has left no half behind."""
+    async with listening() as api, calling() as client:
+        await allocate(client, account(api.url))
+        here = account(api.url, {"default_rules": True})
+        stand_still()
+        await allocate(client, here, REFERENCE, within_s=0.2)
+        assert [json.loads(came.body or b"null") for came in api.requests] == [None, {"shipments": [REFERENCE]}]

@@ -1,0 +1,170 @@
+"""What the commands are shown: merchant files, orders, and shipments that real scripts have brought somewhere."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from config.settings import Settings
+from tasks.events.settled import allocated_event, failed_event
+from tasks.rules.decision import FailReason
+from tasks.rules.outcome import Allocated, Carrier
+from tasks.rules.shipment import Shipment
+from tasks.work.ports import Report, Taken
+from tests.factories.sorting import sort_entries
+from worker.ledger.ledger import Ledger
+from worker.processes.merchant_files import Merchants
+from worker.redis_client.store import Store, connect
+from worker.streams.orders import GROUP
+
+T = TypeVar("T")
+
+PROGRAM = Path(sys.executable).parent / "allocation"
+
+API = '[api]\nflavour = "shipments-v2"\nbase_url = "http://127.0.0.1:9/pro"\napi_key = { env = "ACME_KEY" }\n'
+ALLOCATION = '[allocation]\nstrategy = { virtual_service = "V" }\nfallback = [{ carrier_service = "C" }]\n'
+HEAVY = '[[rules]]\nname = "heavy"\nwhen = { weight_kg = { over = 20 } }\nstrategy = { service_group = "freight" }\n'
+FILE = API + ALLOCATION + HEAVY
+
+AT = "2026-11-21T10:00:00.000Z"
+ENTRY = {
+    "at": AT,
+    "do": "allocate",
+    "strategy": {"virtual_service": "V"},
+    "outcome": "refused",
+    "reason": "no_capacity",
+    "message": "The carrier is full.",
+    "correlation_id": "c-1",
+    "ms": 12,
+}
+_ids = count(1)
+
+
+def order(*references: str, merchant: str = "acme", weight_kg: float = 1.0, **envelope: Any) -> dict[str, Any]:
+    """An order-created event."""
+    shipments = [{"reference": reference, "weight_kg": weight_kg} for reference in references]
+    data = {"merchant": merchant, "order": "1001", "shipments": shipments}
+    event = {"specversion": "1.0", "id": "evt-1", "source": "urn:shop", "type": "order.created", "data": data}
+    return {**event, **envelope}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Said:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The output as JSON."""
+        return json.loads(self.out)
+
+
+class Scene:
+    """One ledger, its merchants, and the commands."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        """`folder` is the test's own."""
+        self.settings = settings
+        self.folder = folder
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "ALLOCATION_REDIS_URL": settings.redis_url.get_secret_value(),
+            "ALLOCATION_MERCHANTS_DIR": str(settings.merchants_dir),
+            "ACME_KEY": "opens-nothing",
+        }
+
+    def merchant(self, name: str = "acme", text: str = FILE) -> None:
+        """Write a merchant file."""
+        (self.settings.merchants_dir / f"{name}.toml").write_text(text)
+
+    def run(self, *words: str, stdin: str = "", **environment: str) -> Said:
+        """Run `allocation` with these words."""
+        done = subprocess.run(
+            [PROGRAM, *words],
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=30,
+        )
+        return Said(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    def do(self, act: Callable[[Store, Ledger], Awaitable[T]]) -> T:
+        """Do something in the ledger."""
+
+        async def connected() -> T:
+            redis = connect(self.settings)
+            try:
+                return await act(Store(redis), Ledger(Store(redis), self.settings))
+            finally:
+                await redis.aclose()
+
+        return asyncio.run(connected())
+
+    def accept(self, *events: dict[str, Any] | bytes) -> None:
+        """Take events in, as intake does."""
+        texts = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
+        entries = [(f"1-{next(_ids)}", {b"event": text}) for text in texts]
+        read = sort_entries(entries, Merchants(self.settings.merchants_dir, frozenset()))
+        ids = [stream_id for stream_id, _ in entries]
+        self.do(lambda _, ledger: ledger.accept(read.accepted, read.rejected, ids, GROUP, read.not_ours))
+
+    def take(self) -> list[Shipment]:
+        """Take all that is due into a worker's hands, and leave it there."""
+        return [shipment for taken in self.do(_take_all) for shipment in taken.shipments]
+
+    def park(self, wait_s: float) -> None:
+        """Take all that is due, and park it after one refused attempt."""
+        self._report(lambda ledger, _: {"verdict": "park", "due": ledger.now() + wait_s, "entry": ENTRY})
+
+    def allocate(self) -> None:
+        """Take all that is due, and have it allocated."""
+        got = Allocated(carrier=Carrier(reference="FF", name="Lineten", service_reference="FF-1"))
+
+        def told(ledger: Ledger, shipment: Shipment) -> dict[str, Any]:
+            event = allocated_event(shipment, got, adopted=False, now=ledger.now())
+            return {"verdict": "allocated", "event": event, "entry": {**ENTRY, "outcome": "allocated"}}
+
+        self._report(told)
+
+    def fail(self, reason: FailReason = "all_steps_refused", message: str = "virtual_service V: full") -> None:
+        """Take all that is due, and have it failed after one refused attempt."""
+
+        def told(ledger: Ledger, shipment: Shipment) -> dict[str, Any]:
+            event = failed_event(shipment, reason, message, [], replay=shipment.replays, now=ledger.now())
+            return {"verdict": "failed", "event": event, "reason": reason, "entry": ENTRY}
+
+        self._report(told)
+
+    def _report(self, told: Callable[[Ledger, Shipment], dict[str, Any]]) -> None:
+        async def act(store: Store, ledger: Ledger) -> None:
+            for taken in await _take_all(store, ledger):
+                reports = (
+                    Report(shipment=_one_further(s), task=taken.task, **told(ledger, s)) for s in taken.shipments
+                )
+                assert all(await asyncio.gather(*(ledger.report(report) for report in reports)))
+
+        self.do(act)
+
+
+def _one_further(shipment: Shipment) -> Shipment:
+    progress = shipment.progress
+    return shipment.with_progress(attempts=progress.attempts + 1, entries=progress.entries + 1)
+
+
+async def _take_all(_: Store, ledger: Ledger) -> list[Taken]:
+    taken: list[Taken] = []
+    while found := (await ledger.take(1000, owns_nothing=True)).taken:
+        taken += found
+    return taken

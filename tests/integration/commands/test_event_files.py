@@ -1,0 +1,94 @@
+"""Files of events: what counts as one event, and where it stands."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.integration.commands.scene import order
+from worker.commands.event_files import split, wrong
+
+EVENTS = st.lists(
+    st.dictionaries(st.text(max_size=5), st.one_of(st.text(), st.integers(), st.none()), max_size=3), max_size=5
+)
+FORMS = {
+    "lines": lambda events: "\n".join(json.dumps(event, ensure_ascii=False) for event in events),
+    "array": lambda events: json.dumps(events, ensure_ascii=False),
+    "indented array": lambda events: json.dumps(events, indent=1),
+    "indented one after the other": lambda events: "\r\n".join(json.dumps(event, indent=1) for event in events),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(events=EVENTS)
+def test_every_form_holds_the_same_events(form: str, events: list[dict[str, Any]]) -> None:
+    """However events are written into a file, each is found, and in order."""
+    # A surrogate alone is no UTF-8.
+    content = FORMS[form](events).encode(errors="replace")
+    expected = json.loads(json.dumps(events, ensure_ascii=False).encode(errors="replace"))
+    assert [json.loads(found.text) for found in split(content, "f")] == expected
+
+
+@given(st.binary())
+def test_nothing_is_lost(content: bytes) -> None:
+    """Whatever the bytes are, they are found again as they were, but for the white space between events."""
+    found = b"".join(event.text for event in split(content, "f"))
+    white = b" \t\r\n"
+    if not content.strip(white).startswith(b"["):
+        assert found.translate(None, white) == content.removeprefix(b"\xef\xbb\xbf").translate(None, white)
+
+
+def test_the_text_is_not_touched() -> None:
+    """Spaces, key order and line ends within strings stay; so do the digits of a number."""
+    text = '{ "b":1.50,  "a":"\u2028" }'
+    assert [event.text.decode() for event in split(f"[\n {text},\n{text} ]".encode(), "f")] == [text, text]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_files_marked_by_an_editor(mark: bytes) -> None:
+    """A byte order mark is no part of an event, also where two marked files were put together."""
+    one = json.dumps(order("a")).encode()
+    found = list(split(mark + one + b"\n" + mark + one + b"\n", "f"))
+    assert [(event.line, wrong(event)) for event in found] == [(1, None), (2, None)]
+
+
+def test_each_event_knows_its_line() -> None:
+    """A problem is reported at the line where its event begins."""
+    content = b'\n{"a": 1}\n\n{"b":\n2}\n{"c": 3}\n'
+    assert [event.line for event in split(content, "f")] == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        pytest.param(b'{"a": 1}\n{"b": }\n{"c": 3}', [b'{"a": 1}', b'{"b": }', b'{"c": 3}'], id="a line among lines"),
+        pytest.param(b'{\n  "a": \n}\n', [b'{\n  "a": \n}'], id="an event over many lines"),
+        pytest.param(b'[{"a": 1}, {]', [b'[{"a": 1}, {]'], id="an array"),
+        pytest.param(b"[" * 100_000, [b"[" * 100_000], id="an array too deep"),
+        pytest.param(b"{} }", [b"{}", b"}"], id="the rest of a line"),
+        pytest.param(b" \n[ ]", [], id="nothing"),
+    ],
+)
+def test_what_is_broken_stays_together(content: bytes, texts: list[bytes]) -> None:
+    """What is no JSON is one event, so that it can be named and, if one insists, published."""
+    assert [event.text for event in split(content, "f")] == texts
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (b"{", "bad_json"),
+        (json.dumps(order("a b")).encode(), "bad_order"),
+        (json.dumps(order("a", specversion="2")).encode(), "bad_envelope"),
+        (json.dumps(order("a", type="order.paid")).encode(), "not_ours"),
+        (json.dumps(order("a", comment="x" * 1024 * 1024)).encode(), "event_too_large"),
+        (json.dumps(order("a")).encode(), None),
+    ],
+)
+def test_wrong_is_what_intake_would_reject(event: bytes, reason: str | None) -> None:
+    """The same reasons, before anything is published."""
+    (found,) = split(event, "f")
+    problem = wrong(found)
+    assert (problem and problem.reason) == reason

@@ -1,0 +1,73 @@
+"""Every command that speaks to the server, and a server that is away, refuses, or has another password."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.integration.commands.scene import Scene, order
+from worker.lab.embedded_server import EmbeddedServer, free_port
+
+COMMANDS = {
+    "status": ["status"],
+    "status as JSON": ["status", "--json"],
+    "explain": ["explain", "sp_1"],
+    "failed": ["failed"],
+    "replay": ["replay", "sp_1"],
+    "replay rejected": ["replay", "--rejected-all"],
+    "publish": ["publish", "-"],
+}
+ACLS = {
+    "may do nothing": ["-@all", "+ping"],
+    "may not read": ["-@read"],
+    "may not write or run scripts": ["-@write", "-@scripting"],
+}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server that wants a password."""
+    server = EmbeddedServer(tmp_path_factory.mktemp("guarded"))
+    server.start()
+    with redis.Redis(port=server.port) as admin:
+        admin.config_set("requirepass", "open")
+        admin.execute_command("AUTH", "open")
+        for number, rights in enumerate(ACLS.values()):
+            admin.execute_command("ACL", "SETUSER", f"u{number}", "on", ">open", "~*", "&*", "+@all", *rights)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def urls(port: int) -> dict[str, str]:
+    """Each way in which a server cannot be used."""
+    users = {what: f"redis://u{number}:open@127.0.0.1:{port}/0" for number, what in enumerate(ACLS)}
+    return {
+        "away": f"redis://:sesame@127.0.0.1:{free_port()}/0",
+        "another password": f"redis://:sesame@127.0.0.1:{port}/0",
+        "no password": f"redis://127.0.0.1:{port}/0",
+        "no such user": f"redis://me:sesame@127.0.0.1:{port}/0",
+        "another host": "redis://:sesame@nowhere.invalid/0",
+        **users,
+    }
+
+
+@pytest.mark.parametrize("way", ["away", "another password", "no password", "no such user", "another host", *ACLS])
+def test_commands(scene: Scene, guarded: EmbeddedServer, way: str) -> None:
+    """They end with 1 and plain words: what, where and what to do; neither with a traceback nor with a password."""
+    # Every command where nobody gets in; elsewhere one that reads and one that writes.
+    tried = (
+        COMMANDS if way in {"away", "another password"} else {name: COMMANDS[name] for name in ("status", "publish")}
+    )
+    for name, words in tried.items():
+        said = scene.run(*words, stdin=json.dumps(order("sp_1")) + "\n", ALLOCATION_REDIS_URL=urls(guarded.port)[way])
+        everything = said.out + said.err
+        assert "Traceback" not in everything, (name, everything)
+        assert "sesame" not in everything, name
+        assert said.code == 1, (name, everything)
+        if name == "status" and way == "may not write or run scripts":
+            continue
+        expected = "no answer from redis://" if way in {"away", "another host"} else " refuses: "
+        assert expected in everything, (name, everything)

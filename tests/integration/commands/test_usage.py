@@ -1,0 +1,55 @@
+"""How the commands want to be called."""
+
+import importlib
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from worker.commands.cli import COMMANDS
+
+NAMES = ["sandbox", "check", "publish", "status", "explain", "failed", "replay", "schema"]
+
+
+def invoked(name: str, *words: str) -> tuple[int, str]:
+    """Exit code and output of a command that is called within this process."""
+    command: click.Command = importlib.import_module(f"worker.commands.{name}").command
+    said = CliRunner().invoke(command, words, prog_name=f"allocation {name}")
+    return said.exit_code, said.output
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_has_an_example(name: str) -> None:
+    """Every command's help ends with a line to copy."""
+    assert name in COMMANDS
+    code, output = invoked(name, "--help")
+    assert code == 0
+    assert f"\n  Example:\n    allocation {name}" in output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "nowhere"),
+        ("explain",),
+        ("failed", "sp_1"),
+        ("publish",),
+        ("publish", "nowhere.json"),
+        ("publish", "-", "--rate", "0"),
+        ("replay",),
+        ("replay", "--all", "--rejected-all"),
+        ("replay", "sp_1", "--rejected", "-"),
+        ("replay", "--rejected", "-", "--reason", "bad_json"),
+        ("replay", "--all", "--limit", "0"),
+        ("sandbox", "--port", "70000"),
+        ("schema", "nonsense"),
+        ("schema", "asyncapi", "--all", "folder"),
+        ("status", "--watch", "0"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_told_apart(words: tuple[str, ...]) -> None:
+    """Who calls a command wrongly gets exit code 2 and a line that says so, before anything is done."""
+    code, output = invoked(*words)
+    assert code == 2
+    assert "Error: " in output

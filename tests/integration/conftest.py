@@ -1,0 +1,108 @@
+"""Tests that are coroutines, and a ledger for them."""
+
+import asyncio
+import gc
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from celery import Celery
+from pydantic import SecretStr
+
+from config.settings import Settings
+from tests.factories.ledger_harness import Bench
+from tests.factories.queues import application
+from tests.factories.raw_api import KEY
+from worker.carrier_api.client import ProApi
+from worker.lab.embedded_server import EmbeddedServer, embedded_server
+from worker.processes import child as child_module
+from worker.processes import claim_loop
+from worker.processes.child import ChildRuntime
+from worker.processes.merchant_files import Merchants
+from worker.processes.rechecks import Rechecks
+from worker.processes.siblings import Children
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine in the loop of the test's fixtures."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    found: dict[str, Any] = pyfuncitem.funcargs
+    found["runner"].run(pyfuncitem.obj(**{name: found[name] for name in inspect.signature(pyfuncitem.obj).parameters}))
+    return True
+
+
+@pytest.fixture(autouse=True)
+def runner() -> Iterator[asyncio.Runner]:
+    """The kind of loop that a worker has."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        yield runner
+
+
+@pytest.fixture
+def bench(settings: Settings, runner: asyncio.Runner) -> Iterator[Bench]:
+    """An empty ledger."""
+    bench = Bench(settings)
+    yield bench
+    runner.run(bench.close())
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server that a test may kill."""
+    with embedded_server(tmp_path / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def own_bench(own_server: EmbeddedServer, settings: Settings, runner: asyncio.Runner) -> Iterator[Bench]:
+    """A ledger on it."""
+    bench = Bench(settings.model_copy(update={"redis_url": SecretStr(own_server.url)}))
+    runner.run(bench.raw.config_set("appendfsync", "always"))
+    yield bench
+    runner.run(bench.close())
+
+
+@pytest.fixture
+def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
+    """An application whose broker is the shared server; the key is at hand, and a tenth second is long."""
+    monkeypatch.setenv("CHILD_KEY", KEY)
+    monkeypatch.setattr(child_module, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(child_module, "DRAIN_S", 0.1)
+    monkeypatch.setattr(claim_loop, "IDLE_S", 0.3)
+    with application(settings) as app:
+        yield app
+
+
+@pytest.fixture
+def child(app: Celery, settings: Settings) -> Iterator[ChildRuntime]:
+    """A child at work."""
+    thresholds = gc.get_threshold()
+    child = ChildRuntime(app, settings, Children(4))
+    yield child
+    child.stop()
+    gc.set_threshold(*thresholds)
+
+
+@pytest.fixture
+def merchants(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Merchants:
+    """The merchants of the folder; the key is at hand."""
+    monkeypatch.setenv("CHILD_KEY", KEY)
+    return Merchants(bench.settings.merchants_dir, frozenset())
+
+
+@pytest.fixture
+def rechecks(runner: asyncio.Runner, bench: Bench, merchants: Merchants) -> Iterator[Rechecks]:
+    """Rechecks of a worker's own client."""
+
+    async def build() -> Rechecks:
+        return Rechecks(bench.store, bench.ledger, ProApi(bench.ledger.now, 30.0), merchants, bench.settings)
+
+    rechecks = runner.run(build())
+    yield rechecks
+    runner.run(rechecks.stop())
+    runner.run(rechecks._api.close())

@@ -1,0 +1,54 @@
+"""Merchants are served in turn, however much each of them has."""
+
+import asyncio
+from itertools import pairwise
+
+from hypothesis import HealthCheck, given
+from hypothesis import settings as tried
+from hypothesis import strategies as st
+
+from config.settings import Settings
+from tests.factories.ledger_harness import Bench
+
+
+async def turns(bench: Bench, most: int) -> list[str]:
+    """Who is served, in order, until nothing is due; what was taken is settled at once."""
+    served: list[str] = []
+    while found := await bench.take_due(most):
+        served += [taken.merchant for taken in found]
+        await bench.settle(found)
+    return served
+
+
+async def test_a_quiet_merchant_beside_a_noisy_one(bench: Bench) -> None:
+    """Twenty shipments behind four thousand of another merchant are taken with the second turn."""
+    await bench.accept("noisy", *(f"sp_{n}" for n in range(4000)))
+    await bench.accept("quiet", *(f"sp_{n}" for n in range(20)))
+    assert [taken.merchant for _ in range(2) for taken in await bench.take_due(100)][:2] == ["noisy", "quiet"]
+
+
+@tried(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    sizes=st.lists(st.integers(min_value=1, max_value=12), min_size=2, max_size=7),
+    most=st.integers(min_value=1, max_value=8),
+)
+def test_nobody_waits_for_more_than_a_round(
+    settings: Settings, runner: asyncio.Runner, sizes: list[int], most: int
+) -> None:
+    """Between two turns of a merchant nobody else has two, whatever there is of each however much is taken at once."""
+    runner.run(_one_round_each(settings.model_copy(update={"batch": 2}), sizes, most))
+
+
+async def _one_round_each(settings: Settings, sizes: list[int], most: int) -> None:
+    bench = Bench(settings)
+    await bench.redis.flushdb()
+    merchants = [f"merchant{number}" for number in range(len(sizes))]
+    for merchant, size in zip(merchants, sizes, strict=True):
+        await bench.accept(merchant, *(f"sp_{n}" for n in range(size)))
+    served = await turns(bench, most)
+    await bench.close()
+    for merchant in merchants:
+        own = [-1, *(place for place, name in enumerate(served) if name == merchant)]
+        for before, after in pairwise(own):
+            between = served[before + 1 : after]
+            assert len(between) == len(set(between)), (merchant, served)

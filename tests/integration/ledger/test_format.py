@@ -1,0 +1,116 @@
+"""The ledger's format: set once, and met by nobody who cannot read it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from config.settings import FormatError, Settings
+from tests.factories.ledger_harness import Bench
+from worker.lab.embedded_server import EmbeddedServer, free_port
+from worker.ledger.format import FORMAT, KEY, check_format, introduce, stop_if_other
+from worker.redis_client.store import _text
+
+
+@pytest.fixture
+def process() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that would run for long."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        yield process
+        process.kill()
+
+
+def test_scripts_and_processes_agree() -> None:
+    """Both name the same number."""
+    assert f"local FORMAT = {FORMAT}\n" in _text("accept")
+
+
+async def test_an_empty_ledger(bench: Bench) -> None:
+    """Who comes first says in which format the ledger is."""
+    await bench.raw.delete(KEY)
+    await check_format(bench.redis)
+    assert await bench.raw.get(KEY) == str(FORMAT).encode()
+    await check_format(bench.redis)
+
+
+async def test_who_only_looks(bench: Bench) -> None:
+    """Who must not write leaves an empty ledger empty, and meets another format like anybody."""
+    await bench.raw.delete(KEY)
+    await check_format(bench.redis, note=False)
+    assert await bench.raw.get(KEY) is None
+    await bench.raw.set(KEY, FORMAT + 1)
+    with pytest.raises(FormatError):
+        await check_format(bench.redis, note=False)
+
+
+async def test_the_first_order_sets_it(bench: Bench) -> None:
+    """So does the first shipment that is taken in, and no later one."""
+    await bench.raw.delete(KEY)
+    await bench.accept("acme", "a")
+    assert await bench.raw.get(KEY) == str(FORMAT).encode()
+    await bench.raw.set(KEY, FORMAT + 1)
+    await bench.accept("acme", "b")
+    assert await bench.raw.get(KEY) == str(FORMAT + 1).encode()
+
+
+@pytest.mark.parametrize("found", [str(FORMAT + 1), "99", "two"])
+async def test_a_newer_one(bench: Bench, found: str) -> None:
+    """A process that meets a newer format says in one line that the newer version is to be started."""
+    await bench.raw.set(KEY, found)
+    with pytest.raises(FormatError, match="start the newer version") as error:
+        await check_format(bench.redis)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("found", [None, "0"])
+async def test_an_older_one(bench: Bench, found: str | None) -> None:
+    """One that meets an older format, or a ledger from before there was a number, says in one line how to migrate."""
+    await bench.accept("acme", "a")
+    await (bench.raw.delete(KEY) if found is None else bench.raw.set(KEY, found))
+    with pytest.raises(FormatError, match="stop every intake") as error:
+        await check_format(bench.redis)
+    assert "\n" not in str(error.value)
+    assert await bench.raw.get(KEY) == (found and found.encode())
+
+
+async def test_a_process_that_starts(bench: Bench) -> None:
+    """It does not start beside a ledger in another format; it does while the server is away."""
+    await introduce(bench.settings)
+    await bench.raw.set(KEY, FORMAT + 1)
+    with pytest.raises(FormatError):
+        await introduce(bench.settings)
+    url = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
+    await introduce(bench.settings.model_copy(update={"redis_url": url}))
+
+
+async def test_a_process_that_runs(bench: Bench, process: "subprocess.Popen[bytes]") -> None:
+    """When a newer version takes the ledger over, a process that runs is told to end; else it is left alone."""
+    await stop_if_other(bench.redis, process.pid)
+    assert process.poll() is None
+    await bench.raw.set(KEY, FORMAT + 1)
+    await stop_if_other(bench.redis, process.pid)
+    assert process.wait(10) != 0
+
+
+@pytest.mark.parametrize(
+    "words", [("celery", "-A", "worker", "worker"), ("allocation", "intake"), ("allocation", "failed")]
+)
+def test_the_processes(settings: Settings, server: EmbeddedServer, words: tuple[str, ...]) -> None:
+    """Each process and command ends with one line."""
+    with redis.Redis(port=server.port) as client:
+        client.set(KEY, FORMAT + 1)
+    folder = Path(sys.executable).parent
+    environment = {
+        "PATH": f"{folder}:/usr/bin:/bin",
+        "ALLOCATION_REDIS_URL": settings.redis_url.get_secret_value(),
+        "ALLOCATION_MERCHANTS_DIR": str(settings.merchants_dir),
+    }
+    command = [str(folder / words[0]), *words[1:]]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("start the newer version") == 1, done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,213 @@
+"""What is written about shipments: by their holder only, and the verdict in the same transaction as its event."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from config.settings import Settings
+from tasks.work.ports import Report
+from tests.factories.ledger_harness import Bench, until
+from worker.redis_client.store import ResponseError
+
+A_DAY_S = 86400
+
+
+async def events(bench: Bench, stream: str) -> list[str]:
+    """The events of an out stream."""
+    return [entry[b"event"].decode() for _, entry in await bench.raw.xrange(stream)]
+
+
+async def test_a_settled_shipment_leaves_the_schedule(bench: Bench) -> None:
+    """An allocated shipment has its event, is not due any more, and its record is kept as long as the settings say."""
+    taken = await bench.take("acme", "a")
+    assert await bench.report(taken, "allocated", event="the event") == [True]
+    assert await events(bench, bench.settings.allocated_stream) == ["the event"]
+    assert await events(bench, bench.settings.failed_stream) == []
+    await bench.end_leases("acme")
+    assert await bench.take_all() == []
+    assert await bench.raw.zcard("allocation:working:acme") == await bench.raw.zcard("allocation:waiting:acme") == 0
+    assert 0 < await bench.raw.ttl("allocation:shipment:acme:a") <= bench.settings.keep_days * A_DAY_S
+    assert await bench.field("counts:acme", "allocated") == "1"
+
+
+async def test_a_failed_shipment_is_on_the_list(bench: Bench) -> None:
+    """A failed shipment has its event and reason, and is among its merchant's failures until its record expires."""
+    taken = await bench.take("acme", "a")
+    await bench.raw.zadd("allocation:failed:acme", {"expired": 1})
+    await bench.report(taken, "failed", event="the event", reason="conflict")
+    assert await events(bench, bench.settings.failed_stream) == ["the event"]
+    assert await bench.raw.zrange("allocation:failed:acme", 0, -1) == [b"a"]
+    assert await bench.field("shipment:acme:a", "reason") == "conflict"
+    assert await bench.raw.ttl("allocation:shipment:acme:a") > 0
+
+
+async def test_an_event_goes_out_once(bench: Bench) -> None:
+    """Who settles a shipment a second time is told that it is not his, and no second event goes out."""
+    taken = await bench.take("acme", "a")
+    assert await bench.report(taken, "allocated", event="first") == [True]
+    assert await bench.report(taken, "failed", event="second", reason="conflict") == [False]
+    assert await events(bench, bench.settings.allocated_stream) == ["first"]
+    assert await events(bench, bench.settings.failed_stream) == []
+
+
+@pytest.mark.parametrize("first", ["park", "allocated", "failed"])
+async def test_two_reports_in_one_round_trip(bench: Bench, first: Any) -> None:
+    """Of two reports of a shipment that travel together only the first counts, once it has let the shipment go."""
+    taken = await bench.take("acme", "a")
+    told: dict[str, Any] = {"shipment": taken.shipments[0], "task": taken.task, "event": "the event"}
+    reports = [Report(verdict=first, **told), Report(verdict="allocated", **told), Report(verdict="park", **told)]
+    assert await bench.ledger.report_all(reports) == [True, False, False]
+    out = await events(bench, bench.settings.allocated_stream) + await events(bench, bench.settings.failed_stream)
+    assert out == ([] if first == "park" else ["the event"])
+    assert await bench.raw.zcard("allocation:waiting:acme") == (1 if first == "park" else 0)
+
+
+@pytest.mark.parametrize("first", ["keep", "hand"])
+async def test_what_leaves_last_has_left(bench: Bench, first: Any) -> None:
+    """A task that is ended may report "goes on" and "given back" in one round trip: then nobody holds the shipment."""
+    # Many merchants, as what is gathered is written in the order of a hash of its keys.
+    for merchant in (f"merchant{n}" for n in range(30)):
+        taken = await bench.take(merchant, "a", "b")
+        leaves, given_back = (Report(shipment=s, task=taken.task, verdict="park") for s in taken.shipments)
+        reports = [leaves, given_back._replace(verdict=first), given_back]
+        assert await bench.ledger.report_all(reports) == [True] * 3
+        assert await bench.raw.zcard(f"allocation:waiting:{merchant}") == 2
+        assert await bench.raw.zcard(f"allocation:working:{merchant}") == 0
+        assert await bench.raw.hlen(f"allocation:tokens:{merchant}") == 0
+
+
+async def test_a_late_hand_back_leaves_a_link_alone(bench: Bench) -> None:
+    """What was handed to the next link stays with it, also when its task is told to end and gives back all it had."""
+    taken = await bench.take("acme", "a")
+    refused = [taken.shipments[0].with_progress(step=1)]
+    assert await bench.report_of(refused, taken.task, "hand") == [True]
+    assert await bench.report(taken, "park") == [False]
+    assert await bench.report_of(refused, taken.task, "hand") == [True]
+    assert await bench.phase("acme", "a") == "q"
+
+
+async def test_more_reports_than_one_round_trip_takes(bench: Bench) -> None:
+    """Reports of several merchants, more than go at once, are all written and answered in their order."""
+    reports: list[Report] = []
+    for merchant, count in (("acme", 100), ("other", 30), ("third", 1)):
+        taken = await bench.take(merchant, *(f"sp_{n}" for n in range(count)))
+        reports += [Report(shipment=s, task=taken.task, verdict="allocated", event="e") for s in taken.shipments]
+    not_ours = reports[7]._replace(task="another-task")
+    assert await bench.ledger.report_all([not_ours, *reports]) == [False] + [True] * 131
+    assert [await bench.field(f"counts:{name}", "allocated") for name in ("acme", "other", "third")] == [
+        "100",
+        "30",
+        "1",
+    ]
+    assert len(await events(bench, bench.settings.allocated_stream)) == 131
+    assert [await bench.raw.hlen(f"allocation:tokens:{name}") for name in ("acme", "other", "third")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("verdict", ["keep", "hand", "park", "allocated", "failed"])
+async def test_a_late_task_changes_nothing(bench: Bench, verdict: Any) -> None:
+    """Of what a task reports after its lease was given to another, the ledger learns that its worker lives, no more."""
+    late = await bench.take("acme", "a")
+    await bench.end_leases("acme")
+    (now,) = await bench.take_all()
+    await bench.ledger.renew([(late.shipments[0], late.task)])
+    before = await bench.dump()
+    told = await bench.report(late, verdict, entry={"do": "allocate"}, event="late", reason="conflict", due=1.0)
+    assert told == [False]
+    assert await bench.dump() == before
+    assert await bench.report(now, "allocated", event="in time") == [True]
+
+
+async def test_settling_is_one_step(settings: Settings, bench: Bench) -> None:
+    """At no moment is a shipment neither in the schedule nor told of, and at none is it both."""
+    references = [f"sp_{n}" for n in range(100)]
+    taken = await bench.take("acme", *references)
+    watcher = Bench(settings)
+    settling = asyncio.gather(*(bench.report_of([one], taken.task, "allocated", event="{}") for one in taken.shipments))
+    seen = set()
+    while not settling.done():
+        pipe = watcher.raw.pipeline(transaction=True)
+        pipe.zcard("allocation:working:acme")
+        pipe.xlen(settings.allocated_stream)
+        seen.add(sum(await pipe.execute()))
+    await settling
+    await watcher.close()
+    assert seen == {100}
+
+
+async def test_progress_outlives_its_worker(bench: Bench) -> None:
+    """What was reported on the way is there for whoever takes the shipment next."""
+    taken = await bench.take("acme", "a")
+    further = taken.shipments[0].with_progress(step=1, attempts=3, open_calls=2, waits=4, last_refusal="conflict")
+    await bench.report_of([further], taken.task, "park")
+    (again,) = await bench.take_all()
+    assert again.shipments[0].progress == further.progress
+    assert str(again.shipments[0].strategy) == "carrier_service SECOND"
+
+
+async def test_unfinished_records_stay(bench: Bench) -> None:
+    """No record of a shipment expires before it is settled, whatever was reported of it."""
+    taken = await bench.take("acme", "a")
+    for verdict in ("keep", "hand", "park"):
+        await bench.report(taken, verdict, due=bench.ledger.now() + 3600)
+        assert await bench.raw.ttl("allocation:shipment:acme:a") == -1
+
+
+@pytest.mark.parametrize("entries", [1, 20, 21, 40, 41, 75])
+async def test_a_story_keeps_its_beginning_and_its_end(bench: Bench, entries: int) -> None:
+    """Of a long story the first twenty and the last twenty entries are kept, in order; of a short one all."""
+    taken = await bench.take("acme", "a")
+    held = taken.shipments[0]
+    for number in range(1, entries + 1):
+        held = held.with_progress(entries=number)
+        await bench.report_of([held], taken.task, "keep", entry={"number": number})
+    kept = [entry["number"] for entry in await bench.ledger.story(held)]
+    wanted = range(1, entries + 1)
+    assert kept == [*wanted[:20], *wanted[20:][-20:]]
+
+
+async def test_a_story_of_nothing(bench: Bench) -> None:
+    """A shipment to which nothing has happened has no story."""
+    taken = await bench.take("acme", "a")
+    assert await bench.ledger.story(taken.shipments[0]) == []
+
+
+async def test_many_reports_at_once(bench: Bench) -> None:
+    """Whoever reports beside hundreds of others gets his own answer."""
+    first = await bench.take("acme", *(f"sp_{n}" for n in range(100)))
+    other = await bench.take("other", *(f"sp_{n}" for n in range(100)))
+    settled, stale, kept = await asyncio.gather(
+        bench.report(first, "allocated", event="{}"),
+        bench.report_of(other.shipments, "a stale task", "allocated", event="{}"),
+        bench.report_of(other.shipments, other.task, "keep"),
+    )
+    assert (settled, stale, kept) == ([True] * 100, [False] * 100, [True] * 100)
+    assert await bench.raw.xlen(bench.settings.allocated_stream) == 100
+
+
+@pytest.mark.parametrize("stream", ["allocated_stream", "failed_stream"])
+async def test_a_stream_that_is_none(bench: Bench, stream: str) -> None:
+    """When an out stream's name belongs to something else, nothing is written, not even what was told before it."""
+    taken = await bench.take("acme", "a", "b")
+    await bench.raw.set(getattr(bench.settings, stream), "something else")
+    before = await bench.dump()
+    goes_on, settled = (Report(shipment=s, task=taken.task, verdict="keep", event="{}") for s in taken.shipments)
+    verdict: Any = "allocated" if stream == "allocated_stream" else "failed"
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await bench.ledger.report_all([goes_on, settled._replace(verdict=verdict)])
+    assert await bench.dump() == before
+
+
+async def test_a_full_server_is_waited_for(bench: Bench) -> None:
+    """Without memory a report changes nothing and waits; it is written whole once there is some."""
+    taken = await bench.take("acme", "a")
+    before = await bench.dump()
+    await bench.raw.config_set("maxmemory", 1)
+    try:
+        writing = asyncio.create_task(bench.report(taken, "allocated", event="{}"))
+        await until(lambda: bench.store._trouble_since is not None)
+        assert await bench.dump() == before
+    finally:
+        await bench.raw.config_set("maxmemory", 0)
+    assert await writing == [True]
+    assert await events(bench, bench.settings.allocated_stream) == ["{}"]

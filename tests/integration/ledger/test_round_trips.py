@@ -1,0 +1,98 @@
+"""What a batch costs at the server, counted by the server itself."""
+
+import asyncio
+import re
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from config.settings import Settings
+from tests.factories.ledger_harness import Bench
+
+ROUND_TRIPS = ("accept", "take", "report")
+"""For a hundred shipments as for one."""
+
+COMMANDS_OF_A_SHIPMENT = 7
+COMMANDS_OF_ONE_ALONE = 58
+
+A_TIME = re.compile(r"1[6-9]\d{8}(\d{3})?(\.\d+)?")
+"""Seconds or milliseconds since the epoch, between 2020 and 2033."""
+
+
+@pytest.fixture
+def bench(settings: Settings, runner: asyncio.Runner) -> Iterator[Bench]:
+    """An empty ledger where first calls are permitted as shipments are taken."""
+    bench = Bench(settings, admits=True)
+    yield bench
+    runner.run(bench.close())
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """Commands in the order in which the server ran them: those that came over the wire, and those of scripts."""
+
+    came: list[str] = field(default_factory=list)
+    inside: list[str] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def watching(bench: Bench) -> AsyncIterator[Seen]:
+    """What the server does for the length of an `async with`."""
+    seen = Seen()
+    watcher = Bench(bench.settings)
+    async with watcher.raw.monitor() as monitor:
+        yield seen
+        await bench.raw.echo("the end")
+        while (command := await monitor.next_command())["command"] != "ECHO the end":
+            (seen.inside if command["client_type"] == "lua" else seen.came).append(command["command"])
+    await watcher.close()
+
+
+async def work_through(bench: Bench, count: int) -> None:
+    """The whole way of shipments whose API answers all at once."""
+    taken = await bench.take("acme", *(f"sp_{uuid.uuid4().hex}" for n in range(count)))
+    assert len(taken.admitted) == count
+    entry = {"do": "allocate"}
+    await bench.report(taken, "allocated", entry=entry, event="{}", api="api", answer="good")
+
+
+async def test_round_trips_of_a_batch(bench: Bench) -> None:
+    """A batch of a hundred goes through the ledger in three round trips, from intake to event."""
+    await work_through(bench, 1)
+    await bench.raw.echo("connected")
+    async with watching(bench) as seen:
+        await work_through(bench, 100)
+    assert [command.partition(" ")[0] for command in seen.came] == ["EVALSHA"] * len(ROUND_TRIPS)
+
+
+async def test_commands_of_a_shipment(bench: Bench) -> None:
+    """Inside the scripts a shipment costs a bounded number of commands, however many share its batch."""
+    await work_through(bench, 1)
+    await bench.raw.echo("connected")
+    async with watching(bench) as seen:
+        await work_through(bench, 100)
+    most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()
+    assert len(seen.inside) <= COMMANDS_OF_A_SHIPMENT * 100, most
+
+
+async def test_commands_of_one_alone(bench: Bench) -> None:
+    """What the scripts of a message cost however few shipments it brings is bounded as well."""
+    await work_through(bench, 1)
+    async with watching(bench) as seen:
+        await work_through(bench, 1)
+    most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()
+    assert len(seen.inside) <= COMMANDS_OF_ONE_ALONE, most
+
+
+async def test_no_client_tells_the_time(bench: Bench) -> None:
+    """Handing out, taking and holding go by the server's clock alone: no time is sent to it."""
+    async with watching(bench) as seen:
+        taken = await bench.take("acme", "a")
+        await bench.permit(taken.shipments[0], taken.task, per_second=5.0, api="api")
+        await bench.ledger.renew([(taken.shipments[0], taken.task)])
+    sent = [word for command in seen.came for word in command.split()[1:]]
+    assert [word for word in sent if A_TIME.fullmatch(word)] == []

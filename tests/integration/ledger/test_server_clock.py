@@ -1,0 +1,179 @@
+"""The server's clock as round trips tell it: a step of it is noticed, and nothing else is taken for one."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from config.settings import Settings
+from tasks.work.clock import boottime
+from tests.factories.ledger_harness import Bench, new
+from worker.ledger.records import server_ms
+from worker.ledger.server_clock import ServerClock
+from worker.streams.orders import GROUP
+
+AHEAD_S = 1e9
+"""How far the server's clock is ahead of this machine's."""
+
+
+def answered(clock: ServerClock, took_s: float = 0.001, step_s: float = 0.0, read_after: float = 0.5) -> bool:
+    """A round trip that took so long, its server's clock read after such a part of it; whether that seems a jump."""
+    now = boottime()
+    asked = now - took_s
+    return clock.jumped(asked + took_s * read_after + AHEAD_S + step_s, asked)
+
+
+@pytest.fixture
+def clock() -> ServerClock:
+    """One that had its first round trip."""
+    clock = ServerClock()
+    assert not answered(clock)
+    return clock
+
+
+def test_the_first_round_trip_is_no_jump() -> None:
+    """However wrong this machine's own clock is, the server's first word is just that."""
+    assert not ServerClock().jumped(12.0, boottime())
+
+
+@pytest.mark.parametrize("step_s", [-3600, -1.1, 1.1, 3600])
+def test_a_step_is_a_jump_once(clock: ServerClock, step_s: float) -> None:
+    """A step of more than a second either way is noticed across two round trips, and is the clock from then on."""
+    assert answered(clock, step_s=step_s)
+    assert not answered(clock, step_s=step_s)
+    assert clock.now() == pytest.approx(boottime() + AHEAD_S + step_s, abs=0.1)
+
+
+@pytest.mark.parametrize("step_s", [-0.9, 0.0, 0.9])
+def test_a_small_step_is_none(clock: ServerClock, step_s: float) -> None:
+    """What a clock is corrected by in passing counts for nothing."""
+    assert not answered(clock, step_s=step_s)
+
+
+@pytest.mark.parametrize("read_after", [0.0, 0.5, 1.0])
+def test_a_slow_round_trip_is_no_jump(clock: ServerClock, read_after: float) -> None:
+    """Whether question or answer took long, or this process was stopped meanwhile: the clock is the same."""
+    assert not answered(clock, took_s=90, read_after=read_after)
+    assert clock.now() == pytest.approx(boottime() + AHEAD_S, abs=0.1)
+    assert clock.earliest() == pytest.approx(boottime() + AHEAD_S, abs=0.1)
+    assert not answered(clock)
+
+
+def test_a_step_hidden_in_a_slow_round_trip(clock: ServerClock) -> None:
+    """A step that a slow answer could explain is noticed at the next quick one."""
+    assert not answered(clock, took_s=90, read_after=0.5, step_s=30)
+    assert answered(clock, step_s=30)
+
+
+def test_now_lies_between_its_bounds(clock: ServerClock) -> None:
+    """The time at the latest is no earlier than the time at the earliest, and both are near."""
+    for took_s in (0.01, 0.5, 0.002, 90):
+        answered(clock, took_s=took_s)
+        assert 0 <= clock.now() - clock.earliest() < 0.1
+
+
+def server_was(bench: Bench, seconds: float) -> None:
+    """Let the server's clock have been so far ahead of what it is now, at the last round trip."""
+    clock = bench.ledger._clock
+    clock._least_s += seconds
+    clock._most_s += seconds
+
+
+@pytest.mark.parametrize("was_s", [-3600, 3600])
+async def test_a_take_notes_a_jump(bench: Bench, was_s: float) -> None:
+    """Who takes shipments and sees that the clock was set notes it first, and then learns what is in doubt."""
+    await bench.report(await bench.take("acme", "a"), "park")
+    await bench.raw.hset("allocation:shipment:acme:a", "due", await server_ms(bench.redis) + round(was_s * 1000))
+    server_was(bench, was_s)
+    (taken,) = await bench.take_all()
+    assert await bench.field("server", "changes") == "1"
+    assert taken.shipments[0].progress.open_kind == "unknown"
+    assert taken.shipments[0].progress.open_at == pytest.approx(bench.ledger.now(), abs=1)
+    assert (await bench.permit(taken.shipments[0], taken.task)).held
+
+
+async def test_a_jump_that_is_noted_meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A take whose answer is from before a note that the same process has just made asks again."""
+    await bench.accept("acme", "a")
+    await bench.ledger.watch_clock()
+    run = bench.store.run
+
+    async def noted_meanwhile(*asked: Any) -> Any:
+        answer = await run(*asked)
+        if asked[0] == "take":
+            monkeypatch.undo()
+            server_was(bench, 3600)
+            await bench.ledger.watch_clock()
+        return answer
+
+    monkeypatch.setattr(bench.store, "run", noted_meanwhile)
+    (taken,) = await bench.take_due()
+    assert taken.shipments[0].progress.open_kind == "unknown"
+    assert (await bench.permit(taken.shipments[0], taken.task)).held
+
+
+async def test_what_was_due_after_a_step_ahead(bench: Bench) -> None:
+    """What became due only by the step was not due before it, so nobody called for it."""
+    await bench.report(await bench.take("acme", "a"), "park")
+    await bench.raw.hset("allocation:shipment:acme:a", "due", await server_ms(bench.redis) - 1_800_000)
+    server_was(bench, -3600)
+    (batch,) = await bench.take_due()
+    held = batch.shipments[0]
+    assert (held.progress.open_kind, await bench.field("server", "changes")) == (None, "1")
+
+
+async def test_a_jump_ends_leases(bench: Bench) -> None:
+    """A lease from before a jump gives no permit once the jump is noted, in whichever direction it was."""
+    for was_s in (-3600, 3600):
+        taken = await bench.take(f"merchant{was_s}", "a")
+        server_was(bench, was_s)
+        await bench.ledger.watch_clock()
+        assert not (await bench.permit(taken.shipments[0], taken.task)).held
+
+
+@pytest.fixture
+def others(settings: Settings, runner: asyncio.Runner) -> Iterator[list[Bench]]:
+    """Other processes that know the server."""
+    others = [Bench(settings) for _ in range(3)]
+    for other in others:
+        runner.run(other.ledger.watch_clock())
+    yield others
+    for other in others:
+        runner.run(other.close())
+
+
+async def test_many_see_the_same_jump(bench: Bench, others: list[Bench]) -> None:
+    """A jump that somebody has noted is not noted again by those who notice it later; the next jump is another one."""
+    for changes in (1, 2):
+        for other in others:
+            server_was(other, 3600)
+        for other in others:
+            await other.ledger.watch_clock()
+        assert await bench.field("server", "changes") == str(changes)
+
+
+async def test_who_knew_the_clock_before_says_until_when(bench: Bench, others: list[Bench]) -> None:
+    """A server that takes over with a clock that is behind: whoever knew the other clock says what was due by it."""
+    knows, *_ = others
+    due = (await server_ms(bench.redis)) / 1000 + 30
+    await bench.report(await bench.take("acme", "a"), "park", due=due)
+    await bench.become_another_server()
+    await bench.end_waits("acme", (await server_ms(bench.redis)) - 1)
+    server_was(knows, 60)
+    (taken,) = await knows.take_due()
+    held = taken.shipments[0]
+    assert (held.progress.open_kind, await bench.field("server", "changes")) == ("unknown", "1")
+
+
+async def test_orders_after_a_step_back(bench: Bench) -> None:
+    """Orders that are accepted after the jump are new, unless they may be sent again, though it is earlier now."""
+    await bench.ledger.watch_clock()
+    server_was(bench, 3600)
+    await bench.ledger.watch_clock()
+    changed_s = int(await bench.field("server", "changed")) / 1000
+    orders = [new("acme", r)[0]._replace(entered=changed_s + age) for r, age in (("old", 0), ("new", 600))]
+    await bench.ledger.accept(orders, [], [], GROUP)
+    (batch,) = await bench.take_due()
+    kinds = {held.reference: held.progress.open_kind for held in batch.shipments}
+    assert kinds == {"old": "unknown", "new": None}

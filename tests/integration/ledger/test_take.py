@@ -1,0 +1,189 @@
+"""Who may work on a shipment: only the task whose lease token the ledger knows."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from config.settings import Settings
+from tasks.rules.shipment import Shipment
+from tasks.work.messages import FellBack, Held, Link, link_of
+from tasks.work.ports import Taken
+from tests.factories.ledger_harness import Bench
+
+
+async def handed_on(bench: Bench, *references: str, step: int = 1) -> Link:
+    """A link for shipments that fell back to a step."""
+    taken = await bench.take("acme", *references)
+    refused = [held.with_progress(step=step) for held in taken.shipments]
+    await bench.report_of(refused, taken.task, "hand")
+    return to_link(taken, refused)
+
+
+def to_link(taken: Taken, refused: list[Shipment]) -> Link:
+    """What the next link is told."""
+    return link_of([FellBack(shipment, taken.task) for shipment in refused], {})
+
+
+def loses_one(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A server whose first answer is lost after the script has run."""
+    lost = [ConnectionResetError("the answer is lost")]
+
+    async def run_once_more(*asked: Any) -> Any:
+        answer = await run(*asked)
+        if lost:
+            raise lost.pop()
+        return answer
+
+    return run_once_more
+
+
+async def test_an_answer_that_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the answer to a take is lost, asking again brings the same shipments under the same token, and no others."""
+    for merchant in ("acme", "other", "third"):
+        await bench.accept(merchant, "a")
+    monkeypatch.setattr(bench.store, "run", loses_one(bench.store.run))
+    found = await bench.take_due(2)
+    assert len(found) == 2
+    assert {(await bench.holder(taken.merchant, "a"), taken.task) for taken in found} == {(found[0].task,) * 2}
+    assert len(await bench.take_all()) == 1
+
+
+async def test_an_answer_that_was_lost_with_its_permits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The permits that were given with a lost answer are not used, and stay noted: a call may have come of them."""
+    bench = Bench(settings, admits=True)
+    await bench.accept("acme", "a")
+    monkeypatch.setattr(bench.store, "run", loses_one(bench.store.run))
+    (taken,) = await bench.take_due()
+    assert (set(taken.admitted), await bench.phase("acme", "a")) == (set(), "c")
+    await bench.close()
+
+
+async def test_a_first_try_that_comes_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that reaches the server after its own retry takes nothing, for nobody waits for its answer."""
+    await bench.accept("acme", "a")
+    run, tries = bench.store.run, []
+
+    async def comes_late(script: str, keys: Any, args: Any) -> Any:
+        tries.append(args)
+        if len(tries) == 1:
+            raise ConnectionResetError("it is still under way")
+        return await run(script, keys, args)
+
+    monkeypatch.setattr(bench.store, "run", comes_late)
+    assert len(await bench.take_due()) == 1
+    await bench.accept("acme", "b")
+    await run("take", [], tries[0])
+    assert [await bench.phase("acme", name) for name in "ab"] == ["r", ""]
+
+
+async def test_a_retry_that_comes_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry that reaches the server when a call is under way already does not take its mark away."""
+    tries: list[Any] = []
+    run = bench.store.run
+
+    async def kept(script: str, keys: Any, args: Any) -> Any:
+        tries.append(args)
+        return await run(script, keys, args)
+
+    monkeypatch.setattr(bench.store, "run", kept)
+    await bench.accept("acme", "a")
+    (taken,) = await bench.take_due()
+    (first,) = [args for args in tries if args[:2] == [bench.ledger._child, taken.task]]
+    await bench.permit(taken.shipments[0], taken.task)
+    before = await bench.field("tokens:acme", "a")
+    retry = list(first)
+    retry[-3] = 1
+    await run("take", [], retry)
+    assert before.startswith("c:")
+    assert await bench.field("tokens:acme", "a") == before
+
+
+async def test_a_link_is_taken_once(bench: Bench) -> None:
+    """The same message a second time gets nothing."""
+    link = await handed_on(bench, "a", "b")
+    (first,) = await bench.ledger.take_link(link)
+    assert sorted(held.reference for held in first.shipments) == ["a", "b"]
+    assert await bench.ledger.take_link(link) == ()
+
+
+async def test_copies_of_a_link_race(settings: Settings, bench: Bench) -> None:
+    """Of many copies of a message taken at once, each shipment goes to one."""
+    link = await handed_on(bench, *(f"sp_{n}" for n in range(50)))
+    others = [Bench(settings) for _ in range(8)]
+    found = await asyncio.gather(*(other.ledger.take_link(link) for other in others))
+    await asyncio.gather(*(other.close() for other in others))
+    assert sorted(sum(len(taken.shipments) for taken in one) for one in found) == [0] * 7 + [50]
+
+
+async def test_a_stale_link_gets_nothing(bench: Bench) -> None:
+    """A message whose lease ran out gets nothing, also when nobody has taken the shipment since."""
+    link = await handed_on(bench, "a")
+    await bench.end_leases("acme")
+    assert len(await bench.take_all()) == 1
+    assert await bench.ledger.take_link(link) == ()
+
+
+@pytest.mark.parametrize("wrong", [{"token": "invented"}, {"references": ("unheard_of",)}, {"step": 2}])
+async def test_an_invented_link_gets_nothing(bench: Bench, wrong: dict[str, Any]) -> None:
+    """Shipments go to nobody whose token the ledger did not make, nor to other shipments or another step."""
+    (held,) = (await handed_on(bench, "a")).held
+    assert await bench.ledger.take_link(Link(held=(held._replace(**wrong),))) == ()
+
+
+async def test_a_link_of_many_merchants(bench: Bench) -> None:
+    """Each shipment is taken under its own merchant, whatever the token it was held by."""
+    held: list[Held] = []
+    for merchant in ("acme", "other"):
+        taken = await bench.take(merchant, "a")
+        refused = taken.shipments[0].with_progress(step=1)
+        await bench.report_of([refused], taken.task, "hand")
+        held += to_link(taken, [refused]).held
+    found = await bench.ledger.take_link(Link(held=tuple(held)))
+    assert sorted((taken.merchant, str(taken.shipments[0].strategy)) for taken in found) == [
+        ("acme", "carrier_service SECOND"),
+        ("other", "carrier_service SECOND"),
+    ]
+
+
+async def test_a_chain_goes_on_to_its_end(bench: Bench) -> None:
+    """Each link is handed what the one before was refused, until the last step."""
+    taken = await bench.take("acme", "a")
+    steps = [str(taken.shipments[0].strategy)]
+    while taken.shipments[0].has_fallback:
+        refused = taken.shipments[0].with_progress(step=taken.shipments[0].progress.step + 1)
+        await bench.report_of([refused], taken.task, "hand")
+        (taken,) = await bench.ledger.take_link(to_link(taken, [refused]))
+        steps.append(str(taken.shipments[0].strategy))
+    assert steps == ["virtual_service FIRST", "carrier_service SECOND", "service_group THIRD"]
+
+
+async def test_a_link_that_never_ran(bench: Bench) -> None:
+    """When a chain is lost, its shipments are due again at the step where they stand, and have lost no worker."""
+    await handed_on(bench, "a", step=2)
+    await bench.end_leases("acme")
+    (taken,) = await bench.take_all()
+    (held,) = taken.shipments
+    assert (held.progress.step, held.losses, held.progress.open_kind) == (2, 0, None)
+
+
+async def test_who_lost_the_lease_may_not_call(bench: Bench) -> None:
+    """A task whose shipment was given to another is told so before its call, and does not disturb the new holder."""
+    late = await bench.take("acme", "a")
+    await bench.end_leases("acme")
+    (now,) = await bench.take_all()
+    before = await bench.schedule("acme")
+    assert not (await bench.permit(late.shipments[0], late.task)).held
+    assert await bench.schedule("acme") == before
+    assert (await bench.permit(now.shipments[0], now.task)).held
+
+
+async def test_what_is_fixed_at_intake_comes_out(bench: Bench) -> None:
+    """A task gets order, event, rule and plan as they were fixed when the shipment came in."""
+    taken = await bench.take("acme", "a")
+    (held,) = taken.shipments
+    assert (held.merchant, held.reference, held.order, held.order_event) == ("acme", "a", "order-a", "evt-a")
+    assert (held.api, held.rule, len(held.steps)) == ("shipments-v2", "default", 3)
+    assert held.received == held.published
+    assert abs(held.received - bench.ledger.now()) < 5

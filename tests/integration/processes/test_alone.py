@@ -1,0 +1,182 @@
+"""A shipment that was lost twice in company gets a child that owns nothing else, and holds nobody up for ever."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from config.settings import Settings
+from tasks.work.messages import UNDER_WAY, Held, Link
+from tests.factories.children import allocates_after, none_in_flight, serve, write
+from tests.factories.ledger_harness import Bench, is_alone, references, until
+from tests.factories.raw_api import hangs, listening
+from worker.processes import claim_loop
+from worker.processes.child import ChildRuntime
+from worker.processes.in_flight import InFlight
+from worker.processes.siblings import Children
+
+ALONE = "allocation:alone"
+
+
+async def lost_twice(bench: Bench, merchant: str = "alone") -> None:
+    """A shipment that must be alone once its lease ends."""
+    await bench.take(merchant, "a")
+    await bench.end_leases(merchant)
+    assert [is_alone(taken) for taken in await bench.take_all() if taken.merchant == merchant] == [False]
+
+
+async def is_due(bench: Bench) -> None:
+    """Now it is lost for the second time."""
+    await bench.end_leases("alone")
+    await bench.ledger.ring()
+
+
+def files(settings: Settings, url: str) -> None:
+    """Merchant files of all that occur."""
+    for merchant in ("alone", "other"):
+        write(settings, url, merchant=merchant)
+
+
+async def allocated(bench: Bench) -> int:
+    """How many shipments are allocated."""
+    return int(await bench.raw.xlen(bench.settings.allocated_stream))
+
+
+async def losses(bench: Bench) -> list[Any]:
+    """What is known of the losses of the shipment."""
+    return list(await bench.raw.hmget("allocation:shipment:alone:a", "lost", "company_lost"))
+
+
+async def reserved(bench: Bench) -> None:
+    """Wait until a child is kept for the shipment."""
+    async with asyncio.timeout(10):
+        while not await bench.raw.zcard(ALONE):  # noqa: ASYNC110  # what is waited for knows nothing of tests
+            await asyncio.sleep(0.005)
+
+
+async def test_it_is_worked_on_like_any(child: ChildRuntime, bench: Bench) -> None:
+    """A child that owns nothing takes it at once, under a lease token that says so, and settles it."""
+    may_answer = asyncio.Event()
+    async with listening(allocates_after(may_answer)) as api:
+        files(bench.settings, api.url)
+        await lost_twice(bench)
+        await is_due(bench)
+        working = asyncio.create_task(serve(child))
+        await until(lambda: bool(api.requests))
+        assert (await bench.holder("alone", "a")).endswith(".a")
+        may_answer.set()
+        await working
+    assert await allocated(bench) == 1
+
+
+async def test_it_waits_for_an_empty_child(child: ChildRuntime, bench: Bench) -> None:
+    """While the child owns something else it is not taken, and nothing else is; it is as soon as the child is empty."""
+    may_answer = asyncio.Event()
+    async with listening(allocates_after(may_answer)) as api:
+        files(bench.settings, api.url)
+        await lost_twice(bench)
+        await bench.accept("other", "x")
+        working = asyncio.create_task(serve(child))
+        await until(lambda: len(api.requests) == 1)
+        await is_due(bench)
+        await reserved(bench)
+        await bench.accept("other", "y")
+        assert await bench.phase("alone", "a") == ""
+        may_answer.set()
+        await until(lambda: len(api.requests) == 3)
+        await working
+        await none_in_flight(child)
+    assert [request.reference for request in api.requests] == ["x", "a", "y"]
+    assert await allocated(bench) == 3
+
+
+async def test_a_child_that_stays_full(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that does not become empty in time leaves it to others; it has lost nothing by that."""
+    monkeypatch.setattr(claim_loop, "EMPTIES_S", 0.1)
+    async with listening(hangs) as api:
+        files(bench.settings, api.url)
+        await lost_twice(bench)
+        before = await losses(bench)
+        await bench.accept("other", "x")
+        working = asyncio.create_task(serve(child))
+        await until(lambda: len(api.requests) == 1)
+        await is_due(bench)
+        await reserved(bench)
+        await working
+        await bench.end_leases("other", 4e12)
+        (taken,) = [each for each in await bench.take_all() if each.merchant == "alone"]
+    assert (is_alone(taken), references(taken)) == (True, ["a"])
+    assert (await losses(bench))[0] == before[0]
+
+
+async def test_nothing_else_beside_it(child: ChildRuntime, bench: Bench) -> None:
+    """While the child owns it nothing else begins there: what is due waits, and messages go to another child."""
+    may_answer = asyncio.Event()
+    async with listening(allocates_after(may_answer)) as api:
+        files(bench.settings, api.url)
+        taken = await bench.take("other", "linked")
+        await bench.report_of([taken.shipments[0].with_progress(step=1)], taken.task, "hand")
+        await lost_twice(bench)
+        await is_due(bench)
+        working = asyncio.create_task(serve(child))
+        await until(lambda: len(api.requests) == 1)
+        await bench.accept("other", "x")
+        link = Link(held=(Held(taken.task, "other", 1, ("linked",)),))
+        assert await asyncio.to_thread(child.follow, link) is None
+        assert await asyncio.to_thread(child.serve) is None
+        assert [request.reference for request in api.requests] == ["a"]
+        may_answer.set()
+        await working
+        await asyncio.to_thread(child.follow, link)
+        await serve(child)
+        await none_in_flight(child)
+    assert await allocated(bench) == 3
+
+
+async def test_others_have_their_turn() -> None:
+    """Who waits while a child is kept begins once it is not, before it is kept again, and counts from then on."""
+    in_flight = InFlight(lambda: None, lambda: False)
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def link() -> None:
+        async with in_flight.coming(10) as may_begin:
+            assert may_begin
+            begun.set()
+            await may_end.wait()
+
+    with in_flight.reserved():
+        coming = asyncio.create_task(link())
+        await until(lambda: in_flight.is_awaited)
+        assert in_flight.is_empty
+    await begun.wait()
+    assert (in_flight.is_awaited, in_flight.is_empty) == (False, False)
+    may_end.set()
+    await coming
+    assert in_flight.is_empty
+
+
+async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:
+    """It hands the shipment back: the call is open, and no worker was lost."""
+    child = ChildRuntime(app, settings, Children(1))
+    async with listening(hangs) as api:
+        files(settings, api.url)
+        await lost_twice(bench)
+        await is_due(bench)
+        await serve(child)
+        await until(lambda: bool(api.requests))
+        await asyncio.to_thread(child.stop)
+    (again,) = await bench.take_all()
+    (held,) = again.shipments
+    assert (held.progress.open_kind, held.losses, is_alone(again)) == ("unknown", 0, True)
+
+
+async def test_one_without_a_file(child: ChildRuntime, bench: Bench) -> None:
+    """A shipment that is parked at once leaves the child free for others."""
+    async with listening() as api:
+        write(bench.settings, api.url, merchant="other")
+        await lost_twice(bench)
+        await is_due(bench)
+        await bench.accept("other", "x")
+        assert (await serve(child)).counts == {"allocated": 1, UNDER_WAY: 0}
+    assert await allocated(bench) == 1

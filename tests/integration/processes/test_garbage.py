@@ -1,0 +1,25 @@
+"""Nothing of a settled shipment is left for the garbage collector, which comes late: a child would hold thousands."""
+
+import gc
+
+from tasks.rules.shipment import Shipment
+from tests.factories.children import none_in_flight, serve, write
+from tests.factories.ledger_harness import Bench
+from tests.factories.raw_api import listening
+from worker.processes.child import ChildRuntime
+
+
+async def test_settled_shipments_are_freed(child: ChildRuntime, bench: Bench) -> None:
+    """With their events written, their shipments are gone without a collection."""
+    async with listening() as api:
+        write(bench.settings, api.url)
+        await bench.accept("acme", *(f"freed_{number}" for number in range(50)))
+        gc.collect()
+        gc.disable()
+        try:
+            await serve(child)
+            await none_in_flight(child)
+            left = [each.reference for each in gc.get_objects() if isinstance(each, Shipment)]
+            assert [reference for reference in left if reference.startswith("freed_")] == []
+        finally:
+            gc.enable()

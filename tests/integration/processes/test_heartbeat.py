@@ -1,0 +1,140 @@
+"""Heartbeats: files for the container's check, and the ledger's own list."""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.factories.ledger_harness import Bench
+from worker.ledger.records import server_ms
+from worker.observability.heartbeat import (
+    ALIVE,
+    FRESH_S,
+    ForeignFolderError,
+    _folder,
+    forget_the_gone,
+    heartbeats,
+    is_alive,
+    leave,
+    tell,
+    touch,
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place of the test's own for what need not last."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return _folder()
+
+
+def test_a_process_is_alive_until_it_leaves() -> None:
+    """A heartbeat counts for its own role, until the process takes it away."""
+    assert not is_alive("intake")
+    touch("intake")
+    assert [is_alive(role) for role in ("intake", "worker", "beat")] == [True, False, False]
+    leave("intake")
+    leave("intake")
+    assert not is_alive("intake")
+
+
+def test_an_old_heartbeat_is_none(folder: Path) -> None:
+    """A process that gave none for long is not alive; its next one counts again."""
+    touch("worker")
+    (beat,) = folder.iterdir()
+    os.utime(beat, times=(time.time() - FRESH_S - 1,) * 2)
+    assert not is_alive("worker")
+    touch("worker")
+    assert is_alive("worker")
+
+
+def test_one_of_many_is_enough(folder: Path) -> None:
+    """Of several processes of a role one that is alive counts, whatever others left behind."""
+    touch("worker")
+    os.utime(folder / f"worker.{os.getpid()}", times=(1, 1))
+    (folder / "worker.1").touch()
+    assert is_alive("worker")
+
+
+def test_a_heartbeat_that_vanishes(folder: Path) -> None:
+    """A process that leaves while it is looked for does no harm."""
+    touch("worker")
+    (folder / "worker.0").symlink_to("gone")
+    assert is_alive("worker")
+    leave("worker")
+    assert not is_alive("worker")
+
+
+def test_nobody_elses_business(folder: Path) -> None:
+    """The files are in a folder that only their user can open."""
+    touch("beat")
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_disk_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no file can be written there is no heartbeat, and no error either."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    touch("beat")
+    leave("beat")
+    assert not is_alive("beat")
+
+
+async def test_who_is_at_work(bench: Bench) -> None:
+    """The ledger lists processes that gave a heartbeat lately, and forgets those that are long gone."""
+    await tell(bench.store, "intake", 7, "1-1")
+    now = await server_ms(bench.redis) // 1000
+    for name, ago in {"silent": FRESH_S + 5, "gone": 100 * FRESH_S}.items():
+        await bench.raw.hset(ALIVE, f"worker@{name}:1", json.dumps({"at": now - ago, "position": 0}))
+    await forget_the_gone(bench.redis)
+    found = await heartbeats(bench.redis)
+    ((name, beat),) = found.items()
+    assert name.startswith("intake@")
+    assert name.endswith(":7")
+    assert beat["position"] == "1-1"
+    assert {key.decode().partition("@")[2] for key in await bench.raw.hkeys(ALIVE)} == {
+        name.partition("@")[2],
+        "silent:1",
+    }
+
+
+def a_link(folder: Path) -> None:
+    """A link to a folder of somebody else's."""
+    (folder.parent / "theirs").mkdir(mode=0o700)
+    folder.symlink_to(folder.parent / "theirs")
+
+
+def another_owner(folder: Path) -> None:
+    """A folder that another user made before."""
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        a_link,
+        lambda folder: folder.write_text(""),
+        lambda folder: (folder.mkdir(), folder.chmod(0o777)),
+        pytest.param(
+            another_owner, marks=pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder away")
+        ),
+    ],
+    ids=["a link", "a file", "anybody may write there", "another owner"],
+)
+def test_a_folder_of_somebody_else(folder: Path, make: Callable[[Path], object]) -> None:
+    """Nothing is written there, nothing is believed of what stands there, and a person is told."""
+    make(folder)
+    before = sorted(folder.parent.rglob("*"))
+    with capture_logs() as logged:
+        touch("worker")
+        touch("worker")
+        leave("worker")
+    assert [line["event"] for line in logged] == ["heartbeat_not_written"]
+    assert sorted(folder.parent.rglob("*")) == before
+    with pytest.raises(ForeignFolderError, match="remove it, or set TMPDIR"):
+        is_alive("worker")

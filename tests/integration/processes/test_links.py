@@ -1,0 +1,70 @@
+"""Links of a fallback chain, and a broker that is away when one of them is to be sent."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import Retry
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from config.celery_options import BATCHES
+from config.settings import Settings
+from tasks.allocate import ALLOCATE_TASK, FALLBACK_TASKS, start_fallback
+from tasks.work.messages import FellBack
+from tests.factories.queues import AT_ONCE, application, depth
+from tests.factories.shipments import GROUP, SERVICE, shipment
+from worker.lab.embedded_server import free_port
+from worker.processes.child import ChildRuntime
+
+
+@pytest.fixture
+def away(settings: Settings) -> Iterator[Celery]:
+    """An application whose broker is away."""
+    url = SecretStr(f"redis://127.0.0.1:{free_port()}/1")
+    with application(
+        settings.model_copy(update={"broker_url": url}),
+        broker_connection_retry=False,
+        task_publish_retry_policy=AT_ONCE,
+    ) as app:
+        yield app
+
+
+def sent(app: Celery) -> list[str]:
+    """What the log says of links that were not sent, when a chain is started."""
+    with capture_logs() as logged:
+        start_fallback(app, [FellBack(shipment(SERVICE, GROUP), "token")])
+    return [line["task"] for line in logged if line["event"] == "link_not_sent"]
+
+
+def test_a_link_is_sent(app: Celery) -> None:
+    """With the broker there a chain begins with a message."""
+    assert sent(app) == []
+    assert depth(app, BATCHES) == 1
+
+
+def test_a_link_that_cannot_be_sent(away: Celery) -> None:
+    """Without the broker one line says so, and nothing is raised: the task before it has done its part."""
+    assert sent(away) == [FALLBACK_TASKS[SERVICE.name].name]
+
+
+@pytest.mark.parametrize("name", [ALLOCATE_TASK, FALLBACK_TASKS[SERVICE.name].name])
+async def test_a_message_goes_back_as_often_as_it_must(app: Celery, child: ChildRuntime, name: str) -> None:
+    """A child that is kept for a shipment alone puts messages back into the queue, however often they came to it."""
+    vars(app)["runtime"] = child
+    task: Any = app.tasks[name]
+    here = {"delivery_info": {"routing_key": BATCHES}, "called_directly": False, "is_eager": False}
+
+    def comes_back_once_more() -> None:
+        arguments: list[Any] = [] if name == ALLOCATE_TASK else [{"held": []}]
+        task.push_request(id="a", args=arguments, kwargs={}, retries=50, ignore_result=True, **here)
+        try:
+            task.run(*arguments)
+        finally:
+            task.pop_request()
+
+    with child._in_flight.reserved(), pytest.raises(Retry):
+        await asyncio.to_thread(comes_back_once_more)
+    assert depth(app, BATCHES) == 1

@@ -1,0 +1,133 @@
+"""Log lines: no text from outside forges one or steers a terminal, and no key is in any."""
+
+import json
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from billiard.exceptions import RestartFreqExceeded, TimeLimitExceeded, WorkerLostError
+from kombu.exceptions import ConnectionLimitExceeded, OperationalError
+
+from worker.observability.logs import _in_one_line
+
+ROOT = Path(__file__).parents[3]
+COLOUR = re.compile(r"\x1b\[\d*(;\d+)*m")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[")
+
+
+@contextmanager
+def talking(stderr: int) -> Iterator[None]:
+    """The talker, at work for the length of a `with`, and what it says goes there."""
+    talker = subprocess.Popen([sys.executable, "-m", "tests.factories.talker"], cwd=ROOT, stderr=stderr)
+    try:
+        yield
+    finally:
+        assert talker.wait(30) == 0
+
+
+def said_to_a_terminal() -> str:
+    """What a terminal gets, with the line ends of a file."""
+    ours, theirs = pty.openpty()
+    parts = []
+    with talking(theirs), os.fdopen(ours, "rb", buffering=0) as terminal:
+        os.close(theirs)
+        # A terminal ends with an error when nobody holds its other end any more.
+        with suppress(OSError):
+            while part := terminal.read(4096):
+                parts.append(part)
+    return b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def test_lines_in_a_file(tmp_path: Path) -> None:
+    """Elsewhere than on a terminal every event is one line of JSON, whatever is in it."""
+    with (tmp_path / "log").open("wb") as log, talking(log.fileno()):
+        pass
+    text = (tmp_path / "log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [line["event"].partition(" ")[0][:6] for line in lines] == [
+        "order_",
+        "nested",
+        "x\nFORG",
+        "messag",
+        "named",
+        "broken",
+        "broken",
+    ]
+    assert all(letter.isprintable() for letter in text.replace("\n", ""))
+    assert "a-key-in-a-variable" not in text
+
+
+def test_lines_on_a_terminal() -> None:
+    """On a terminal there are colours, but nothing unprintable; tracebacks are indented and show no values."""
+    text = COLOUR.sub("", said_to_a_terminal())
+    lines = text.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert sum(bool(TIME.match(line)) for line in lines) == 7
+    assert all(TIME.match(line) or line.startswith("  ") for line in lines)
+    assert "ValueError" in text
+    assert "a-key-in-a-variable" not in text
+
+
+def of_a_child(error: Exception) -> BaseException:
+    """What the parent gets of an error in a child."""
+    einfo: Any = import_module("billiard.einfo")
+    try:
+        raise error  # noqa: TRY301  # an error without a traceback is none from a child
+    except Exception:  # noqa: BLE001  # whatever it is
+        wrapped: BaseException = einfo.ExceptionInfo().exception
+        return wrapped
+
+
+def record(logger: str, error: BaseException) -> logging.LogRecord:
+    """What a logger writes of an error, after it went through our filter."""
+    made = logging.LogRecord(logger, logging.ERROR, "f.py", 1, "consumer: %s", ("lost",), (type(error), error, None))
+    assert _in_one_line(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.ConnectionError("Connection refused"),
+        redis.ReadOnlyError("You can't write against a read only replica."),
+        redis.ResponseError("NOREPLICAS Not enough good replicas to write."),
+        ConnectionResetError("reset"),
+        OperationalError("no broker"),
+        ConnectionLimitExceeded("20"),
+        RestartFreqExceeded("5 in 1s"),
+        TimeLimitExceeded(90),
+        WorkerLostError("signal 9"),
+        of_a_child(WorkerLostError("signal 9")),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("logger", ["celery.worker.consumer", "celery.beat", "kombu", "tornado.application", "flower"])
+def test_trouble_of_a_library_is_one_line(logger: str, error: BaseException) -> None:
+    """That the server is away, or refuses, or a child was lost, is said with its cause and without a traceback."""
+    written = record(logger, error)
+    assert (written.exc_info, written.exc_text) == (None, None)
+    cause = getattr(error, "exc", error)
+    assert written.getMessage() == f"consumer: lost ({type(cause).__name__}: {cause})"
+
+
+@pytest.mark.parametrize(
+    ("logger", "error"),
+    [
+        ("celery.app.trace", KeyError("x")),
+        ("kombu", TypeError()),
+        ("worker.processes.in_flight", ConnectionResetError("reset")),
+    ],
+)
+def test_a_bug_keeps_its_traceback(logger: str, error: BaseException) -> None:
+    """What may be a mistake in the code, or comes from our own, is written whole."""
+    assert record(logger, error).exc_info is not None

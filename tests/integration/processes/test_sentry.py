@@ -1,0 +1,131 @@
+"""What Sentry is told, seen by a Sentry of the test's own: each failure once, grouped by its reason, and no secret."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sentry_sdk.envelope import Envelope
+
+from tests.factories.raw_api import KEY, allocated
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass(kw_only=True)
+class Told:
+    """What came in: the envelopes as they were, and the headers of calls to the API."""
+
+    envelopes: list[bytes] = field(default_factory=list)
+    api_headers: list[set[str]] = field(default_factory=list)
+
+    def items(self, kind: str) -> list[dict[str, Any]]:
+        """The payloads of one kind: `event`, `check_in`, ..."""
+        found = [item for envelope in self.envelopes for item in Envelope.deserialize(envelope).items]
+        return [json.loads(item.get_bytes()) for item in found if item.type == kind]
+
+
+@contextmanager
+def collecting(told: Told) -> Iterator[str]:
+    """The address of a server that can be Sentry, and can be the API."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            told.envelopes.append(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
+            self._answer(b"{}")
+
+        def do_PUT(self) -> None:
+            told.api_headers.append({name.lower() for name in self.headers})
+            self._answer(allocated())
+
+        def _answer(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Keep quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        serving.join()
+
+
+@pytest.fixture(scope="module")
+def told() -> Told:
+    """All that one process told."""
+    told = Told()
+    # Two of them, as Sentry adds no header to calls to its own host.
+    with collecting(told) as sentry, collecting(told) as api:
+        subprocess.run(
+            [sys.executable, "-m", "tests.factories.reporter", f"http://{api}"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "SENTRY_DSN": f"http://public@{sentry}/1",
+                "ALLOCATION_REDIS_URL": "redis://127.0.0.1:1/0",
+            },
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+    return told
+
+
+def test_a_failure_is_one_report(told: Told) -> None:
+    """Each failed shipment is one report, and reports with the same reason are one group."""
+    fingerprints = [event["fingerprint"] for event in told.items("event") if "fingerprint" in event]
+    assert fingerprints == [
+        ["shipment_failed", "conflict"],
+        ["shipment_failed", "conflict"],
+        ["shipment_failed", "worker_lost"],
+        ["merchant_paused", "acme"],
+    ]
+
+
+def test_a_report_names_the_shipment(told: Told) -> None:
+    """A report says which merchant, shipment and rule, and carries nothing of its event."""
+    report = told.items("event")[0]
+    assert report["message"] == "shipment failed: conflict"
+    assert (report["tags"]["merchant"], report["tags"]["reason"]) == ("acme", "conflict")
+    assert report["contexts"]["shipment"] == {"reference": "sp_1", "rule": "default"}
+
+
+def test_a_bug_is_one_report(told: Told) -> None:
+    """A bug is reported once, with its traceback and without the values of its variables."""
+    (bug,) = [event for event in told.items("event") if "exception" in event]
+    (raised,) = bug["exception"]["values"]
+    assert raised["type"] == "RuntimeError"
+    assert not any("vars" in frame for frame in raised["stacktrace"]["frames"])
+
+
+def test_no_key_leaves(told: Told) -> None:
+    """Neither a call, nor a variable, nor what is named like a key brings a key to Sentry."""
+    assert told.envelopes != []
+    assert not any(KEY.encode() in envelope for envelope in told.envelopes)
+
+
+def test_the_api_is_told_nothing(told: Told) -> None:
+    """With Sentry on, calls carry no header of its."""
+    (headers,) = told.api_headers
+    assert not {"sentry-trace", "baggage", "traceparent"} & headers
+    assert "x-api-key" in headers
+
+
+def test_a_sweep_checks_in(told: Told) -> None:
+    """A sweep tells the monitor that it began and that it ended well."""
+    assert [check["status"] for check in told.items("check_in")] == ["in_progress", "ok"]

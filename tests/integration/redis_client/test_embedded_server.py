@@ -1,0 +1,71 @@
+"""The embedded server."""
+
+import socket
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.factories.ledger_harness import Bench
+from worker.lab.embedded_server import EmbeddedServer, ServerError, embedded_server, free_port
+from worker.redis_client.safety import announce, describe
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_it_comes_back_with_what_it_had(own_server: EmbeddedServer, end: str) -> None:
+    """After a crash or a stop a start brings everything back at the same address."""
+    with redis.Redis(port=own_server.port, decode_responses=True) as client:
+        client.set("kept", "x")
+        getattr(own_server, end)()
+        assert not is_open(own_server.port)
+        own_server.start()
+        assert client.get("kept") == "x"
+
+
+def test_nothing_is_left_running(tmp_path: Path) -> None:
+    """The process ends with the `with`, also when what is inside fails, and ending it twice does no harm."""
+    with pytest.raises(KeyError), embedded_server(tmp_path) as server:
+        raise KeyError
+    assert not is_open(server.port)
+    server.stop()
+    server.kill()
+
+
+def test_it_is_not_reachable_from_elsewhere(own_server: EmbeddedServer) -> None:
+    """It listens on loopback only, evicts nothing and writes everything down."""
+    with redis.Redis(port=own_server.port, decode_responses=True) as client:
+        options = {name: client.config_get(name)[name] for name in ("bind", "maxmemory-policy", "appendonly")}
+    assert options == {"bind": "127.0.0.1", "maxmemory-policy": "noeviction", "appendonly": "yes"}
+
+
+def test_a_start_that_fails(own_server: EmbeddedServer, tmp_path: Path) -> None:
+    """A server that does not start says why."""
+    with pytest.raises(ServerError, match="did not start"):
+        EmbeddedServer(tmp_path / "other").start("--no-such-option", "1")
+    taken = EmbeddedServer(tmp_path / "third", own_server.port)
+    with pytest.raises(ServerError):
+        taken.start()
+    assert is_open(own_server.port)
+
+
+def test_a_free_port_is_free() -> None:
+    """Nobody listens on it."""
+    assert not is_open(free_port())
+
+
+async def test_what_is_unsafe_is_said(own_bench: Bench) -> None:
+    """A server that may forget or drop shipments is described as such; one that does neither has nothing to say."""
+    line, unsafe = await describe(own_bench.redis, own_bench.settings)
+    assert line.startswith("Valkey ")
+    assert unsafe == []
+    await own_bench.raw.config_set("maxmemory-policy", "allkeys-lru")
+    await own_bench.raw.config_set("appendonly", "no")
+    _, unsafe = await describe(own_bench.redis, own_bench.settings)
+    await announce(own_bench.redis, own_bench.settings)
+    assert [text.split()[0] for text in unsafe] == ["maxmemory-policy", "appendonly"]

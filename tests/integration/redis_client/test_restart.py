@@ -1,0 +1,106 @@
+"""The server goes away and comes back, or forgets something: nothing is lost, and nothing is taken for granted."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from config.settings import Settings
+from tests.factories.ledger_harness import Bench, references, until
+from worker.lab.embedded_server import EmbeddedServer
+from worker.redis_client.store import PASSING
+
+
+def start(server: EmbeddedServer) -> None:
+    """Let it come back, and forget nothing of what it has answered however slow the disk is."""
+    server.start("--appendfsync", "always")
+
+
+def restart(server: EmbeddedServer) -> None:
+    """Let it crash and come back."""
+    server.kill()
+    start(server)
+
+
+async def test_a_restart_is_a_change(own_server: EmbeddedServer, own_bench: Bench) -> None:
+    """Who was due before a restart is in doubt, who was owned has lost the lease; whoever takes it then may call."""
+    owned = await own_bench.take("other", "x")
+    await own_bench.report(await own_bench.take("acme", "a"), "park")
+    restart(own_server)
+    permit = await own_bench.permit(owned.shipments[0], owned.task)
+    assert not permit.held
+    taken = await own_bench.take_all()
+    assert [each.shipments[0].progress.open_kind for each in taken] == ["unknown", "unknown"]
+    assert [(await own_bench.permit(each.shipments[0], each.task)).held for each in taken] == [True, True]
+
+
+async def test_a_restart_counts_once(own_server: EmbeddedServer, own_bench: Bench) -> None:
+    """A change is noted once for each start, whoever notices it, and not by those who find the server as it was."""
+    for number in range(3):
+        for _ in range(2):
+            await own_bench.ledger.watch_clock()
+        assert int(await own_bench.field("server", "changes") or 0) == number
+        restart(own_server)
+        await own_bench.store.insist(own_bench.redis.ping, 10)
+
+
+async def test_everything_is_still_there(own_server: EmbeddedServer, own_bench: Bench) -> None:
+    """A crash of the server loses neither what waits nor what is held."""
+    await own_bench.take("acme", "held")
+    await own_bench.accept("acme", "waiting")
+    restart(own_server)
+    await own_bench.store.insist(own_bench.redis.ping, 10)
+    await own_bench.end_leases("acme")
+    assert [sorted(references(batch)) for batch in await own_bench.take_all()] == [["held", "waiting"]]
+
+
+async def test_a_task_waits_for_the_server(own_server: EmbeddedServer, own_bench: Bench) -> None:
+    """Whoever holds shipments goes on when the server is back, within the lease."""
+    await own_bench.accept("acme", "a")
+    own_server.kill()
+    taking = asyncio.create_task(own_bench.take_due())
+    await until(lambda: own_bench.store._trouble_since is not None)
+    await asyncio.to_thread(start, own_server)
+    (taken,) = await taking
+    assert len(taken.shipments) == 1
+    assert own_bench.store._trouble_since is None
+    own_server.kill()
+    reporting = asyncio.create_task(own_bench.report(taken, "allocated", event="{}"))
+    await until(lambda: own_bench.store._trouble_since is not None)
+    await asyncio.to_thread(start, own_server)
+    assert await reporting == [True]
+
+
+async def test_a_server_that_stays_away(own_server: EmbeddedServer, own_bench: Bench, settings: Settings) -> None:
+    """After a whole lease a task gives its shipments up, as they may be another's by then, and raises nothing."""
+    taken = await own_bench.take("acme", "a")
+    own_server.kill()
+    url = SecretStr(own_server.url)
+    hasty = Bench(settings.model_copy(update={"redis_url": url, "lease_seconds": 0.2}))
+    assert not (await hasty.permit(taken.shipments[0], taken.task)).held
+    assert await hasty.report(taken, "allocated", event="{}") == [False]
+    with pytest.raises(PASSING):
+        await hasty.take_due()
+    await hasty.close()
+
+
+async def test_scripts_that_were_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every script is loaded anew by itself when the server does not know it any more."""
+    run = bench.store.run
+
+    async def forgotten(*asked: Any) -> Any:
+        await bench.raw.script_flush()
+        return await run(*asked)
+
+    monkeypatch.setattr(bench.store, "run", forgotten)
+    await bench.accept("acme", "a", "b")
+    (taken,) = await bench.take_all()
+    assert (await bench.permit(taken.shipments[0], taken.task)).held
+    assert await bench.report(taken, "park", due=bench.ledger.now() + 600) == [True, True]
+    assert await bench.pause("acme")
+    await bench.probe_is_due("acme")
+    assert await bench.ledger.probe("acme") in ("a", "b")
+    await bench.ledger.watch_clock()
+    assert await bench.ledger.resume("acme") == 1
+    assert len(await bench.store.run("recheck", [], [1, 1])) == 1

@@ -1,0 +1,131 @@
+"""A sandbox that listens on a free port, in a thread of the tests' process, and a client for it."""
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from time import monotonic
+from typing import Any
+
+import httpx
+from aiohttp import web
+
+from worker.lab.sandbox.app import runner
+from worker.lab.sandbox.listening import EagerSite
+from worker.lab.sandbox.options import Options
+
+_numbers = count(1)
+
+_TLS = ssl.create_default_context()
+"""Never used, but a client that builds its own takes longer than most tests."""
+
+
+def shipment_reference() -> str:
+    """A fresh reference of the length that v2 gives to shipments."""
+    return f"sp_{next(_numbers):032d}"
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    """Ask until it holds."""
+    deadline = monotonic() + timeout_s
+    while not condition():
+        assert monotonic() < deadline, f"it did not hold within {timeout_s} s"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """One running sandbox."""
+
+    client: httpx.Client
+    """Calls v2 with the accepted key."""
+
+    v1: httpx.Client
+    """Calls v1 with the accepted key."""
+
+    def put(self, reference: str, *path: str, **rest: Any) -> httpx.Response:
+        """PUT a v2 allocation of one shipment."""
+        return self.client.put("/pro/" + "/".join(("shipments", reference, "allocate", *path)), **rest)
+
+    def state(self, reference: str) -> str:
+        """Read the v2 state back."""
+        found: str = self.client.get(f"/pro/shipments/{reference}").raise_for_status().json()["state"]
+        return found
+
+    def settled(self, reference: str) -> str:
+        """Read the v2 state back until it is not `allocating`; the test's time limit ends a wait in vain."""
+        while (state := self.state(reference)) == "allocating":
+            pass
+        return state
+
+    def create(self, *shipments: dict[str, Any]) -> None:
+        """Describe shipments before the first call."""
+        self.client.post("/_sandbox/shipments", json=shipments).raise_for_status()
+
+    def break_with(self, *faults: dict[str, Any]) -> None:
+        """Put faults in force."""
+        self.client.post("/_sandbox/faults", json=faults).raise_for_status()
+
+    def story(self, reference: str, **query: str) -> dict[str, Any]:
+        """One shipment's history."""
+        found: dict[str, Any] = (
+            self.client.get(f"/_sandbox/shipments/{reference}", params=query).raise_for_status().json()
+        )
+        return found
+
+    def counts(self, **query: str) -> dict[str, Any]:
+        """What the oracle counted."""
+        found: dict[str, Any] = self.client.get("/_sandbox/counts", params=query).raise_for_status().json()
+        return found
+
+    def calls(self, **query: str) -> list[dict[str, Any]]:
+        """What the log has."""
+        found: list[dict[str, Any]] = self.client.get("/_sandbox/calls", params=query).raise_for_status().json()
+        return found
+
+    def acted(self) -> list[dict[str, Any]]:
+        """The late actions that took effect, as the log has them."""
+        return [each for each in self.calls() if each["kind"] == "acted"]
+
+    def pending(self) -> int:
+        """How often the API will yet act on an earlier call."""
+        found: int = self.counts()["pending_late"]
+        return found
+
+    def allocations(self, reference: str) -> int:
+        """How often the shipment was allocated, once nothing is pending."""
+        until(lambda: self.pending() == 0)
+        found: int = self.story(reference)["allocations"]
+        return found
+
+
+@contextmanager
+def running(options: Options) -> Iterator[Running]:
+    """Start a sandbox, and stop it at the end."""
+    loop = asyncio.new_event_loop()
+    served = runner(options)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        address = asyncio.run_coroutine_threadsafe(_listen(served), loop).result()
+        v2 = {"x-api-key": options.keys[0], "x-api-version": "1.1"}
+        v1 = {"ocp-apim-subscription-key": options.keys[0], "electio-api-version": "1.1"}
+        with (
+            httpx.Client(base_url=address, headers=v2, verify=_TLS) as client,
+            httpx.Client(base_url=address, headers=v1, verify=_TLS) as v1_client,
+        ):
+            yield Running(client=client, v1=v1_client)
+    finally:
+        asyncio.run_coroutine_threadsafe(served.cleanup(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _listen(served: web.AppRunner) -> str:
+    await served.setup()
+    site = EagerSite(served, "127.0.0.1", 0)
+    await site.start()
+    return site.name

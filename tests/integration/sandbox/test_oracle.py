@@ -1,0 +1,134 @@
+"""The oracle: what the sandbox says about what it did."""
+
+from collections.abc import Callable
+
+from tests.integration.sandbox.running import Running
+from worker.lab.sandbox.options import Options
+
+Start = Callable[[Options], Running]
+
+LINETEN = "FF_LINET-00001"
+
+
+def test_a_good_run_counts_short(sandbox: Running) -> None:
+    """When every shipment is allocated once, no shipment is named."""
+    for reference in ("sp_1", "sp_2"):
+        sandbox.put(reference, "service", LINETEN)
+        sandbox.state(reference)
+    assert sandbox.counts() == {
+        "allocated": 2,
+        "allocations": {},
+        "allocated_twice": [],
+        "blind_repeats": [],
+        "pending_late": 0,
+        "puts": 2,
+        "reads": 2,
+        "shipments": {"allocated": 2},
+    }
+
+
+def test_shipments_without_an_allocation_are_named(sandbox: Running) -> None:
+    """A shipment that is known and not allocated is named with 0."""
+    sandbox.put("sp_1", "service", "ALWAYS_REFUSES")
+    counts = sandbox.counts()
+    assert (counts["allocated"], counts["allocations"]) == (0, {"sp_1": 0})
+    assert counts["shipments"] == {"allocation_failed": 1}
+
+
+def test_a_second_allocation_is_told(sandbox: Running) -> None:
+    """A shipment that was allocated, opened again and allocated again is named as allocated twice."""
+    sandbox.put("sp_1", "service", LINETEN)
+    sandbox.create({"reference": "sp_1", "state": "unallocated"})
+    sandbox.put("sp_1", "service", LINETEN)
+    counts = sandbox.counts()
+    assert (counts["allocated_twice"], counts["allocations"]) == (["sp_1"], {"sp_1": 2})
+
+
+def test_every_put_counts(sandbox: Running) -> None:
+    """A PUT counts when it arrives, turned away or struck by a fault as well."""
+    sandbox.break_with({"fault": "status", "references": ["sp_1"]})
+    sandbox.put("sp_1", "service", LINETEN)
+    sandbox.put("sp_2", "service", LINETEN, headers={"x-api-key": "another"})
+    assert sandbox.counts()["puts"] == 2
+
+
+def test_blind_repeats_are_counted_for_each_call(sandbox: Running) -> None:
+    """An allocation of what is already allocated or allocating is a blind repeat, struck by a fault or not."""
+    sandbox.break_with(
+        {"fault": "status", "acts": True, "references": ["sp_1"], "times": 1},
+        {"fault": "stuck", "references": ["sp_2"]},
+        {"fault": "unauthorised", "references": ["sp_2"], "times": 1},
+    )
+    for reference in ("sp_1", "sp_1", "sp_2", "sp_2", "sp_2", "sp_3"):
+        sandbox.put(reference, "service", LINETEN)
+    assert sandbox.counts()["blind_repeats"] == ["sp_1", "sp_2"]
+
+
+def test_blind_repeats_within_calls_for_many(sandbox: Running) -> None:
+    """In a call for many each shipment that the API has in hand counts, and the others do not."""
+    sandbox.put("sp_1", "service", LINETEN)
+    sandbox.client.put("/shipments/allocate", json={"shipments": ["sp_1", "sp_2"]})
+    sandbox.v1.put("/allocation/allocate", json={"ConsignmentReferences": ["sp_1", "sp_3"]})
+    assert sandbox.counts()["blind_repeats"] == ["sp_1", "sp_1"]
+
+
+def test_a_refused_shipment_may_be_asked_for_again(sandbox: Running) -> None:
+    """A call after a refusal is no blind repeat."""
+    sandbox.put("sp_1", "service", "ALWAYS_REFUSES")
+    sandbox.put("sp_1", "service", LINETEN)
+    assert sandbox.counts()["blind_repeats"] == []
+
+
+def test_merchants_have_their_own_shipments(start: Start) -> None:
+    """Two keys with the same reference are two shipments, and each can be asked about."""
+    sandbox = start(Options(keys=("one", "two")))
+    for key in ("one", "two"):
+        assert sandbox.put("sp_1", "service", LINETEN, headers={"x-api-key": key}).status_code == 200
+    sandbox.put("sp_1", "service", LINETEN, headers={"x-api-key": "two"})
+    assert sandbox.counts()["allocated"] == 2
+    assert sandbox.counts(key="one")["blind_repeats"] == []
+    assert sandbox.counts(key="two")["blind_repeats"] == ["sp_1"]
+    assert len(sandbox.story("sp_1")["calls"]) == 1
+    assert len(sandbox.story("sp_1", key="two")["calls"]) == 2
+
+
+def test_a_history_tells_each_call(sandbox: Running) -> None:
+    """A shipment's history has time, method, path, status and fault of each call, in order."""
+    sandbox.break_with({"fault": "status", "status": 503, "times": 1})
+    sandbox.put("sp_1", "service", LINETEN)
+    sandbox.put("sp_1", "service", LINETEN)
+    sandbox.client.get("/pro/shipments/sp_1")
+    story = sandbox.story("sp_1")
+    told = [(each["method"], each["path"], each["status"], each["fault"]) for each in story["calls"]]
+    assert told == [
+        ("PUT", f"/pro/shipments/sp_1/allocate/service/{LINETEN}", 503, "status"),
+        ("PUT", f"/pro/shipments/sp_1/allocate/service/{LINETEN}", 200, None),
+        ("GET", "/pro/shipments/sp_1", 200, None),
+    ]
+    assert story["calls"][0]["time"] <= story["calls"][2]["time"]
+    assert (story["state"], story["allocations"], story["blind_repeats"]) == ("allocated", 1, 0)
+
+
+def test_a_history_is_bounded(sandbox: Running) -> None:
+    """Of many calls the last 50 are remembered."""
+    for _ in range(60):
+        sandbox.client.get("/shipments/sp_1")
+    assert len(sandbox.story("sp_1")["calls"]) == 50
+    assert sandbox.counts()["reads"] == 60
+
+
+def test_created_shipments_have_their_state(sandbox: Running) -> None:
+    """A shipment can be created in a later state: it then has a carrier, which counts as no allocation."""
+    sandbox.create({"reference": "sp_1", "state": "dispatched"}, {"reference": "sp_2", "state": "cancelled"})
+    assert sandbox.client.get("/shipments/sp_1").json()["allocation"]["carrier"]["service_reference"] == LINETEN
+    assert "allocation" not in sandbox.client.get("/shipments/sp_2").json()
+    assert sandbox.put("sp_1", "service", LINETEN).status_code == 400
+    assert sandbox.counts()["allocated"] == 0
+
+
+def test_the_control_endpoints_say_no(sandbox: Running) -> None:
+    """A shipment that cannot be read, one that nobody named, and any other path are refused."""
+    assert sandbox.client.post("/_sandbox/shipments", json=[{"reference": "a b"}]).status_code == 400
+    assert sandbox.client.get("/_sandbox/shipments/sp_9").status_code == 404
+    assert sandbox.client.get("/_sandbox/other").status_code == 404
+    assert sandbox.client.get("/_sandbox/health").status_code == 200

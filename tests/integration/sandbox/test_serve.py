@@ -1,0 +1,77 @@
+"""The sandbox as a process of its own, and what its options do to connections and times."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from time import monotonic
+
+import httpx
+import uvloop
+
+from tests.integration.sandbox.running import Running
+from worker.lab.sandbox.app import runner
+from worker.lab.sandbox.listening import EagerSite
+from worker.lab.sandbox.options import Options
+
+MANY = 200
+A_FEW_TURNS = 5
+
+Start = Callable[[Options], Running]
+
+
+def test_the_process_says_where_it_listens_and_ends_when_told() -> None:
+    """One line on stdout has the address; SIGTERM ends the process at once."""
+    command = [sys.executable, "-c", "from worker.lab.sandbox.app import serve; serve()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        said, _, address = line.strip().rpartition(" ")
+        assert said == "sandbox listening on"
+        assert httpx.get(f"{address}/_sandbox/health").status_code == 200
+        started = monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=5) == 0
+        assert monotonic() - started < 2
+        assert process.stdout.read() == ""
+
+
+def test_idle_connections_are_closed(start: Start) -> None:
+    """A connection that was idle for the keep-alive time is closed by the server."""
+    url = start(Options(keepalive_s=0.05)).client.base_url
+    with socket.create_connection((url.host, url.port or 80), timeout=5) as connection:
+        connection.sendall(b"GET /_sandbox/health HTTP/1.1\r\nHost: sandbox\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert connection.recv(65536) == b""
+
+
+def test_every_call_takes_its_time(start: Start) -> None:
+    """A latency is added to every call of the API, and to none of the sandbox's own."""
+    sandbox = start(Options(latency_s=0.1))
+    started = monotonic()
+    sandbox.client.get("/shipments/sp_1")
+    assert monotonic() - started >= 0.1
+
+
+def test_connections_that_wait_are_accepted_at_once() -> None:
+    """A burst of new connections does not wait for one turn of the loop each."""
+
+    async def accepted() -> int:
+        served = runner(Options())
+        await served.setup()
+        site = EagerSite(served, "127.0.0.1", 0)
+        await site.start()
+        with ExitStack() as waiting:
+            for _ in range(MANY):
+                waiting.enter_context(socket.create_connection(("127.0.0.1", site.port)))
+            for _ in range(A_FEW_TURNS):
+                await asyncio.sleep(0)
+            assert served.server is not None
+            found = len(served.server.connections)
+        await served.cleanup()
+        return found
+
+    assert uvloop.run(accepted()) == MANY

@@ -1,0 +1,75 @@
+"""Every request that v2 builds is valid by the vendor's OpenAPI document; bodies look like the vendor's examples."""
+
+import json
+import re
+from itertools import product
+from typing import Any
+
+import jsonschema
+import pytest
+
+from config.strategies.quote import call_with_quote, quotes_call
+from config.strategies.strategy import V1, V2, Call
+from tests.factories.vendor import example, needs_vendor, openapi
+from tests.unit.carrier_api.said import ALL, DEFAULT, EC, OTHER, REF, SERVICE
+from worker.carrier_api.dialect import target, wire_for
+from worker.carrier_api.states import standing
+
+pytestmark = needs_vendor
+
+WIRE = wire_for(V2)
+CALLS = [
+    *(s.call(V2, [REF, OTHER][: s.per_call(V2, bulk=bulk)], bulk=bulk) for s, bulk in product(ALL, (False, True))),
+    call_with_quote(V2, REF, "qu_00662089901143042926175691997184"),
+    quotes_call(V2, REF),
+    WIRE.find_call(REF),
+]
+
+
+def _operation(document: Any, call: Call) -> Any:
+    """The operation of the document that the call is meant for; a literal path wins over a template."""
+    paths = sorted(document["paths"], key=lambda path: path.count("{"))
+    matches = (path for path in paths if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), target(call)))
+    return document["paths"][next(matches)][call.method.lower()]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.method} {'/'.join(call.path)}")
+def test_request_is_valid(call: Call) -> None:
+    """Path, method, required headers and body are those of the document."""
+    document = openapi("shipments-v2.json")
+    operation = _operation(document, call)
+    headers = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"}
+    assert headers <= WIRE.headers("k").keys()
+    body = WIRE.encode(call)
+    assert (body is None) == ("requestBody" not in operation)
+    if body is not None:
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        jsonschema.Draft4Validator({**schema, "components": document["components"]}).validate(json.loads(body))
+
+
+def test_key_header_is_the_documented_one() -> None:
+    """The key travels in the header that the document's security scheme names."""
+    scheme = openapi("shipments-v2.json")["components"]["securitySchemes"]["API Key"]
+    assert WIRE.headers("secret")[scheme["name"]] == "secret"
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("v2-carrier-service-2.json", SERVICE.call(V2, ["sp_00794372987452683804666199932928"], bulk=True)),
+        ("v1-carrier-service-1.json", SERVICE.call(V1, [EC])),
+        ("v1-default-rules-1.json", DEFAULT.call(V1, [EC])),
+    ],
+)
+def test_body_has_the_shape_of_the_example(name: str, call: Call) -> None:
+    """A body has exactly the keys that the vendor's example has."""
+    assert call.body is not None
+    assert call.body.keys() == json.loads(example(name)).keys()
+
+
+def test_every_state_has_a_meaning() -> None:
+    """Every state of the document is known, and all but six of them are an allocation."""
+    states = openapi("shipments-v2.json")["components"]["schemas"]["ShipmentState"]["enum"]
+    others = {"unallocated", "allocating", "allocation_failed", "cancelling", "cancelled", "destroyed"}
+    assert {state for state in states if standing(state) != "allocated"} == others
+    assert all(standing(state) for state in others)

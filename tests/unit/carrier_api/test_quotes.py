@@ -1,0 +1,160 @@
+"""Quotes: which are read, and which is chosen."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.strategies.strategy import QuoteChoice
+from tasks.rules.outcome import Carrier, NotYet, Outcome, Refused, Stopped, Throttled, Unknown
+from tests.unit.carrier_api.said import EC, NOW, OTHER, REF, V1, V2, error, reply
+from worker.carrier_api.quotes import Offer, choose
+
+TIMES = st.none() | st.timedeltas(timedelta(days=-9), timedelta(days=9)).map(lambda delta: NOW + delta)
+PRICES = st.none() | st.decimals(0, 999, places=2).map(str)
+OFFERS = st.lists(
+    st.builds(Offer, reference=st.text(min_size=1, max_size=2), gross=PRICES, delivery_end=TIMES, expires=TIMES)
+)
+
+
+def _offer(reference: str, gross: str | None, days: int | None) -> Offer:
+    return Offer(
+        reference=reference,
+        gross=gross,
+        delivery_end=None if days is None else NOW + timedelta(days=days),
+    )
+
+
+def _measure(offer: Offer, by: QuoteChoice) -> Any:
+    if by == "earliest":
+        return offer.delivery_end
+    return None if offer.gross is None else Decimal(offer.gross)
+
+
+@given(OFFERS, st.sampled_from(["cheapest", "earliest"]))
+def test_choice_is_the_best_of_those_that_live(offers: list[Offer], by: QuoteChoice) -> None:
+    """No offer that has not expired beats the chosen one, and there is a choice whenever there is such an offer."""
+    living = [offer for offer in offers if offer.expires is None or offer.expires > NOW]
+    chosen = choose(offers, by, NOW)
+    assert (chosen is None) == (not living)
+    if chosen:
+        assert chosen in living
+        assert isinstance(chosen, Offer)
+        known = [_measure(offer, by) for offer in living]
+        assert _measure(chosen, by) == min((value for value in known if value is not None), default=None)
+
+
+def test_ties() -> None:
+    """Of equal prices the earlier wins, of equal times the cheaper; what is unknown comes last."""
+    slow, fast, dear, blank = _offer("a", "2", 3), _offer("b", "2.00", 1), _offer("c", "3", 1), _offer("d", None, None)
+    for offers in ([slow, fast, dear, blank], [blank, dear, fast, slow]):
+        assert choose(offers, "cheapest", NOW) == choose(offers, "earliest", NOW) == fast
+    assert choose([blank], "cheapest", NOW) == blank
+
+
+def test_expired_at_this_moment() -> None:
+    """An offer is dead from the moment at which it expires."""
+    offer = Offer(reference="a", expires=NOW)
+    assert choose([offer], "cheapest", NOW) is None
+    assert choose([offer], "cheapest", NOW - timedelta(microseconds=1)) == offer
+
+
+def test_quote_of_v2() -> None:
+    """A v2 quote is read field by field; a nameless one and one for another shipment are left out."""
+    quote: dict[str, Any] = {
+        "reference": "qu_1",
+        "shipment_reference": REF,
+        "carrier": {"reference": "P"},
+        "delivery_date": {"end": "2026-11-22T10:00:00+00:00"},
+        "price": {"net": 1.10, "gross": 1.32, "currency": "gbp"},
+        "expires": "2026-11-21T11:00:00Z",
+    }
+    quotes = [quote, {**quote, "shipment_reference": OTHER}, {**quote, "reference": None}, None]
+    assert V2.read_quotes(REF, reply(201, {"quotes": quotes}), NOW) == (
+        Offer(
+            reference="qu_1",
+            gross="1.32",
+            currency="GBP",
+            delivery_end=NOW + timedelta(days=1),
+            expires=NOW + timedelta(hours=1),
+            carrier=Carrier(reference="P"),
+        ),
+    )
+
+
+def test_quote_of_v1_as_xml() -> None:
+    """A v1 quote in XML is read like one in JSON."""
+    body = f"""<QuotesResponse><Quotes><Quote><QuoteReference>q</QuoteReference><ConsignmentReference>{EC}
+        </ConsignmentReference><Price><Net>1</Net><Gross>1.20</Gross><Currency>
+        <IsoCode>EUR</IsoCode></Currency></Price><ExpiryDate>2026-11-21T12:00:00+01:00
+        </ExpiryDate><Legs><Leg><CarrierService><CarrierReference>RM</CarrierReference></CarrierService></Leg></Legs>
+        </Quote></Quotes></QuotesResponse>"""
+    assert V1.read_quotes(EC, reply(200, body.encode()), NOW) == (
+        Offer(
+            reference="q",
+            gross="1.20",
+            currency="EUR",
+            expires=NOW + timedelta(hours=1),
+            carrier=Carrier(reference="RM"),
+        ),
+    )
+
+
+EXCLUDED = [{"carrier": {"service_name": "Fast"}, "exclusion": {"reason": "too heavy", "code": "ex_weight"}}]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (201, {"quotes": [], "excluded_services": EXCLUDED}, (Refused, "no_quotes_available")),
+        (201, {"quotes": None}, (Refused, "no_quotes_available")),
+        (201, {}, (Unknown, "unreadable_answer")),
+        (201, {"quotes": ["?"]}, (Unknown, "unreadable_answer")),
+        (200, b"<html>", (Unknown, "unreadable_answer")),
+        (404, b"", (Stopped, "shipment_not_found")),
+        (404, {"code": "processing"}, (NotYet, "processing")),
+        (429, b"", (Throttled, "throttled")),
+        (531, b"", (Refused, "no_quotes_available")),
+        (502, b"", (Unknown, "server_error")),
+    ],
+)
+def test_no_quotes_from_v2(status: int, body: Any, expected: object) -> None:
+    """Without a usable quote, what asking for them came to."""
+    outcome = V2.read_quotes(REF, reply(status, body), NOW)
+    assert not isinstance(outcome, tuple)
+    assert (type(outcome), outcome.reason) == expected
+
+
+def test_excluded_services_are_named() -> None:
+    """That no carrier quotes is said with the reasons, alike under 201 and 531."""
+    expected = Refused(reason="no_quotes_available", message="Fast: too heavy")
+    assert V2.read_quotes(REF, reply(201, {"quotes": [], "excluded_services": EXCLUDED}), NOW) == expected
+    assert V2.read_quotes(REF, reply(531, {"excluded_services": EXCLUDED}), NOW) == expected
+    assert V2.read_quotes(REF, error(429, "rule_conflict"), NOW) == Refused(
+        reason="conflict", message="no; about rule_conflict", correlation_id="c-1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, {"Quotes": []}, (Refused, "no_quotes_available", False)),
+        (
+            200,
+            {"Quotes": [], "UnqualifiedServices": [{"ExclusionReason": "x"}]},
+            (Refused, "no_quotes_available", True),
+        ),
+        (200, [], (Unknown, "unreadable_answer", None)),
+        (400, b"", (Refused, "refused", False)),
+        (404, b"", (Refused, "refused", False)),
+        (500, b"", (Unknown, "server_error", None)),
+    ],
+)
+def test_no_quotes_from_v1(status: int, body: Any, expected: object) -> None:
+    """v1 names a cause only in its list of unqualified services; without one a refusal is uncertain."""
+    outcome: Outcome | tuple[Offer, ...] = V1.read_quotes(EC, reply(status, body), NOW)
+    assert not isinstance(outcome, tuple)
+    assert (type(outcome), outcome.reason, getattr(outcome, "certain", None)) == expected

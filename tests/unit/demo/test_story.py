@@ -1,0 +1,51 @@
+"""The story of the demo as data: it fits the rest of the project."""
+
+from pathlib import Path
+from string import Template
+
+import pytest
+
+from config.merchant_files.merchant_file import Merchant, read
+from tasks.rules.order import Order, Rejection, read_order
+from worker.lab.demo.merchants import MERCHANTS
+from worker.lab.demo.processes import PROCFILE
+from worker.lab.demo.scenes import SCENES, Scene
+from worker.lab.sandbox.catalogue import SERVICES
+
+ROOT = Path(__file__).parents[3]
+
+
+def merchant(folder: Path, name: str) -> Merchant:
+    """The merchant whose file the demo would write."""
+    file = folder / f"{name}.toml"
+    file.write_text(Template(MERCHANTS[name]).substitute(api="http://127.0.0.1:8700", key=folder / "api-key"))
+    found = read(file)
+    assert isinstance(found, Merchant), found
+    return found
+
+
+def test_it_runs_the_procfile() -> None:
+    """The demo starts the processes of the Procfile, by the same commands."""
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    assert dict(line.split(": ", maxsplit=1) for line in lines) == PROCFILE
+
+
+def test_both_generations_speak(tmp_path: Path) -> None:
+    """The merchants use v2, v1 in JSON and v1 in XML, each by a file that is valid."""
+    apis = {merchant(tmp_path, name).file.api for name in MERCHANTS}
+    spoken = {(api.flavour, api.format) for api in apis}
+    assert spoken == {("shipments-v2", "json"), ("consignments-v1", "json"), ("consignments-v1", "xml")}
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.title)
+def test_endings_are_possible(scene: Scene, tmp_path: Path) -> None:
+    """A scene's event is read or rejected as announced; its rule is in the merchant's file, its service exists."""
+    match read_order(scene.event.encode()):
+        case Order(data=data):
+            rules = merchant(tmp_path, data.merchant).file.rules
+            assert scene.ending.rule in {"default", *(rule.name for rule in rules)}
+            assert scene.ending.service in {None, *SERVICES}
+        case Rejection(reason=reason):
+            assert scene.rejected == reason
+        case other:
+            pytest.fail(f"nobody would take or reject it: {other}")

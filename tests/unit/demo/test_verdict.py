@@ -1,0 +1,96 @@
+"""The demo's verdict: anything otherwise than expected is found and said."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.rules.progress import Progress
+from tasks.rules.shipment import Shipment
+from worker.lab.demo import verdict
+from worker.lab.demo.observe import Refusal, Seen
+from worker.lab.demo.scenes import SCENES, Ending, Scene
+from worker.ledger.records import Record, Settled
+
+SEED = SCENES[0]
+GOOD = {"allocated": 11, "allocated_twice": [], "blind_repeats": []}
+
+
+def seen(*, outcomes: tuple[str, ...] = ("allocated",), events: int = 1, **data: Any) -> Seen:
+    """The seed's shipment, allocated as it should be but for what is given."""
+    said = {"carrier": {"service_reference": "FF_LINET-00001"}, "adopted": False, **data}
+    (key,) = SEED.keys
+    shipment = Shipment(
+        merchant=key[0],
+        reference=key[1],
+        order="1001",
+        order_event="evt-1001",
+        api="shipments-v2",
+        rule="default",
+        steps=(),
+        received=0.0,
+        published=0.0,
+        progress=Progress(),
+    )
+    record = Record(
+        shipment=shipment,
+        why="",
+        facts={},
+        story=tuple((number, {"outcome": outcome}) for number, outcome in enumerate(outcomes, start=1)),
+        where=Settled(state="allocated", reason="", at=0.0, event={"data": said}),
+        paused=None,
+        now=0.0,
+    )
+    return Seen(key=key, record=record, events=events)
+
+
+def test_nothing_wrong_is_found_in_what_was_expected() -> None:
+    """The expected ending passes, other outcomes before it too: a busy machine may need another try."""
+    assert verdict.of_scene(SEED, [seen()], None) == []
+    assert verdict.of_scene(SEED, [seen(outcomes=("not_sent", "allocated"))], None) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        seen(events=0),
+        seen(events=2),
+        seen(adopted=True),
+        seen(carrier=None),
+        seen(outcomes=("refused",)),
+        seen(reason="all_steps_refused"),
+    ],
+)
+def test_each_difference_is_found(wrong: Seen | None) -> None:
+    """One thing that is not as the ending says gives one line, and the line names the shipment."""
+    (line,) = verdict.of_scene(SEED, [wrong], None)
+    assert line.startswith(SEED.keys[0][1])
+
+
+def test_order_of_outcomes_counts() -> None:
+    """A path is the expected one only in its order."""
+    scene = replace(SEED, ending=replace(SEED.ending, path=("refused", "allocated")))
+    assert verdict.of_scene(scene, [seen(outcomes=("refused", "allocated"))], None) == []
+    assert verdict.of_scene(scene, [seen(outcomes=("allocated", "refused"))], None) != []
+
+
+@pytest.mark.parametrize("refusal", [None, Refusal(reason="bad_order", error="")])
+def test_rejection_must_be_the_expected_one(refusal: Refusal | None) -> None:
+    """An event that was to be rejected for one reason is not rejected for another, or not at all."""
+    rubbish = Scene(title="", before="", after="", rejected="bad_json")
+    assert verdict.of_scene(rubbish, [], Refusal(reason="bad_json", error="")) == []
+    assert verdict.of_scene(rubbish, [], refusal) != []
+
+
+@pytest.mark.parametrize("wrong", [{"allocated": 12}, {"allocated_twice": ["sp_1"]}, {"blind_repeats": ["sp_1"]}])
+def test_the_count_of_the_api_is_heard(wrong: dict[str, Any]) -> None:
+    """Another number of allocations, a second one, or a call for what was allocated already: each is found."""
+    assert verdict.of_counts(GOOD, 11) == []
+    assert len(verdict.of_counts({**GOOD, **wrong}, 11)) == 1
+
+
+def test_allocations_are_counted_once() -> None:
+    """A shipment that is ordered twice is expected once, one that fails not at all."""
+    fails = replace(SCENES[1], ending=Ending(state="failed"))
+    assert verdict.expected_allocations([SEED, SEED, fails]) == 1

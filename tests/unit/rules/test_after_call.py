@@ -1,0 +1,191 @@
+"""The move after a call: what each outcome leads to when nothing was open before."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.rules.after_call import after_call
+from tasks.rules.backoff import RETRY_AFTER_MOST_S, SHORT_TRIES
+from tasks.rules.decision import Call, Fail, FallBack, Move, Park, Read, Settle
+from tasks.rules.next_decision import PAUSED_WAIT_S
+from tasks.rules.outcome import Outcome, Throttled
+from tasks.rules.shipment import Shipment
+from tests.factories.shipments import (
+    ALLOCATED,
+    CONFLICT,
+    FOREIGN,
+    GONE,
+    GROUP,
+    HOUR_S,
+    INVALID,
+    NO_ACCESS,
+    NOT_FOUND,
+    NOT_SENT,
+    NOT_YET,
+    OUTCOMES,
+    QUIET_S,
+    REFUSED,
+    SERVICE,
+    THROTTLED,
+    TIMEOUT_S,
+    UNSURE,
+    VIRTUAL,
+    WRONG_STATE,
+    moment,
+    shipment,
+)
+
+PLAN = (VIRTUAL, SERVICE, GROUP)
+LAST_CALL_S = 48 * HOUR_S - TIMEOUT_S - QUIET_S
+"""The age at which the last call may start."""
+
+
+def called(*, age_s: float = 0, **progress: Any) -> Shipment:
+    """A shipment with a plan of three steps after its first call, and with this progress."""
+    return shipment(*PLAN, age_s=age_s, **{"attempts": 1, "attempted": 0, **progress})
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_call_is_an_attempt(outcome: Outcome) -> None:
+    """Whatever a call came to, it is counted, and its step is the last that was attempted."""
+    progress = after_call(shipment(*PLAN, step=1, attempts=2, attempted=0), outcome, moment()).shipment.progress
+    assert (progress.attempts, progress.attempted) == (3, 1)
+
+
+def test_allocated_settles() -> None:
+    """Our own answer is not an adoption."""
+    settled = Settle(shipment=called(), allocated=ALLOCATED, adopted=False)
+    assert after_call(shipment(*PLAN), ALLOCATED, moment()) == settled
+
+
+def test_a_refused_step_falls_back() -> None:
+    """A definite refusal leads to the next step at once, which begins without the former one's counts."""
+    counts = {
+        "open_calls": 3,
+        "waits": 5,
+        "company": 2,
+        "refused_partly": True,
+        "expired_quotes": 1,
+        "denials": 1,
+    }
+    before = shipment(*PLAN, **counts, denied_at=1.0, give_up_at=9.0)
+    assert after_call(before, REFUSED, moment()) == FallBack(shipment=called(step=1, last_refusal="allocation_failed"))
+
+
+def test_a_refused_call_may_leave_another_state() -> None:
+    """What was read before a refused call says nothing about the state in which the next step begins."""
+    move = after_call(shipment(*PLAN, last_read="unallocated"), REFUSED, moment())
+    assert move.shipment.progress.last_read is None
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_every_step_but_the_last_has_a_fallback(step: int) -> None:
+    """Fallback follows any refused step, not only a virtual service."""
+    move = after_call(shipment(*PLAN, step=step), REFUSED, moment())
+    assert isinstance(move, FallBack)
+    assert move.shipment.strategy == PLAN[step + 1]
+
+
+def test_the_last_refusal_fails() -> None:
+    """When the last step is refused the shipment fails, and the message names step and cause."""
+    move = after_call(shipment(*PLAN, step=2), REFUSED, moment())
+    assert isinstance(move, Fail)
+    assert (move.reason, move.message) == ("all_steps_refused", "service_group G: nobody would")
+
+
+def test_a_refusal_that_names_no_cause_is_read_back_at_once() -> None:
+    """It may just as well mean that the shipment is allocated already, so it does not count yet; nothing is open."""
+    assert after_call(shipment(*PLAN), UNSURE, moment()) == Read(
+        shipment=called(refusal="refused", refusal_message="no")
+    )
+
+
+def test_an_invalid_request_is_read_back_at_once() -> None:
+    """An answer that could not be read might say "already allocated" in words we missed, so it does not count yet."""
+    after = called(refusal="invalid_request", refusal_message="weight is missing")
+    assert after_call(shipment(*PLAN), INVALID, moment()) == Read(shipment=after)
+
+
+@pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN, NOT_YET])
+def test_what_did_not_happen_is_tried_again(outcome: Outcome) -> None:
+    """A call that was not sent, or came too early, is repeated: soon at first, then after a growing wait."""
+    assert after_call(shipment(*PLAN), outcome, moment(tries=1)) == Call(shipment=called(), pause_s=0.1)
+    parked = after_call(shipment(*PLAN, waits=2), outcome, moment(tries=SHORT_TRIES, random=0.0))
+    assert parked == Park(shipment=called(waits=3), wait_s=4)
+
+
+def test_throttled_is_parked_at_once() -> None:
+    """Who is throttled never calls again in the same visit."""
+    parked = Park(shipment=called(waits=1), wait_s=1)
+    assert after_call(shipment(*PLAN), THROTTLED, moment(tries=1, random=0.0)) == parked
+
+
+@given(st.floats(0, 1e6), st.integers(0, 50))
+def test_retry_after_is_honoured(asked_s: float, waits: int) -> None:
+    """A throttled shipment is parked for as long as the API asked, up to an hour."""
+    move = after_call(shipment(waits=waits), Throttled(reason="throttled", retry_after_s=asked_s), moment())
+    assert isinstance(move, Park)
+    assert move.wait_s >= min(asked_s, RETRY_AFTER_MOST_S)
+
+
+def test_a_missing_shipment_may_still_come() -> None:
+    """For a minute after the event, which may run ahead, a shipment that is not there is called for again."""
+    early = after_call(shipment(*PLAN, age_s=59.9), NOT_FOUND, moment())
+    assert isinstance(early, Call)
+    late = after_call(shipment(*PLAN, age_s=60), NOT_FOUND, moment())
+    assert isinstance(late, Fail)
+    assert (late.reason, late.message) == ("shipment_not_found", "no such shipment")
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [(GONE, "shipment_gone"), (WRONG_STATE, "wrong_state")])
+def test_stopped_fails_without_fallback(outcome: Outcome, reason: str) -> None:
+    """Where no other step can help, none is tried."""
+    move = after_call(shipment(*PLAN), outcome, moment())
+    assert isinstance(move, Fail)
+    assert move.reason == reason
+
+
+def test_no_access_pauses_the_merchant() -> None:
+    """A key that does not work pauses the merchant; the shipment that met it waits like the others."""
+    move = after_call(shipment(*PLAN), NO_ACCESS, moment())
+    assert move == Park(shipment=called(), wait_s=PAUSED_WAIT_S, pause_merchant="the key does not work")
+    late = after_call(shipment(*PLAN, age_s=48 * HOUR_S), NO_ACCESS, moment())
+    assert isinstance(late, Fail)
+    assert (late.reason, late.message) == ("unauthorised", "the key does not work")
+
+
+@pytest.mark.parametrize("outcome", [NOT_SENT, NOT_YET])
+def test_no_call_that_the_deadline_would_cut_short(outcome: Outcome) -> None:
+    """With less than the time limit and a quiet time left nothing is called for again; the deadline is waited for."""
+    assert isinstance(after_call(shipment(*PLAN, age_s=LAST_CALL_S), outcome, moment()), Call)
+    late = after_call(shipment(*PLAN, age_s=LAST_CALL_S + 1), outcome, moment())
+    assert late == Park(shipment=called(age_s=LAST_CALL_S + 1), wait_s=TIMEOUT_S + QUIET_S - 1)
+
+
+@pytest.mark.parametrize("outcome", [THROTTLED, NOT_SENT, NOT_YET])
+def test_the_deadline_ends_what_is_not_open(outcome: Outcome) -> None:
+    """An outcome that opens and decides nothing, past the deadline, is the end."""
+    move = after_call(shipment(*PLAN, age_s=48 * HOUR_S), outcome, moment())
+    assert isinstance(move, Fail)
+    assert (move.reason, move.message) == ("deadline_passed", "not allocated in time")
+
+
+def never_falls_back(move: Move) -> bool:
+    """Whether the move stays at the step."""
+    return not isinstance(move, FallBack) and move.shipment.progress.step == 0
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in OUTCOMES if outcome is not REFUSED])
+@pytest.mark.parametrize("tries", [1, SHORT_TRIES])
+@pytest.mark.parametrize("age_s", [0.0, 100.0, LAST_CALL_S + 1, 48 * HOUR_S])
+def test_only_a_refusal_falls_back(outcome: Outcome, tries: int, age_s: float) -> None:
+    """No outage, throttle, doubt, conflict or lack of time ever pushes a shipment into its fallback."""
+    assert never_falls_back(after_call(shipment(*PLAN, age_s=age_s, open_calls=7), outcome, moment(tries=tries)))
+
+
+def test_a_conflict_does_not_count_yet() -> None:
+    """A gateway may have sent our request twice, which is then in conflict with itself."""
+    after = after_call(shipment(*PLAN), CONFLICT, moment()).shipment.progress
+    assert (after.open_kind, after.refusal) == ("unknown", "conflict")

@@ -1,0 +1,82 @@
+"""How long to wait: bounds, growth, and what the API asked for."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.rules.backoff import (
+    PARK_FIRST_S,
+    PARK_MOST_S,
+    RETRY_AFTER_MOST_S,
+    SHORT_MOST_S,
+    SHORT_TRIES,
+    RetryBudget,
+    park,
+    short,
+)
+
+RANDOM = st.floats(0, 1, exclude_max=True)
+COUNTS = st.integers(0, 100_000)
+
+
+@given(COUNTS, RANDOM)
+def test_a_visit_is_short(tries: int, random: float) -> None:
+    """Within a visit every pause is below a second, and after a few tries the shipment is parked instead."""
+    pause_s = short(tries, random)
+    if tries >= SHORT_TRIES:
+        assert pause_s is None
+    else:
+        assert pause_s is not None
+        assert 0 <= pause_s <= SHORT_MOST_S
+
+
+@given(COUNTS, RANDOM)
+def test_parking_is_never_nothing(waits: int, random: float) -> None:
+    """However the dice fall, a wait is at least half of its bound, and no bound is exceeded."""
+    assert PARK_FIRST_S / 2 <= park(waits, random) <= PARK_MOST_S
+
+
+@given(COUNTS, RANDOM)
+def test_waits_grow(waits: int, random: float) -> None:
+    """The next wait, with the same dice, is never shorter."""
+    assert park(waits, random) <= park(waits + 1, random)
+
+
+def test_waits_double_up_to_their_bounds() -> None:
+    """A visit's pauses are short, and a shipment that waited often waits for minutes."""
+    assert [short(tries, 0.5) for tries in range(5)] == [0.05, 0.1, 0.2, 0.4, None]
+    assert [park(waits, 0.0) for waits in (0, 1, 2, 100)] == [1, 2, 4, 150]
+    assert park(100, 0.5) == 225
+
+
+@given(COUNTS, RANDOM, st.floats(0, 1e9))
+def test_what_the_api_asked_for_is_honoured(waits: int, random: float, asked_s: float) -> None:
+    """Nobody comes back before the API said, up to an hour, nor before the backoff's own time."""
+    wait_s = park(waits, random, asked_s)
+    assert wait_s >= min(asked_s, RETRY_AFTER_MOST_S)
+    assert wait_s >= park(waits, random)
+    assert wait_s <= RETRY_AFTER_MOST_S == 3600
+
+
+@given(st.lists(st.sampled_from(["good", "bad"]), max_size=300))
+def test_retries_are_a_tenth_of_good_calls(calls: list[str]) -> None:
+    """Besides the first few, no more calls are repeated at once than a tenth of those that went well."""
+    budget, good, repeated = RetryBudget(), 0, 0
+    for call in calls:
+        if call == "good":
+            budget.earn()
+            good += 1
+        else:
+            repeated += budget.spend()
+    assert repeated <= RetryBudget.MOST + good * RetryBudget.EARNED_BY_A_GOOD_CALL + 1e-6
+
+
+def test_an_empty_budget_fills_again() -> None:
+    """Once spent, a budget affords another call after ten good ones, and never more than at the beginning."""
+    budget = RetryBudget()
+    assert [budget.spend() for _ in range(21)] == [True] * 20 + [False]
+    for _ in range(11):
+        budget.earn()
+    assert (budget.spend(), budget.spend()) == (True, False)
+    for _ in range(1000):
+        budget.earn()
+    assert sum(budget.spend() for _ in range(100)) == 20

@@ -1,0 +1,169 @@
+"""Open calls: what opens one, what is noted of it, and what an answer after it is worth."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.rules.after_call import after_call
+from tasks.rules.backoff import SHORT_TRIES
+from tasks.rules.decision import Call, Park, Read, Settle
+from tasks.rules.outcome import Outcome, Throttled
+from tasks.rules.shipment import Shipment, stopped_call
+from tests.factories.shipments import (
+    ALLOCATED,
+    CONFLICT,
+    FOREIGN,
+    GONE,
+    GROUP,
+    HOUR_S,
+    INVALID,
+    INVALID_STATE,
+    NO_ACCESS,
+    NOT_FOUND,
+    NOT_SENT,
+    NOT_YET,
+    NOW,
+    QUEUE_S,
+    QUEUED,
+    QUIET_S,
+    REFUSED,
+    SERVICE,
+    THROTTLED,
+    UNKNOWN,
+    UNSURE,
+    VIRTUAL,
+    WRONG_STATE,
+    moment,
+    opened,
+    shipment,
+)
+
+PLAN = (VIRTUAL, SERVICE, GROUP)
+EARLIER = opened(ago_s=QUIET_S + 5, read_at=NOW - 1, last_read="unallocated")
+"""A call that was open and is over, and was read back as not allocated a second ago."""
+
+
+def after(outcome: Outcome, **progress: Any) -> Shipment:
+    """A shipment after a call with this outcome."""
+    return after_call(shipment(*PLAN, **progress), outcome, moment()).shipment
+
+
+@pytest.mark.parametrize("outcome", [UNKNOWN, INVALID_STATE, CONFLICT])
+def test_what_may_have_gone_through_is_open(outcome: Outcome) -> None:
+    """An unknown outcome opens a call, and so do an invalid state and a conflict, as the first answer too."""
+    progress = after(outcome).progress
+    assert (progress.open_kind, progress.open_at, progress.quiet_from) == ("unknown", NOW, NOW)
+    assert (progress.open_calls, progress.must_read) == (1, True)
+
+
+def test_what_is_queued_is_open() -> None:
+    """A queued call is open, and the API is at it from then on."""
+    progress = after(QUEUED).progress
+    assert (progress.open_kind, progress.open_at, progress.quiet_from) == ("queued", NOW, NOW)
+    assert (progress.open_calls, progress.allocating_since) == (1, NOW)
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        (shipment(*PLAN), "unallocated"),
+        (shipment(*PLAN, attempts=1), None),
+        (shipment(*PLAN, unread=True), None),
+        (replace(shipment(*PLAN), replays=1), None),
+        (shipment(*PLAN, unread=True, last_read="allocation_failed"), "allocation_failed"),
+    ],
+)
+def test_before_its_first_call_a_shipment_is_unallocated(before: Shipment, expected: str | None) -> None:
+    """Of the first call ever no step of ours can have left a state, so the failure that is read after it is its own."""
+    assert after_call(before, QUEUED, moment()).shipment.progress.read_before == expected
+
+
+@pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN, NOT_YET, THROTTLED, REFUSED, UNSURE, INVALID, NO_ACCESS])
+def test_what_surely_had_no_effect_is_not_open(outcome: Outcome) -> None:
+    """A call that was not sent, throttled, or refused opens nothing."""
+    progress = after(outcome).progress
+    assert (progress.open_kind, progress.open_calls) == (None, 0)
+
+
+@pytest.mark.parametrize("outcome", [UNKNOWN, QUEUED, CONFLICT, INVALID_STATE])
+def test_an_open_call_is_read_back_soon(outcome: Outcome) -> None:
+    """The first read-back of a quiet time comes a moment after the call, or with the next visit."""
+    move = after_call(shipment(*PLAN), outcome, moment())
+    assert isinstance(move, Read)
+    assert move.pause_s == pytest.approx(0.1, abs=1e-6)
+    late = after_call(shipment(*PLAN), outcome, moment(tries=SHORT_TRIES))
+    assert isinstance(late, Park)
+    assert late.wait_s == pytest.approx(0.1, abs=1e-6)
+    assert late.shipment.progress.must_read
+
+
+def test_an_open_call_takes_the_place_of_an_earlier_one() -> None:
+    """The latest open call counts, and what was read before it is remembered apart from what is read after it."""
+    progress = after(QUEUED, **EARLIER, also_open=True, give_up_at=NOW).progress
+    assert (progress.open_kind, progress.open_at, progress.open_calls) == ("queued", NOW, 2)
+    assert (progress.read_before, progress.last_read, progress.read_at) == ("unallocated", None, 0.0)
+    assert (progress.asked_again, progress.also_open, progress.give_up_at) == (1, False, None)
+
+
+@pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN])
+def test_what_was_not_sent_withdraws_only_its_own_mark(outcome: Outcome) -> None:
+    """An earlier open call stays as it is noted, and nothing was asked for again."""
+    before = shipment(*PLAN, **EARLIER)
+    move = after_call(before.cleared(NOW + 5), outcome, moment(tries=1))
+    assert move == Call(shipment=shipment(*PLAN, **EARLIER | {"attempts": 2}).cleared(NOW + 5), pause_s=0.1)
+
+
+def test_throttled_leaves_an_earlier_open_call() -> None:
+    """So does a throttled call, which is made again after another read-back."""
+    move = after_call(shipment(*PLAN, **EARLIER), Throttled(reason="throttled", retry_after_s=77), moment())
+    progress = move.shipment.progress
+    assert isinstance(move, Park)
+    assert (progress.open_kind, progress.open_at) == ("unknown", NOW - QUIET_S - 5)
+    assert (progress.must_read, move.shipment.cleared_until) == (True, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (REFUSED, "allocation_failed"),
+        (UNSURE, "refused"),
+        (INVALID, "invalid_request"),
+        (NOT_FOUND, "shipment_not_found"),
+        (GONE, "shipment_gone"),
+        (WRONG_STATE, "wrong_state"),
+    ],
+)
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_refusal_after_an_open_call_is_read_back(outcome: Outcome, reason: str, step: int) -> None:
+    """Whatever the step of the open call: it may have gone through meanwhile, so the refusal does not count yet."""
+    before = shipment(*PLAN, age_s=100, step=step, **EARLIER).cleared(NOW + 9)
+    move = after_call(before, outcome, moment())
+    assert isinstance(move, Read)
+    assert (move.pause_s, move.shipment.cleared_until) == (0.0, 0.0)
+    assert (move.shipment.progress.step, move.shipment.progress.refusal) == (step, reason)
+
+
+def test_a_success_after_an_open_call_settles() -> None:
+    """Whatever was open, it is allocated, and was asked for again."""
+    move = after_call(shipment(*PLAN, **EARLIER), ALLOCATED, moment())
+    assert isinstance(move, Settle)
+    assert move.shipment.progress.asked_again == 1
+
+
+@pytest.mark.parametrize(("outcome", "seconds"), [(UNKNOWN, QUIET_S), (QUEUED, QUEUE_S), (CONFLICT, QUIET_S)])
+def test_the_deadline_waits_for_an_open_call(outcome: Outcome, seconds: float) -> None:
+    """A call that is still open at the deadline is waited for, as long as it may take effect."""
+    before = shipment(*PLAN, age_s=48 * HOUR_S)
+    move = after_call(before, outcome, moment(tries=SHORT_TRIES))
+    assert isinstance(move, Park)
+    assert move.wait_s <= seconds
+
+
+@pytest.mark.parametrize("open_before", [{}, EARLIER])
+def test_a_call_that_nobody_waits_for_is_open(open_before: dict[str, Any]) -> None:
+    """Who gives a call up leaves an unknown one, which ended then; it counts as an attempt that was open."""
+    progress = stopped_call(shipment(*PLAN, **open_before), NOW).progress
+    assert (progress.open_kind, progress.open_at, progress.quiet_from) == ("unknown", NOW, NOW)
+    attempts = open_before.get("attempts", 0)
+    assert (progress.attempts, progress.open_calls, progress.asked_again) == (attempts + 1, attempts + 1, attempts)

@@ -1,0 +1,163 @@
+"""Choosing a plan: which rule matches, and what follows from it."""
+
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.merchant_files.conditions import Conditions
+from tasks.rules.plan import Facts, choose, facts_of, matches
+from tests.factories.merchant_files import SERVICE, V2_API, file_of, rule
+from tests.factories.order_events import order, shipment
+
+HEAVY = Facts(weight_kg="25.0", country="GB", shipments=1)
+
+
+def holds(when: str, **facts: Any) -> bool:
+    """Whether conditions, as a file writes them, hold for these facts."""
+    return matches(Conditions.model_validate(tomllib.loads(f"when = {when}")["when"]), Facts(**facts)) is not None
+
+
+@pytest.mark.parametrize(
+    ("when", "facts", "expected"),
+    [
+        ('{ country = "GB" }', {"country": "GB"}, True),
+        ('{ country = "GB" }', {"country": "gb"}, True),
+        ('{ country = "GB" }', {"country": "IE"}, False),
+        ('{ country = ["GB", "IE"] }', {"country": "IE"}, True),
+        ('{ currency = "EUR" }', {"currency": "EUR"}, True),
+        ('{ currency = ["EUR"] }', {"currency": "GBP"}, False),
+        ('{ shipping_method = ["next-day", "economy"] }', {"shipping_method": "economy"}, True),
+        ('{ shipping_method = "next-day" }', {"shipping_method": "next"}, False),
+        ('{ postcode_prefix = "BT" }', {"postcode": "BT1 5GS"}, True),
+        ('{ postcode_prefix = ["BT", "IM"] }', {"postcode": "im1 1aa"}, True),
+        ('{ postcode_prefix = "BT" }', {"postcode": "M1 1BT"}, False),
+        ('{ postcode_prefix = "M11" }', {"postcode": "M1 1AE"}, False),
+        ('{ tags_any = ["fragile", "oil"] }', {"tags": ("oil", "big")}, True),
+        ('{ tags_any = "fragile" }', {"tags": ("oil",)}, False),
+        ('{ tags_any = "fragile" }', {"tags": ()}, False),
+        ('{ tags_all = ["fragile", "oil"] }', {"tags": ("oil", "big", "fragile")}, True),
+        ('{ tags_all = ["fragile", "oil"] }', {"tags": ("oil",)}, False),
+        ('{ tags_all = "oil" }', {"tags": ("oil",)}, True),
+        ("{ shipments = 2 }", {"shipments": 2}, True),
+        ("{ shipments = { over = 1 } }", {"shipments": 1}, False),
+        ('{ country = "GB", weight_kg = { over = 20 } }', {"country": "GB", "weight_kg": "20.5"}, True),
+        ('{ country = "GB", weight_kg = { over = 20 } }', {"country": "GB", "weight_kg": "20"}, False),
+        ('{ country = "GB", weight_kg = { over = 20 } }', {"country": "IE", "weight_kg": "20.5"}, False),
+    ],
+)
+def test_conditions(when: str, facts: dict[str, Any], expected: bool) -> None:  # noqa: FBT001  # a row of the table
+    """A condition takes a value or a list, and all that are given must hold."""
+    assert holds(when, **facts) is expected
+
+
+@pytest.mark.parametrize(
+    ("bounds", "held"),
+    [
+        ("20", [False, True, False]),
+        ("{ over = 20 }", [False, False, True]),
+        ("{ at_least = 20 }", [False, True, True]),
+        ("{ under = 20 }", [True, False, False]),
+        ("{ at_most = 20 }", [True, True, False]),
+        ("{ at_least = 19.5, at_most = 20 }", [False, True, False]),
+        ("{ over = 19.99, under = 20.1 }", [False, True, False]),
+    ],
+)
+@pytest.mark.parametrize("fact", ["weight_kg", "value"])
+def test_ranges(fact: str, bounds: str, held: list[bool]) -> None:
+    """A number is met exactly; over and under leave their bound out, at_least and at_most take it in."""
+    assert [holds(f"{{ {fact} = {bounds} }}", **{fact: number}) for number in ("19", "20.00", "21")] == held
+
+
+def test_numbers_are_compared_as_decimals() -> None:
+    """Text, floats and whole numbers that are written alike are equal: nothing is rounded in between."""
+    for weight in (0.1, 1, 20, 1.1, 29.99):
+        (read,) = order(shipment(weight_kg=weight)).data.shipments
+        facts = facts_of(order().data, read)
+        assert holds(f"{{ weight_kg = {weight} }}", weight_kg=facts.weight_kg)
+        assert not holds(f"{{ weight_kg = {{ over = {weight} }} }}", weight_kg=facts.weight_kg)
+    assert holds("{ value = 59.98 }", value="59.980")
+    assert holds("{ value = { under = 0.3 } }", value="0.29999999999999999999")
+
+
+NAMES = ["country", "postcode_prefix", "shipping_method", "tags_any", "tags_all", "currency"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.text(min_size=1, max_size=3), min_size=1),
+    st.dictionaries(st.sampled_from(["weight_kg", "value"]), st.just({"at_least": 0})),
+)
+def test_what_is_not_stated_matches_nothing(words: dict[str, Any], numbers: dict[str, Any]) -> None:
+    """A condition on a fact that the order does not state does not hold, whatever it asks."""
+    assert matches(Conditions.model_validate(words | numbers), Facts()) is None
+    for name in numbers:
+        assert matches(Conditions.model_validate({name: {"at_least": 0}}), Facts()) is None
+
+
+def test_facts_are_gathered_from_order_and_shipment() -> None:
+    """Every fact comes from the event, as it stands there; of the shipments the number counts."""
+    stated = shipment(
+        weight_kg=1.5,
+        value={"amount": "59.980", "currency": "GBP"},
+        destination={"country": "GB", "postcode": "M1 1AE"},
+        tags=["fragile"],
+    )
+    read = order(stated, shipment(reference="sp_2"), shipping_method="next-day")
+    assert facts_of(read.data, read.data.shipments[0]).as_table() == {
+        "country": "GB",
+        "postcode": "M1 1AE",
+        "shipping_method": "next-day",
+        "tags": ("fragile",),
+        "currency": "GBP",
+        "weight_kg": "1.5",
+        "value": "59.980",
+        "shipments": 2,
+    }
+    assert facts_of(read.data, read.data.shipments[1]).as_table() == {"shipping_method": "next-day", "shipments": 2}
+
+
+@pytest.mark.parametrize("part", [{"amount": "1"}, {"currency": "GBP"}, {}])
+def test_half_a_value(part: dict[str, str]) -> None:
+    """Of a value that states a part, the other part is unknown."""
+    read = order(shipment(value=part))
+    facts = facts_of(read.data, read.data.shipments[0])
+    assert (facts.value, facts.currency) == (part.get("amount"), part.get("currency"))
+
+
+def test_first_match_wins() -> None:
+    """Of several rules that match, the first in the file is chosen."""
+    both = rule('{ country = "GB" }', name="one") + rule("{ weight_kg = { over = 20 } }", name="two")
+    assert choose(file_of(V2_API + SERVICE + both), HEAVY).rule == "one"
+    assert choose(file_of(V2_API + SERVICE + both), Facts(weight_kg="25")).rule == "two"
+
+
+def test_no_match_means_the_default() -> None:
+    """When no rule matches, [allocation] with its own fallback is the plan, under the name default."""
+    fallback = 'fallback = [{ service_group = "g" }, { default_rules = true }]\n'
+    plan = choose(file_of(V2_API + SERVICE + fallback + rule('{ country = "FR" }')), HEAVY)
+    assert plan.rule == "default"
+    assert [str(step) for step in plan.steps] == ["carrier_service A", "service_group g", "default_rules"]
+
+
+def test_a_rule_has_its_own_fallback_or_none() -> None:
+    """A rule never falls back to the steps of [allocation]."""
+    default = SERVICE + 'fallback = [{ service_group = "g" }]\n'
+    alone, own = rule('{ country = "GB" }'), rule('{ country = "GB" }', more='fallback = [{ quote = "earliest" }]\n')
+    assert [str(s) for s in choose(file_of(V2_API + default + alone), HEAVY).steps] == ["service_group freight"]
+    steps = choose(file_of(V2_API + default + own), HEAVY).steps
+    assert [str(s) for s in steps] == ["service_group freight", "quote earliest"]
+
+
+def test_a_plan_says_why() -> None:
+    """The plan carries the facts and the conditions that led to it, or that none did."""
+    when = (
+        '{ weight_kg = { over = 20, at_most = 30 }, country = ["GB", "IE"], tags_any = "oil", postcode_prefix = "BT" }'
+    )
+    facts = Facts(weight_kg="25.0", country="GB", tags=("oil",), postcode="BT1")
+    assert choose(file_of(V2_API + SERVICE + rule(when)), facts).why == (
+        "country GB is one of GB, IE; postcode begins with BT; tags_any oil; weight_kg 25.0 is over 20 and at most 30"
+    )
+    assert choose(file_of(V2_API + SERVICE + rule(when)), Facts()).why == "no rule matched"
+    assert choose(file_of(V2_API + SERVICE), Facts()).why == "the file has no rules"

@@ -1,0 +1,119 @@
+"""How far a shipment has come: what is written of it, and what another version makes of that."""
+
+import json
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.rules.progress import OpenKind, Progress, read_progress
+from tests.factories.records import EVERY, record, taken_up
+from tests.factories.shipments import NOW, opened
+
+TIMES = st.none() | st.floats(0, 2e9)
+COUNTS = st.integers(0, 1000)
+WORDS = st.none() | st.text(max_size=10)
+PROGRESS = st.builds(
+    Progress,
+    step=st.integers(0, len(EVERY) - 1),
+    open_kind=st.none() | st.sampled_from(get_args(OpenKind)),
+    open_at=st.floats(0, 2e9),
+    quiet_from=st.floats(0, 2e9),
+    also_open=st.booleans(),
+    last_read=WORDS,
+    read_at=st.floats(0, 2e9),
+    read_before=WORDS,
+    allocating_since=TIMES,
+    unread=st.booleans(),
+    refusal=WORDS,
+    refusal_message=st.text(max_size=10),
+    open_calls=COUNTS,
+    company=st.none() | COUNTS,
+    refused_partly=st.booleans(),
+    expired_quotes=COUNTS,
+    denied_at=TIMES,
+    denials=COUNTS,
+    asked_again=COUNTS,
+    asked_again_told=COUNTS,
+    waits=COUNTS,
+    attempts=COUNTS,
+    attempted=st.none() | st.integers(0, 5),
+    entries=COUNTS,
+    last_refusal=WORDS,
+    unknown_fields=st.dictionaries(st.sampled_from(["lately", "moods"]), st.integers() | st.lists(st.text(max_size=3))),
+)
+
+
+@given(PROGRESS)
+def test_progress_survives(progress: Progress) -> None:
+    """Whatever a task wrote about its progress, the next one reads."""
+    assert read_progress(progress.as_json()) == progress
+    assert taken_up(progress).progress == progress
+
+
+def test_progress_of_most_shipments_is_short() -> None:
+    """What is as at the beginning is not written, and nothing written is the beginning."""
+    assert Progress().as_json() == "{}"
+    assert json.loads(Progress(attempts=1).as_json()) == {"attempts": 1}
+    assert read_progress("") == read_progress(b"") == read_progress(None) == Progress()
+
+
+def test_what_a_newer_version_wrote_is_carried_along() -> None:
+    """Fields that this version does not know stay as they are, through every change and every report."""
+    text = '{"attempts":2,"weather":{"rain":[1,null]},"is_readable":7}'
+    of = taken_up(text)
+    assert of.progress.attempts == 2
+    later = of.called().opened("unknown", NOW).with_progress(step=1)
+    kept = json.loads(later.progress.as_json())
+    assert (kept["weather"], kept["is_readable"]) == ({"rain": [1, None]}, 7)
+    assert (kept["attempts"], kept["open_kind"]) == (3, "unknown")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "[]",
+        "3",
+        '{"step": "first"}',
+        '{"step": 99}',
+        '{"step": -1}',
+        '{"waits": 1.5}',
+        '{"attempts": null}',
+        '{"open_kind": "promised"}',
+        '{"open_at": {"from": 1}}',
+    ],
+)
+def test_what_cannot_be_read_is_no_guess(text: str) -> None:
+    """A record whose progress is damaged, or means something else to a newer version, is told from a good one."""
+    with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
+        taken_up(text)
+
+
+@pytest.mark.parametrize("facts", [b"", b"{}", b"[]", b"no", b'{"steps": [{"telepathy": true}], "order": "1"}'])
+def test_nor_are_facts(facts: bytes) -> None:
+    """The same holds for what was fixed at intake, a strategy of a newer version for one."""
+    with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
+        taken_up(**record(facts=facts) | {"progress": None})
+
+
+def test_a_record_that_cannot_be_read_stays_as_it_is() -> None:
+    """Of a shipment whose record this version cannot read no progress is written."""
+    assert Progress(is_readable=False, attempts=3).as_json() == ""
+
+
+@pytest.mark.parametrize(
+    ("progress", "must"),
+    [
+        ({}, False),
+        (opened(), True),
+        (opened("queued"), True),
+        ({"unread": True}, True),
+        ({"refusal": ""}, True),
+        ({"open_calls": 3, "open_at": NOW, "last_read": "allocating"}, False),
+    ],
+)
+def test_what_must_be_read_back(progress: dict[str, Any], must: bool) -> None:  # noqa: FBT001  # a row of the table
+    """An open call, a refusal that does not count yet, and a doubt call for a read-back first."""
+    assert Progress(**progress).must_read is must

@@ -1,0 +1,67 @@
+"""A replay: rule and plan chosen anew, and nothing forgotten that may still take effect."""
+
+import json
+from typing import Any
+
+import pytest
+
+from config.merchant_files.merchant_file import Merchant
+from tasks.rules.before_call import first_move
+from tasks.rules.decision import Park, Read
+from tasks.rules.progress import Progress, read_progress
+from tasks.rules.replay import FreshStart, start_afresh
+from tests.factories.merchant_files import SERVICE, V1_API, file_of, rule
+from tests.factories.records import record
+from tests.factories.shipments import NOW, QUIET_S, VIRTUAL, moment, opened, shipment
+
+HEAVY = rule("{ weight_kg = { over = 20 } }", "{ default_rules = true }")
+FACTS = json.loads(record()["facts"]) | {"facts": {"weight_kg": "25", "tags": ["oil"], "moon": "full"}, "seen": [1]}
+
+
+def replayed(progress: Progress) -> FreshStart:
+    """What a failed shipment begins with, by today's file."""
+    merchant = Merchant(name="acme", file=file_of(V1_API + SERVICE + HEAVY), digest="d")
+    return start_afresh(merchant, json.dumps(FACTS), progress, NOW)
+
+
+def test_the_plan_is_chosen_anew() -> None:
+    """Rule, steps and generation of the API are those of today's file; what the order stated is as at intake."""
+    start = replayed(Progress(entries=7))
+    facts = json.loads(start.facts)
+    assert (start.plan.rule, facts["rule"], facts["steps"]) == ("heavy", "heavy", [{"default_rules": True}])
+    assert facts["api"] == "consignments-v1"
+    assert (facts["facts"], facts["order"], facts["event"]) == (FACTS["facts"], "1001", "evt-1")
+    assert start.entry == {"at": "2026-11-18T11:06:40.000Z", "do": "replay", "by": "heavy"}
+    assert start.progress.entries == 8
+
+
+def test_what_a_newer_version_noted_is_kept() -> None:
+    """Facts and progress that this version does not know are as they were."""
+    start = replayed(read_progress('{"mood": "good", "attempts": 2}'))
+    assert json.loads(start.facts)["seen"] == [1]
+    assert json.loads(start.progress.as_json()) == {"mood": "good", "attempts": 2, "unread": True, "entries": 1}
+
+
+def test_it_begins_at_the_first_step() -> None:
+    """What belongs to the former plan is forgotten; the attempts are still the shipment's."""
+    counts: dict[str, Any] = {"open_calls": 8, "waits": 5, "company": 1, "denials": 1, "denied_at": NOW}
+    before = Progress(step=2, attempts=9, attempted=2, last_refusal="no", refusal="no", refusal_message="so", **counts)
+    assert replayed(before).progress == Progress(attempts=9, unread=True, entries=1)
+
+
+@pytest.mark.parametrize("kind", ["unknown", "queued"])
+def test_an_open_call_belongs_to_the_shipment(kind: str) -> None:
+    """Time and kind of the latest open call survive, so that its quiet time is waited for before anything else."""
+    before = Progress(**opened(kind, ago_s=10, also_open=True, asked_again=3))
+    after = replayed(before).progress
+    assert (after.open_kind, after.open_at, after.quiet_from) == (kind, NOW - 10, NOW - 10)
+    assert (after.also_open, after.asked_again, after.open_calls) == (True, 3, 0)
+    move = first_move(shipment(VIRTUAL, **vars(after) | {"read_at": NOW - 1}), moment())
+    assert isinstance(move, Park)
+
+
+def test_without_one_it_is_read_back_first() -> None:
+    """Whatever was the last thing heard of it, a read-back precedes the first call."""
+    assert isinstance(first_move(shipment(VIRTUAL, **vars(replayed(Progress()).progress)), moment()), Read)
+    over = replayed(Progress(**opened(ago_s=QUIET_S))).progress
+    assert isinstance(first_move(shipment(VIRTUAL, **vars(over)), moment()), Read)

@@ -1,0 +1,72 @@
+"""A shipment between tasks: what the ledger keeps of it, and what comes back."""
+
+import json
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.rules.plan import Facts
+from tasks.rules.progress import Progress
+from tasks.rules.shipment import Shipment, intake_facts, iso, published_s, slot
+from tests.factories.order_events import event, order, read
+from tests.factories.records import EVERY, plan, taken_up
+from tests.factories.shipments import GROUP, NOW, SERVICE, VIRTUAL, shipment
+
+
+def test_what_is_fixed_at_intake_comes_back() -> None:
+    """Order, event, rule and every kind of step are the same for each task that takes the shipment up."""
+    found = taken_up()
+    assert (found.merchant, found.reference, found.order, found.order_event) == ("acme", "sp_1", "1001", "evt-1")
+    assert (found.api, found.rule, found.steps) == ("shipments-v2", "heavy", EVERY)
+    assert (found.received, found.progress, found.losses, found.replays) == (NOW, Progress(), 0, 0)
+    assert vars(found).keys() == {each.name for each in fields(Shipment)}
+
+
+def test_the_facts_that_the_rules_read_are_kept() -> None:
+    """The ledger keeps which facts there were and why they led to the rule."""
+    facts = json.loads(intake_facts(order(), Facts(weight_kg="25", tags=("a",), shipments=2), plan(SERVICE), "v"))
+    assert facts["facts"] == {"weight_kg": "25", "tags": ["a"], "shipments": 2}
+    assert facts["why"] == "weight_kg 25 is over 20"
+
+
+def test_a_record_with_every_field() -> None:
+    """Losses and replays are counted by the ledger."""
+    found = taken_up(progress=None, published=b"", lost_call=b"0", lost=b"1", replays=b"4", changed=0)
+    assert (found.progress, found.losses, found.replays) == (Progress(), 1, 4)
+
+
+@pytest.mark.parametrize(("published", "expected"), [(NOW - 90, NOW - 90), (NOW + 90, NOW)])
+def test_no_event_is_of_the_future(published: float, expected: float) -> None:
+    """An event that claims a later time than its arrival was published when it arrived."""
+    assert taken_up(published=f"{published:.3f}".encode()).published == expected
+
+
+def test_the_events_own_time() -> None:
+    """An event's time arrives in seconds since the epoch, and need not be stated."""
+    assert published_s(order()) is None
+    assert published_s(read(event() | {"time": "1970-01-01T01:00:10+01:00"})) == 10
+
+
+def test_steps_follow_each_other() -> None:
+    """The present step is the progress' own, and each step but the last has another after it."""
+    first, last = shipment(VIRTUAL, GROUP), shipment(VIRTUAL, GROUP, step=1)
+    assert (first.strategy, first.has_fallback) == (VIRTUAL, True)
+    assert (last.strategy, last.has_fallback) == (GROUP, False)
+
+
+@given(st.integers(0, 200))
+def test_a_story_keeps_its_beginning_and_its_end(entries: int) -> None:
+    """However long a story is, the first twenty entries and the last twenty are kept, and no more."""
+    kept: dict[str, int] = {}
+    for entry in range(1, entries + 1):
+        kept[slot(entry)] = entry
+    everything = list(range(1, entries + 1))
+    assert sorted(kept.values()) == sorted({*everything[:20], *everything[-20:]})
+
+
+def test_time_in_events() -> None:
+    """A time is UTC with milliseconds and a Z."""
+    assert iso(0) == "1970-01-01T00:00:00.000Z"
+    assert iso(1_795_000_000.25) == "2026-11-18T11:06:40.250Z"

@@ -1,0 +1,82 @@
+"""First calls that were permitted as their shipments were taken: for which requests that counts, and when."""
+
+import pytest
+
+from config.strategies.quote import Quote
+from tasks.rules.outcome import NotSent
+from tasks.work.requests import WRITTEN_WITHIN_S
+from tests.factories.merchant_files import SERVICE, V1_API, V2_API
+from tests.factories.shipments import HOUR_S, NOT_SENT, UNALLOCATED, opened
+from tests.factories.trial import Trial, several
+from tests.factories.virtual_clock import play
+
+V1, V2 = V1_API + SERVICE, V2_API + SERVICE
+TWO = "[limits]\nin_flight = 2\n"
+FIVE_A_SECOND = "[limits]\nper_second = 5\n"
+EXPIRED = NotSent(reason="permit_expired")
+
+
+@pytest.mark.parametrize("file", [V2, V1])
+def test_a_permit_that_came_with_the_taking(file: str) -> None:
+    """First calls that were permitted as their shipments were taken are not asked for again; their second runs on."""
+    trial = Trial(shipments=several("a b"), file=file, admitted=frozenset("ab"), asked=-0.4)
+    play(trial.work())
+    assert trial.ledger.asked == []
+    assert {heard.write_by for heard in trial.api.heard} == {WRITTEN_WITHIN_S - 0.4}
+    assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"]] * 2
+
+
+@pytest.mark.parametrize("first", [NOT_SENT, EXPIRED])
+@pytest.mark.parametrize("file", [V2, V1])
+def test_it_is_good_for_one_call(file: str, first: NotSent) -> None:
+    """Another call of the same visit is asked for, whether the first one was written too late or not sent at all."""
+    trial = Trial(shipments=several("a b"), file=file, admitted=frozenset("ab"))
+    trial.api.calls |= {"a": [first], "b": [first]}
+    play(trial.to_the_end())
+    for name in ("a", "b"):
+        assert [ask.purpose for ask in trial.ledger.asked if ask.shipment.reference == name] == ["allocate"]
+        assert trial.ledger.verdicts(name)[-1] == "allocated"
+
+
+def admitted_asks(file: str, stopped: str = "") -> int:
+    """How many permits are asked for all the same by two shipments whose first calls were permitted."""
+    trial = Trial(
+        shipments=several("a b"), file=file, admitted=frozenset("ab"), stopped=frozenset([stopped] if stopped else [])
+    )
+    play(trial.work())
+    assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"]] * 2
+    return len(trial.ledger.asked)
+
+
+@pytest.mark.parametrize("file", [V2, V1])
+def test_limits_and_breakers_come_before_it(file: str) -> None:
+    """It counts for nothing where the merchant has limits, or where the breaker of the API or its host is open."""
+    assert [admitted_asks(file + limits) for limits in (TWO, FIVE_A_SECOND)] == [2, 2]
+    assert [admitted_asks(file, stopped) for stopped in ("b:api.test#1", "h:api.test")] == [2, 2]
+    others = ("b:api.test#2", "h:other.test", "m:acme")
+    assert [admitted_asks(file, stopped) for stopped in others] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("file", "at_once"), [(V2, 1), (V1, 2)])
+def test_who_has_none_is_asked_for(file: str, at_once: int) -> None:
+    """Calls that were not permitted are asked for; a common one is permitted for all of it, or asked for."""
+    trial = Trial(shipments=several("a b"), file=file, admitted=frozenset("a"))
+    play(trial.work())
+    assert len(trial.ledger.asked) == at_once
+    assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"]] * 2
+
+
+@pytest.mark.parametrize("file", [V2, V1])
+def test_it_is_for_a_call_only(file: str) -> None:
+    """A read-back, or a question for quotes, is asked for, and so is the call that comes after it."""
+    trial = Trial(shipments=several("a b", **opened(ago_s=HOUR_S)), file=file, admitted=frozenset("ab"))
+    trial.api.readings |= {name: [UNALLOCATED] for name in ("a", "b")}
+    play(trial.to_the_end())
+    assert sorted(ask.purpose for ask in trial.ledger.asked) == ["allocate"] * 2 + ["read"] * 2
+
+
+def test_nor_is_it_for_quotes() -> None:
+    """A step that needs quotes asks for its permits as ever."""
+    trial = Trial(shipments=several("a", Quote(quote="cheapest")), admitted=frozenset("a"))
+    play(trial.to_the_end())
+    assert [ask.purpose for ask in trial.ledger.asked] == ["quote", "allocate"]

@@ -1,0 +1,153 @@
+"""What goes on after its task: slow calls, late fallbacks, bugs, and giving up."""
+
+import asyncio
+
+import pytest
+
+from config.celery_options import PATIENCE_S
+from tasks.rules.outcome import NotSent
+from tasks.work.ports import Permit
+from tests.factories.merchant_files import SERVICE, V1_API, V2_API
+from tests.factories.scripted_api import After
+from tests.factories.shipments import (
+    ALLOCATED,
+    GROUP,
+    HOUR_S,
+    NOW,
+    REFUSED,
+    UNALLOCATED,
+    UNKNOWN,
+    VIRTUAL,
+    opened,
+)
+from tests.factories.shipments import SERVICE as STEP
+from tests.factories.trial import Trial, several
+from tests.factories.virtual_clock import play
+
+EXPIRED = NotSent(reason="permit_expired")
+
+
+def test_a_task_does_not_wait_for_slow_calls() -> None:
+    """After its patience a task returns with what fell back in time; the slow ones go on and are settled later."""
+
+    async def work() -> Trial:
+        trial = Trial(shipments=several("a b c", VIRTUAL, GROUP))
+        trial.api.calls |= {"b": [REFUSED], "c": [After(seconds=30, answer=ALLOCATED)]}
+        batch = await trial.work()
+        assert asyncio.get_running_loop().time() == pytest.approx(PATIENCE_S)
+        assert [shipment.reference for shipment in trial.in_time] == ["b"]
+        assert list(batch.in_hands) == ["c"]
+        assert trial.going_on is not None
+        await trial.going_on
+        assert batch.in_hands == {}
+        return trial
+
+    trial = play(work())
+    assert trial.ledger.when("c") == pytest.approx(30)
+    assert trial.ledger.verdicts("c") == ["allocated"]
+
+
+def test_late_fallbacks() -> None:
+    """What falls back after the task returned is told as soon as that."""
+    short, long = several("a b", VIRTUAL, GROUP), several("c", VIRTUAL, STEP, GROUP)
+    trial = Trial(shipments=[*short, *long])
+    trial.api.calls |= {name: [After(seconds=5.5, answer=REFUSED)] for name in ("a", "b", "c")}
+    play(trial.to_the_end())
+    assert trial.in_time == []
+    assert sorted(shipment.reference for shipment in trial.late) == ["a", "b", "c"]
+
+
+def test_a_late_fallback_waits_for_no_one() -> None:
+    """A late fallback is told at once, while others are still slow."""
+    trial = Trial(shipments=several("a b", VIRTUAL, GROUP))
+    trial.api.calls |= {"a": [After(seconds=2.5, answer=REFUSED)], "b": [After(seconds=30, answer=ALLOCATED)]}
+    play(trial.to_the_end())
+    (handed_on,) = trial.late_at
+    assert handed_on == pytest.approx(2.5)
+
+
+async def given_up(trial: Trial) -> None:
+    """Work as long as a task may, then hand back, as a worker does that is told to end."""
+    batch = await trial.work()
+    assert trial.going_on is not None
+    trial.going_on.cancel()
+    await asyncio.gather(trial.going_on, return_exceptions=True)
+    await batch.hand_back()
+    assert batch.in_hands == {}
+    await asyncio.sleep(HOUR_S)
+
+
+def test_a_call_that_is_given_up_is_open() -> None:
+    """A call whose answer nobody waits for is an attempt that ended then, and open; the shipment is due at once."""
+    trial = Trial(shipments=several("a", attempts=1, attempted=0, entries=1))
+    trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
+    play(given_up(trial))
+    last = trial.ledger.last("a")
+    assert last.due == 0  # at once
+    progress = last.shipment.progress
+    assert progress.open_kind == "unknown"
+    assert progress.open_at == pytest.approx(NOW + PATIENCE_S)
+    assert (progress.open_calls, progress.attempts, progress.attempted) == (1, 2, 0)
+    assert trial.ledger.verdicts("a") == ["park"]
+
+
+def test_a_call_that_is_given_up_may_have_asked_again() -> None:
+    """A call after an open one is counted and logged although nobody waits for its answer."""
+    trial = Trial(shipments=several("a", **opened(ago_s=HOUR_S)))
+    trial.api.readings["a"] = [UNALLOCATED]
+    trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
+    play(given_up(trial))
+    assert trial.told.again == ["a"]
+    assert trial.ledger.last("a").asked_again == 1
+
+
+def test_a_call_that_never_went_out_opens_nothing() -> None:
+    """Whoever still waited for leave to call is handed back as he came, and does not call afterwards."""
+    trial = Trial(shipments=several("a"))
+    trial.ledger.permits["a"] = [Permit(held=True, wait_s=20, place=True)]
+    play(given_up(trial))
+    assert trial.ledger.last("a").place
+    assert trial.ledger.last("a").shipment == trial.shipments[0]
+    assert trial.api.called == []
+
+
+@pytest.mark.parametrize("file", [V2_API + SERVICE, V1_API + SERVICE])
+def test_nor_does_one_that_was_not_written_in_time(file: str) -> None:
+    """A request whose permit expired was not made; whoever waits for another permit is handed back as he came."""
+    trial = Trial(shipments=several("a b"), file=file)
+    trial.api.calls |= {"a": [EXPIRED], "b": [EXPIRED]}
+    trial.ledger.permits |= {name: [Permit(held=True), Permit(held=True, wait_s=20)] for name in ("a", "b")}
+    play(given_up(trial))
+    assert [trial.ledger.last(name).shipment for name in ("a", "b")] == trial.shipments
+
+
+def test_a_reading_that_is_given_up_is_due_again() -> None:
+    """A shipment that was being read back is handed back with what was known before, and read by the next one."""
+    trial = Trial(shipments=several("a"))
+    trial.api.calls["a"] = [UNKNOWN]
+    trial.api.readings["a"] = [After(seconds=30, answer=UNALLOCATED)]
+    play(given_up(trial))
+    progress = trial.ledger.last("a").shipment.progress
+    assert progress.open_kind == "unknown"
+    assert progress.open_at == pytest.approx(NOW)
+    assert (progress.open_calls, progress.attempts, progress.entries) == (1, 1, 1)
+    assert trial.ledger.verdicts("a") == ["keep", "park"]
+    assert len(trial.api.called) == 1
+
+
+def test_only_what_is_left_is_handed_back() -> None:
+    """What was settled in time stays settled."""
+    trial = Trial(shipments=several("a b"))
+    trial.api.calls["b"] = [After(seconds=30, answer=ALLOCATED)]
+    play(given_up(trial))
+    assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"], ["park"]]
+
+
+def test_a_common_call_that_is_given_up_is_open_for_each() -> None:
+    """All who were in it may have been allocated."""
+    trial = Trial(shipments=several("a b"), file=V1_API + SERVICE)
+    trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
+    play(given_up(trial))
+    for name in ("a", "b"):
+        assert trial.ledger.last(name).shipment.progress.open_kind == "unknown"
+        assert trial.ledger.verdicts(name) == ["park"]

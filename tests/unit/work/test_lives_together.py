@@ -1,0 +1,117 @@
+"""Shipments of one merchant through task after task, with an API that acts late: none is booked twice, none lingers."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config.celery_options import PATIENCE_S
+from config.strategies.catalogue import AnyStrategy
+from tasks.rules.outcome import Finding, Outcome, Quoted, RefusedTogether
+from tasks.work.ports import Account, Request
+from tests.factories.memory_ledger import MemoryLedger
+from tests.factories.merchant_files import SERVICE, V1_API, V2_API
+from tests.factories.shipments import GROUP, NOW, PARTLY, TOGETHER
+from tests.factories.shipments import SERVICE as STEP
+from tests.factories.trial import Trial, several
+from tests.factories.virtual_clock import play
+from tests.factories.world import TURNS, LateApi, Turn
+
+NAMES = "a b c d e"
+RETRY = "[retry]\nquiet_seconds = 10\nqueue_seconds = 25\ndeadline_hours = 0.1\nattempts = 2\n"
+QUIET_S, QUEUE_S = 10.0, 25.0
+DEADLINE_S = 360.0
+END_S = DEADLINE_S + 2 * QUEUE_S + 60
+"""When the last shipment has ended: after its deadline, the longest open call, and a last read-back."""
+
+
+@dataclass(kw_only=True)
+class LateBooks:
+    """The API of all shipments: each has its own truth, and each request its turn."""
+
+    turns: list[Turn]
+    books: dict[str, LateApi] = field(default_factory=lambda: defaultdict(LateApi))
+    partly: set[str] = field(default_factory=set)
+    """Whose call for a step was refused as a whole: only the first of v1 may act late, and that is its open call."""
+
+    async def quote(self, account: Account, strategy: AnyStrategy, request: Request) -> Quoted | Outcome:
+        """No step of these shipments needs one."""
+        raise NotImplementedError
+
+    async def allocate(
+        self, account: Account, strategy: AnyStrategy, request: Request, _quote: str | None = None
+    ) -> Mapping[str, Outcome]:
+        """What the turn says, for each according to its state; a refusal of all concerns no single shipment."""
+        turn, v1 = self._turn(), account.merchant.file.api.flavour == "consignments-v1"
+        if isinstance(turn.answer, RefusedTogether):
+            together = len(request.references) > 1
+            turn = Turn(answer=PARTLY if v1 else TOGETHER, acts=turn.acts, late=turn.late) if together else Turn()
+        start, longest_s = _now(), QUIET_S
+        try:
+            await asyncio.sleep(turn.took * 20)
+            longest_s = QUEUE_S if turn.answer.reason == "queued" else QUIET_S
+        finally:
+            # How late it acts is counted from the end of the call, which may be that of the process that made it.
+            answers = {name: self._call(name, str(strategy), turn, start, longest_s) for name in request.references}
+        return answers
+
+    def _call(self, name: str, strategy: str, turn: Turn, start: float, longest_s: float) -> Outcome:
+        was_partly = f"{name} {strategy}" in self.partly
+        if isinstance(turn.answer, RefusedTogether):
+            self.partly.add(f"{name} {strategy}")
+        return self.books[name].call(turn, start, _now(), longest_s, was_partly=was_partly)
+
+    async def read_back(self, _account: Account, request: Request) -> Finding:
+        """Where it stands, if the turn does not say otherwise."""
+        (reference,) = request.references
+        turn, found = self._turn(), self.books[reference].read(_now())
+        await asyncio.sleep(turn.took * 20)
+        return turn.trouble or found
+
+    def _turn(self) -> Turn:
+        return self.turns.pop(0) if self.turns else Turn()
+
+
+def _now() -> float:
+    return NOW + asyncio.get_running_loop().time()
+
+
+@dataclass(kw_only=True)
+class Deploys(Trial):
+    """Tasks whose process is told to end after a while, now and then."""
+
+    end_after_s: list[float] = field(default_factory=list)
+
+    async def to_the_end(self) -> None:
+        """Work to the end, or until the process ends and hands back what it has."""
+        if not self.end_after_s:
+            return await super().to_the_end()
+        batch = await self.work()
+        if self.going_on:
+            await asyncio.wait([self.going_on], timeout=max(0.0, self.end_after_s.pop(0) - PATIENCE_S))
+            self.going_on.cancel()
+            await asyncio.wait([self.going_on])
+            await batch.hand_back()
+        return None
+
+
+@pytest.mark.parametrize("file", [V1_API, V2_API + "bulk = true\n", V2_API])
+@settings(max_examples=60)
+@given(turns=st.lists(TURNS, max_size=40), ends=st.lists(st.sampled_from([0.0, 3.0, 15.0]), max_size=3))
+def test_none_is_booked_twice_and_none_lingers(file: str, turns: list[Turn], ends: list[float]) -> None:
+    """Whatever comes together, every shipment ends, and is booked once at most."""
+    api, ledger = LateBooks(turns=list(turns)), MemoryLedger()
+    shipments = several(NAMES, STEP, GROUP)
+    play_all: Any = {"shipments": shipments, "file": file + SERVICE + RETRY, "ledger": ledger, "api": api}
+    play(Deploys(**play_all, end_after_s=list(ends)).visit_by_visit())
+    for name in NAMES.split():
+        assert api.books[name].bookings_in_the_end() <= 1
+        last = ledger.last(name)
+        assert last.verdict in ("allocated", "failed")
+        assert last.verdict == "failed" or api.books[name].bookings == 1
+        assert ledger.when(name) <= END_S

@@ -1,0 +1,173 @@
+"""A merchant whose key does not work: paused, probed by one shipment's visit at a time, and resumed."""
+
+from typing import Any
+
+import pytest
+
+from config.strategies.quote import Quote
+from tasks.rules.decision import FailReason
+from tasks.rules.next_decision import OWN_DENIAL_WAIT_S, PAUSED_WAIT_S
+from tasks.rules.outcome import Finding, Quoted, Stopped, Unknown
+from tasks.work.ports import Paused
+from tests.factories.merchant_files import SERVICE, V1_API, V2_API
+from tests.factories.shipments import (
+    ALLOCATED,
+    FORBIDDEN,
+    GROUP,
+    HOUR_S,
+    NO_ACCESS,
+    NOW,
+    REFUSED,
+    THROTTLED,
+    UNALLOCATED,
+    UNKNOWN,
+    opened,
+)
+from tests.factories.shipments import SERVICE as STEP
+from tests.factories.trial import Trial, several
+from tests.factories.virtual_clock import play
+
+WHY = "the key does not work"
+CALLS, READS = Paused(why=WHY, purpose="allocate"), Paused(why=WHY, purpose="read")
+OVER = opened(ago_s=HOUR_S)
+
+
+@pytest.mark.parametrize("state", [{"key": None}, {"paused": CALLS}, {"paused": READS}])
+@pytest.mark.parametrize("file", [V2_API + SERVICE, V1_API + SERVICE])
+def test_a_paused_merchant_is_not_called(file: str, state: dict[str, Any]) -> None:
+    """Without a key that works nothing is asked for, and every shipment waits, those with an open call too."""
+    trial = Trial(shipments=[*several("a b"), *several("c", **OVER)], file=file, **state)
+    play(trial.work())
+    assert (trial.api.heard, trial.ledger.asked) == ([], [])
+    for name in ("a", "b", "c"):
+        assert trial.ledger.verdicts(name) == ["park"]
+        assert trial.ledger.last(name).due - NOW == pytest.approx(PAUSED_WAIT_S)
+
+
+def test_a_paused_merchants_shipment_fails_at_its_deadline() -> None:
+    """The wait for a key ends with the deadline, as unauthorised."""
+    trial = Trial(shipments=several("a", age_s=48 * HOUR_S), key=None)
+    play(trial.work())
+    assert trial.ledger.last("a").reason == "unauthorised"
+    assert trial.told.failures == [("a", "unauthorised")]
+
+
+@pytest.mark.parametrize(
+    ("finding", "verdict", "reason"),
+    [(ALLOCATED, "allocated", ""), (NO_ACCESS, "failed", "unauthorised"), (UNALLOCATED, "failed", "deadline_passed")],
+)
+def test_what_is_open_is_read_back_at_the_deadline(finding: Finding, verdict: str, reason: FailReason | str) -> None:
+    """Who may not call may still be allowed to read: a shipment with an open call does not fail unread."""
+    trial = Trial(shipments=several("a", age_s=48 * HOUR_S, **OVER), paused=CALLS)
+    trial.api.readings["a"] = [finding]
+    play(trial.work())
+    assert trial.api.read == ["a"]
+    assert (trial.ledger.last("a").verdict, trial.ledger.last("a").reason) == (verdict, reason)
+
+
+def test_a_key_that_does_not_work_pauses_once() -> None:
+    """The merchant is paused with what was refused and the digest of its file and key, and a person is told once."""
+    trial = Trial(shipments=several("a b"))
+    trial.api.calls |= {name: [Stopped(reason="unauthorised", message=WHY, retry_after_s=7)] for name in ("a", "b")}
+    play(trial.work())
+    pause = Paused(why=WHY, purpose="allocate", retry_after_s=7, asks="carrier_service S")
+    assert trial.ledger.pauses == [("acme", pause._replace(refused=name), "digest-1", "") for name in ("a", "b")]
+    assert trial.told.pauses == [("acme", WHY)]
+    assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["park"], ["park"]]
+    assert trial.told.failures == []
+
+
+def test_a_read_back_pauses_as_one() -> None:
+    """Who may call and may not read is probed by a read-back."""
+    trial = Trial(shipments=several("a", **OVER))
+    trial.api.readings["a"] = [NO_ACCESS]
+    play(trial.work())
+    assert [pause.purpose for _, pause, _, _ in trial.ledger.pauses] == ["read"]
+
+
+@pytest.mark.parametrize("file", [V2_API + SERVICE, V1_API + SERVICE])
+@pytest.mark.parametrize("answer", [ALLOCATED, REFUSED, THROTTLED])
+def test_the_probe_is_one_visit(file: str, answer: Any) -> None:
+    """One shipment is read back and called for, the others wait; any answer but another denial lifts the pause."""
+    trial = Trial(shipments=several("a b c", STEP, GROUP), file=file, paused=CALLS, probe="b")
+    trial.api.readings["b"], trial.api.calls["b"] = [UNALLOCATED], [answer]
+    play(trial.work())
+    assert [(heard.do, heard.references) for heard in trial.api.heard] == [("read", ("b",)), ("call", ("b",))]
+    assert (trial.ledger.resumed, trial.told.resumptions) == (["acme"], [("acme", 5)])
+    assert [trial.ledger.verdicts(name) for name in ("a", "c")] == [["park"], ["park"]]
+
+
+def test_the_kind_of_call_that_paused_lifts_the_pause() -> None:
+    """A good read-back lifts a pause of read-backs, and leaves one of calls to the call."""
+    reads = Trial(shipments=several("a"), paused=READS, probe="a")
+    play(reads.work())
+    assert reads.ledger.resumed == ["acme"]
+    calls = Trial(shipments=several("a"), paused=CALLS, probe="a")
+    calls.api.readings["a"] = [ALLOCATED]
+    play(calls.work())
+    assert calls.ledger.resumed == []
+
+
+@pytest.mark.parametrize("answer", [NO_ACCESS, FORBIDDEN, UNKNOWN])
+def test_another_denial_does_not(answer: Any) -> None:
+    """The probe that is denied again makes the pause longer; no answer at all leaves it as it is."""
+    trial = Trial(shipments=several("a"), paused=CALLS, probe="a")
+    trial.api.readings["a"], trial.api.calls["a"] = [UNALLOCATED], [answer]
+    play(trial.work())
+    assert (trial.ledger.resumed, trial.told.pauses) == (
+        [],
+        [("acme", answer.message)] if answer is not UNKNOWN else [],
+    )
+    assert [probe for _, _, _, probe in trial.ledger.pauses] == (["a"] if answer is not UNKNOWN else [])
+
+
+@pytest.mark.parametrize(("good_at", "pauses"), [(NOW - 100, 1), (NOW - 1, 0)])
+def test_a_403_that_others_do_not_get(good_at: float, pauses: int) -> None:
+    """A shipment that is denied again, while the key had good answers for others since, pauses nobody but itself."""
+    trial = Trial(shipments=several("a", denied_at=NOW - 50))
+    trial.api.calls["a"] = [FORBIDDEN]
+    trial.ledger.good_at["allocate"] = good_at
+    play(trial.work())
+    last = trial.ledger.last("a")
+    assert (last.verdict, len(trial.ledger.pauses)) == ("park", pauses)
+    assert last.due - NOW == pytest.approx(PAUSED_WAIT_S if pauses else OWN_DENIAL_WAIT_S)
+
+
+def test_one_right_after_a_good_answer_is_its_own() -> None:
+    """The key worked a moment ago: the first that is denied waits alone, and only a second one pauses the merchant."""
+    trial = Trial(shipments=several("a b"))
+    trial.api.calls |= {name: [FORBIDDEN] for name in ("a", "b")}
+    trial.ledger.good_at["allocate"] = NOW - 5
+    play(trial.work())
+    assert [pause.refused for _, pause, _, _ in trial.ledger.pauses] == ["b"]
+    assert [trial.ledger.last(name).shipment.progress.denials for name in ("a", "b")] == [1, 0]
+    assert trial.ledger.last("a").due - NOW == pytest.approx(OWN_DENIAL_WAIT_S)
+
+
+def test_quotes_are_a_kind_of_their_own() -> None:
+    """Who may read and not ask for quotes is probed by quotes, and those alone lift the pause."""
+    file = V2_API + '[allocation]\nstrategy = { quote = "cheapest" }\n'
+    plan = Quote(quote="cheapest")
+    paused = Trial(shipments=several("a", plan), file=file)
+    paused.api.quotes["a"] = [FORBIDDEN]
+    play(paused.work())
+    assert [(pause.purpose, pause.asks) for _, pause, _, _ in paused.ledger.pauses] == [("quote", "quote cheapest")]
+    for answer, resumed in ((Quoted(reference="q"), ["acme"]), (NO_ACCESS, [])):
+        probe = Trial(shipments=several("a", plan), file=file, probe="a", paused=Paused(why=WHY, purpose="quote"))
+        probe.api.readings["a"], probe.api.quotes["a"] = [UNALLOCATED], [answer]
+        play(probe.work())
+        assert probe.ledger.resumed == resumed
+    assert [heard.do for heard in probe.api.heard] == ["read", "quote"]
+
+
+def test_a_refusal_of_this_shipment_alone_lifts_the_pause() -> None:
+    """A 403 that others do not get says nothing about the key; an error in the API's own form says that it is read."""
+    own = Trial(shipments=several("a", denied_at=NOW - 50), paused=CALLS, probe="a")
+    own.api.readings["a"], own.api.calls["a"] = [UNALLOCATED], [FORBIDDEN]
+    own.ledger.good_at["allocate"] = NOW - 1
+    play(own.work())
+    assert (own.ledger.resumed, own.ledger.pauses) == (["acme"], [])
+    error = Trial(shipments=several("a"), paused=CALLS, probe="a")
+    error.api.readings["a"], error.api.calls["a"] = [UNALLOCATED], [Unknown(reason="server_error", by_api=True)]
+    play(error.work())
+    assert error.ledger.resumed == ["acme"]

@@ -1,0 +1,124 @@
+"""The client of the allocation API: one call, one outcome for each shipment, and never an exception."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from config.strategies.quote import call_with_quote
+from config.strategies.strategy import Call, Strategy
+from tasks.rules.outcome import Finding, NotYet, Outcome, Quoted, Refused, Unknown
+from tasks.work.ports import Account, Request
+from worker.carrier_api.dialect import wire_for
+from worker.carrier_api.fields import message, text
+from worker.carrier_api.hosts import Hosts
+from worker.carrier_api.http_status import in_words
+from worker.carrier_api.quotes import choose
+from worker.carrier_api.response import Reply, retry_after_s
+from worker.carrier_api.sender import Sender, Trouble
+
+
+class ProApi:
+    """Calls the API of every merchant through one HTTP client; build it inside the running loop."""
+
+    def __init__(self, now: Callable[[], float], longest_call_s: float) -> None:
+        """`now`: seconds since the epoch; `longest_call_s` bounds every merchant's `timeout_s`."""
+        self._sender = Sender(longest_call_s)
+        self._now = now
+        self._hosts = Hosts()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._sender.close()
+
+    async def quote(self, account: Account, strategy: Strategy, request: Request) -> Quoted | Outcome:
+        """Fetch the quotes of one shipment and choose the best that has not expired; allocates nothing."""
+        (reference,) = request.references
+        api = account.merchant.file.api
+        answer = await self._ask(account, strategy.call(api.flavour, [reference]), request)
+        if not isinstance(answer, Reply):
+            return answer
+        now = self._moment(answer)
+        quotes = wire_for(api.flavour, api.format).read_quotes(reference, answer, now)
+        if not isinstance(quotes, tuple):
+            return _explained(quotes, answer)
+        offer = choose(quotes, strategy.choice, now)
+        if offer is None:
+            return NotYet(reason="quote_expired", message="every quote had expired when it arrived")
+        return offer if isinstance(offer, Refused) else Quoted(reference=offer.reference)
+
+    async def allocate(
+        self, account: Account, strategy: Strategy, request: Request, quote: str | None = None
+    ) -> Mapping[str, Outcome]:
+        """Ask for an allocation by one call; exactly one outcome for each reference."""
+        answer = await self._send(account, _allocation(account, strategy, request.references, quote), request)
+        if not isinstance(answer, Reply):
+            return dict.fromkeys(request.references, answer)
+        api, host, now = account.merchant.file.api, _host(account), self._moment(answer)
+        if foreign := self._hosts.foreign(host, answer, now, asks=False):
+            return dict.fromkeys(request.references, foreign)
+        outcomes = wire_for(api.flavour, api.format).read(strategy, request.references, answer, now)
+        weighed = self._hosts.weighed(host, answer, outcomes)
+        return {reference: _explained(outcome, answer) for reference, outcome in weighed.items()}
+
+    async def read_back(self, account: Account, request: Request) -> Finding:
+        """Where the shipment stands at the API."""
+        (reference,) = request.references
+        api = account.merchant.file.api
+        wire = wire_for(api.flavour, api.format)
+        answer = await self._ask(account, wire.find_call(reference), request)
+        if not isinstance(answer, Reply):
+            return answer
+        found = wire.find(reference, answer, self._moment(answer))
+        return _explained(found, answer) if isinstance(found, Unknown) else found
+
+    async def _ask(self, account: Account, call: Call, request: Request) -> Reply | Trouble:
+        """The answer to a call that allocates nothing, if it is the API's."""
+        answer = await self._send(account, call, request)
+        if isinstance(answer, Reply):
+            return self._hosts.foreign(_host(account), answer, self._moment(answer), asks=True) or answer
+        return answer
+
+    async def _send(self, account: Account, call: Call, request: Request) -> Reply | Trouble:
+        answer = await self._sender.send(account, call, request.write_by, request.references)
+        if not isinstance(answer, Reply):
+            return answer
+        self._hosts.hear(_host(account), answer)
+        if answer.odd and not all(map(answer.names, request.references)):
+            words = message(f"{in_words(answer)}: {answer.odd}, and it does not name the shipment")
+            return Unknown(reason="unreadable_answer", message=words)
+        if answer.is_half:
+            wait_s = retry_after_s(answer.retry_after, self._moment(answer))
+            reason = "unreadable_answer" if answer.trouble else "half_an_answer"
+            words = message(f"{in_words(answer)}, {text(answer.trouble) or 'broken off'}")
+            return Unknown(reason=reason, message=words, retry_after_s=wait_s)
+        return answer
+
+    def _moment(self, answer: Reply) -> datetime:
+        """When it was written: what expires in it does so by the clock that wrote it, however wrong that or ours is."""
+        return answer.written_at or datetime.fromtimestamp(self._now(), UTC)
+
+
+def _explained(outcome: Outcome, answer: Reply) -> Outcome:
+    """The outcome, with the reason why nobody can read the answer where that is why it is unknown."""
+    if not isinstance(outcome, Unknown) or not (why := answer.unread):
+        return outcome
+    return replace(outcome, message=message(outcome.message, text(why)))
+
+
+def _allocation(account: Account, strategy: Strategy, references: Sequence[str], quote: str | None) -> Call:
+    api = account.merchant.file.api
+    if quote is None:
+        return strategy.call(api.flavour, references, bulk=api.bulk)
+    (reference,) = references
+    return call_with_quote(api.flavour, reference, quote)
+
+
+def _host(account: Account) -> str:
+    return _host_of(account.merchant.file.api.base_url)
+
+
+@lru_cache(maxsize=1024)
+def _host_of(url: str) -> str:
+    return urlsplit(url).netloc.lower()

@@ -1,0 +1,86 @@
+"""Whether an answer is the API's at all, or of something in front of it: an ingress, a proxy, a firewall."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+
+from tasks.rules.outcome import FOREIGN, NotSent, Outcome, Refused, Stopped, Unknown
+from tasks.work.clock import boottime
+from worker.carrier_api.http_status import ALLOCATION_FAILED, NO_QUOTES, in_words
+from worker.carrier_api.response import Reply, retry_after_s
+
+# Who throttles is obeyed, whoever it is.
+_REFUSALS = frozenset(range(400, 500)) - {HTTPStatus.TOO_MANY_REQUESTS} | {ALLOCATION_FAILED, NO_QUOTES}
+_OF_THE_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_OF_THE_CALL = _REFUSALS - _OF_THE_KEY
+# What an ingress, a proxy or a firewall says that did not pass a request on. With another status, such as 408 or 499,
+# it may have done so: then a call for an allocation is open.
+_NOT_PASSED_ON = _OF_THE_KEY | {
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+    ALLOCATION_FAILED,
+}
+
+_ADVICE = "not an answer of the API but of something in front of it; check base_url, firewall and proxy"
+
+
+KNOWN_S = 30.0
+"""For so long an answer tells whose host it is; less than the time in which a shipment may be not created yet."""
+
+
+class Hosts:
+    """What each host's latest answer with a body was: the API's own, or foreign.
+
+    A refusal without a body is nobody's; it is believed to be the API's while the other answers of its host are.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has answered yet."""
+        self._heard: dict[str, tuple[bool, float]] = {}
+
+    def hear(self, host: str, reply: Reply) -> None:
+        """Remember whose answer this is."""
+        if reply.form != "empty":
+            self._heard[host] = reply.form == "own", boottime()
+
+    def _is_own(self, host: str) -> bool | None:
+        """Whether its answers are the API's; None where none has come lately."""
+        is_own, at = self._heard.get(host, (False, float("-inf")))
+        return is_own if boottime() < at + KNOWN_S else None
+
+    def foreign(self, host: str, reply: Reply, now: datetime, *, asks: bool) -> NotSent | Unknown | None:
+        """The outcome of a refusal that is not the API's, else None. `asks`: the call allocates nothing.
+
+        Where nobody knows yet whose host it is, an empty refusal is foreign to a call that only asks.
+        """
+        if not self._is_foreign(host, reply, asks=asks):
+            return None
+        wait_s = retry_after_s(reply.retry_after, now)
+        words = f"{in_words(reply)}: {_ADVICE}"
+        if asks or reply.status in _NOT_PASSED_ON:
+            return NotSent(reason=FOREIGN, message=words, retry_after_s=wait_s)
+        return Unknown(reason="unexpected_status", message=words, retry_after_s=wait_s)
+
+    def _is_foreign(self, host: str, reply: Reply, *, asks: bool) -> bool:
+        if reply.status not in _REFUSALS or reply.form == "own":
+            return False
+        if reply.form == "foreign":
+            return True
+        # An API's gateway may refuse a key without a word.
+        is_own = self._is_own(host)
+        return reply.status not in _OF_THE_KEY and not (is_own if is_own is not None else not asks)
+
+    def weighed(self, host: str, reply: Reply, outcomes: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
+        """The outcomes of an allocation: an empty refusal of an unknown host is uncertain, and read back first."""
+        if reply.status not in _OF_THE_CALL or reply.form != "empty" or self._is_own(host) is not None:
+            return outcomes
+        return {reference: _uncertain(outcome) for reference, outcome in outcomes.items()}
+
+
+def _uncertain(outcome: Outcome) -> Outcome:
+    if isinstance(outcome, Refused | Stopped):
+        return Refused(
+            reason=outcome.reason, message=outcome.message, correlation_id=outcome.correlation_id, certain=False
+        )
+    return outcome

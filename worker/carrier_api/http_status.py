@@ -1,0 +1,42 @@
+"""What a bare HTTP status means, for both flavours: the last resort, when no body says more."""
+
+from datetime import datetime
+from http import HTTPStatus
+
+from tasks.rules.outcome import Outcome, Stopped, Throttled, Unknown
+from worker.carrier_api.fields import message, text
+from worker.carrier_api.response import Reply, retry_after_s
+
+SERVER_ERRORS = range(500, 600)
+# Not standard, and in spite of their first digit no fault of the server.
+ALLOCATION_FAILED = 521
+NO_QUOTES = 531
+
+
+def by_status(reply: Reply, now: datetime, said: str = "", correlation_id: str | None = None) -> Outcome:
+    """The outcome for a status alone; `said` is what the body said about it. Whatever is unclear is unknown."""
+    words = message(said or in_words(reply))
+    wait_s = retry_after_s(reply.retry_after, now)
+    match reply.status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            reason = "unauthorised" if reply.status == HTTPStatus.UNAUTHORIZED else "forbidden"
+            return Stopped(reason=reason, message=words, correlation_id=correlation_id, retry_after_s=wait_s)
+        case HTTPStatus.GONE:
+            return Stopped(reason="shipment_gone", message=words, correlation_id=correlation_id)
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return Throttled(reason="throttled", message=words, correlation_id=correlation_id, retry_after_s=wait_s)
+        case status if status in SERVER_ERRORS:
+            return Unknown(
+                reason="server_error",
+                message=words,
+                correlation_id=correlation_id,
+                retry_after_s=wait_s,
+                by_api=reply.form == "own",
+            )
+        case _:
+            return Unknown(reason="unexpected_status", message=words, correlation_id=correlation_id)
+
+
+def in_words(reply: Reply) -> str:
+    """`HTTP 502 text/html`: tells a proxy's page from an answer of the API."""
+    return f"HTTP {reply.status} {text(reply.content_type) or ''}".rstrip()

@@ -1,0 +1,89 @@
+"""Quotes: offers of a carrier to take a shipment, and the choice among them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from config.strategies.strategy import QuoteChoice
+from tasks.rules.outcome import Carrier, Refused
+from worker.carrier_api.fields import message, text
+from worker.carrier_api.prices import readings
+
+NOT_COMPARABLE = "no_comparable_quote"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """One quote; what the API did not say is None. The price is its own text, the currency in capitals."""
+
+    reference: str
+    gross: str | None = None
+    currency: str | None = None
+    delivery_end: datetime | None = None
+    expires: datetime | None = None
+    carrier: Carrier | None = None
+
+
+def choose(offers: Iterable[Offer], by: QuoteChoice, now: datetime) -> Offer | Refused | None:
+    """The best offer that has not expired, ties going by the other measure; None when there is none.
+
+    Refused when the best one depends on how a price is read, or on what one currency is worth in another.
+    """
+    living = [offer for offer in offers if offer.expires is None or offer.expires > now]
+    if by == "earliest" and living:
+        first = min(map(_time, living))
+        living = [offer for offer in living if _time(offer) == first]
+    return _cheapest([_Priced(offer) for offer in living]) if living else None
+
+
+_UNKNOWN_PRICE = Decimal("Infinity")
+_UNKNOWN_TIME = datetime.max.replace(tzinfo=UTC)
+
+_Rank = tuple[Decimal, datetime, str]
+
+
+def _time(offer: Offer) -> datetime:
+    return offer.delivery_end or _UNKNOWN_TIME
+
+
+class _Priced:
+    """An offer with the lowest and the highest rank that its price may give it; without a price it is last."""
+
+    def __init__(self, offer: Offer) -> None:
+        self.offer = offer
+        found = (_UNKNOWN_PRICE,) if offer.gross is None else readings(offer.gross)
+        self.is_readable = bool(found)
+        prices = found or (_UNKNOWN_PRICE,)
+        self.lowest: _Rank = (prices[0], _time(offer), offer.reference)
+        self.highest: _Rank = (prices[-1], _time(offer), offer.reference)
+
+    def __str__(self) -> str:
+        offer = self.offer
+        price = "no price" if offer.gross is None else (text(offer.gross) or "")[:40]
+        return " ".join(filter(None, (offer.reference[:40], price, (offer.currency or "")[:10])))
+
+
+def _cheapest(offers: Sequence[_Priced]) -> Offer | Refused:
+    """The offer that is best even when its own price is read as high as can be, and all others as low as can be."""
+    best = min(offers, key=lambda offer: offer.highest)
+    rivals = [offer for offer in offers if offer.offer.reference != best.offer.reference]
+    if rivals and (why := _not_comparable(offers)):
+        return _refused(why, offers)
+    if any(rival.lowest < best.highest for rival in rivals):
+        return _refused("which is the cheapest depends on how the prices are read", offers)
+    return best.offer
+
+
+def _not_comparable(offers: Sequence[_Priced]) -> str | None:
+    if not all(offer.is_readable for offer in offers):
+        return "a price cannot be read"
+    if len({offer.offer.currency for offer in offers if offer.offer.gross is not None}) > 1:
+        return "the prices are not all in one currency"
+    return None
+
+
+def _refused(why: str, offers: Sequence[_Priced]) -> Refused:
+    """What is in doubt is named first, as the message has an end."""
+    doubtful = sorted(offers, key=lambda offer: (offer.is_readable, offer.lowest))
+    return Refused(reason=NOT_COMPARABLE, message=message(why, *map(str, doubtful)))

@@ -1,0 +1,110 @@
+"""Takes the API key out of what an answer says, in whichever form it repeats it."""
+
+import base64
+import html
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from urllib.parse import unquote_to_bytes
+
+from worker.carrier_api.fields import HIDDEN
+
+_HIDDEN = HIDDEN.encode()
+_SHORTEST_CORE = 8
+_ESCAPED = re.compile(rb"""\\(?:u00([0-9a-fA-F]{2})|(["\\/]))""")
+_NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+_MOST_LAYERS = 3
+
+
+def scrubbed(body: bytes, key: str, ours: Sequence[str] = ()) -> bytes:
+    """The body, in UTF-8, without the key: plain, in base64, or escaped as in JSON, URLs, HTML and XML.
+
+    A body that holds it in a form that cannot be cut out is nothing. `ours`: references that we sent, which stay.
+    """
+    if not key or not _holds(body, key):
+        return body
+    for reference in ours:
+        if key in reference and (own := reference.encode()) in body:
+            return own.join(scrubbed(part, key, ours) for part in body.split(own))
+    for core in _encoded(key):
+        body = body.replace(core, _HIDDEN)
+    body = _in_any_form(key).sub(_HIDDEN, body)
+    return b"" if _holds(body, key) else body
+
+
+def scrubbed_text(said: str, key: str) -> str:
+    """The same for a header, or the words of an error."""
+    return scrubbed(said.encode("utf-8", "replace"), key).decode() if said else said
+
+
+def _holds(body: bytes, key: str) -> bool:
+    """One look at the body; only one that has escapes is looked at without them too."""
+    if _is_in(body, forms := _forms(key)):
+        return True
+    for _ in range(_MOST_LAYERS):
+        if b"\\" not in body and b"%" not in body and b"&" not in body:
+            return False
+        bare = _unescaped(body)
+        if bare == body:
+            return False
+        if _is_in(bare, forms):
+            return True
+        body = bare
+    return False
+
+
+def _is_in(body: bytes, forms: tuple[bytes, ...]) -> bool:
+    # Not `any`, which costs more than the looks.
+    for form in forms:  # noqa: SIM110
+        if form in body:
+            return True
+    return False
+
+
+def _unescaped(body: bytes) -> bytes:
+    """The body without one layer of escapes of each kind."""
+    if b"\\" in body:
+        body = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()) if found[1] else found[2], body)
+    if b"%" in body:
+        body = unquote_to_bytes(body)
+    return html.unescape(body.decode("utf-8", "replace")).encode("utf-8", "replace") if b"&" in body else body
+
+
+@lru_cache(maxsize=1024)
+def _forms(key: str) -> tuple[bytes, ...]:
+    return key.encode(), *_encoded(key)
+
+
+@lru_cache(maxsize=1024)
+def _encoded(key: str) -> tuple[bytes, ...]:
+    """What is in base64 of any text that holds the key: one core for each place where the key may begin in it."""
+    found: dict[bytes, None] = {}
+    plain = key.encode()
+    for before in range(3):
+        packed = base64.b64encode(bytes(before) + plain)
+        # The letters that its neighbours have a part in are not the key's alone.
+        whole = (before + len(plain)) // 3 * 4
+        core = packed[-(-before * 8 // 6) : whole]
+        if len(core) >= _SHORTEST_CORE:
+            found |= {core: None, core.translate(bytes.maketrans(b"+/", b"-_")): None}
+    return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def _in_any_form(key: str) -> re.Pattern[bytes]:
+    """The key, each of its letters plain or escaped in one way or another."""
+    return re.compile(b"".join(map(_letter, key)))
+
+
+def _letter(letter: str) -> bytes:
+    code = ord(letter)
+    forms = [
+        re.escape(letter),
+        re.escape(f"\\{letter}"),
+        rf"\\u(?i:{code:04x})",
+        *("".join(f"%(?i:{byte:02x})" for byte in letter.encode()),),
+        rf"&\#0*{code};",
+        rf"&\#[xX]0*(?i:{code:x});",
+        *((f"&{_NAMED[letter]};",) if letter in _NAMED else ()),
+    ]
+    return f"(?:{'|'.join(forms)})".encode()

@@ -1,0 +1,170 @@
+"""From a call to a request, and from its response to a reply; no exception gets out."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal, cast
+from urllib.parse import urlsplit
+
+import httpx
+
+from config.merchant_files.api import Api
+from config.strategies.strategy import Call, Flavour
+from tasks.rules.outcome import PERMIT_EXPIRED, NotSent, Unknown
+from tasks.work.ports import Account
+from worker.carrier_api.bodies import UnreadableError, as_utf8, unpacked
+from worker.carrier_api.dialect import target, wire_for
+from worker.carrier_api.response import Reply
+from worker.carrier_api.scrubbing import scrubbed, scrubbed_text
+from worker.carrier_api.transport.connections import Origin
+from worker.carrier_api.transport.response_parser import MAX_BODY_BYTES, Answer
+from worker.carrier_api.transport.transport import (
+    ALWAYS_SENT,
+    CONNECT_TIMEOUT_S,
+    BrokenAnswerError,
+    NotSentError,
+    WrittenTooLateError,
+    new_client,
+    origin_of,
+)
+
+Trouble = NotSent | Unknown
+"""What a call came to that brought no answer."""
+
+
+class Sender:
+    """One HTTP client for all merchants."""
+
+    def __init__(self, longest_call_s: float) -> None:
+        """`longest_call_s` bounds every merchant's `timeout_s`."""
+        self._http = new_client(longest_call_s)
+        self._longest_call_s = longest_call_s
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def send(self, account: Account, call: Call, write_by: float, ours: Sequence[str] = ()) -> Reply | Trouble:
+        """Send once; `ours`: the references it is about.
+
+        A body that breaks off, never ends or is enormous counts as far as it came: the status decides.
+        """
+        api, key = account.merchant.file.api, account.key or ""
+        timeout_s = min(api.timeout_s, self._longest_call_s)
+        if self._http.is_closed:
+            return NotSent(reason="not_sent", message=f"{_host(api)}: the client is closed")
+        request = _request(api, call, key, timeout_s, write_by)
+        if isinstance(request, NotSent):
+            return request
+        try:
+            response = await self._http.send(request, stream=True)
+        except NotSentError as error:
+            reason = PERMIT_EXPIRED if isinstance(error, WrittenTooLateError) else "not_sent"
+            return NotSent(reason=reason, message=f"{_host(api)}: {error}")
+        except httpx.HTTPError as error:
+            words = scrubbed_text(str(error), key) or f"no answer in {timeout_s:g} s"
+            return Unknown(reason=_reason(error), message=f"{_host(api)}: {words}")
+        body, whole = await _body_of(response)
+        return _reply(response, body, key, ours=ours, whole=whole)
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return "timeout"
+    return "unreadable_answer" if isinstance(error, BrokenAnswerError) else "lost_answer"
+
+
+def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) -> httpx.Request | NotSent:
+    """A request for one call, if one can be made of it.
+
+    Its path goes beside the URL, as httpx's extension `target`: parsing and escaping a URL that we have just escaped
+    was a sixth of a call's time.
+    """
+    try:
+        return httpx.Request(
+            call.method,
+            _base(api.base_url),
+            headers=_headers(api.flavour, api.format, key, asks=call.method == "GET"),
+            stream=httpx.ByteStream(wire_for(api.flavour, api.format).encode(call) or b""),
+            extensions={
+                "origin": _origin(api.base_url),
+                "target": (_path(api.base_url) + target(call)).encode(),
+                "write_by": write_by,
+                # Connecting ends well before the call does, so that one that never got through is not taken for one
+                # without an answer.
+                "timeout": {"connect": min(CONNECT_TIMEOUT_S, timeout_s / 2), "read": timeout_s},
+            },
+        )
+    except (httpx.InvalidURL, ValueError) as error:
+        return NotSent(reason="not_sent", message=f"{_host(api)}: {error}")
+
+
+@lru_cache(maxsize=1024)
+def _base(url: str) -> httpx.URL:
+    return httpx.URL(url)
+
+
+@lru_cache(maxsize=1024)
+def _origin(url: str) -> Origin:
+    return origin_of(_base(url))
+
+
+@lru_cache(maxsize=1024)
+def _path(url: str) -> str:
+    return _base(url).raw_path.rstrip(b"/").decode("ascii")
+
+
+@lru_cache(maxsize=1024)
+def _headers(flavour: Flavour, body_format: Literal["json", "xml"], key: str, *, asks: bool) -> httpx.Headers:
+    """What is read must be as it is now, whatever stands between keeps copies."""
+    fresh = {"cache-control": "no-cache"} if asks else {}
+    return httpx.Headers({**ALWAYS_SENT, **wire_for(flavour, body_format).headers(key), **fresh})
+
+
+async def _body_of(response: httpx.Response) -> tuple[bytes, bool]:
+    """As much of the body as came, up to what answers may be long; and whether that is all of it."""
+    # Not `aiter_raw`, which comes to the same by way of three generators.
+    stream, body = cast(httpx.AsyncByteStream, response.stream), bytearray()
+    try:
+        async for chunk in stream:
+            body += chunk
+    except httpx.HTTPError:
+        return bytes(body), False
+    finally:
+        # Not the response's own `aclose`, which does no more for a stream that we read ourselves.
+        await stream.aclose()
+    return bytes(body), True
+
+
+def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[str], whole: bool) -> Reply:
+    answer: Answer = response.extensions["answer"]
+    content_type, coding, trouble = answer.first("content-type") or "", "", ""
+    if "content-encoding" in answer.headers:
+        try:
+            coding = ",".join(answer.headers["content-encoding"])
+            body = unpacked(body, coding, MAX_BODY_BYTES)
+        except UnreadableError as error:
+            body, trouble = b"", str(error)
+    # Whatever is said, well or ill, may go into events, messages and logs.
+    plain = scrubbed(as_utf8(body, content_type), key, ours)
+    if body and not plain:
+        trouble = "the answer repeats the key in an odd form"
+    return Reply(
+        status=response.status_code,
+        body=plain,
+        whole=whole,
+        retry_after=answer.first("retry-after"),
+        content_type=_scrubbed_type(content_type, key),
+        date=answer.first("date"),
+        coding=scrubbed_text(coding, key),
+        trouble=scrubbed_text(trouble, key),
+        odd=answer.odd,
+    )
+
+
+@lru_cache(maxsize=64)  # an API has one or two
+def _scrubbed_type(content_type: str, key: str) -> str:
+    return scrubbed_text(content_type, key)
+
+
+def _host(api: Api) -> str:
+    return urlsplit(api.base_url).hostname or ""

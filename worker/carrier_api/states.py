@@ -1,0 +1,75 @@
+"""What the state of a shipment means for its allocation."""
+
+from collections.abc import Callable
+from typing import Literal, assert_never
+
+from tasks.rules.outcome import Allocated, Finding, Queued, Stopped, Unallocated, Unknown
+from worker.carrier_api.fields import message, text
+
+Standing = Literal["unallocated", "allocation_failed", "allocating", "allocated", "withdrawn"]
+"""`allocated` is that state and every later one; `withdrawn` is on its way out or gone, with or without a carrier."""
+
+_STANDINGS: dict[str, Standing] = {
+    "unallocated": "unallocated",
+    "allocationfailed": "allocation_failed",
+    "allocating": "allocating",
+    "cancelling": "withdrawn",
+    "cancelled": "withdrawn",
+    "destroyed": "withdrawn",
+}
+
+# v2: the enumeration ShipmentState of its OpenAPI document.
+_AFTER_ALLOCATION_V2 = """
+    allocated manifesting manifest_failed manifested booking booking_failed booked dispatched at_drop_off_point
+    in_transit delayed out_for_delivery delivery_failed delivery_failed_card_left delivered partially_delivered
+    at_collection_point returned_to_sender action_required missing lost damaged in_transit_waiting held_by_carrier
+    exchange_failed at_customs delivered_damaged carrier_collected customer_collected carrier_collection_failed
+    customer_collection_failed at_customer_collection_point ready_to_ship exchange_succeeded awaiting_drop_off
+    carrier_changed cleared_customs
+"""
+# v1: what its help page "Consignment States" has beyond those.
+_AFTER_ALLOCATION_V1 = "collected collection_failed carrier_unable_to_collect return_to_sender"
+
+
+def _letters(word: str) -> str:
+    """The word without case and separators: "Allocation Failed", "AllocationFailed", "In Transit - Waiting"."""
+    return word.lower().replace("_", "").replace(" ", "").replace("-", "")
+
+
+for _word in (_AFTER_ALLOCATION_V2 + _AFTER_ALLOCATION_V1).split():
+    _STANDINGS[_letters(_word)] = "allocated"
+
+
+def standing(state: object) -> Standing | None:
+    """What a state means, in any spelling; None for a word nobody knows."""
+    return _STANDINGS.get(_letters(state)) if isinstance(state, str) else None
+
+
+def withdrawn(state: object) -> Stopped:
+    """The outcome for a shipment that is cancelled or destroyed, or about to be."""
+    return Stopped(reason="wrong_state", message=message(f"state {text(state)}"))
+
+
+def unclear(state: object) -> Unknown:
+    """The outcome for a state that decides nothing: none at all, or a word nobody knows."""
+    if state is None:
+        return Unknown(reason="unreadable_answer", message="the answer names no state")
+    return Unknown(reason=standing(state) or "unknown_state", message=message(f"state {text(state)}"))
+
+
+def finding(state: object, allocated: Callable[[], Allocated]) -> Finding:
+    """What a read-back with this state came to; `allocated` collects the allocation where there is one."""
+    found = standing(state)
+    match found:
+        case "allocated":
+            return allocated()
+        case "allocating":
+            return Queued(reason=found)
+        case "unallocated" | "allocation_failed":
+            return Unallocated(reason=found, state=found)
+        case "withdrawn":
+            return withdrawn(state)
+        case None:
+            return unclear(state)
+        case _:
+            assert_never(found)

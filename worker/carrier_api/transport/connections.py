@@ -1,0 +1,184 @@
+"""Connections to APIs: each carries one request at a time, and what is given up is reset, so that nothing follows."""
+
+import asyncio
+import contextlib
+import functools
+import socket
+from collections import defaultdict
+from typing import NamedTuple
+
+import aiohappyeyeballs
+
+from tasks.work.clock import boottime
+from worker.carrier_api.transport.response_parser import Answer
+from worker.carrier_api.transport.sockets import Addresses, open_socket, tls
+from worker.deadlines import Deadlines
+
+IDLE_CONNECTION_S = 15.0
+
+_NEXT_ADDRESS_S = 0.25
+
+
+class Origin(NamedTuple):
+    """Where an API listens."""
+
+    host: str
+    port: int
+    is_tls: bool
+
+
+class Connection(asyncio.Protocol):
+    """A connection that is never closed but reset: closing would still deliver what lies unsent in its buffer."""
+
+    def __init__(self, origin: Origin, raw: socket.socket) -> None:
+        """Not up yet. `raw`: the socket that the loop reads and writes."""
+        self.origin = origin
+        self._raw = raw
+        self._transport: asyncio.Transport | None = None
+        self._answer: Answer | None = None
+
+    def ask(self, request: bytes) -> Answer:
+        """Hand a request to the socket in one piece; returns the answer to come. Raises OSError if it is down."""
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionAbortedError("closed by the API")
+        self._answer = Answer()
+        self._transport.write(request)
+        return self._answer
+
+    def is_free(self) -> bool:
+        """Whether it is up and may carry a request: all of the last one was sent, and all of its answer has come."""
+        if self._transport is None or self._transport.is_closing() or self._transport.get_write_buffer_size():
+            return False
+        return self._answer is None or (self._answer.keeps_alive and not self._answer.odd)
+
+    def rest(self) -> None:
+        """Its last answer has been read; whatever comes now is none."""
+        self._answer = None
+
+    def is_silent(self) -> bool:
+        """Whether nothing lies in the kernel that nobody has asked for: neither bytes nor an end."""
+        try:
+            self._raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def reset(self) -> None:
+        """Give it up, with all that was not delivered yet."""
+        if self._answer is not None:
+            self._answer.end(ConnectionAbortedError("given up"))
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is up."""
+        self._transport = transport  # type: ignore[assignment]  # of a stream, as asyncio passes it
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what came. What nobody asked for would be taken for the next answer."""
+        if self._answer is None:
+            self.reset()
+            return
+        self._answer.feed(data)
+        if self._answer.odd:
+            self.reset()
+
+    def eof_received(self) -> bool:
+        """Nothing more comes, so it ends here too."""
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is down. Loops also pass errors here that are none of the system's."""
+        if self._answer is not None:
+            is_known = error is None or isinstance(error, OSError)
+            self._answer.end(error if is_known else ConnectionError(type(error).__name__))
+
+
+class Connections:
+    """The pool. It has no bound to wait at, as the number of connections is bounded by the calls we make."""
+
+    def __init__(self, longest_call_s: float) -> None:
+        """Nothing is opened yet. `longest_call_s`: how long a connection may wait for the other side's kernel."""
+        self._open_socket = functools.partial(open_socket, longest_call_s)
+        self._loop = asyncio.get_running_loop()
+        self._addresses = Addresses(self._loop)
+        self.deadlines = Deadlines()
+        self.idle: dict[Origin, list[tuple[Connection, float]]] = defaultdict(list)
+        """With the time, by `boottime`, since when each is idle."""
+        self.used: set[Connection] = set()
+        self._looking: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    def time(self) -> float:
+        """The loop's clock, in seconds."""
+        return self._loop.time()
+
+    async def get(self, origin: Origin, within_s: float) -> Connection:
+        """A connection for one request. Raises OSError (TimeoutError among them) or ValueError if there is none."""
+        kept = self.idle[origin]
+        while kept:
+            connection, since = kept.pop()
+            if connection.is_free() and boottime() < since + IDLE_CONNECTION_S and connection.is_silent():
+                break
+            connection.reset()
+        else:
+            async with asyncio.timeout(within_s):
+                connection = await self._connect(origin)
+        self.used.add(connection)
+        if self._is_closed:
+            self.give_back(connection)
+            raise ConnectionAbortedError("the client is closed")
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep it for a while, if it can be used again."""
+        if connection not in self.used:
+            return
+        self.used.discard(connection)
+        if self._is_closed or not connection.is_free():
+            connection.reset()
+            return
+        connection.rest()
+        self.idle[connection.origin].append((connection, boottime()))
+        if self._looking is None:
+            self._looking = self._loop.call_later(IDLE_CONNECTION_S, self._drop_idle)
+
+    def close(self) -> None:
+        """Reset all of them, also those that are about to be opened."""
+        self._is_closed = True
+        for connection in [*self.used, *(each for kept in self.idle.values() for each, _ in kept)]:
+            connection.reset()
+        self.idle.clear()
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _drop_idle(self) -> None:
+        oldest = boottime() - IDLE_CONNECTION_S
+        for origin, kept in list(self.idle.items()):
+            for connection, since in kept:
+                if since <= oldest or not connection.is_free():
+                    connection.reset()
+            self.idle[origin] = [(connection, since) for connection, since in kept if connection.is_free()]
+        self.idle = defaultdict(list, {origin: kept for origin, kept in self.idle.items() if kept})
+        self._looking = self._loop.call_later(IDLE_CONNECTION_S / 4, self._drop_idle) if self.idle else None
+
+    async def _connect(self, origin: Origin) -> Connection:
+        addresses = await self._addresses.of(origin.host, origin.port)
+        raw = await aiohappyeyeballs.start_connection(
+            addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, loop=self._loop, socket_factory=self._open_socket
+        )
+        try:
+            _, connection = await self._loop.create_connection(
+                lambda: Connection(origin, raw),
+                sock=raw,
+                ssl=tls() if origin.is_tls else None,
+                server_hostname=origin.host if origin.is_tls else None,
+            )
+        except BaseException:
+            # Not `close`: the loop may be watching it still, and does that itself when it sees the end.
+            with contextlib.suppress(OSError):
+                raw.shutdown(socket.SHUT_RDWR)
+            raise
+        return connection

@@ -1,0 +1,158 @@
+"""The wire of v1, "consignments": JSON or XML, no error codes, answers that decide at once."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, ClassVar, Literal
+
+from config.strategies.strategy import V1, Call, Flavour, Strategy
+from tasks.rules.outcome import Allocated, Carrier, Finding, Outcome, Price, Refused, Stopped, Unknown
+from worker.carrier_api import carrier_price
+from worker.carrier_api.fields import instant, message, named, table, tables, text, token
+from worker.carrier_api.http_status import by_status, in_words
+from worker.carrier_api.prices import currency, price_text
+from worker.carrier_api.quotes import Offer
+from worker.carrier_api.response import Reply
+from worker.carrier_api.states import finding
+from worker.carrier_api.v1.legs import in_order, tracking
+from worker.carrier_api.v1.summaries import error_outcome, read_summaries
+from worker.carrier_api.v1.xml import write_xml
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConsignmentsV1:
+    """Requests of v1 and what its answers mean; see `worker.carrier_api.dialect.Wire` for each method."""
+
+    flavour: ClassVar[Flavour] = V1
+
+    format: Literal["json", "xml"] = "json"
+
+    def headers(self, key: str) -> dict[str, str]:
+        """Key, version and format."""
+        return {
+            "ocp-apim-subscription-key": key,
+            "electio-api-version": "1.1",
+            "accept": f"application/{self.format}",
+            "content-type": f"application/{self.format}",
+        }
+
+    def encode(self, call: Call) -> bytes | None:
+        """The body in the merchant's format."""
+        if call.body is None:
+            return None
+        if self.format == "xml" and call.root:
+            return write_xml(call.root, call.body)
+        return json.dumps(call.body).encode()
+
+    def read(
+        self, _strategy: Strategy, references: Sequence[str], reply: Reply, now: datetime, /
+    ) -> dict[str, Outcome]:
+        """The outcome for each consignment; no status or form depends on the strategy."""
+        return read_summaries(references, reply, now)
+
+    def find_call(self, reference: str) -> Call:
+        """`GET /consignments/{ref}`."""
+        return Call(method="GET", path=("consignments", reference))
+
+    def find(self, reference: str, reply: Reply, now: datetime, /) -> Finding:
+        """Where the consignment stands."""
+        match reply.status:
+            case HTTPStatus.OK:
+                return _finding(reference, table(reply.content))
+            case HTTPStatus.NOT_FOUND:
+                return Stopped(reason="shipment_not_found", message=in_words(reply))
+            case HTTPStatus.BAD_REQUEST:
+                return Stopped(reason="invalid_request", message=in_words(reply))
+            case _:
+                return by_status(reply, now)
+
+    def read_quotes(self, reference: str, reply: Reply, now: datetime, /) -> tuple[Offer, ...] | Outcome:
+        """The offers, or why there are none."""
+        if reply.status != HTTPStatus.OK:
+            return error_outcome(reply, now)
+        answer = table(reply.content)
+        quotes = answer.get("Quotes", "unsaid")
+        if offers := tuple(_offers(reference, tables(quotes))):
+            return offers
+        if quotes in (None, []):
+            return _no_offers(answer)
+        return Unknown(reason="unreadable_answer", message="the quotes cannot be read")
+
+
+def _finding(reference: str, consignment: dict[str, Any]) -> Finding:
+    if _reference(consignment) not in (None, reference):
+        return Unknown(reason="other_shipment", message="the answer is about another consignment")
+    state = consignment.get("ConsignmentState") or consignment.get("Status")
+    return finding(state, lambda: _allocated(consignment))
+
+
+def _reference(consignment: dict[str, Any]) -> str | None:
+    """Whom the answer speaks of: the consignment itself, or the short form of `/status`."""
+    own = text(consignment.get("Reference"))
+    return own or text(consignment.get("ConsignmentReferenceForAllLegsAssignedByMpd"))
+
+
+def _allocated(consignment: dict[str, Any]) -> Allocated:
+    """What a consignment says about its allocation; it has no links to labels, and none are made up."""
+    allocation = table(consignment.get("Allocation"))
+    legs = in_order(consignment.get("ConsignmentLegs"))
+    packages = tables(consignment.get("Packages"))
+    return Allocated(
+        carrier=_carrier(allocation, legs),
+        price=_price(table(allocation.get("Price"))),
+        # With more than one package, each may have legs of its own.
+        tracking_references=tracking(legs)
+        or tuple(found for package in packages for found in tracking(in_order(package.get("ConsignmentLegs")))),
+    )
+
+
+def _carrier(allocation: dict[str, Any], legs: list[dict[str, Any]]) -> Carrier | None:
+    """The carrier is named by the first leg, its service by the allocation."""
+    first = legs[0] if legs else {}
+    return carrier_price.carrier(
+        first.get("CarrierReference"),
+        first.get("CarrierName"),
+        allocation.get("MpdCarrierServiceReference"),
+        allocation.get("MpdCarrierServiceName"),
+    )
+
+
+def _price(price: dict[str, Any]) -> Price | None:
+    return carrier_price.price(price.get("Net"), price.get("Gross"), table(price.get("Currency")).get("IsoCode"))
+
+
+def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
+    """The quotes that can be used: named, and for this consignment."""
+    for quote in quotes:
+        name = token(quote.get("QuoteReference"))
+        if name and text(quote.get("ConsignmentReference")) in (None, reference):
+            price = quote.get("Price")
+            yield Offer(
+                reference=name,
+                gross=price_text(price, "Gross"),
+                currency=currency(table(price).get("Currency")),
+                delivery_end=instant(quote.get("LatestDeliveryDate")),
+                expires=instant(quote.get("ExpiryDate")),
+                carrier=_quoted(quote),
+            )
+
+
+def _quoted(quote: dict[str, Any]) -> Carrier | None:
+    legs = tables(quote.get("Legs"))
+    first = table(legs[0].get("CarrierService")) if legs else {}
+    return carrier_price.carrier(
+        first.get("CarrierReference"),
+        first.get("CarrierName"),
+        quote.get("MpdCarrierServiceReference"),
+        quote.get("MpdCarrierService"),
+    )
+
+
+def _no_offers(answer: dict[str, Any]) -> Refused:
+    """No service made an offer. Without reasons it may just as well mean that the consignment is already allocated."""
+    services = tables(answer.get("UnqualifiedServices"))
+    reasons = (named(service.get("MpdCarrierService"), service.get("ExclusionReason")) for service in services)
+    said = message(text(answer.get("Message")), *reasons)
+    return Refused(reason="no_quotes_available", message=said, certain=bool(services))

@@ -1,0 +1,119 @@
+"""v1's answers to an allocation call: an Allocation Summary or a list of them, in three forms."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+from tasks.rules.outcome import Allocated, Carrier, Outcome, Refused, Throttled, Unknown
+from worker.carrier_api import carrier_price
+from worker.carrier_api.bulk_refusal import for_each
+from worker.carrier_api.fields import message, small_number, table, tables, text
+from worker.carrier_api.http_status import SERVER_ERRORS, by_status, in_words
+from worker.carrier_api.labels import labels, last_segments
+from worker.carrier_api.matching import MISSING, QUEUED, UNREADABLE, is_accepted, spread
+from worker.carrier_api.response import Reply
+from worker.carrier_api.v1.legs import in_order, tracking
+
+_ANSWERED = frozenset({HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.MULTI_STATUS})
+# v1 documents no cause for these: they may just as well mean that the consignment is already allocated.
+_NO_CAUSE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
+_SUCCESS = range(200, 300)
+_CONSIGNMENT_LINKS = frozenset({"detail", "link"})
+
+
+def read_summaries(references: Sequence[str], reply: Reply, now: datetime) -> dict[str, Outcome]:
+    """The outcome for each consignment of an allocation call; of a whole one, a part may have gone through."""
+    answer = reply.content
+    if reply.status not in _ANSWERED:
+        outcome = error_outcome(reply, now)
+        return dict.fromkeys(references, outcome if len(references) == 1 else for_each(outcome, partly=True))
+    if reply.form == "empty" or not isinstance(answer, list | dict):
+        return dict.fromkeys(references, QUEUED if is_accepted(reply) else UNREADABLE)
+    asked = frozenset(references)
+    summaries = tables(answer if isinstance(answer, list) else [answer])
+    spoken = [(_consignment(summary, asked), _outcome(summary, reply)) for summary in summaries]
+    if len(references) > 1 and len(spoken) == 1 and spoken[0][0] is None:
+        # One word for all of them: a success says nothing of each, a failure is one of the whole call.
+        return dict.fromkeys(references, for_each(spoken[0][1], partly=True) if _is_refusal(spoken[0][1]) else MISSING)
+    return spread(references, spoken)
+
+
+def _is_refusal(outcome: Outcome) -> bool:
+    return isinstance(outcome, Refused)
+
+
+def error_outcome(reply: Reply, now: datetime) -> Outcome:
+    """What an error means for an allocation; v1 documents no codes, so the status decides."""
+    words = _words(table(reply.content)) or in_words(reply)
+    if reply.status in _NO_CAUSE:
+        return Refused(reason="refused", message=words, certain=False)
+    return by_status(reply, now, words)
+
+
+def _words(summary: dict[str, Any]) -> str:
+    """What a summary says to a person, in whichever of its forms."""
+    # In small letters it is the words of the gateway in front.
+    return message(text(summary.get("Message")) or text(summary.get("Description")) or text(summary.get("message")))
+
+
+def _consignment(summary: dict[str, Any], asked: frozenset[str]) -> str | None:
+    """Whom a summary speaks of: `Data`, or the end of the link to the consignment. Never guessed from its words."""
+    data = text(summary.get("Data"))
+    if data in asked:
+        return data
+    for link in tables(summary.get("ApiLinks")):
+        if str(link.get("Rel")).lower() in _CONSIGNMENT_LINKS and (href := text(link.get("Href"))):
+            return unquote(last_segments(href)[0]) or data
+    return data
+
+
+def _outcome(summary: dict[str, Any], reply: Reply) -> Outcome:
+    """Each summary succeeds or fails by itself."""
+    match _own_status(summary, reply.status):
+        case None:
+            return QUEUED if is_accepted(reply) else UNREADABLE
+        case HTTPStatus.ACCEPTED:
+            return QUEUED
+        case status if status in _SUCCESS:
+            return _allocated(summary)
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return Throttled(reason="throttled", message=_words(summary))
+        case status if status in SERVER_ERRORS:
+            return Unknown(reason="server_error", message=_words(summary))
+        case _:
+            return Refused(reason="refused", message=_words(summary), certain=False)
+
+
+def _own_status(summary: dict[str, Any], answered: int) -> int | None:
+    """The status of a summary: its `StatusCode` or what `IsSuccess` stands for; a failure wins over a success.
+
+    A success without a `StatusCode` is one of the whole answer's: of a 202, that the consignment was taken in.
+    """
+    success = summary.get("IsSuccess")
+    status = small_number(summary.get("StatusCode"))
+    if success in (False, "false") and (status is None or status in _SUCCESS):
+        return HTTPStatus.BAD_REQUEST
+    if status is None and success in (True, "true"):
+        return HTTPStatus.ACCEPTED if answered == HTTPStatus.ACCEPTED else HTTPStatus.OK
+    return status
+
+
+def _allocated(summary: dict[str, Any]) -> Allocated:
+    legs = in_order(summary.get("ConsignmentLegs"))
+    links = ((link.get("Href"), link.get("Rel"), None) for link in tables(summary.get("ApiLinks")))
+    return Allocated(
+        carrier=_carrier(summary) or (_carrier(legs[0]) if legs else None),
+        tracking_references=tracking(legs),
+        labels=labels(links),
+    )
+
+
+def _carrier(named: dict[str, Any]) -> Carrier | None:
+    return carrier_price.carrier(
+        named.get("CarrierReference"),
+        named.get("CarrierName"),
+        named.get("CarrierServiceReference"),
+        named.get("CarrierServiceName"),
+    )

@@ -1,0 +1,100 @@
+"""The wire of v2, "shipments": JSON, one version header, errors with codes."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from config.strategies.strategy import V2, Call, Flavour, Strategy
+from tasks.rules.outcome import Finding, Outcome, Refused, Unknown
+from worker.carrier_api.fields import instant, table, tables, text, token
+from worker.carrier_api.prices import currency, price_text
+from worker.carrier_api.quotes import Offer
+from worker.carrier_api.response import Reply
+from worker.carrier_api.states import finding
+from worker.carrier_api.v2.errors import cause_of, error_outcome, read_error
+from worker.carrier_api.v2.results import allocated, carrier, read_results
+
+# A 407 is no proxy's: it is how v2 says that only some shipments of a call were queued.
+_DECIDED = frozenset(
+    {HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.MULTI_STATUS, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}
+)
+
+
+class ShipmentsV2:
+    """Requests of v2 and what its answers mean; see `worker.carrier_api.dialect.Wire` for each method."""
+
+    flavour: ClassVar[Flavour] = V2
+
+    def headers(self, key: str) -> dict[str, str]:
+        """Key, version and format; the version is required on every request."""
+        return {
+            "x-api-key": key,
+            "x-api-version": "1.1",
+            "accept": "application/json",
+            "content-type": "application/json",
+        }
+
+    def encode(self, call: Call) -> bytes | None:
+        """The body as JSON."""
+        return None if call.body is None else json.dumps(call.body).encode()
+
+    def read(self, strategy: Strategy, references: Sequence[str], reply: Reply, now: datetime, /) -> dict[str, Outcome]:
+        """The outcome for each shipment."""
+        if reply.status in _DECIDED:
+            return read_results(references, reply)
+        return read_error(strategy, references, reply, now)
+
+    def find_call(self, reference: str) -> Call:
+        """`GET /shipments/{ref}`."""
+        return Call(method="GET", path=("shipments", reference))
+
+    def find(self, reference: str, reply: Reply, now: datetime, /) -> Finding:
+        """Where the shipment stands."""
+        if reply.status == HTTPStatus.OK:
+            return _finding(reference, table(reply.json))
+        outcome = error_outcome(reply, now)
+        # A read-back asks for nothing that could be refused.
+        return Unknown(reason=outcome.reason, message=outcome.message) if isinstance(outcome, Refused) else outcome
+
+    def read_quotes(self, reference: str, reply: Reply, now: datetime, /) -> tuple[Offer, ...] | Outcome:
+        """The offers, or why there are none."""
+        if reply.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
+            return error_outcome(reply, now)
+        answer = table(reply.json)
+        quotes = answer.get("quotes", "unsaid")
+        if offers := tuple(_offers(reference, tables(quotes))):
+            return offers
+        if quotes in (None, []):
+            return Refused(reason="no_quotes_available", message=cause_of(answer).message)
+        return Unknown(reason="unreadable_answer", message="the quotes cannot be read")
+
+
+def _finding(reference: str, shipment: dict[str, Any]) -> Finding:
+    if text(shipment.get("reference")) not in (None, reference):
+        return Unknown(reason="other_shipment", message="the answer is about another shipment")
+    holder = table(shipment.get("allocation"))
+    return finding(shipment.get("state"), lambda: allocated(holder, _links(shipment)))
+
+
+def _links(shipment: dict[str, Any]) -> list[dict[str, Any]]:
+    """The vendor puts label links in any of three places."""
+    holders = (table(shipment.get("label_details")), table(shipment.get("allocation")), shipment)
+    return [link for holder in holders for link in tables(holder.get("_links"))]
+
+
+def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
+    """The quotes that can be used: named, and for this shipment."""
+    for quote in quotes:
+        name = token(quote.get("reference"))
+        if name and text(quote.get("shipment_reference")) in (None, reference):
+            price = quote.get("price")
+            yield Offer(
+                reference=name,
+                gross=price_text(price, "gross"),
+                currency=currency(table(price).get("currency")),
+                delivery_end=instant(table(quote.get("delivery_date")).get("end")),
+                expires=instant(quote.get("expires")),
+                carrier=carrier(quote.get("carrier")),
+            )

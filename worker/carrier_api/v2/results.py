@@ -1,0 +1,117 @@
+"""v2's good answers to an allocation call, in every form its documents print."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, assert_never
+
+from tasks.rules.outcome import Allocated, Carrier, Outcome, Price, Queued, Refused
+from worker.carrier_api import carrier_price
+from worker.carrier_api.fields import entries, table, tables, text, texts, token, tokens
+from worker.carrier_api.labels import labels
+from worker.carrier_api.matching import QUEUED, UNREADABLE, Spoken, is_accepted, spread
+from worker.carrier_api.response import Reply
+from worker.carrier_api.states import standing, unclear, withdrawn
+from worker.carrier_api.v2.errors import by_code, cause_of, rejection
+
+
+def read_results(references: Sequence[str], reply: Reply) -> dict[str, Outcome]:
+    """The outcome for each shipment of a call answered with 200, 202, 207 or 407."""
+    accepted = is_accepted(reply)
+    spoken = None if reply.form == "empty" else _spoken(reply.json, accepted=accepted)
+    if spoken is None:
+        return dict.fromkeys(references, QUEUED if accepted else UNREADABLE)
+    return spread(references, spoken)
+
+
+def _spoken(answer: Any, *, accepted: bool) -> Iterable[Spoken] | None:
+    """What the answer says about whom; None for a form that nobody documents.
+
+    The OpenAPI document and the help pages disagree about the answer to "many" calls: a list of results
+    in the one, `queued` and `rejected` in the other; filters have a form of their own.
+    """
+    match answer:
+        case {"state": _}:
+            return [_result(answer, accepted=accepted)]
+        case list():
+            return [_result(result, accepted=accepted) for result in tables(answer)]
+        case {"queued": _} | {"rejected": _}:
+            return [*_queued(answer.get("queued")), *_rejected(answer.get("rejected"))]
+        case {"shipments": list()}:
+            return _queued(answer["shipments"])
+        case _:
+            return None
+
+
+def _queued(shipments: object) -> Iterator[Spoken]:
+    """References, or links that carry one."""
+    for shipment in entries(shipments):
+        yield text(shipment) or text(table(shipment).get("reference")), QUEUED
+
+
+def _rejected(rejected: object) -> Iterator[Spoken]:
+    for entry in tables(rejected):
+        outcome = rejection(entry)
+        for reference in texts(entry.get("references")):
+            yield reference, outcome
+
+
+def _result(result: dict[str, Any], *, accepted: bool) -> Spoken:
+    """One AllocateResult, decided by its state and never by its message."""
+    reference = text(result.get("shipment_reference"))
+    found = standing(result.get("state"))
+    match found:
+        case "allocated":
+            return reference, allocated(result, tables(result.get("_links")), token(result.get("correlation_id")))
+        case "allocation_failed":
+            return reference, _failed(result)
+        case "withdrawn":
+            return reference, withdrawn(result.get("state"))
+        case "allocating":
+            return reference, Queued(reason=found, correlation_id=token(result.get("correlation_id")))
+        case "unallocated" | None:
+            return reference, QUEUED if accepted else unclear(result.get("state"))
+        case _:
+            assert_never(found)
+
+
+def _failed(result: dict[str, Any]) -> Refused:
+    """The state says no; the codes among its details may say why."""
+    cause = cause_of(result)
+    outcome = by_code(cause)
+    if isinstance(outcome, Refused):
+        return outcome
+    reason = next(iter(cause.codes), "allocation_failed")
+    return Refused(reason=reason, message=cause.message, correlation_id=cause.correlation_id)
+
+
+def allocated(holder: dict[str, Any], links: Iterable[dict[str, Any]], correlation_id: str | None = None) -> Allocated:
+    """What an AllocateResult, or the `allocation` of a shipment that is read back, says about its allocation."""
+    return Allocated(
+        carrier=carrier(holder.get("carrier")),
+        price=_price(holder.get("price")),
+        tracking_references=_tracking(table(holder.get("tracking_details"))),
+        labels=labels((link.get("href"), link.get("rel"), link.get("type")) for link in links),
+        correlation_id=correlation_id,
+    )
+
+
+def carrier(value: object) -> Carrier | None:
+    """A CarrierDetails; None when it names nobody."""
+    details = table(value)
+    return carrier_price.carrier(
+        details.get("reference"), details.get("name"), details.get("service_reference"), details.get("service_name")
+    )
+
+
+def _price(value: object) -> Price | None:
+    price = table(value)
+    return carrier_price.price(price.get("net"), price.get("gross"), price.get("currency"))
+
+
+def _tracking(details: dict[str, Any]) -> tuple[str, ...]:
+    """The references of the shipment; some carriers only give references for its contents."""
+    whole = tokens(table(details.get("shipment")).get("tracking_references"))
+    return whole or tuple(
+        reference
+        for content in tables(details.get("contents"))
+        for reference in tokens(content.get("tracking_references"))
+    )

@@ -1,0 +1,172 @@
+"""A shipment's record in words: its way through the plan, where it is now, and what happens next. Pure."""
+
+from typing import Any, assert_never
+
+from config.merchant_files.retry import Retry
+from tasks.rules.quiet_time import quiet_end
+from tasks.rules.shipment import iso
+from worker.commands.output import clock, length
+from worker.ledger.records import Nowhere, Record, Settled, Waiting, Working
+
+_PHASES = {
+    "q": "held for the next link of its fallback chain",
+    "r": "in a worker's hands",
+    "c": "in a worker's hands, and a call may be on its way",
+}
+
+
+def state(record: Record) -> str:
+    """`due`, `parked`, `working`, `allocated`, `failed`, or `nowhere`."""
+    match record.where:
+        case Waiting(due=due):
+            return "parked" if due > record.now else "due"
+        case Working():
+            return "working"
+        case Settled(state=settled):
+            return settled
+        case Nowhere():
+            return "nowhere"
+    assert_never(record.where)
+
+
+def whereabouts(record: Record, retry: Retry | None) -> str:
+    """Where the shipment is, what happens next, and when. `retry`: of its merchant's file; None without a good one."""
+    match record.where:
+        case Waiting():
+            return f"{_waiting(record, record.where, retry)}; {_at_last(record, retry)}"
+        case Working():
+            return f"{_working(record, record.where)}; {_at_last(record, retry)}"
+        case Settled(state="failed"):
+            return _failed(record, record.where)
+        case Settled():
+            return _allocated(record.where)
+        case Nowhere():
+            return "neither finished nor in the schedule, which should never be: nothing will happen by itself"
+    assert_never(record.where)
+
+
+def deadline(record: Record, retry: Retry | None) -> float | None:
+    """When the shipment fails at the latest, in seconds since the epoch."""
+    return None if retry is None else record.shipment.received + retry.deadline_s
+
+
+def _at_last(record: Record, retry: Retry | None) -> str:
+    fails_at = deadline(record, retry)
+    if fails_at is None:
+        return "without a valid merchant file it waits until there is one"
+    return f"it fails at its deadline, {clock(fails_at)}"
+
+
+_OPEN = {"unknown": "nobody knows what became of its last call", "queued": "the API has queued its last call"}
+
+
+def _next_act(record: Record, retry: Retry | None) -> str:
+    """What happens next; while a call is open, what is waited for and until when."""
+    shipment, progress = record.shipment, record.shipment.progress
+    if record.unreadable:
+        return "only read back, as this version cannot read its record"
+    if not progress.must_read:
+        return f"asked for by {shipment.strategy}"
+    until = quiet_end(progress, retry) if retry else 0.0
+    if progress.open_kind and until > record.now:
+        waited = f"{_OPEN[progress.open_kind]}, so until {clock(until)} (quiet time) it is only read back"
+        return f"read back: {waited}, and asked for again if a read-back after that says unallocated"
+    if progress.refusal:
+        return f"read back; the refusal ({progress.refusal}) counts if it is not allocated"
+    return "read back, and asked for again if it is not allocated"
+
+
+def _waiting(record: Record, where: Waiting, retry: Retry | None) -> str:
+    wait_s = where.due - record.now
+    if record.paused is not None:
+        looked_at = f"looked at again at {clock(where.due)}" if wait_s > 0 else "looked at again next"
+        goes_on = "goes on when the API accepts a probe, or key or file change"
+        return f"held back, as its merchant is paused ({record.paused}); {goes_on}, {looked_at}"
+    if wait_s > 0:
+        return f"parked until {clock(where.due)} (in {length(wait_s)}), then {_next_act(record, retry)}"
+    due = f"due since {clock(where.due)} ({length(-wait_s)})"
+    return f"{due}, taken as soon as there is room, then {_next_act(record, retry)}"
+
+
+def _working(record: Record, where: Working) -> str:
+    left_s = where.lease_end - record.now
+    if left_s <= 0:
+        return f"its worker fell silent: the lease ended at {clock(where.lease_end)}, and the next sweep brings it back"
+    words = f"{_PHASES[where.phase]}; unless renewed, its lease ends at {clock(where.lease_end)} (in {length(left_s)})"
+    return f"{words}, and the sweep brings it back" + (", to be read back first" if where.phase == "c" else "")
+
+
+def _allocated(where: Settled) -> str:
+    words = f"allocated at {clock(where.at)}"
+    data = where.event["data"] if where.event else {}
+    if carrier := data.get("carrier"):
+        named = [carrier["service_reference"], carrier["service_name"], carrier["name"]]
+        words += f" to {', '.join(name for name in named if name)}"
+    if data.get("tracking_references"):
+        words += f", tracking {', '.join(data['tracking_references'])}"
+    return words + (", found so by a read-back" if data.get("adopted") else "")
+
+
+def _failed(record: Record, where: Settled) -> str:
+    shipment = record.shipment
+    message = f": {where.event['data']['message']}" if where.event else ""
+    again = f"`allocation replay {shipment.reference} --merchant {shipment.merchant}` puts it back"
+    return f"failed at {clock(where.at)}, {where.reason}{message}; {again}"
+
+
+def path(record: Record) -> str:
+    """The steps of the plan, and how far the shipment has come on them."""
+    at, marks = record.shipment.progress.step, []
+    for number, step in enumerate(record.shipment.steps):
+        mark = " (refused)" if number < at else f" ({state(record)} here)" if number == at else " (not tried)"
+        marks.append(f"{step}{mark}")
+    return ", then ".join(marks)
+
+
+def document(record: Record, retry: Retry | None) -> dict[str, Any]:
+    """The record as JSON; `retry` as for `whereabouts`."""
+    shipment, progress, fails_at = record.shipment, record.shipment.progress, deadline(record, retry)
+    return {
+        "merchant": shipment.merchant,
+        "reference": shipment.reference,
+        "order": shipment.order,
+        "order_event": shipment.order_event,
+        "received": iso(shipment.received),
+        "api": shipment.api,
+        "rule": shipment.rule,
+        "why": record.why,
+        "unreadable": record.unreadable or None,
+        "facts": record.facts,
+        "plan": [step.table for step in shipment.steps],
+        "step": progress.step,
+        "attempts": progress.attempts,
+        "replays": shipment.replays,
+        "state": state(record),
+        "next": whereabouts(record, retry),
+        "deadline": None if fails_at is None else iso(fails_at),
+        "open_call": _open_call(record, retry),
+        "asked_again": progress.asked_again,
+        **_moments(record),
+        "story": [{"entry": number, **entry} for number, entry in record.story],
+    }
+
+
+def _open_call(record: Record, retry: Retry | None) -> dict[str, Any] | None:
+    progress = record.shipment.progress
+    if progress.open_kind is None:
+        return None
+    quiet_until = iso(quiet_end(progress, retry)) if retry else None
+    return {"kind": progress.open_kind, "at": iso(progress.open_at), "quiet_until": quiet_until}
+
+
+def _moments(record: Record) -> dict[str, Any]:
+    match record.where:
+        case Waiting(due=due):
+            return {"due": iso(due), "paused": record.paused}
+        case Working(lease_end=lease_end):
+            return {"lease_end": iso(lease_end), "paused": record.paused}
+        case Settled(at=at, reason=reason, event=event):
+            return {"settled": iso(at), "reason": reason or None, "event": event}
+        case Nowhere():
+            return {}
+    assert_never(record.where)

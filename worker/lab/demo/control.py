@@ -1,0 +1,42 @@
+"""What the demo says over HTTP: it sets the scene in the simulated API and asks what that counted."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+
+from worker.lab.demo.scenes import Scene
+
+
+class Control:
+    """The `/_sandbox` endpoints of the simulated API."""
+
+    def __init__(self, http: aiohttp.ClientSession, api: str) -> None:
+        """`api`: its address, without a path."""
+        self._http = http
+        self._control = f"{api}/_sandbox"
+
+    async def prepare(self, scenes: Sequence[Scene]) -> None:
+        """Tell the API what the parcels are like and what is to go wrong with whom."""
+        parcels = [parcel.as_described() for scene in scenes if scene.order for parcel in scene.order.parcels]
+        faults = [dict(fault) for scene in scenes for fault in scene.faults]
+        for what, described in (("shipments", parcels), ("faults", faults)):
+            async with self._http.post(f"{self._control}/{what}", json=described) as answer:
+                answer.raise_for_status()
+
+    async def counts(self) -> dict[str, Any]:
+        """What the API did altogether; `worker.lab.sandbox.control` documents it."""
+        async with self._http.get(f"{self._control}/counts") as answer:
+            answer.raise_for_status()
+            counted: dict[str, Any] = await answer.json()
+            return counted
+
+
+async def answers(http: aiohttp.ClientSession, url: str) -> bool:
+    """Whether a GET is answered with 200; false while nobody listens."""
+    try:
+        async with http.get(url) as answer:
+            return answer.status == HTTPStatus.OK
+    except aiohttp.ClientConnectionError:
+        return False

@@ -1,0 +1,53 @@
+"""What was seen, in words: a shipment's story in lines, and pieces of it for the table."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from worker.lab.demo.observe import Seen
+
+MOST_OF_A_REFERENCE = 14
+"""Longer references are cut in the table, but nowhere else."""
+
+
+def asked(entry: Mapping[str, Any]) -> str:
+    """One entry of a story: what was asked, and what came of it."""
+    if entry["do"] == "read":
+        what = "read it back"
+    else:
+        ((name, argument),) = entry["strategy"].items()
+        what = f"asked for {name}" if argument is True else f"asked for {name} {argument}"
+    outcome, reason = entry["outcome"], entry.get("reason")
+    return f"{what}: {outcome}" if reason in (None, outcome) else f"{what}: {outcome}, {reason}"
+
+
+def carrier(seen: Seen) -> str:
+    """The carrier, its service and the price, as far as the API named them."""
+    price = seen.data.get("price") or {}
+    words = [seen.carrier.get("name"), seen.carrier.get("service_name")]
+    if price.get("gross"):
+        words.append(f"{price['gross']} {price.get('currency') or ''}".strip())
+    return ", ".join(word for word in words if word)
+
+
+def story(seen: Seen) -> Iterator[tuple[str, str]]:
+    """A shipment in lines of a word and a text; what was done has the seconds since intake took it for its word."""
+    record = seen.record
+    yield "rule", f"{record.shipment.rule} ({record.why})"
+    for _, entry in record.story:
+        at = datetime.fromisoformat(entry["at"]).timestamp() - record.shipment.received
+        yield f"{max(0.0, at):.1f} s", asked(entry)
+    match seen.state:
+        case "allocated":
+            yield "carrier", carrier(seen)
+        case "failed":
+            yield "failed", f"{seen.data['reason']}: {seen.data['message']}"
+        case "unsettled":
+            yield "now", "not settled"
+
+
+def short(reference: str) -> str:
+    """A reference for a narrow column: its end, which tells shipments apart."""
+    if len(reference) <= MOST_OF_A_REFERENCE:
+        return reference
+    return f"..{reference[2 - MOST_OF_A_REFERENCE :]}"

@@ -1,0 +1,163 @@
+"""The demo from its first line to its last, with an exit code; whatever happens, the stage is cleared."""
+
+import asyncio
+import contextlib
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from worker.lab.demo.environment import Stage, stage
+from worker.lab.demo.processes import ProcessEndedError
+from worker.lab.demo.scene_runner import NotReadyError, Play, ToldToEndError, play
+from worker.lab.demo.scenes import Order, Parcel
+from worker.lab.demo.screen import Screen
+from worker.lab.embedded_server import ServerError
+from worker.redis_client.store import RedisError
+
+LOG_LINES = 15
+"""How much of each process's output is shown when something went wrong."""
+
+_BREAKDOWNS = (NotReadyError, ProcessEndedError, RedisError, aiohttp.ClientError, TimeoutError)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What the command line asked for."""
+
+    stay: bool = False
+    keep: bool = False
+    verbose: bool = False
+
+
+def run(options: Options) -> int:
+    """Run the demo; returns its exit code: 0 only if everything settled as expected."""
+    return asyncio.run(_demo(options))
+
+
+async def _demo(options: Options) -> int:
+    signals, screen = _signals(), Screen()
+    _open(screen)
+    try:
+        with stage(keep=options.keep) as ready:
+            code = await _on_stage(ready, screen, signals, options)
+    except ServerError as error:
+        screen.mismatch([str(error)])
+        code = 1
+    except ToldToEndError:
+        return 128 + signals[0]
+    finally:
+        screen.say("All ended; the folder is kept." if options.keep else "All ended; nothing is left behind.")
+    _close(screen, options, code)
+    return code
+
+
+def _signals() -> list[int]:
+    """The signals that come from now on: Ctrl-C, a polite kill, a closed terminal. None of them ends us at once."""
+    came: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, came.append, number)
+    return came
+
+
+async def _on_stage(ready: Stage, screen: Screen, signals: Sequence[int], options: Options) -> int:
+    try:
+        async with play(ready, screen, signals, verbose=options.verbose) as running:
+            return await _judged(running, options)
+    finally:
+        screen.say()
+        if options.keep:
+            screen.line(f"Folder: {ready.folder}")
+        screen.say("Ending the processes.")
+
+
+async def _judged(running: Play, options: Options) -> int:
+    """Play the story; with anything wrong, show what the processes wrote, as it is about to be removed."""
+    try:
+        wrong = await running.perform(await running.get_ready())
+        if not wrong and options.stay:
+            await _stay(running)
+    except _BREAKDOWNS as error:
+        wrong = [str(error)]
+    if not wrong:
+        return 0
+    running.screen.say()
+    running.screen.mismatch(wrong)
+    running.screen.log(running.stage.processes.last_lines(LOG_LINES))
+    return 1
+
+
+async def _stay(running: Play) -> None:
+    """Follow further orders; being told to end is the way to end this, and nothing wrong."""
+    _invite(running.screen, running.stage)
+    with contextlib.suppress(ToldToEndError):
+        await running.follow()
+
+
+def _open(screen: Screen) -> None:
+    screen.say("allocation demo", style="bold")
+    screen.say()
+    screen.say(
+        "When a shop creates an order, somebody must decide which carrier takes each of its shipments. This worker "
+        "reads the orders from a stream, asks an API named PRO for the decision, as each merchant's file says, and "
+        "publishes the outcome with links to the labels."
+    )
+    screen.say()
+    screen.say(
+        "You will see it at work on a few orders, most of which meet some trouble. Everything runs on this machine: a "
+        "server of its own (Valkey), a simulated PRO API and the four processes of the Procfile. It takes less than "
+        "a minute, calls nobody outside, and leaves nothing behind."
+    )
+    screen.say()
+    screen.say("Starting.")
+
+
+def _invite(screen: Screen, ready: Stage) -> None:
+    example = ready.folder / "order.json"
+    parcel = Parcel(reference="sp_my_first")
+    example.write_text(Order(merchant="acme", number="2001", parcels=(parcel,)).as_event() + "\n")
+    own = _own_command()
+    screen.say()
+    screen.say("Now your own orders. In another terminal:", style="bold")
+    screen.say()
+    for name, value in ready.for_another_shell.items():
+        screen.line(f"export {name}={shlex.quote(value)}", indent=3)
+    screen.line(f"{own} publish {shlex.quote(str(example))}", indent=3)
+    screen.line(f"{own} explain {parcel.reference}", indent=3)
+    screen.line(f"{own} status", indent=3)
+    screen.say()
+    screen.say(
+        "Edit the file's reference before you publish it again: what the ledger knows is allocated once. The merchant "
+        "files may be edited too, while everything runs. Ctrl-C ends the demo."
+    )
+    screen.say()
+
+
+def _close(screen: Screen, options: Options, code: int) -> None:
+    screen.say()
+    if code:
+        screen.say("The demo did not end as expected; what was wrong stands above.", style="bold red")
+        return
+    own = _own_command()
+    screen.say("Everything settled as expected. Where to go next:", style="bold")
+    if not options.stay:
+        screen.line(f"{own} demo --stay", indent=3)
+        screen.say("the same again, and then orders of your own", indent=6)
+    screen.line(f"{own} --help", indent=3)
+    screen.say("all commands", indent=6)
+    screen.line("README.md", indent=3)
+    screen.say("how to run it with your own server and the real API", indent=6)
+
+
+def _own_command() -> str:
+    """How this command line is called from here."""
+    script = Path(sys.executable).with_name("allocation")
+    found = shutil.which("allocation")
+    if found and Path(found).resolve() == script.resolve():
+        return "allocation"
+    return str(script.relative_to(Path.cwd())) if script.is_relative_to(Path.cwd()) else str(script)

@@ -1,0 +1,216 @@
+"""The story that the demo plays, as data: what the shops order, what goes wrong, and how it must end."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tasks.rules.order import ORDER_CREATED, RejectReason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parcel:
+    """One shipment, as the shop and the carriers know it; weight in kilograms."""
+
+    reference: str
+    weight_kg: float = 1.2
+    country: str = "GB"
+
+    def as_ordered(self) -> dict[str, Any]:
+        """The shipment in the shop's event."""
+        return {
+            "reference": self.reference,
+            "weight_kg": self.weight_kg,
+            "destination": {"country": self.country},
+        }
+
+    def as_described(self) -> dict[str, Any]:
+        """The shipment as the simulated API is told of it."""
+        return {"reference": self.reference, "weight_kg": self.weight_kg, "country": self.country}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What a shop says was created."""
+
+    merchant: str
+    number: str
+    parcels: tuple[Parcel, ...]
+    shipping_method: str = "standard"
+
+    def as_event(self) -> str:
+        """The order-created event, whole."""
+        data = {
+            "merchant": self.merchant,
+            "order": self.number,
+            "shipments": [parcel.as_ordered() for parcel in self.parcels],
+            "shipping_method": self.shipping_method,
+        }
+        envelope = {"specversion": "1.0", "id": f"evt-{self.number}", "source": f"urn:shop:{self.merchant}"}
+        return json.dumps({**envelope, "type": ORDER_CREATED, "data": data})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How every shipment of an order must end.
+
+    `path` are outcomes that must come in this order; others may stand between them. `service` is the carrier service
+    that takes it, `reason` why it fails, `adopted` whether a read-back found it allocated.
+    """
+
+    path: tuple[str, ...] = ("allocated",)
+    state: Literal["allocated", "failed"] = "allocated"
+    rule: str = "default"
+    service: str | None = None
+    reason: str | None = None
+    adopted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """One part of the story. `before` says what is about to happen, `after` what did.
+
+    `event` is the text of the one event that is published: `order`'s own, unless it is given. `faults` are what the
+    simulated API is told to do wrong.
+    """
+
+    title: str
+    before: str
+    after: str
+    order: Order | None = None
+    text: str = ""
+    faults: tuple[Mapping[str, Any], ...] = ()
+    ending: Ending = Ending()
+    rejected: RejectReason | None = None
+
+    @property
+    def event(self) -> str:
+        """The event to publish."""
+        return self.order.as_event() if self.order else self.text
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Merchant and reference of every shipment."""
+        if self.order is None:
+            return ()
+        return tuple((self.order.merchant, parcel.reference) for parcel in self.order.parcels)
+
+
+def _acme(number: str, reference: str, **more: Any) -> Order:  # fields of Parcel, and the shipping method
+    method = more.pop("shipping_method", "standard")
+    return Order(merchant="acme", number=number, parcels=(Parcel(reference=reference, **more),), shipping_method=method)
+
+
+_LOST = _acme("1007", "sp_00802615769404976542730318118918")
+_THROTTLED = tuple(f"sp_0080261576940497654273031811893{n}" for n in range(3))
+
+SCENES = (
+    Scene(
+        title="One call, one carrier",
+        before="The shop of merchant acme sold a parcel of 1.2 kg. acme's file says: ask PRO for FF_LINET-00001. It is "
+        "the call that PRO's own help page shows.",
+        after="PRO gave the parcel to Lineten. The links lead to its labels, ready to print.",
+        order=_acme("1001", "sp_00802615769404976542730318118912"),
+        ending=Ending(service="FF_LINET-00001"),
+    ),
+    Scene(
+        title="The same API, one generation older, in JSON",
+        before="PRO v1 calls a shipment a consignment and has other addresses, headers and answers. Merchant heritage "
+        "still uses it.",
+        after="The shop noticed nothing: same event in, same event out.",
+        order=Order(merchant="heritage", number="501", parcels=(Parcel(reference="EC-000-05A-Z6S"),)),
+        ending=Ending(service="EXPRESS"),
+    ),
+    Scene(
+        title="The older generation again, in XML",
+        before="Merchant parchment speaks XML with v1, and leaves the choice to the rules that it keeps inside PRO.",
+        after="Again the same event came out: the cheapest service that takes the parcel.",
+        order=Order(merchant="parchment", number="77", parcels=(Parcel(reference="EC-000-05B-Q7T"),)),
+        ending=Ending(service="FF_LINET-00001"),
+    ),
+    Scene(
+        title="A rule: heavy goods by freight",
+        before="acme sold a stove of 120 kg. A rule in acme's file sends whatever weighs over 20 kg to a group of "
+        "freight carriers.",
+        after="The first rule that matched chose the group, and PRO chose the carrier within it.",
+        order=_acme("1002", "sp_00802615769404976542730318118913", weight_kg=120.0),
+        ending=Ending(rule="heavy goes by freight", service="HAUL-PALLET"),
+    ),
+    Scene(
+        title="An ambiguous name",
+        before="acme's next-day rule asks for EXPRESS. In PRO both a carrier service and a group of services have that "
+        "name, so PRO will refuse to guess.",
+        after="Refused as ambiguous; the rule's fallback step then asked for the carrier service of that name.",
+        order=_acme("1003", "sp_00802615769404976542730318118914", shipping_method="next-day"),
+        ending=Ending(path=("refused", "allocated"), rule="next day goes express", service="EXPRESS"),
+    ),
+    Scene(
+        title="An unknown name",
+        before="acme's evening rule still names MOPED-2019, which PRO does not know (any more).",
+        after="Not found; the fallback step took the parcel to Lineten. The rule is worth mending.",
+        order=_acme("1004", "sp_00802615769404976542730318118915", shipping_method="evening"),
+        ending=Ending(path=("refused", "allocated"), rule="evenings by moped", service="FF_LINET-00001"),
+    ),
+    Scene(
+        title="Status 521: the carrier does not take it",
+        before="A parcel to France. Lineten stays in Britain, so PRO will answer 521, its own status for 'no carrier "
+        "takes this'.",
+        after="A 521 is a no, not an outage: the fallback step asked a group with a carrier that goes abroad.",
+        order=_acme("1005", "sp_00802615769404976542730318118916", country="FR"),
+        ending=Ending(path=("refused", "allocated"), service="DNQ72"),
+    ),
+    Scene(
+        title="Status 521, and nothing left to try",
+        before="A machine of 1500 kg: too heavy even for freight, and the rule has no fallback step.",
+        after="It failed, once and for all to see: a failed event with the reason and every step, for a person.",
+        order=_acme("1006", "sp_00802615769404976542730318118917", weight_kg=1500.0),
+        ending=Ending(path=("refused",), state="failed", rule="heavy goes by freight", reason="all_steps_refused"),
+    ),
+    Scene(
+        title="A throttled merchant",
+        before="Merchant bustle has called too often: PRO will answer its next calls with 429 and 'come back in 2 s'.",
+        after="Its shipments waited in the schedule, not in a worker, and not a second less than PRO had asked for.",
+        order=Order(merchant="bustle", number="9", parcels=tuple(Parcel(reference=each) for each in _THROTTLED)),
+        faults=(
+            {
+                "fault": "throttled",
+                "on": "allocate",
+                "references": list(_THROTTLED),
+                "times_each": 1,
+                "retry_after_s": 2,
+            },
+        ),
+        ending=Ending(path=("throttled", "allocated"), service="DNQ72"),
+    ),
+    Scene(
+        title="An answer lost after the fact",
+        before="PRO will allocate the next shipment, but the line drops before its answer arrives. Whoever simply "
+        "asked again could get, and pay, a second carrier.",
+        after="The worker did not ask again. It read the shipment back, found it allocated and adopted what it found.",
+        order=_LOST,
+        faults=(
+            {
+                "fault": "drop",
+                "on": "allocate",
+                "references": [parcel.reference for parcel in _LOST.parcels],
+                "times": 1,
+                "acts": True,
+            },
+        ),
+        ending=Ending(path=("unknown", "allocated"), service="FF_LINET-00001", adopted=True),
+    ),
+    Scene(
+        title="The same order twice",
+        before="The shop, unsure whether its event arrived, publishes the last one again.",
+        after="The ledger knew the shipment: no second call, no second event.",
+        order=_LOST,
+        ending=Ending(path=("unknown", "allocated"), service="FF_LINET-00001", adopted=True),
+    ),
+    Scene(
+        title="An event that is rubbish",
+        before="Somebody publishes half an event.",
+        after="It was put aside whole, with the reason, where it can be mended and replayed. Nothing else was held up.",
+        text='{"specversion": "1.0", "type": "order.cre',
+        rejected="bad_json",
+    ),
+)

@@ -1,0 +1,52 @@
+"""What happens on the connection: an answer sent whole, cut in half, or not at all."""
+
+import asyncio
+
+from aiohttp import hdrs, web
+
+from worker.lab.sandbox.http_types import Asked, Reply
+
+_HANG_CHECK_S = 0.1
+
+
+async def read(request: web.Request, segments: list[str], key: str, base: str) -> Asked:
+    """The request as a value; a body is XML if its type says so, an answer if that is what is accepted."""
+    body = await request.read() if request.body_exists else b""
+    accept = request.headers.get(hdrs.ACCEPT, "")
+    xml_in = "xml" in request.headers.get(hdrs.CONTENT_TYPE, "")
+    xml_out = "xml" in accept or (xml_in and "json" not in accept)
+    return Asked(
+        method=request.method, segments=segments, key=key, base=base, body=body, xml_in=xml_in, xml_out=xml_out
+    )
+
+
+def whole(reply: Reply) -> web.Response:
+    """The answer as it is."""
+    headers = None if reply.retry_after_s is None else {hdrs.RETRY_AFTER: str(reply.retry_after_s)}
+    return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type, headers=headers)
+
+
+async def half(request: web.Request, reply: Reply) -> web.StreamResponse:
+    """Send half of the answer, then close the connection."""
+    length = len(reply.body)
+    response = web.StreamResponse(status=reply.status)
+    response.content_type, response.content_length = reply.content_type, length
+    await response.prepare(request)
+    await response.write(reply.body[: length // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return response
+
+
+def none(request: web.Request) -> web.Response:
+    """Close the connection at once; what is returned goes nowhere."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+async def never(request: web.Request) -> web.Response:
+    """Keep the caller waiting until it goes away."""
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - closing sets no event
+        await asyncio.sleep(_HANG_CHECK_S)
+    return web.Response()

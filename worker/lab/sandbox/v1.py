@@ -1,0 +1,152 @@
+"""v1 "consignments": which request asks for what, and the answer to it in JSON or XML."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, Literal
+
+from worker.lab.sandbox.allocate import Pick, Result, allocate, by_group
+from worker.lab.sandbox.catalogue import OUTBOUND
+from worker.lab.sandbox.effect import AT_ONCE, Course, Special
+from worker.lab.sandbox.http_types import Asked, Endpoint, Reply, Tree, Trouble, caused, json_reply
+from worker.lab.sandbox.labels import CONTENT_TYPES
+from worker.lab.sandbox.options import Options
+from worker.lab.sandbox.shipments import Depot
+from worker.lab.sandbox.state import WRONG_STATE, Shipment
+from worker.lab.sandbox.v1_bodies import JSON_STYLE, XML_STYLE, Style, outcome_summary, status_of, summary
+from worker.lab.sandbox.v1_many import STRATEGIES, Many, read_many
+from worker.lab.sandbox.v1_resources import consignment, consignment_status, labels, quotes
+from worker.lab.sandbox.xml import xml_text
+
+ROOTS = frozenset({"allocation", "consignments", "quotes"})
+"""The first parts of paths that only v1 has."""
+
+_NAMESPACE = "http://electioapp.com/schemas/v1.1/MPD.Electio.SDK.DataTypes"
+_NO_SUCH_ENDPOINT = Trouble(status=404, code="not_found", message="There is no such endpoint.")
+_NO_SUCH_LABEL = caused(400, "validation_error", "invalid_format", "The format is pdf or zpl.")
+
+Show = Callable[[Shipment, float], Reply]
+"""The answer that shows a shipment as it is now."""
+
+
+class V1:
+    """The routes of v1."""
+
+    key_header: ClassVar[str] = "ocp-apim-subscription-key"
+    version_header: ClassVar[str] = "electio-api-version"
+
+    def __init__(self, depot: Depot, options: Options) -> None:
+        """Serve the shipments of the depot as consignments."""
+        self._depot = depot
+        self._form = outcome_summary if options.v1_form == "is_success" else summary
+        self._explains = options.v1_refusal_body
+
+    def endpoint(self, asked: Asked) -> Endpoint | Reply:
+        """The endpoint that a request asks for, or a 404 or 400."""
+        match asked.method, *asked.segments:
+            case "PUT", "allocation", strategy if strategy in STRATEGIES:
+                return self._many_endpoint(asked, strategy)
+            case "PUT", "allocation", reference, "allocatewithcheapestquote":
+                return self._one_endpoint(asked, reference, OUTBOUND)
+            case "PUT", "allocation", reference, "allocatewithservicegroup", group:
+                return self._one_endpoint(asked, reference, by_group(group))
+            case "PUT", "allocation", reference, "allocatewithquote", quote:
+                act = partial(self._allocate_quoted, asked, reference, quote)
+                return Endpoint(kind="allocate", references=(reference,), act=act)
+            case "GET", "quotes", "consignment", reference:
+                return self._shown("quote", asked, reference, partial(self._quotes, asked))
+            case "GET", "consignments", reference:
+                return self._shown("read", asked, reference, partial(self._consignment, asked))
+            case "GET", "consignments", reference, "status":
+                return self._shown("read", asked, reference, partial(self._status, asked))
+            case "GET", "labels", reference:
+                return self._label_endpoint(asked, reference, "pdf")
+            case "GET", "labels", reference, form:
+                return self._label_endpoint(asked, reference, form)
+            case _:
+                return self.error(_NO_SUCH_ENDPOINT)
+
+    def error(self, trouble: Trouble) -> Reply:
+        """The trouble as the gateway in front of v1 says it; v1 itself documents no error body."""
+        tree: Tree = {"statusCode": trouble.status, "message": trouble.message}
+        return json_reply(trouble.status, tree, retry_after_s=trouble.retry_after_s)
+
+    def _one_endpoint(self, asked: Asked, reference: str, pick: Pick) -> Endpoint:
+        act = partial(self._allocate, asked, reference, pick)
+        return Endpoint(kind="allocate", references=(reference,), act=act)
+
+    def _allocate(self, asked: Asked, reference: str, pick: Pick, now: float, special: Special) -> Reply:
+        result = self._result(asked, reference, pick, now, special.get(reference, AT_ONCE))
+        status = status_of(result)
+        if isinstance(result, Trouble) and not self._explains:
+            return Reply(status=status)
+        return _written(status, asked, "Consignments", "AllocationSummary", self._summary(asked, reference, result))
+
+    def _allocate_quoted(self, asked: Asked, reference: str, quote: str, now: float, special: Special) -> Reply:
+        pick = self._depot.quoted(asked.key, reference, quote, now)
+        return self._allocate(asked, reference, pick, now, special)
+
+    def _result(self, asked: Asked, reference: str, pick: Pick, now: float, course: Course) -> Result:
+        return allocate(self._depot, key=asked.key, reference=reference, pick=pick, now=now, course=course)
+
+    def _summary(self, asked: Asked, reference: str, result: Result) -> Tree:
+        if asked.xml_out:
+            return summary(reference, result, asked.base, XML_STYLE)
+        return self._form(reference, result, asked.base, JSON_STYLE)
+
+    def _many_endpoint(self, asked: Asked, strategy: str) -> Endpoint | Reply:
+        wanted = read_many(strategy, asked)
+        if isinstance(wanted, Trouble):
+            return self.error(wanted)
+        act = partial(self._many, asked, wanted)
+        return Endpoint(kind="allocate", references=wanted.references, act=act, in_order=True)
+
+    def _many(self, asked: Asked, wanted: Many, now: float, special: Special) -> Reply:
+        entries: list[Tree] = []
+        for reference in wanted.references:
+            course = special.get(reference, AT_ONCE)
+            if course.way == "skipped":
+                continue
+            result = self._result(asked, reference, wanted.pick, now, course)
+            if course.listed:
+                entries.append(self._summary(asked, reference, result))
+        return _written(200, asked, "Consignments", "ArrayOfAllocationSummary", entries)
+
+    def _shown(self, kind: Literal["read", "quote", "label"], asked: Asked, reference: str, show: Show) -> Endpoint:
+        return Endpoint(kind=kind, references=(reference,), act=partial(self._show, asked, reference, show))
+
+    def _show(self, asked: Asked, reference: str, show: Show, now: float, _special: Special) -> Reply:
+        found = self._depot.find(asked.key, reference, now)
+        return self.error(found) if isinstance(found, Trouble) else show(found, now)
+
+    def _quotes(self, asked: Asked, shipment: Shipment, now: float) -> Reply:
+        self._depot.quote(shipment, OUTBOUND, now)
+        return _written(200, asked, "Quotes", "QuotesResponse", quotes(shipment, self._depot.serial(), now))
+
+    def _consignment(self, asked: Asked, shipment: Shipment, _now: float) -> Reply:
+        return _written(200, asked, "Consignments", "Consignment", consignment(shipment, _style(asked)))
+
+    def _status(self, asked: Asked, shipment: Shipment, _now: float) -> Reply:
+        return _written(200, asked, "Consignments", "ConsignmentStatus", consignment_status(shipment, asked.base))
+
+    def _label_endpoint(self, asked: Asked, reference: str, form: str) -> Endpoint | Reply:
+        if form not in CONTENT_TYPES:
+            return self.error(_NO_SUCH_LABEL)
+        return self._shown("label", asked, reference, partial(self._label, asked, form))
+
+    def _label(self, asked: Asked, form: str, shipment: Shipment, now: float) -> Reply:
+        if shipment.allocation is None:
+            return self.error(WRONG_STATE)
+        shipment.read_label(now)
+        return _written(200, asked, "LabelGeneration", "GetLabelsResponse", labels(shipment.reference, form))
+
+
+def _style(asked: Asked) -> Style:
+    return XML_STYLE if asked.xml_out else JSON_STYLE
+
+
+def _written(status: int, asked: Asked, space: str, root: str, tree: Tree) -> Reply:
+    """The tree in the format that was asked for."""
+    if not asked.xml_out:
+        return json_reply(status, tree)
+    text = xml_text(root, f"{_NAMESPACE}.{space}", tree)
+    return Reply(status=status, body=text.encode(), content_type="application/xml")

@@ -1,0 +1,156 @@
+"""v2 "shipments": which request asks for what, and the answer to it. Synchronous; the server does the waiting."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import ClassVar, assert_never
+
+from worker.lab.sandbox.allocate import Pick, Result, Taken, Waiting, allocate, by_group, by_service, by_virtual
+from worker.lab.sandbox.catalogue import OUTBOUND, Exclusion, excluded
+from worker.lab.sandbox.effect import AT_ONCE, Special, queued_course
+from worker.lab.sandbox.http_types import Asked, Detail, Endpoint, Reply, Trouble, caused, json_reply
+from worker.lab.sandbox.labels import CONTENT_TYPES
+from worker.lab.sandbox.shipments import Depot
+from worker.lab.sandbox.state import WRONG_STATE
+from worker.lab.sandbox.v2_bodies import allocated, error, filtered, many, queued
+from worker.lab.sandbox.v2_many import PARTLY, Many, Strategy, read_many
+from worker.lab.sandbox.v2_resources import document, quote_result, shipment_resource
+
+_PICKERS: dict[str, Callable[[str], Pick]] = {
+    "virtual_service": by_virtual,
+    "service": by_service,
+    "service_group": by_group,
+}
+_NO_SUCH_ENDPOINT = Trouble(status=404, code="not_found", message="There is no such endpoint.")
+_NO_SUCH_LABEL = caused(400, "validation_error", "invalid_format", "The format is pdf or zpl, the dpi a number.")
+
+
+class V2:
+    """The routes of v2."""
+
+    key_header: ClassVar[str] = "x-api-key"
+    version_header: ClassVar[str] = "x-api-version"
+
+    def __init__(self, depot: Depot) -> None:
+        """Serve the shipments of the depot."""
+        self._depot = depot
+
+    def endpoint(self, asked: Asked) -> Endpoint | Reply:
+        """The endpoint that a request asks for, or a 404 or 400."""
+        match asked.method, *asked.segments:
+            case "PUT", "shipments", reference, "allocate", "quote", quote:
+                act = partial(self._allocate_quoted, asked, reference, quote)
+                return Endpoint(kind="allocate", references=(reference,), act=act)
+            case "PUT", "shipments", reference, "allocate", strategy, argument if strategy in _PICKERS:
+                act = partial(self._allocate, asked, reference, _PICKERS[strategy](argument))
+                return Endpoint(kind="allocate", references=(reference,), act=act)
+            case "GET", "shipments", reference:
+                return Endpoint(kind="read", references=(reference,), act=partial(self._read, asked, reference))
+            case "POST", "shipments", reference, "quote":
+                return Endpoint(kind="quote", references=(reference,), act=partial(self._quote, asked, reference))
+            case "PUT", "shipments", "allocate":
+                return self._many_endpoint(asked, "default")
+            case "PUT", "shipments", "allocate", "service" | "service_group" | "filters" as strategy:
+                return self._many_endpoint(asked, strategy)
+            case "GET", "labels", reference, form:
+                return self._label_endpoint(asked, reference, form, "203")
+            case "GET", "labels", reference, form, dpi:
+                return self._label_endpoint(asked, reference, form, dpi)
+            case _:
+                return self.error(_NO_SUCH_ENDPOINT)
+
+    def error(self, trouble: Trouble) -> Reply:
+        """The trouble as an ApiError."""
+        tree = error(trouble, self._depot.serial(), self._correlation())
+        return json_reply(trouble.status, tree, retry_after_s=trouble.retry_after_s)
+
+    def _correlation(self) -> str:
+        return f"sandbox-{self._depot.serial():012d}"
+
+    def _allocate(self, asked: Asked, reference: str, pick: Pick, now: float, special: Special) -> Reply:
+        course = special.get(reference, AT_ONCE)
+        result = allocate(self._depot, key=asked.key, reference=reference, pick=pick, now=now, course=course)
+        return self._result(result, asked.base)
+
+    def _allocate_quoted(self, asked: Asked, reference: str, quote: str, now: float, special: Special) -> Reply:
+        pick = self._depot.quoted(asked.key, reference, quote, now)
+        return self._allocate(asked, reference, pick, now, special)
+
+    def _result(self, result: Result, base: str) -> Reply:
+        match result:
+            case Taken():
+                return Reply(status=200, body=allocated(result, base, self._correlation()))
+            case Waiting():
+                return json_reply(202, queued(result.shipment.reference, base, self._correlation()))
+            case Trouble():
+                return self.error(result)
+            case _:
+                assert_never(result)
+
+    def _read(self, asked: Asked, reference: str, now: float, _special: Special) -> Reply:
+        found = self._depot.find(asked.key, reference, now)
+        if isinstance(found, Trouble):
+            return self.error(found)
+        return json_reply(200, shipment_resource(found, asked.base))
+
+    def _quote(self, asked: Asked, reference: str, now: float, _special: Special) -> Reply:
+        shipment = self._depot.gate(asked.key, reference, now)
+        if isinstance(shipment, Trouble):
+            return self.error(shipment)
+        exclusions = excluded(OUTBOUND, shipment.facts)
+        if not self._depot.quote(shipment, OUTBOUND, now):
+            return self.error(_no_quotes(exclusions))
+        return json_reply(201, quote_result(shipment, exclusions, self._depot.serial(), asked.base, now))
+
+    def _label_endpoint(self, asked: Asked, reference: str, form: str, dpi: str) -> Endpoint | Reply:
+        if form not in CONTENT_TYPES or not dpi.isdecimal():
+            return self.error(_NO_SUCH_LABEL)
+        act = partial(self._label, asked, reference, form, int(dpi))
+        return Endpoint(kind="label", references=(reference,), act=act)
+
+    def _label(self, asked: Asked, reference: str, form: str, dpi: int, now: float, _special: Special) -> Reply:
+        shipment = self._depot.find(asked.key, reference, now)
+        if isinstance(shipment, Trouble):
+            return self.error(shipment)
+        if shipment.allocation is None:
+            return self.error(WRONG_STATE)
+        shipment.read_label(now)
+        return json_reply(200, document(reference, form, dpi))
+
+    def _many_endpoint(self, asked: Asked, strategy: Strategy) -> Endpoint | Reply:
+        wanted = read_many(strategy, asked.body)
+        if isinstance(wanted, Trouble):
+            return self.error(wanted)
+        return Endpoint(kind="allocate", references=wanted.references, act=partial(self._many, asked, wanted))
+
+    def _many(self, asked: Asked, wanted: Many, now: float, special: Special) -> Reply:
+        if isinstance(wanted.pick, Trouble):
+            return self.error(wanted.pick)
+        accepted: list[str] = []
+        rejected: dict[Trouble, list[str]] = {}
+        for reference, result in self._taken(asked, wanted, now, special):
+            if isinstance(result, Trouble):
+                rejected.setdefault(result, []).append(reference)
+            else:
+                accepted.append(reference)
+        status = PARTLY[wanted.strategy] if rejected else 202
+        if wanted.strategy == "filters":
+            return json_reply(status, filtered(accepted, self._depot.serial(), asked.base))
+        return json_reply(status, many(accepted, rejected, asked.base))
+
+    def _taken(self, asked: Asked, wanted: Many, now: float, special: Special) -> Iterator[tuple[str, Result]]:
+        """Queue every shipment of a call; what became of those that the answer is to list."""
+        for reference in wanted.references:
+            course = queued_course(special.get(reference, AT_ONCE))
+            if course.way == "skipped":
+                continue
+            key, pick = asked.key, wanted.pick
+            result = allocate(self._depot, key=key, reference=reference, pick=pick, now=now, course=course)
+            if course.listed:
+                yield reference, result
+
+
+def _no_quotes(exclusions: tuple[Exclusion, ...]) -> Trouble:
+    """Status 531, with each service and why it does not quote."""
+    details = tuple(Detail(code=each.code, message=each.reason, concerns=each.service.reference) for each in exclusions)
+    message = "No quotes are available for the shipment."
+    return Trouble(status=531, code="no_quotes_available", message=message, details=details)

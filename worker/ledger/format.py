@@ -1,0 +1,64 @@
+"""The ledger's format: a number that changes whenever an older version could not read what a newer one writes."""
+
+import contextlib
+import os
+import signal
+from typing import Any
+
+import structlog
+
+from config.settings import FormatError, Settings
+from worker.redis_client.safety import announce
+from worker.redis_client.store import PASSING, PREFIX, Redis, connect
+
+FORMAT = 1
+KEY = f"{PREFIX}format"
+_NEWER = "the ledger has format {found}, this version knows {own}: start the newer version"
+_OLDER = (
+    "the ledger has format {found}, this version needs {own}: stop every intake, let the version that wrote it work "
+    "until `allocation status` shows nothing due, parked or working, delete the keys allocation:*, start this version"
+)
+_TRACES = tuple(f"{PREFIX}{name}" for name in ("known", "merchants"))
+
+log = structlog.get_logger(__name__)
+
+
+async def check_format(redis: Redis, *, note: bool = True) -> None:
+    """Raises FormatError for a ledger in another format. `note`: an empty one gets ours."""
+    found = await redis.get(KEY)
+    if found is None and not await redis.exists(*_TRACES):
+        if not note:
+            return
+        await redis.set(KEY, FORMAT, nx=True)
+        found = await redis.get(KEY)
+    number = _number(found)
+    if number > FORMAT:
+        raise FormatError(_NEWER.format(found=number, own=FORMAT))
+    if number < FORMAT:
+        raise FormatError(_OLDER.format(found=number, own=FORMAT))
+
+
+def _number(found: Any) -> int:
+    """Before there was a number it was 0; what is no number cannot be ours."""
+    text = "0" if found is None else found.decode(errors="replace")
+    return int(text) if text.isdecimal() else FORMAT + 1
+
+
+async def stop_if_other(redis: Redis, pid: int) -> None:
+    """End a process, by SIGTERM, whose ledger is in another format: a newer version took it over while it ran."""
+    try:
+        await check_format(redis)
+    except FormatError as error:
+        log.critical("ledger_format", error=str(error), next="ending")
+        os.kill(pid, signal.SIGTERM)
+
+
+async def introduce(settings: Settings) -> None:
+    """Connect only to announce and to check the format; for processes that connect later, or by others."""
+    redis = connect(settings)
+    try:
+        await announce(redis, settings)
+        with contextlib.suppress(*PASSING):
+            await check_format(redis)
+    finally:
+        await redis.aclose()

@@ -1,0 +1,111 @@
+"""What holders of leases ask and report, many in a round trip."""
+
+import json
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import structlog
+
+from config.settings import Settings
+from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, slot
+from tasks.work.ports import Permit, PermitRequest, Report
+from worker.ledger import scripts
+from worker.ledger.coalesce import Coalesced
+from worker.ledger.pauses import Pauses
+from worker.redis_client.store import PASSING, PREFIX, Store
+
+MOST_PER_ROUND_TRIP = 100
+LONGEST_SLOT_WAIT_S = 0.5
+"""How long a call may wait inside a task for its place within a merchant's calls per second."""
+
+LONGEST_CALL_OF_LEASE = 0.6
+"""No call lasts longer than this share of a lease, which is renewed right before it."""
+
+log = structlog.get_logger(__name__)
+
+
+class Leases(Pauses):
+    """The part of the ledger that concerns shipments which are held."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        """No round trip is made."""
+        super().__init__(store, settings)
+        self._longest_call_ms = round(settings.lease_seconds * LONGEST_CALL_OF_LEASE * 1000)
+        self._permits = Coalesced(self._hold, MOST_PER_ROUND_TRIP)
+        self._reports = Coalesced(self._report_many, MOST_PER_ROUND_TRIP)
+
+    def permit(self, request: PermitRequest) -> Awaitable[Permit]:
+        """Whether the task still holds the shipment and when it may call; notes that a call is going out."""
+        return self._permits.ask(request)
+
+    def report(self, report: Report) -> Awaitable[bool]:
+        """Write what became of a shipment; False when the task does not hold it any more."""
+        return self._reports.ask(report)
+
+    async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
+        """As `permit`, for each, in their order."""
+        return [permit for some in scripts.portions(requests, MOST_PER_ROUND_TRIP) for permit in await self._hold(some)]
+
+    async def permit_together(self, requests: Sequence[PermitRequest]) -> list[Permit]:
+        """As `permit_all`, for one call; when the first may not call, the others are not asked for and not answered."""
+        return await self._hold(requests, together=True)
+
+    async def report_all(self, reports: Sequence[Report]) -> list[bool]:
+        """As `report`, for each, in their order."""
+        return [
+            written
+            for some in scripts.portions(reports, MOST_PER_ROUND_TRIP)
+            for written in await self._report_many(some)
+        ]
+
+    async def renew(self, held: Sequence[tuple[Shipment, str]]) -> None:
+        """Renew the leases of shipments that are being worked on."""
+        await self.permit_all([PermitRequest(shipment=shipment, task=task, purpose="renew") for shipment, task in held])
+
+    async def may_look(self, request: PermitRequest) -> Permit:
+        """Whether a shipment that nobody holds any more may be read now; a place is given back by a report."""
+        return (await self._hold([request], looking=True))[0]
+
+    async def _hold(
+        self, asked: Sequence[PermitRequest], *, together: bool = False, looking: bool = False
+    ) -> list[Permit]:
+        args: list[Any] = [self._lease_ms, round(LONGEST_SLOT_WAIT_S * 1000), self._longest_call_ms]
+        args += ["together" if together else "", *scripts.asking(asked, looking=looking)]
+        patience_s = self._settings.lease_seconds / 2
+        try:
+            flat = await self._store.insist(lambda: self._store.run("hold", [], args), patience_s)
+        except PASSING as error:
+            _give_up(len(asked), error)
+            return [Permit(held=False)] * len(asked)
+        return [scripts.permit(word, wait) for word, wait in zip(flat[::2], flat[1::2], strict=True)]
+
+    async def _report_many(self, reports: Sequence[Report]) -> list[bool]:
+        args: list[Any] = [self._lease_ms, round(self._settings.keep_days * 86400)]
+        for report in reports:
+            args += scripts.reporting(report)
+        keys = [self._settings.allocated_stream, self._settings.failed_stream]
+        try:
+            written = await self._store.insist(
+                lambda: self._store.run("report", keys, args), self._settings.lease_seconds
+            )
+        except PASSING as error:
+            _give_up(len(reports), error)
+            return [False] * len(reports)
+        return [bool(one) for one in written]
+
+    async def story(self, shipment: Shipment) -> list[dict[str, Any]]:
+        """The kept entries of a shipment's story, oldest first."""
+        entries = shipment.progress.entries
+        first = range(1, min(entries, KEPT_FIRST) + 1)
+        last = range(max(KEPT_FIRST, entries - KEPT_LAST) + 1, entries + 1)
+        slots = [slot(entry) for entry in (*first, *last)]
+        if not slots:
+            return []
+        key = f"{PREFIX}shipment:{shipment.merchant}:{shipment.reference}"
+        found = await self._store.insist(lambda: self._store.redis.hmget(key, slots), self._settings.lease_seconds)
+        return [json.loads(entry) for entry in found if entry]
+
+
+def _give_up(shipments: int, error: Exception) -> None:
+    """The server was away for so long that, for all we know, the shipments are another's by now."""
+    log.warning("leases_given_up", shipments=shipments, error=str(error), next="the sweep brings them back")

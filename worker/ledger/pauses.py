@@ -1,0 +1,122 @@
+"""Merchants who are paused, and what else holds calls back: told to the ledger, and asked of it."""
+
+import contextlib
+import hashlib
+import json
+from typing import Any, get_args
+
+from config.settings import Settings
+from tasks.rules.outcome import Purpose
+from tasks.work.ports import Paused
+from worker.redis_client.store import PASSING, PREFIX, Store
+
+DENIED_S = 10
+"""How long a 403 of one shipment is remembered, to tell it from one of the key."""
+
+
+RESUMED_S = 600
+"""How long it is remembered with which files and keys a pause was lifted."""
+
+
+class Pauses:
+    """The part of the ledger that concerns merchants and APIs rather than shipments."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        """No round trip is made."""
+        self._store = store
+        self._settings = settings
+        self._lease_ms = round(settings.lease_seconds * 1000)
+
+    async def set_limits(self, merchant: str, in_flight: int, per_second: float) -> None:
+        """Tell the ledger a merchant's limits; 0 means none."""
+        key = f"{PREFIX}pace:{merchant}"
+        if in_flight or per_second:
+            await self._store.redis.hset(key, mapping={"in_flight": in_flight, "per_second": per_second})
+        else:
+            await self._store.redis.hdel(key, "in_flight", "per_second")
+
+    async def pause(self, merchant: str, pause: Paused, digest: str, probe: str = "") -> bool:
+        """Pause a merchant; False when it was paused already. `probe`: the shipment that tried, and was refused too."""
+        args = [merchant, pause.why, digest, pause.purpose, round(pause.retry_after_s * 1000), probe]
+        args += [pause.refused, pause.asks]
+        patience_s = self._settings.lease_seconds
+        return bool(await self._store.insist(lambda: self._store.run("pause", [], args), patience_s))
+
+    async def probe(self, merchant: str) -> str:
+        """Let one shipment of a paused merchant try, if it is time; its reference, or ''."""
+        found: bytes = await self._store.run("probe", [], [merchant, self._lease_ms])
+        return found.decode()
+
+    async def paused(self) -> dict[str, dict[str, Any]]:
+        """The paused merchants: why, since when, and the digest of file and key at that time."""
+        found: Any = await self._store.redis.hgetall(f"{PREFIX}paused")
+        return {merchant.decode(): json.loads(text) for merchant, text in found.items()}
+
+    async def resume(self, merchant: str) -> int:
+        """Lift a pause and make the merchant's parked shipments due; returns how many."""
+        total = 0
+        while moved := int(await self._store.run("resume", [], [merchant, 1000])):
+            total += moved
+        return total
+
+    async def resumed_as(self, merchant: str, digest: str) -> bool:
+        """Note that a pause is lifted for a file and key of this digest; false when that was done lately.
+
+        Machines may have different files or keys for a while: each of them lifts a pause once.
+        """
+        key = f"{PREFIX}resumed:{merchant}"
+        if not await self._store.redis.sadd(key, digest):
+            return False
+        await self._store.redis.expire(key, RESUMED_S)
+        return True
+
+    async def others_can(self, merchant: str) -> bool:
+        """Whether another process lifted a pause lately: it has a file and a key."""
+        found = await self._store.insist(
+            lambda: self._store.redis.exists(f"{PREFIX}resumed:{merchant}"), self._settings.lease_seconds
+        )
+        return bool(found)
+
+    async def last_good(self, api: str, purpose: Purpose) -> float:
+        """When the API last answered a call of this kind well, in seconds since the epoch; 0 if never.
+
+        Of read-backs any kind will do: where all goes well there are hardly any, and a key that may ask for an
+        allocation may read.
+        """
+        key, patience_s = f"{PREFIX}calls:{api}", self._settings.lease_seconds
+        kinds = get_args(Purpose) if purpose == "read" else (purpose,)
+        names = [f"{kind} at" for kind in kinds]
+        found: Any = await self._store.insist(lambda: self._store.redis.hmget(key, names), patience_s)
+        return max(int(at or 0) for at in found) / 1000
+
+    async def first_denial(self, api: str, reference: str) -> bool:
+        """Whether no other shipment got a 403 of this API in the last seconds; notes that this one did."""
+        key = f"{PREFIX}denied:{api}"
+        patience_s = self._settings.lease_seconds
+        await self._store.insist(lambda: self._store.redis.set(key, reference, nx=True, ex=DENIED_S), patience_s)
+        first = await self._store.insist(lambda: self._store.redis.get(key), patience_s)
+        return bool(first == reference.encode())
+
+    async def split(self, merchant: str, strategy: str, task: str) -> bool:
+        """Whether this task may split a refused call now: one at a time for a merchant and step."""
+        key = _split_key(merchant, strategy)
+        patience_s = self._settings.lease_seconds
+        got = await self._store.insist(lambda: self._store.redis.set(key, task, nx=True, px=self._lease_ms), patience_s)
+        if got:
+            return True
+        holder = await self._store.insist(lambda: self._store.redis.get(key), patience_s)
+        if holder != task.encode():
+            return False
+        await self._store.insist(lambda: self._store.redis.pexpire(key, self._lease_ms), patience_s)
+        return True
+
+    async def split_over(self, merchant: str, strategy: str, task: str) -> None:
+        """Let another task split. Should this not be heard, the place is free after a lease."""
+        with contextlib.suppress(*PASSING):
+            key = _split_key(merchant, strategy)
+            if await self._store.redis.get(key) == task.encode():
+                await self._store.redis.delete(key)
+
+
+def _split_key(merchant: str, strategy: str) -> str:
+    return f"{PREFIX}split:{merchant}:{hashlib.sha256(strategy.encode()).hexdigest()[:12]}"

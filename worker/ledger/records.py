@@ -1,0 +1,193 @@
+"""What the ledger holds about single shipments, for a person to read; nothing here changes anything."""
+
+import contextlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from config.merchant_files.merchant_file import NAME
+from config.settings import Settings
+from tasks.rules.progress import Progress, read_progress
+from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, slot
+from tasks.rules.unreadable import Unreadable, read_shipment, stand_in
+from worker.ledger.shipment_state import Nowhere, Settled, Waiting, Whereabouts, Working, event_of, settled, unfinished
+from worker.redis_client.store import PREFIX, Redis
+
+__all__ = [
+    "Failure",
+    "Nowhere",
+    "Record",
+    "Settled",
+    "Waiting",
+    "Whereabouts",
+    "Working",
+    "event_of",
+    "failures",
+    "known_merchants",
+    "merchants_of",
+    "read_failures",
+    "read_record",
+    "server_ms",
+]
+
+_READ_AT_ONCE = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """All there is about one shipment. `story`: the kept entries by their number, from 1. `now`: the server's clock.
+
+    `unreadable`: why this version cannot read it, if so; then the shipment is a stand-in without steps, whose order,
+    rule and api are '', `why` and `facts` are empty, and the story has what can be read of it.
+    """
+
+    shipment: Shipment
+    why: str
+    facts: dict[str, Any]
+    story: tuple[tuple[int, dict[str, Any]], ...]
+    where: Whereabouts
+    paused: str | None
+    now: float
+    unreadable: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """A failed shipment. `settled_ms` tells this failure of the shipment from an earlier or later one.
+
+    `progress`: None where this version cannot read it.
+    """
+
+    merchant: str
+    reference: str
+    reason: str
+    asked: str
+    settled_ms: int
+    replays: int
+    facts: str
+    progress: Progress | None
+
+
+async def server_ms(redis: Redis) -> int:
+    """The server's clock in milliseconds since the epoch."""
+    seconds, micros = await redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+async def known_merchants(redis: Redis, folder: Path) -> list[str]:
+    """Merchants that have a file, good or not, or ever had an order."""
+    known: Any = await redis.smembers(f"{PREFIX}known")
+    return sorted({*_file_names(folder), *(name.decode() for name in known)})
+
+
+def _file_names(folder: Path) -> Iterable[str]:
+    return (path.stem for path in folder.glob("*.toml") if NAME.fullmatch(path.stem))
+
+
+async def merchants_of(redis: Redis, reference: str, merchants: Iterable[str]) -> list[str]:
+    """Which of the merchants have a shipment of this reference."""
+    names = list(merchants)
+    pipe = redis.pipeline(transaction=False)
+    for name in names:
+        pipe.exists(_key(name, reference))
+    return [name for name, exists in zip(names, await pipe.execute(), strict=True) if exists]
+
+
+def _key(merchant: str, reference: str) -> str:
+    return f"{PREFIX}shipment:{merchant}:{reference}"
+
+
+async def read_record(redis: Redis, settings: Settings, merchant: str, reference: str) -> Record | None:
+    """Everything about one shipment at one moment, or None when the ledger does not know it."""
+    pipe = redis.pipeline(transaction=True)
+    pipe.time()
+    pipe.hgetall(_key(merchant, reference))
+    pipe.zscore(f"{PREFIX}waiting:{merchant}", reference)
+    pipe.zscore(f"{PREFIX}working:{merchant}", reference)
+    pipe.hget(f"{PREFIX}tokens:{merchant}", reference)
+    pipe.hget(f"{PREFIX}paused", merchant)
+    (seconds, micros), found, due, lease_end, token, paused = await pipe.execute()
+    if not found:
+        return None
+    fields = {name.decode(): value for name, value in found.items()}
+    where = unfinished(due, lease_end, token) or await settled(redis, settings, (merchant, reference), fields)
+    return replace(
+        _record(merchant, reference, fields),
+        where=where,
+        paused=json.loads(paused)["why"] if paused else None,
+        now=seconds + micros / 1e6,
+    )
+
+
+def _record(merchant: str, reference: str, fields: dict[str, bytes]) -> Record:
+    """What the record itself says."""
+    shipment = read_shipment(merchant, reference, fields)
+    rest: dict[str, Any] = {"where": Nowhere(), "paused": None, "now": 0.0}
+    if isinstance(shipment, Unreadable):
+        stranger = stand_in(shipment)
+        story = tuple(_story(KEPT_FIRST, fields))
+        return Record(shipment=stranger, why="", facts={}, story=story, unreadable=shipment.error, **rest)
+    fixed = json.loads(fields["facts"])
+    story = tuple(_story(shipment.progress.entries, fields))
+    return Record(shipment=shipment, why=fixed.get("why", ""), facts=fixed.get("facts", {}), story=story, **rest)
+
+
+def _story(entries: int, fields: dict[str, bytes]) -> Iterable[tuple[int, dict[str, Any]]]:
+    for number in range(1, entries + 1):
+        if number <= KEPT_FIRST or number > entries - KEPT_LAST:
+            # Without those that a newer version may have written otherwise.
+            with contextlib.suppress(ValueError):
+                yield number, json.loads(fields.get(slot(number), b""))
+
+
+async def failures(
+    redis: Redis, settings: Settings, merchant: str, *, reason: str | None = None, most: int | None = None
+) -> list[Failure]:
+    """A merchant's failed shipments that are still kept, oldest first; of one reason only, or not more than `most`."""
+    kept_since = await server_ms(redis) - round(settings.keep_days * 86_400_000)
+    references: Any = await redis.zrangebyscore(f"{PREFIX}failed:{merchant}", kept_since, "+inf")
+    found: list[Failure] = []
+    for start in range(0, len(references), _READ_AT_ONCE):
+        page = await read_failures(redis, merchant, references[start : start + _READ_AT_ONCE])
+        found += [failure for failure in page if reason in {None, failure.reason}]
+        if most is not None and len(found) >= most:
+            break
+    return found[:most]
+
+
+_OF_A_FAILURE = ("state", "reason", "asks", "settled", "replays", "facts", "progress")
+
+
+async def read_failures(redis: Redis, merchant: str, references: Sequence[bytes]) -> list[Failure]:
+    """Those of the shipments that have failed."""
+    pipe = redis.pipeline(transaction=False)
+    for reference in references:
+        pipe.hmget(_key(merchant, reference.decode()), _OF_A_FAILURE)
+    answers = await pipe.execute()
+    return [
+        _failure(merchant, reference.decode(), *rest)
+        for reference, (state, *rest) in zip(references, answers, strict=True)
+        if state == b"failed"
+    ]
+
+
+def _failure(merchant: str, reference: str, *fields: bytes | None) -> Failure:
+    reason, asked, settled, replays, facts, progress = fields
+    return Failure(
+        merchant=merchant,
+        reference=reference,
+        reason=(reason or b"").decode(),
+        asked=(asked or b"").decode(),
+        settled_ms=int(settled or 0),
+        replays=int(replays or 0),
+        facts=(facts or b"{}").decode(errors="replace"),
+        progress=_progress(progress),
+    )
+
+
+def _progress(text: bytes | None) -> Progress | None:
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        return read_progress(text)
+    return None

@@ -1,0 +1,55 @@
+"""What holds shipments back besides the schedule: open breakers and slowed merchants, as an operator reads them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from worker.redis_client.store import PREFIX, Redis
+
+SLOWED_FOR_S = 60.0
+"""How long after its last 429 a merchant counts as slowed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Breaker:
+    """An API that nobody calls for now. `probe_in_s`: until one call may try it; 0 while one does.
+
+    `api`: its host and key, or the host alone when something stands before it for several keys.
+    """
+
+    api: str
+    probe_in_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slowed:
+    """A merchant whose API said 429 lately. `window`: the most of its shipments at work at once, for now."""
+
+    merchant: str
+    window: int
+    throttled_s: float
+
+
+async def breakers(redis: Redis, now_ms: int) -> tuple[Breaker, ...]:
+    """The open breakers."""
+    names: Any = await redis.smembers(f"{PREFIX}breakers")
+    pipe = redis.pipeline(transaction=False)
+    for name in sorted(names):
+        pipe.hget(f"{PREFIX}breaker:{name.decode()}", "until")
+    found = zip(sorted(names), await pipe.execute(), strict=True)
+    return tuple(
+        Breaker(api=name.decode()[2:], probe_in_s=max(0.0, (int(till) - now_ms) / 1000)) for name, till in found if till
+    )
+
+
+async def slowed(redis: Redis, now_ms: int) -> tuple[Slowed, ...]:
+    """The merchants that were throttled in the last minute."""
+    since = now_ms - SLOWED_FOR_S * 1000
+    found: Any = await redis.zrange(f"{PREFIX}slowed", since, "+inf", byscore=True, withscores=True)
+    pipe = redis.pipeline(transaction=False)
+    for name, _ in found:
+        pipe.hget(f"{PREFIX}pace:{name.decode()}", "window")
+    windows = await pipe.execute()
+    return tuple(
+        Slowed(merchant=name.decode(), window=int(float(window or 0)), throttled_s=(now_ms - at) / 1000)
+        for (name, at), window in zip(found, windows, strict=True)
+    )

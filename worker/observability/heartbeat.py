@@ -1,0 +1,122 @@
+"""Heartbeats: to a file for the container's health check, to the ledger for `allocation status`."""
+
+import contextlib
+import json
+import math
+import os
+import socket
+import stat
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from worker.redis_client.store import PREFIX, Redis, Store
+
+FRESH_S = 30.0
+"""A heartbeat older than this counts as none."""
+
+BEAT_EVERY_S = 5.0
+
+ALIVE = f"{PREFIX}alive"
+LAST_SWEEP = f"{PREFIX}last_sweep"
+
+_WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+log = structlog.get_logger(__name__)
+
+
+def _folder() -> Path:
+    """Beside nobody else's files: one folder per user, in the machine's place for what need not last."""
+    return Path(tempfile.gettempdir()) / f"allocation-{os.getuid()}"
+
+
+class ForeignFolderError(Exception):
+    """Somebody else made the folder of the heartbeats, or may write there."""
+
+
+def _own_folder() -> Path:
+    """The folder, if it is this user's alone: anybody may make one of its name in the place for what need not last.
+
+    Raises ForeignFolderError; OSError without a folder.
+    """
+    folder = _folder()
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & _WRITTEN_BY_OTHERS:
+        raise ForeignFolderError(
+            f"{folder} is not a folder of this user alone; remove it, or set TMPDIR to another place"
+        )
+    return folder
+
+
+def touch(role: str) -> None:
+    """Note in a file that this process is alive; a full disk is no reason to die, nor is a folder of somebody else."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            _folder().mkdir(mode=0o700)
+        (_own_folder() / f"{role}.{os.getpid()}").touch()
+    except ForeignFolderError as error:
+        _warn(str(error))
+    except OSError:
+        return
+
+
+@cache
+def _warn(error: str) -> None:
+    log.warning("heartbeat_not_written", error=error, next="allocation health says that nothing is alive")
+
+
+def leave(role: str) -> None:
+    """Take this process' file away."""
+    with contextlib.suppress(OSError, ForeignFolderError):
+        (_own_folder() / f"{role}.{os.getpid()}").unlink(missing_ok=True)
+
+
+def is_alive(role: str) -> bool:
+    """Whether a process of this role on this machine has given a heartbeat lately; clears away what dead ones left.
+
+    Raises ForeignFolderError when the folder cannot be trusted.
+    """
+    try:
+        ages = {path: _age_s(path) for path in _own_folder().glob(f"{role}.*")}
+    except FileNotFoundError:
+        return False
+    for path, age_s in ages.items():
+        if age_s > 20 * FRESH_S:
+            path.unlink(missing_ok=True)
+    return any(age_s < FRESH_S for age_s in ages.values())
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        # Its process has left this very moment.
+        return math.inf
+
+
+async def tell(store: Store, role: str, pid: int, position: Any) -> None:
+    """Note in the ledger that a process is alive and how far it has come."""
+    seconds, _ = await store.redis.time()
+    beat = {"at": int(seconds), "position": position}
+    await store.redis.hset(ALIVE, f"{role}@{socket.gethostname()}:{pid}", json.dumps(beat))
+
+
+async def forget_the_gone(redis: Redis) -> None:
+    """Forget heartbeats of processes that ended long ago."""
+    seconds, _ = await redis.time()
+    found: Any = await redis.hgetall(ALIVE)
+    gone = [name for name, text in found.items() if int(seconds) - json.loads(text)["at"] > 20 * FRESH_S]
+    if gone:
+        await redis.hdel(ALIVE, *gone)
+
+
+async def heartbeats(redis: Redis) -> dict[str, dict[str, Any]]:
+    """The processes that gave a heartbeat lately, by `role@host:pid`."""
+    seconds, _ = await redis.time()
+    found: Any = await redis.hgetall(ALIVE)
+    beats = {name.decode(): json.loads(text) for name, text in found.items()}
+    return {name: beat for name, beat in beats.items() if int(seconds) - beat["at"] <= FRESH_S}

@@ -1,0 +1,95 @@
+"""What the processes say: structured log lines, and, where Sentry is on, what a person must look at."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from billiard.exceptions import RestartFreqExceeded, TimeLimitExceeded, WorkerLostError
+from kombu.exceptions import ConnectionLimitExceeded, OperationalError
+
+from config.settings import Settings
+from worker.observability.text import visible
+from worker.redis_client.store import RedisError
+
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+_NO_BUGS = (
+    RedisError,
+    OSError,
+    OperationalError,
+    ConnectionLimitExceeded,
+    RestartFreqExceeded,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
+_LIBRARIES = ("celery", "kombu", "flower", "tornado")
+
+_CHATTY = ("httpx", "httpcore", "aiohttp", "kombu", "celery.beat", "celery.worker.strategy", "celery.app.trace")
+
+
+def start_logging(level: int = logging.INFO) -> None:
+    """One line per event on standard error: readable on a terminal, JSON elsewhere.
+
+    Both renderers write control characters escaped, so that no text from an event can forge a line or steer a terminal.
+    """
+    structlog.configure(
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter(terminal=sys.stderr.isatty()))
+    handler.addFilter(_in_one_line)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """A server that is away or refuses, or a child that was lost, is no bug in Celery or Flower: no traceback of it."""
+    error: Any = record.exc_info[1] if record.exc_info else None
+    error = getattr(error, "exc", error)  # billiard's wrapper of what a child raised
+    if isinstance(error, _NO_BUGS) and record.name.startswith(_LIBRARIES):
+        record.msg, record.args = f"{record.getMessage().strip()} ({type(error).__name__}: {error})", None
+        record.exc_info = record.exc_text = None
+    return True
+
+
+def _formatter(*, terminal: bool) -> logging.Formatter:
+    last: list[Any] = [structlog.processors.JSONRenderer()]
+    if terminal:
+        # Its own tracebacks would show local variables, and a key among them.
+        plain = structlog.dev.plain_traceback
+        last = [_visible, structlog.dev.ConsoleRenderer(exception_formatter=plain, repr_native_str=True)]
+    first: list[Any] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+    ]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=[*first, *last])
+
+
+def _visible(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Escape what the terminal's renderer writes as it is; indent tracebacks, so that no line looks like an event."""
+    for name in {"event", "logger"} & event.keys():
+        event[name] = visible(str(event[name]))
+    if "exception" in event:
+        event["exception"] = "\n".join(f"  {visible(line)}" for line in event["exception"].split("\n"))
+    return event
+
+
+def start_sentry(settings: Settings) -> None:
+    """Switch Sentry on when a DSN is set."""
+    if settings.sentry_dsn is not None:
+        # Its packages take eight megabytes in every process, httpx for its integration among them.
+        from worker.observability.sentry import start  # noqa: PLC0415
+
+        start(settings.sentry_dsn.get_secret_value())

@@ -1,0 +1,153 @@
+"""How much there is of everything: what an operator's overview reads from the ledger, without changing anything."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from config.settings import Settings
+from worker.ledger.records import known_merchants, server_ms
+from worker.ledger.throttling import Breaker, Slowed, breakers, slowed
+from worker.observability.heartbeat import LAST_SWEEP, heartbeats
+from worker.redis_client.safety import describe
+from worker.redis_client.store import PASSING, PREFIX, Redis, ResponseError
+from worker.streams.orders import GROUP
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MerchantCounts:
+    """One merchant's shipments: `due` and `parked` wait in the schedule, `working` ones are in a worker's hands.
+
+    `allocated` counts since ever, `failed` what has failed and can still be put back. `oldest_due_s`: for how long the
+    first due shipment has been waiting, in seconds. `paused`: why nothing of the merchant goes on, if so.
+
+    Since ever: `asked_again` counts calls after an open one, `carrier_changed` those shipments among them that another
+    carrier service had when they were read once more.
+    """
+
+    merchant: str
+    due: int
+    parked: int
+    working: int
+    allocated: int
+    failed: int
+    oldest_due_s: float | None
+    paused: str | None
+    asked_again: int
+    carrier_changed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrdersCounts:
+    """Entries of the orders stream that no intake has read, and that one has read but not yet taken.
+
+    `undelivered` is None where the server cannot tell; `has_group` is false as long as no intake ever ran.
+    """
+
+    undelivered: int | None
+    unacknowledged: int
+    has_group: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """Everything at one moment. `last_sweep_s`: how long ago, in seconds; None when there was none yet.
+
+    `processes`: those that gave a heartbeat lately, by `role@host:pid`.
+    """
+
+    server: str
+    unsafe: tuple[str, ...]
+    merchants: tuple[MerchantCounts, ...]
+    last_sweep_s: float | None
+    orders: OrdersCounts
+    rejected: int
+    not_ours: int
+    lost_orders: int
+    processes: dict[str, Any]
+    breakers: tuple[Breaker, ...]
+    slowed: tuple[Slowed, ...]
+
+
+async def count_all(redis: Redis, settings: Settings) -> Counts:
+    """Count, in a few round trips however many shipments there are."""
+    server, unsafe = await describe(redis, settings)
+    now = await server_ms(redis)
+    pipe = redis.pipeline(transaction=False)
+    pipe.get(LAST_SWEEP)
+    pipe.get(f"{PREFIX}not_ours")
+    pipe.get(f"{PREFIX}lost_orders")
+    pipe.xlen(settings.rejected_stream)
+    pipe.hgetall(f"{PREFIX}paused")
+    swept, not_ours, lost_orders, rejected, paused = await pipe.execute()
+    return Counts(
+        server=server,
+        unsafe=tuple(unsafe),
+        merchants=await _count_merchants(redis, settings, now, paused),
+        last_sweep_s=(now - int(swept)) / 1000 if swept else None,
+        orders=await count_orders(redis, settings.orders_stream),
+        rejected=rejected,
+        not_ours=int(not_ours or 0),
+        lost_orders=int(lost_orders or 0),
+        processes=await heartbeats(redis),
+        breakers=await breakers(redis, now),
+        slowed=await slowed(redis, now),
+    )
+
+
+async def _count_merchants(
+    redis: Redis, settings: Settings, now: int, paused: dict[bytes, bytes]
+) -> tuple[MerchantCounts, ...]:
+    names = await known_merchants(redis, settings.merchants_dir)
+    kept_since = now - round(settings.keep_days * 86_400_000)
+    pipe = redis.pipeline(transaction=False)
+    for name in names:
+        pipe.zcount(f"{PREFIX}waiting:{name}", "-inf", now)
+        pipe.zcount(f"{PREFIX}waiting:{name}", f"({now}", "+inf")
+        pipe.zcard(f"{PREFIX}working:{name}")
+        pipe.hmget(f"{PREFIX}counts:{name}", "allocated", "asked_again", "carrier_changed")
+        pipe.zcount(f"{PREFIX}failed:{name}", kept_since, "+inf")
+        pipe.zrange(f"{PREFIX}waiting:{name}", 0, 0, withscores=True)
+    answers = await pipe.execute()
+    return tuple(
+        _merchant(name, answers[6 * i : 6 * i + 6], now, paused.get(name.encode())) for i, name in enumerate(names)
+    )
+
+
+def _merchant(name: str, answers: Sequence[Any], now: int, paused: bytes | None) -> MerchantCounts:
+    due, parked, working, counted, failed, first = answers
+    allocated, asked_again, carrier_changed = (int(number or 0) for number in counted)
+    return MerchantCounts(
+        merchant=name,
+        due=due,
+        parked=parked,
+        working=working,
+        allocated=allocated,
+        failed=failed,
+        oldest_due_s=(now - first[0][1]) / 1000 if due else None,
+        paused=json.loads(paused)["why"] if paused else None,
+        asked_again=asked_again,
+        carrier_changed=carrier_changed,
+    )
+
+
+async def count_orders(redis: Redis, stream: str) -> OrdersCounts:
+    """How far the intakes are behind on the orders stream."""
+    try:
+        info: dict[str, Any] = await redis.xinfo_stream(stream)
+    except PASSING:
+        raise
+    except ResponseError:
+        return OrdersCounts(undelivered=0, unacknowledged=0, has_group=False)
+    for group in await redis.xinfo_groups(stream):
+        if group["name"] == GROUP.encode():
+            return OrdersCounts(undelivered=_lag(group, info), unacknowledged=group["pending"], has_group=True)
+    return OrdersCounts(undelivered=info["length"], unacknowledged=0, has_group=False)
+
+
+def _lag(group: dict[str, Any], stream: dict[str, Any]) -> int | None:
+    """Redis before 7 does not count it, but knows whether there is anything; later ones lose count after an XDEL."""
+    if group["last-delivered-id"] == stream["last-generated-id"]:
+        return 0
+    lag = group.get("lag")
+    return None if lag is None else int(lag)

@@ -1,0 +1,10 @@
+"""Text from outside, made safe to print: control characters are written out."""
+
+
+def visible(text: str) -> str:
+    r"""The text with control characters, line ends and invisible letters written out: `\n`, `\x1b`, `\u202e`."""
+    return "".join(letter if letter.isprintable() else _written_out(letter) for letter in text)
+
+
+def _written_out(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,123 @@
+"""What read events come to: shipments for the ledger, and rejections."""
+
+import time
+from base64 import b64encode
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pydantic_core import to_json
+
+from config.merchant_files.merchant_file import Merchant
+from tasks.rules.order import KEPT_OF_TOO_LARGE_BYTES, MAX_EVENT_BYTES, NotOurs, Order, Rejection, read_order
+from tasks.rules.plan import choose, facts_of
+from tasks.rules.shipment import intake_facts, published_s
+from worker.ledger.scripts import Accepted, Rejected
+from worker.processes.merchant_files import Merchants
+from worker.streams.orders import Entry
+
+NO_EVENT = Rejection(reason="bad_envelope", error="the stream entry has no field 'event'")
+
+MOST_SHIPMENTS, MOST_REJECTED_BYTES = 2000, 4 * 1024 * 1024
+"""Of one script: what events come to can be far larger than they are."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Sorted:
+    """One read of the stream, sorted into what the ledger takes and what is rejected."""
+
+    accepted: list[Accepted] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    not_ours: int = 0
+    rejected_bytes: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a script should not be told more."""
+        return len(self.accepted) >= MOST_SHIPMENTS or self.rejected_bytes >= MOST_REJECTED_BYTES
+
+    def reject(self, rejected: Rejected) -> None:
+        """One more for the rejected stream."""
+        self.rejected.append(rejected)
+        self.rejected_bytes += len(rejected.event) + len(rejected.event_base64)
+
+
+def portions(entries: Sequence[Entry], merchants: Merchants) -> Iterator[tuple[Sorted, list[str]]]:
+    """What the entries come to, as much of it at a time as one script may write, with their ids."""
+    result, ids = Sorted(), list[str]()
+    read_at = time.monotonic()
+    for stream_id, fields in entries:
+        _sort_entry(stream_id, fields, lambda name: merchants.get(name, since=read_at), result)
+        ids.append(stream_id)
+        if result.is_full:
+            yield result, ids
+            result, ids = Sorted(), []
+    if ids:
+        yield result, ids
+
+
+def _sort_entry(
+    stream_id: str, fields: dict[bytes, bytes], find: Callable[[str], Merchant | None], result: Sorted
+) -> None:
+    """Each entry is taken or rejected as a whole."""
+    event = fields.get(b"event")
+    if event is None:
+        result.reject(rejected_as(stream_id, as_json(fields), NO_EVENT))
+    else:
+        _sort_event(stream_id, event, find, result)
+
+
+def _sort_event(stream_id: str, event: bytes, find: Callable[[str], Merchant | None], result: Sorted) -> None:
+    match read_order(event):
+        case Order() as order:
+            _sort_order(stream_id, event, order, find(order.data.merchant), result)
+        case Rejection() as rejection:
+            result.reject(rejected_as(stream_id, event, rejection))
+        case NotOurs():
+            result.not_ours += 1
+
+
+def _sort_order(stream_id: str, event: bytes, order: Order, merchant: Merchant | None, result: Sorted) -> None:
+    if merchant is None:
+        error = f"data.merchant: no valid merchant file for {order.data.merchant[:64]!a}"
+        result.reject(rejected_as(stream_id, event, Rejection(reason="unknown_merchant", error=error)))
+    else:
+        result.accepted.extend(_accepted(stream_id, order, merchant))
+
+
+def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted]:
+    shipments, published = [], published_s(order)
+    entered = min(int(stream_id.partition("-")[0]) / 1000, published or float("inf"))
+    for shipment in order.data.shipments:
+        facts = facts_of(order.data, shipment)
+        plan = choose(merchant.file, facts)
+        shipments.append(
+            Accepted(
+                merchant=merchant.name,
+                reference=shipment.reference,
+                facts=intake_facts(order, facts, plan, merchant.file.api.flavour),
+                asks=str(plan.steps[0]),
+                published=published,
+                entered=entered,
+            )
+        )
+    return shipments
+
+
+def rejected_as(stream_id: str, event: bytes, rejection: Rejection) -> Rejected:
+    """The event as it came; of one that is too large the beginning, up to a whole letter."""
+    is_whole = len(event) <= MAX_EVENT_BYTES
+    kept = event if is_whole else event[:KEPT_OF_TOO_LARGE_BYTES]
+    readable = getincrementaldecoder("utf-8")("replace").decode(kept, final=is_whole)
+    return Rejected(
+        stream_id=stream_id,
+        event=readable,
+        reason=rejection.reason,
+        error=rejection.error,
+        event_base64="" if kept.startswith(readable.encode()) else b64encode(kept).decode(),
+    )
+
+
+def as_json(fields: dict[bytes, bytes]) -> bytes:
+    """An entry without an event, as readable as it can be."""
+    return to_json({name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()})

@@ -1,0 +1,60 @@
+"""What a sweep does besides handing out: cut old streams, resume merchants, note that it ran."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+
+from config.settings import Settings
+from worker.ledger.ledger import Ledger
+from worker.ledger.records import server_ms
+from worker.observability.heartbeat import LAST_SWEEP, forget_the_gone
+from worker.processes.merchant_files import Merchants
+from worker.redis_client.store import PASSING, Store
+from worker.streams.upkeep import keep_orders
+
+log = structlog.get_logger(__name__)
+
+
+async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, settings: Settings) -> dict[str, Any]:
+    """Everything that is done once a sweep; safe to do twice at once. With Redis away it says so and returns."""
+    try:
+        paused = await ledger.paused()
+        resumed = [name for name, digest in _changed(paused, merchants) if await ledger.resumed_as(name, digest)]
+        for name in resumed:
+            log.warning("merchant_resumed", merchant=name, shipments=await ledger.resume(name))
+        await _probe(paused.keys() - set(resumed), ledger, merchants)
+        now_ms = await server_ms(store.redis)
+        await _cut_old(store, settings, now_ms)
+        await keep_orders(store, settings, now_ms)
+        await forget_the_gone(store.redis)
+        await store.redis.set(LAST_SWEEP, now_ms)
+    except PASSING as error:
+        log.warning("housekeeping_failed", error=str(error), next="the next sweep tries again")
+        return {}
+    return {"resumed": resumed} if resumed else {}
+
+
+def _changed(paused: dict[str, dict[str, Any]], merchants: Merchants) -> Iterator[tuple[str, str]]:
+    """Paused merchants whose file or key is another one than when they were paused, and the digest of these."""
+    for name, pause in paused.items():
+        account = merchants.account(name)
+        if account and account.key is not None and account.digest != pause["digest"]:
+            yield name, account.digest
+
+
+async def _probe(paused: set[str], ledger: Ledger, merchants: Merchants) -> None:
+    """Let one shipment of each paused merchant find out, from time to time, whether its key works again."""
+    for name in paused:
+        account = merchants.account(name)
+        if account and account.key is not None and (probe := await ledger.probe(name)):
+            log.info("merchant_probed", merchant=name, shipment=probe)
+
+
+async def _cut_old(store: Store, settings: Settings, now_ms: int) -> None:
+    """Out, failed and rejected streams are cut by age only."""
+    oldest_ms = max(0, now_ms - round(settings.keep_days * 86_400_000))
+    pipe = store.redis.pipeline(transaction=False)
+    for stream in (settings.allocated_stream, settings.failed_stream, settings.rejected_stream):
+        pipe.xtrim(stream, minid=str(oldest_ms), approximate=True)
+    await pipe.execute()

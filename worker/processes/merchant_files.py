@@ -1,0 +1,151 @@
+"""The merchant files in use: read anew when they change; a file that became wrong leaves its last good one in use."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+
+from config.merchant_files.merchant_file import Merchant, Problem, find_key, read
+from tasks.work.ports import Account
+
+LOOK_EVERY_S = 1.0
+LOOK_FOR_UNKNOWN_EVERY_S = 0.05
+
+SETTLED_S = 0.05
+"""A file that changed is read when it is the same after so long: it is not being written."""
+
+WRITTEN_WITHIN_S = 1.0
+"""For so long an order waits for a merchant's first file that is being written, or looks like the half of one."""
+
+log = structlog.get_logger(__name__)
+
+Stamp = tuple[int, ...]
+
+
+class Merchants:
+    """Looks at the folder at most once a second, and only at what changed there."""
+
+    def __init__(self, folder: Path, http_hosts: frozenset[str]) -> None:
+        """Reads nothing yet; a folder that does not exist counts as empty."""
+        self._folder = folder
+        self._http_hosts = http_hosts
+        self._good: dict[str, Merchant] = {}
+        self._stamps: dict[str, Stamp] = {}
+        self._unfinished: dict[str, float] = {}
+        """Files that are being written, or are wrong, and since when."""
+        self._looked_at = float("-inf")
+        self.problems: dict[str, list[Problem]] = {}
+        self._accounts: dict[str, Account] = {}
+        self._changes = 0
+
+    def get(self, name: str, since: float | None = None) -> Merchant | None:
+        """The merchant's last good file, or None when there is none (any more).
+
+        `since`: when the order was read that asks for it (`time.monotonic`). Its file may have been written just before
+        the order was published, so a merchant counts as unknown only after a look since then.
+        """
+        self._look(LOOK_EVERY_S)
+        if name not in self._good:
+            self._look(LOOK_FOR_UNKNOWN_EVERY_S if since is None else time.monotonic() - since)
+        while name not in self._good and self._may_be_finished(f"{name}.toml"):
+            time.sleep(LOOK_FOR_UNKNOWN_EVERY_S)
+            self._look(LOOK_FOR_UNKNOWN_EVERY_S)
+        return self._good.get(name)
+
+    def _may_be_finished(self, file: str) -> bool:
+        return time.monotonic() - self._unfinished.get(file, float("-inf")) < WRITTEN_WITHIN_S
+
+    def account(self, name: str) -> Account | None:
+        """The merchant's file and key as they are now."""
+        merchant = self.get(name)
+        if merchant is None:
+            return None
+        key, known = find_key(merchant.file.api.api_key), self._accounts.get(name)
+        if known is None or known.merchant is not merchant or known.key != key:
+            known = self._accounts[name] = _account(merchant, key)
+        return known
+
+    @property
+    def changes(self) -> int:
+        """Counts the changes of what is in use."""
+        self._look(LOOK_EVERY_S)
+        return self._changes
+
+    def names(self) -> list[str]:
+        """Every merchant that has a good file."""
+        self._look(LOOK_EVERY_S)
+        return sorted(self._good)
+
+    def _look(self, every_s: float) -> None:
+        if time.monotonic() - self._looked_at < every_s:
+            return
+        self._looked_at = time.monotonic()
+        found = self._scan()
+        for gone in self._stamps.keys() - found.keys():
+            self._forget(gone)
+        self._unfinished = {name: since for name, since in self._unfinished.items() if name in found}
+        changed = {name: stamp for name, stamp in found.items() if self._stamps.get(name) != stamp}
+        if not changed:
+            return
+        time.sleep(SETTLED_S)
+        later = self._scan()
+        for name, stamp in changed.items():
+            if later.get(name) == stamp and self._read(name, stamp):
+                self._stamps[name] = stamp
+            else:
+                self._unfinished.setdefault(name, time.monotonic())
+
+    def _scan(self) -> dict[str, Stamp]:
+        try:
+            with os.scandir(self._folder) as entries:
+                return {e.name: _stamp(e) for e in entries if e.name.endswith(".toml")}
+        except OSError as error:
+            log.error(
+                "merchants_unreadable", folder=str(self._folder), error=error.strerror, next="last good ones stay"
+            )
+            return dict(self._stamps)
+
+    def _read(self, name: str, stamp: Stamp) -> bool:
+        """Take what the file says, unless it changed while it was read."""
+        found = read(self._folder / name, self._http_hosts)
+        if _stamp(self._folder / name) != stamp:
+            return False
+        match found:
+            case Merchant() as merchant:
+                self._good[merchant.name] = merchant
+                self._changes += 1
+                self.problems.pop(name, None)
+                self._unfinished.pop(name, None)
+            case problems:
+                self.problems[name] = problems
+                self._unfinished.setdefault(name, time.monotonic())
+                kept = "the last good one stays in use" if Path(name).stem in self._good else "its orders are rejected"
+                log.error("merchant_file_wrong", problems=[str(p) for p in problems], next=kept)
+        return True
+
+    def _forget(self, name: str) -> None:
+        del self._stamps[name]
+        self.problems.pop(name, None)
+        self._accounts.pop(Path(name).stem, None)
+        if self._good.pop(Path(name).stem, None):
+            self._changes += 1
+            log.warning("merchant_file_gone", file=name, next="its unfinished shipments wait until it is back")
+
+
+def _account(merchant: Merchant, key: str | None) -> Account:
+    digest = hashlib.sha256(f"{merchant.digest}:{key}".encode()).hexdigest()[:16]
+    host = urlsplit(merchant.file.api.base_url).netloc
+    api = f"{host}#{hashlib.sha256(f'{host}:{key}'.encode()).hexdigest()[:8]}"
+    return Account(merchant=merchant, key=key, digest=digest, api=api)
+
+
+def _stamp(entry: os.DirEntry[str] | Path) -> Stamp:
+    """What changes with the file: its content, its permissions, or which file it is."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return ()
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_mode)

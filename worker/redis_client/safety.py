@@ -1,0 +1,62 @@
+"""What the Redis server is, and what is unsafe there."""
+
+from typing import Any
+
+import structlog
+
+from config.settings import Settings
+from config.tls import unchecked_tls
+from config.urls import place
+from worker.redis_client.store import PASSING, NoPermissionError, Redis
+
+log = structlog.get_logger(__name__)
+
+
+async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:
+    """What we are connected to, in a line, and what is unsafe there, a line each."""
+    where = place(settings.redis_url.get_secret_value())
+    try:
+        info = await redis.info()
+    except NoPermissionError:
+        return f"a server at {where}", [_UNKNOWN_SERVER, *_unsafe_tls(settings)]
+    kind = "Valkey" if "valkey_version" in info else "Redis"
+    version = info.get("valkey_version") or info.get("redis_version", "?")
+    line = f"{kind} {version} at {where}"
+    return line, [*_unsafe_memory(info), *_unsafe_disk(info), *_unsafe_tls(settings)]
+
+
+_UNKNOWN_SERVER = (
+    "its user lacks +info: after a failover or a restart nothing is read back first, and calls that the server forgot "
+    "are made again; grant it"
+)
+
+
+async def announce(redis: Redis, settings: Settings) -> None:
+    """Say in one line what this process is connected to, and warn of what is unsafe there."""
+    try:
+        line, warnings = await describe(redis, settings)
+    except PASSING as error:
+        log.warning("redis_away", error=str(error), next="waiting for it")
+        return
+    log.info("connected", to=line)
+    for warning in warnings:
+        log.warning("redis_unsafe", what=warning)
+
+
+def _unsafe_memory(info: dict[str, Any]) -> list[str]:
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return []
+    return [f"maxmemory-policy is {policy}: the server may drop unfinished shipments; set noeviction"]
+
+
+def _unsafe_disk(info: dict[str, Any]) -> list[str]:
+    if int(info.get("aof_enabled", 0)):
+        return []
+    return ["appendonly is off: a restart of the server forgets shipments; set appendonly yes"]
+
+
+def _unsafe_tls(settings: Settings) -> list[str]:
+    if not any(unchecked_tls(url) for url in (settings.redis_url.get_secret_value(), settings.broker)):
+        return []
+    return ["TLS without checking the server's certificate and name: it may be anybody; name its CA by ssl_ca_certs"]

@@ -1,0 +1,155 @@
+"""The Redis server: connecting, and running our scripts. The one place that imports redis."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, TypeVar
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.connection import DefaultParser
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
+
+from config.settings import Settings
+from worker.redis_client.connections import ANSWERS_WITHIN_S, Line, Lines
+from worker.redis_client.errors import OF_A_REPLICA, PASSING, REFUSALS, Judging
+
+__all__ = [
+    "PASSING",
+    "PREFIX",
+    "REFUSALS",
+    "NoPermissionError",
+    "Redis",
+    "RedisError",
+    "ResponseError",
+    "Store",
+    "connect",
+    "why_unusable",
+]
+
+PREFIX = "allocation:"
+
+MOST_CONNECTIONS = 1000
+"""Of a process; more commands than that are never under way, and redis-py's own limit of 100 is an error beyond it."""
+
+_NEEDS = {
+    "accept": ("_wake",),
+    "take": ("_tokens", "_taken", "_wake", "_expiry", "_schedule"),
+    "take_link": ("_tokens", "_taken", "_wake"),
+    "hold": ("_tokens", "_wake"),
+    "probe": ("_wake",),
+    "read": ("_entries",),
+    "replay": ("_wake",),
+    "report": ("_tokens", "_breakers", "_wake"),
+    "resume": ("_wake",),
+    "ring": ("_wake",),
+    "take_over": ("_entries",),
+}
+"""What stands between the prelude and a script."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+def connect(settings: Settings) -> Redis:
+    """A client that fails fast and retries nothing by itself: what may be repeated is decided here, per script."""
+    url = settings.redis_url.get_secret_value()
+    of_a_network: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
+    redis = Redis.from_url(
+        url,
+        **of_a_network,
+        socket_timeout=ANSWERS_WITHIN_S,
+        socket_connect_timeout=5,
+        max_connections=MOST_CONNECTIONS,
+        health_check_interval=15,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        parser_class=type("Judging", (Judging, DefaultParser), {}),
+    )
+    pool = redis.connection_pool
+    pool.connection_class = type("Line", (Line, pool.connection_class), {})
+    return redis
+
+
+def why_unusable(settings: Settings) -> str | None:
+    """Why the client cannot be made for the URL in the settings; None when it can. Nothing is connected to."""
+    try:
+        connect(settings).connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py carries none
+    except (ValueError, TypeError, RedisError):
+        # Its own words may repeat what stands in the URL.
+        return "cannot be used by the Redis client; write it as redis://user:password@host:6379/0"
+    return None
+
+
+class Store:
+    """Runs the scripts of `worker/ledger/lua`."""
+
+    def __init__(self, redis: Redis) -> None:
+        """Wrap a client; no round trip is made."""
+        self.redis = redis
+        self._lines = Lines(redis)
+        self._trouble_since: float | None = None
+
+    async def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # Redis' answer
+        """Run a script once; loads it when the server does not know it.
+
+        Raises one of `PASSING` while the server is away.
+        """
+        rest = (1 + len(keys), PREFIX, *keys, *args)
+        try:
+            return await self.command("EVALSHA", _digest(script), *rest)
+        except NoScriptError:
+            await self.command("SCRIPT LOAD", _text(script))
+            return await self.command("EVALSHA", _digest(script), *rest)
+
+    async def command(self, *words: str | bytes | float) -> Any:  # Redis' answer
+        """Send a command once; its answer is as the server wrote it. Raises as `run` does."""
+        return await self._lines.command(*words)
+
+    async def insist(self, attempt: Callable[[], Awaitable[T]], patience_s: float) -> T:
+        """Repeat what may be repeated until the server is back, for at most `patience_s`; says so once each way."""
+        deadline = time.monotonic() + patience_s
+        pause_s = 0.1
+        while True:
+            try:
+                answer = await attempt()
+            except PASSING as error:
+                self._note_trouble(error)
+                if isinstance(error, OF_A_REPLICA):
+                    # Behind the same address another server may be the primary by now.
+                    await self._lines.drop()
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise
+                await asyncio.sleep(min(pause_s, left_s))
+                pause_s = min(2.0, pause_s * 2)
+            else:
+                self._note_recovery()
+                return answer
+
+    def _note_trouble(self, error: Exception) -> None:
+        if self._trouble_since is None:
+            self._trouble_since = time.monotonic()
+            log.warning("redis_away", error=str(error), next="waiting for it, with backoff")
+
+    def _note_recovery(self) -> None:
+        if self._trouble_since is not None:
+            log.warning("redis_back", after_s=round(time.monotonic() - self._trouble_since, 1))
+            self._trouble_since = None
+
+
+@cache
+def _digest(script: str) -> str:
+    return hashlib.sha1(_text(script).encode(), usedforsecurity=False).hexdigest()  # as the server names it
+
+
+@cache
+def _text(script: str) -> str:
+    folder = resources.files("worker.ledger") / "lua"
+    return "".join((folder / f"{part}.lua").read_text() for part in ("_prelude", *_NEEDS.get(script, ()), script))

@@ -1,0 +1,143 @@
+"""The orders stream: read by a consumer group, so that many intakes share it and none loses an entry."""
+
+import asyncio
+import os
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from tasks.rules.order import MAX_EVENT_BYTES
+from worker.redis_client.store import PREFIX, ResponseError, Store
+
+GROUP = "allocation"
+WAIT_MS = 1000
+
+GATHERED_S = 0.01
+"""At least so much lies between two reads."""
+
+FIRST_READ = 16
+"""Entries that are waited for; when so many are there, more are read at once."""
+
+READ_AT_ONCE = 500
+READ_BYTES = 8 * 1024 * 1024
+"""Most entries, and about how many bytes, of one read."""
+
+TAKEN_OVER_AT_ONCE = 16
+DELIVERED_OFTEN = 3
+"""An entry that was delivered so often is handled alone."""
+
+MOST_ENDED = 2
+"""Intakes that may end with nothing but the same entry in hand, before it is rejected."""
+
+ALONE_KEPT_S = 86400
+
+Entry = tuple[str, dict[bytes, bytes]]
+"""An entry's id and its fields; of a value that is longer than an event may be, the beginning and a byte too much."""
+
+
+class TakenOver(NamedTuple):
+    """Entries that another intake left, in one portion. `alone`: one that was delivered often, and nothing else."""
+
+    entries: list[Entry]
+    lost: list[str]
+    alone: bool = False
+
+
+class Orders:
+    """One consumer of the orders stream."""
+
+    def __init__(self, store: Store, stream: str, lease_s: float) -> None:
+        """`lease_s`: how long another intake's entries may lie unacknowledged before they are taken over."""
+        self._redis = store.redis
+        self._store = store
+        self._stream = stream
+        self._more = False
+        self._read_at = float("-inf")
+        self._alone: str | None = None
+        self._lease_ms = round(lease_s * 1000)
+        self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+
+    async def make_group(self) -> None:
+        """Create stream and group if they are missing, from the very first entry on."""
+        try:
+            await self._redis.xgroup_create(self._stream, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def read(self) -> list[Entry]:
+        """New entries, as soon as there are any; none after a second.
+
+        While they come one after the other, those of `GATHERED_S` are read together.
+        """
+        if not self._more:
+            await asyncio.sleep(self._read_at + GATHERED_S - time.monotonic())
+        entries = await self._read()
+        self._read_at = time.monotonic()
+        return entries
+
+    async def _read(self) -> list[Entry]:
+        if self._more:
+            args = [GROUP, self.consumer, READ_AT_ONCE, READ_BYTES, MAX_EVENT_BYTES + 1]
+            found = [_entry(*entry) for entry in await self._store.run("read", [self._stream], args)]
+            self._more = bool(found)
+            if found:
+                return found
+        first = ("GROUP", GROUP, self.consumer, "COUNT", FIRST_READ, "BLOCK", WAIT_MS, "STREAMS", self._stream, ">")
+        answer = await self._store.command("XREADGROUP", *first)
+        entries = [_entry(*entry) for _, some in answer or [] for entry in some]
+        self._more = len(entries) == FIRST_READ
+        return entries
+
+    async def take_over(self) -> AsyncIterator[TakenOver]:
+        """What a dead intake left unacknowledged for a lease, our own of before a failure among it."""
+        await self._still_here()
+        at = b"0-0"
+        while True:
+            args = [GROUP, self.consumer, self._lease_ms, at, TAKEN_OVER_AT_ONCE, MAX_EVENT_BYTES + 1]
+            at, lost, found = await self._store.run("take_over", [self._stream], args)
+            few = [_entry(stream_id, fields) for stream_id, times, fields in found if times < DELIVERED_OFTEN]
+            if few or lost:
+                yield TakenOver(few, [stream_id.decode() for stream_id in lost])
+            for stream_id, times, fields in found:
+                if times >= DELIVERED_OFTEN:
+                    yield TakenOver([_entry(stream_id, fields)], [], alone=True)
+            if at == b"0-0":
+                break
+
+    async def ended_with(self, stream_id: str) -> int:
+        """Note that this intake has nothing but this entry in hand; how many others ended so."""
+        key = _alone_in_hand(stream_id)
+        self._alone = stream_id
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.sadd(key, self.consumer)
+            pipe.expire(key, ALONE_KEPT_S)
+            pipe.scard(key)
+            return int((await pipe.execute())[-1]) - 1
+
+    async def is_done(self, stream_id: str) -> None:
+        """Forget who had it alone."""
+        await self._redis.delete(_alone_in_hand(stream_id))
+        self._alone = None
+
+    async def _still_here(self) -> None:
+        """An intake that was only interrupted, by a server that was away, did not end with the entry."""
+        if self._alone is not None:
+            await self._redis.srem(_alone_in_hand(self._alone), self.consumer)
+            self._alone = None
+
+    async def leave(self) -> None:
+        """Take this consumer out of the group, unless entries are still in its name."""
+        pending = await self._redis.xpending_range(self._stream, GROUP, "-", "+", 1, consumername=self.consumer)
+        if not pending:
+            await self._redis.xgroup_delconsumer(self._stream, GROUP, self.consumer)
+
+
+def _alone_in_hand(stream_id: str) -> str:
+    return f"{PREFIX}alone_in_hand:{stream_id}"
+
+
+def _entry(stream_id: bytes, fields: list[bytes]) -> Entry:
+    return stream_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True))

@@ -1,0 +1,71 @@
+"""The upkeep of the orders stream: what is trimmed, which consumers are gone, and which orders nobody was given."""
+
+import structlog
+
+from config.settings import Settings
+from worker.redis_client.store import PASSING, Redis, ResponseError, Store
+from worker.streams.orders import GROUP
+
+GONE_S = 600.0
+"""A consumer without entries that has been silent for so long is removed; for longer, if leases are longer."""
+
+log = structlog.get_logger(__name__)
+
+
+async def keep_orders(store: Store, settings: Settings, now_ms: int) -> None:
+    """Everything that is done once a sweep; safe to do twice at once."""
+    await tell_of_lost(store, settings)
+    await _drop_consumers(store, settings)
+    if settings.trim_orders:
+        await trim_orders(store.redis, settings.orders_stream, now_ms - round(settings.keep_days * 86_400_000))
+
+
+async def tell_of_lost(store: Store, settings: Settings) -> None:
+    """Log, and count, entries of the orders stream that no intake was ever given; each once."""
+    found = await store.run("unread", [settings.orders_stream], [GROUP])
+    if found:
+        missing, after, before = found
+        log.error(
+            "orders_lost",
+            entries=missing,
+            after=after.decode(),
+            up_to=before.decode(),
+            why="trimmed or deleted before they were read, or the consumer group was created behind them",
+            next=f"publish them again; for those still there XGROUP SETID {settings.orders_stream} {GROUP} ID",
+        )
+
+
+async def _drop_consumers(store: Store, settings: Settings) -> None:
+    gone_ms = round(max(GONE_S, 4 * settings.lease_seconds) * 1000)
+    try:
+        gone = await store.run("drop_consumers", [settings.orders_stream], [GROUP, gone_ms])
+    except PASSING:
+        raise
+    except ResponseError:
+        # No intake has made the group yet.
+        return
+    for name in gone:
+        log.info("consumer_dropped", consumer=name.decode())
+
+
+async def trim_orders(redis: Redis, stream: str, oldest_ms: int) -> None:
+    """Cut what is older, and nothing that a consumer group was not given, or has not acknowledged."""
+    if not await redis.exists(stream):
+        return
+    groups = await redis.xinfo_groups(stream)
+    keep_from = [await _oldest_needed(redis, stream, group) for group in groups]
+    if keep_from:
+        await redis.xtrim(stream, minid=min([*keep_from, f"{max(0, oldest_ms)}-0"], key=_parts), approximate=True)
+
+
+async def _oldest_needed(redis: Redis, stream: str, group: dict[str, bytes]) -> str:
+    pending = await redis.xpending(stream, group["name"])
+    if pending["pending"]:
+        return str(pending["min"].decode())
+    milliseconds, sequence = _parts(group["last-delivered-id"].decode())
+    return f"{milliseconds}-{sequence + 1}"
+
+
+def _parts(stream_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = stream_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
