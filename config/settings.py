@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.cpu_limit import usable_cores
-from config.urls import BROKER_SCHEMES, REDIS_SCHEMES, next_database, unfit_url
+from config.urls import BROKER_SCHEMES, REDIS_SCHEMES, next_database, url_problem
 
 DOTENV = ".env"
 _ENCODING = "utf-8-sig"
@@ -37,7 +37,7 @@ class FormatError(Exception):
 
 
 def _usable_url(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
-    if wrong := unfit_url(url.get_secret_value(), schemes):
+    if wrong := url_problem(url.get_secret_value(), schemes):
         raise ValueError(wrong)
     return url
 

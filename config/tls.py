@@ -23,7 +23,7 @@ def _stated(url: str) -> dict[str, str]:
     return {name: value for name, value in parameters(url) if name.startswith("ssl_")}
 
 
-def unfit_tls(url: str) -> str | None:
+def tls_problem(url: str) -> str | None:
     """What is wrong with the URL's TLS parameters, without repeating a part of it; None when nothing is."""
     stated, known = _stated(url), ", ".join(_VALUES)
     if stated and not url.startswith("rediss://"):
@@ -38,7 +38,7 @@ def unfit_tls(url: str) -> str | None:
     return None
 
 
-def unfit_files(url: str) -> str | None:
+def tls_file_problem(url: str) -> str | None:
     """Why the files that the parameters name cannot be used; None when they can, or there are none."""
     stated = _stated(url)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -2,7 +2,7 @@
 
 from urllib.parse import SplitResult, urlsplit
 
-from config.tls import parameters, unfit_tls
+from config.tls import parameters, tls_problem
 
 BROKER_SCHEMES = ("redis", "rediss")
 REDIS_SCHEMES = (*BROKER_SCHEMES, "unix")
@@ -14,11 +14,11 @@ _ESCAPE = (
 _DATABASE = "must name its database by a number, such as redis://localhost:6379/0"
 _NOT_KNOWN = "has a parameter that is not known; remove it"
 
-_MOST_DATABASE_DIGITS = 5
+_MAX_DATABASE_DIGITS = 5
 """More digits than any server's number of databases has are refused."""
 
 
-def unfit_url(url: str, schemes: tuple[str, ...]) -> str | None:
+def url_problem(url: str, schemes: tuple[str, ...]) -> str | None:
     """What is wrong with a URL, without repeating a part of it, as that may be a password; None when nothing is."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in schemes:
@@ -33,10 +33,10 @@ def unfit_url(url: str, schemes: tuple[str, ...]) -> str | None:
         return _ESCAPE
     if port == 0:
         return "must name a port from 1 to 65535"
-    return _unfit_path(parts) or _unfit_parameters(url, scheme) or unfit_tls(url)
+    return _path_problem(parts) or _parameter_problem(url, scheme) or tls_problem(url)
 
 
-def _unfit_path(parts: SplitResult) -> str | None:
+def _path_problem(parts: SplitResult) -> str | None:
     if "@" in parts.path:
         return _ESCAPE
     if parts.scheme == "unix":
@@ -47,10 +47,10 @@ def _unfit_path(parts: SplitResult) -> str | None:
 
 def _database(path: str) -> int | None:
     number = path.strip("/") or "0"
-    return int(number) if number.isascii() and number.isdecimal() and len(number) <= _MOST_DATABASE_DIGITS else None
+    return int(number) if number.isascii() and number.isdecimal() and len(number) <= _MAX_DATABASE_DIGITS else None
 
 
-def _unfit_parameters(url: str, scheme: str) -> str | None:
+def _parameter_problem(url: str, scheme: str) -> str | None:
     """Besides those of TLS only the database of a socket's server, which has no other place."""
     others = [(name, value) for name, value in parameters(url) if not name.startswith("ssl_")]
     if scheme != "unix":
@@ -70,7 +70,7 @@ def next_database(url: str) -> str | None:
     return f"{scheme}://{server}/{(_database(path) or 0) + 1}{question_mark}{options}"
 
 
-def place(url: str) -> str:
+def server_address(url: str) -> str:
     """A URL without its user and password, for a log line."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 
 from config.celery_options import BATCHES, SWEEP_TASK
 from config.strategies.catalogue import STRATEGIES
-from tasks.work.messages import FellBack, Link, by_way, in_short, link_of, read_link
+from tasks.work.messages import FellBack, Link, by_route, make_link, parse_link, summarize
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,7 @@ ALLOCATE_TASK = "allocation.allocate"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Worked:
+class WorkResult:
     """What a task's work came to while it ran: what it was, by counts, and the shipments that fell back."""
 
     counts: Mapping[str, int]
@@ -31,10 +31,10 @@ class Worked:
 class Runtime(Protocol):
     """What a worker process can do; it is put on the Celery app when the process starts."""
 
-    def serve(self) -> Worked | None:
+    def serve(self) -> WorkResult | None:
         """Take what is due, and what comes due, for a while; None if another process must."""
 
-    def follow(self, link: Link) -> Worked | None:
+    def follow(self, link: Link) -> WorkResult | None:
         """Work on the shipments of a link, for as long as a task may take; None if another process must."""
 
     def sweep(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def allocate(
     return {**_worked(self, _runtime(self).serve()).counts}
 
 
-def _worked(task: "Task[..., Any]", worked: Worked | None) -> Worked:
+def _worked(task: "Task[..., Any]", worked: WorkResult | None) -> WorkResult:
     """What a task came to. If another process must do it: the same message, and the rest of a chain, once more."""
     if worked is None:
         raise task.retry()
@@ -66,13 +66,13 @@ def _fallback(self: "Task[..., Any]", message: dict[str, Any], **_shown: Any) ->
     A refusal is a value, so the next link runs if there is something for it; it takes only shipments that stand at its
     own step.
     """
-    link = read_link(message)
+    link = parse_link(message)
     worked = _worked(self, _runtime(self).follow(link))
     if not worked.fell_back:
         # Celery would send the next link all the same.
         self.request.chain = None
         return {**worked.counts}
-    return {**link_of(worked.fell_back, link.unknown_fields).as_message(), **worked.counts}
+    return {**make_link(worked.fell_back, link.unknown_fields).as_message(), **worked.counts}
 
 
 class ChainLink(Task):  # type: ignore[type-arg]  # celery-types knows one, Celery none
@@ -91,7 +91,7 @@ class ChainLink(Task):  # type: ignore[type-arg]  # celery-types knows one, Cele
             return super().apply_async(*args, **options)
         except OperationalError as error:
             log.warning(
-                "link_not_sent", task=self.name, error=str(error), next="its shipments are due with their leases"
+                "link_not_sent", lease_token=self.name, error=str(error), next="its shipments are due with their leases"
             )
             return None
 
@@ -113,10 +113,10 @@ def start_fallback(
     app: Celery, fallen_back: Sequence[FellBack], unknown_fields: Mapping[str, Any] = MappingProxyType({})
 ) -> None:
     """Send a whole chain for each kind of way: one task per step, named by its strategy."""
-    for steps, same_way in by_way(fallen_back).items():
-        whose = in_short(each.shipment.merchant for each in same_way)
+    for steps, same_way in by_route(fallen_back).items():
+        whose = summarize(each.shipment.merchant for each in same_way)
         links = [_link(app, step, merchant=whose) for step in steps]
-        chain(*links)(link_of(same_way, unknown_fields).as_message())
+        chain(*links)(make_link(same_way, unknown_fields).as_message())
 
 
 def _link(app: Celery, strategy: str, **shown: str) -> "Signature[Any]":

@@ -21,12 +21,12 @@ from config.merchant_files.conditions import Conditions
 from config.merchant_files.merchant_file import Merchant, MerchantFile, read
 from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
-from config.strategies.quote import call_with_quote
-from config.strategies.strategy import V1, V2, Call, Flavour, Strategy
+from config.strategies.quote import request_with_quote
+from config.strategies.strategy import V1, V2, Flavour, RequestSpec, Strategy
 from tasks.allocate import ALLOCATE_TASK
 from tasks.events.schemas import schema
 from tasks.rules.decision import FailReason
-from tasks.rules.order import Order, RejectReason, read_order
+from tasks.rules.order import Order, RejectReason, parse_order
 from worker.commands.cli import COMMANDS
 from worker.lab.demo.scenes import SCENES
 
@@ -141,16 +141,16 @@ def test_strategies() -> None:
 
 
 def _calls(strategy: Strategy, flavour: Flavour) -> Iterator[str]:
-    if strategy.unfit(flavour):
+    if strategy.unsupported_reason(flavour):
         return
-    yield _written(strategy.call(flavour, ["{shipment}"]))
+    yield _written(strategy.request(flavour, ["{shipment}"]))
     if flavour in strategy.most_bulk:
-        yield _written(strategy.call(flavour, ["{shipment}"], bulk=True))
+        yield _written(strategy.request(flavour, ["{shipment}"], bulk=True))
     if flavour in strategy.needs_quote:
-        yield _written(call_with_quote(flavour, "{shipment}", "{quote}"))
+        yield _written(request_with_quote(flavour, "{shipment}", "{quote}"))
 
 
-def _written(call: Call) -> str:
+def _written(call: RequestSpec) -> str:
     return f"{call.method} /{'/'.join(call.path)}"
 
 
@@ -211,7 +211,7 @@ def test_events(text: str, _words: str) -> None:
     """Every JSON block is an event as it comes in, as it goes out, or as it is rejected."""
     event = json.loads(text)
     if event.get("type") == "order.created":
-        assert isinstance(read_order(text.encode()), Order)
+        assert isinstance(parse_order(text.encode()), Order)
     else:
         jsonschema.validate(event, schema(ANSWERS.get(event.get("type"), "orders-rejected")))
 
@@ -223,7 +223,7 @@ def test_strategy_of_the_worked_example() -> None:
     strategy = names["RulesOneByOne"](rules_one_by_one=True)
     assert strategy.table == {"rules_one_by_one": True}
     assert list(_calls(strategy, V2)) == ["PUT /shipments/{shipment}/allocate"]
-    assert strategy.unfit(V1)
+    assert strategy.unsupported_reason(V1)
 
 
 def test_excerpt_of_the_demo() -> None:

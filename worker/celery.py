@@ -23,7 +23,7 @@ from worker.observability.heartbeat import touch
 from worker.observability.logs import start_logging, start_sentry
 from worker.observability.watchdog import Progress
 from worker.processes.environment import load
-from worker.processes.siblings import Children
+from worker.processes.siblings import Siblings
 from worker.redis_client.store import RedisError
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,7 @@ class Allocation(Celery):
 
 app = configure(Allocation("allocation"), settings)
 app.set_default()
-children = Children(settings.concurrency)
+children = Siblings(settings.concurrency)
 
 
 def _waiting() -> int:
@@ -111,7 +111,7 @@ def _ready(**_: Any) -> None:
 def _beats(**_: Any) -> None:
     """Every two seconds while the worker's own clockwork turns; a stuck consumer is noticed here."""
     touch("worker")
-    if _progress.stands_still():
+    if _progress.is_stalled():
         log.error("worker_stands_still", next="ending, to be started anew")
         os.kill(os.getpid(), signal.SIGTERM)
 

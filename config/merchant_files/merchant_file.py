@@ -58,10 +58,10 @@ class Choice(_Table):
         for index, step in enumerate(self.fallback):
             yield ("fallback", index), step
 
-    def unfit(self, flavour: Flavour) -> Iterator[Wrong]:
+    def unsupported_reason(self, flavour: Flavour) -> Iterator[Wrong]:
         """What a merchant of this flavour cannot ask for."""
         for key, strategy in self.strategies():
-            if reason := strategy.unfit(flavour):
+            if reason := strategy.unsupported_reason(flavour):
                 yield key, f"{reason}; use one of {', '.join(available(flavour))}"
 
 
@@ -85,15 +85,17 @@ class MerchantFile(_Table):
     @classmethod
     def _allocation_fits(cls, allocation: Choice, others: ValidationInfo) -> Choice:
         if api := others.data.get("api"):
-            _refuse([*allocation.unfit(api.flavour)])
+            _refuse([*allocation.unsupported_reason(api.flavour)])
         return allocation
 
     @field_validator("rules")
     @classmethod
     def _rules_fit(cls, rules: tuple[Rule, ...], others: ValidationInfo) -> tuple[Rule, ...]:
-        wrong = [*_unfit_names([rule.name for rule in rules])]
+        wrong = [*_unsupported_strategies([rule.name for rule in rules])]
         if api := others.data.get("api"):
-            wrong += [((i, *key), text) for i, rule in enumerate(rules) for key, text in rule.unfit(api.flavour)]
+            wrong += [
+                ((i, *key), text) for i, rule in enumerate(rules) for key, text in rule.unsupported_reason(api.flavour)
+            ]
         _refuse(wrong)
         return rules
 
@@ -102,7 +104,7 @@ class MerchantFile(_Table):
     def _times_fit(cls, retry: Retry, others: ValidationInfo) -> Retry:
         if not (api := others.data.get("api")):
             return retry
-        _refuse([((key,), text) for key, text in retry.unfit(api.timeout_s)])
+        _refuse([((key,), text) for key, text in retry.unsupported_reason(api.timeout_s)])
         return retry.fitted(api.timeout_s)
 
     def strategies(self) -> Iterator[tuple[Key, AnyStrategy]]:
@@ -112,7 +114,7 @@ class MerchantFile(_Table):
             yield from ((("rules", index, *key), strategy) for key, strategy in rule.strategies())
 
 
-def _unfit_names(names: Sequence[str]) -> Iterator[Wrong]:
+def _unsupported_strategies(names: Sequence[str]) -> Iterator[Wrong]:
     for index, name in enumerate(names):
         if name == "default":
             yield (index, "name"), "'default' is what [allocation] is called; rename it"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
-_MOST_HOURS = 24 * 365
+_MAX_HOURS = 24 * 365
 _HOUR_S = 3600
 _QUEUE_S = 900.0
 
@@ -22,7 +22,7 @@ class Retry(BaseModel):
         8, ge=1, le=1000, description="How many calls of one step may come to nothing before the shipment fails."
     )
     deadline_hours: float = Field(
-        48, gt=0, le=_MOST_HOURS, description="Hours from intake, or from a replay, until the shipment fails."
+        48, gt=0, le=_MAX_HOURS, description="Hours from intake, or from a replay, until the shipment fails."
     )
     quiet_seconds: float = Field(
         60,
@@ -34,7 +34,7 @@ class Retry(BaseModel):
     queue_seconds: float | None = Field(
         None,
         ge=1,
-        le=_MOST_HOURS * _HOUR_S,
+        le=_MAX_HOURS * _HOUR_S,
         description="How long a shipment is only read back after a call that the API has queued; not below "
         "quiet_seconds. By default 900 or half the deadline, whichever is shorter, but not below quiet_seconds.",
     )
@@ -64,7 +64,7 @@ class Retry(BaseModel):
             return self.queue_seconds
         return max(self.quiet_seconds, min(_QUEUE_S, self.deadline_s / 2))
 
-    def unfit(self, timeout_s: float) -> Iterator[tuple[str, str]]:
+    def unsupported_reason(self, timeout_s: float) -> Iterator[tuple[str, str]]:
         """What does not fit into the deadline together with so long a call: the key, and what to say about it."""
         call = f"a call of up to {_s(timeout_s)} (api.timeout_s)"
         deadline = f"before the deadline ({_s(self.deadline_s)})"

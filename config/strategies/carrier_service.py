@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from config.strategies.strategy import V1, V2, Call, Flavour, Reference, Strategy
+from config.strategies.strategy import V1, V2, Flavour, Reference, RequestSpec, Strategy
 
 
 class CarrierService(Strategy):
@@ -15,12 +15,12 @@ class CarrierService(Strategy):
 
     carrier_service: Reference
 
-    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:
+    def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:
         """The single or the "many" endpoint of the flavour."""
         if flavour == V1:
             # In XML the order of the elements counts: the references come first.
             body = {"ConsignmentReferences": list(references), "MpdCarrierServiceReference": self.carrier_service}
-            return Call(
+            return RequestSpec(
                 method="PUT",
                 path=("allocation", "allocatewithcarrierservice"),
                 body=body,
@@ -28,6 +28,6 @@ class CarrierService(Strategy):
             )
         if bulk:
             many = {"shipments": list(references), "carrier_service_reference": self.carrier_service}
-            return Call(method="PUT", path=("shipments", "allocate", "service"), body=many)
+            return RequestSpec(method="PUT", path=("shipments", "allocate", "service"), body=many)
         (reference,) = references
-        return Call(method="PUT", path=("shipments", reference, "allocate", "service", self.carrier_service))
+        return RequestSpec(method="PUT", path=("shipments", reference, "allocate", "service", self.carrier_service))

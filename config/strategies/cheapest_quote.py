@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from config.strategies.quote import quotes_call
-from config.strategies.strategy import V1, V2, Call, Flavour, Strategy
+from config.strategies.quote import quotes_request
+from config.strategies.strategy import V1, V2, Flavour, RequestSpec, Strategy
 
 
 class CheapestQuote(Strategy):
@@ -16,9 +16,9 @@ class CheapestQuote(Strategy):
 
     cheapest_quote: Literal[True]
 
-    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:  # noqa: ARG002  # never bulk
+    def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:  # noqa: ARG002  # never bulk
         """`PUT /allocation/{ref}/allocatewithcheapestquote`, or v2's call for the quotes."""
         (reference,) = references
         if flavour == V1:
-            return Call(method="PUT", path=("allocation", reference, "allocatewithcheapestquote"))
-        return quotes_call(flavour, reference)
+            return RequestSpec(method="PUT", path=("allocation", reference, "allocatewithcheapestquote"))
+        return quotes_request(flavour, reference)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from config.strategies.strategy import V1, V2, Call, Flavour, Strategy
+from config.strategies.strategy import V1, V2, Flavour, RequestSpec, Strategy
 
 
 class DefaultRules(Strategy):
@@ -14,9 +14,11 @@ class DefaultRules(Strategy):
 
     default_rules: Literal[True]
 
-    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:  # noqa: ARG002  # always bulk
+    def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:  # noqa: ARG002  # always bulk
         """`PUT /shipments/allocate` or `PUT /allocation/allocate`."""
         if flavour == V1:
             body = {"ConsignmentReferences": list(references)}
-            return Call(method="PUT", path=("allocation", "allocate"), body=body, root="AllocateConsignmentsRequest")
-        return Call(method="PUT", path=("shipments", "allocate"), body={"shipments": list(references)})
+            return RequestSpec(
+                method="PUT", path=("allocation", "allocate"), body=body, root="AllocateConsignmentsRequest"
+            )
+        return RequestSpec(method="PUT", path=("shipments", "allocate"), body={"shipments": list(references)})

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from config.strategies.strategy import V1, V2, Call, Flavour, Reference, Strategy
+from config.strategies.strategy import V1, V2, Flavour, Reference, RequestSpec, Strategy
 
 
 class ServiceFilters(BaseModel):
@@ -42,20 +42,20 @@ class Filters(Strategy):
 
     filters: ServiceFilters
 
-    def unfit(self, flavour: Flavour) -> str | None:
+    def unsupported_reason(self, flavour: Flavour) -> str | None:
         """As for every strategy, and tags do not fit v1."""
         if flavour == V1 and self.filters.tags:
             return f"filters has no tags in {V1}"
-        return super().unfit(flavour)
+        return super().unsupported_reason(flavour)
 
-    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:  # noqa: ARG002  # always bulk
+    def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:  # noqa: ARG002  # always bulk
         """`PUT /shipments/allocate/filters` or `PUT /allocation/allocateConsignmentsWithServiceFilters`."""
         if flavour == V1:
-            return Call(
+            return RequestSpec(
                 method="PUT",
                 path=("allocation", "allocateConsignmentsWithServiceFilters"),
                 body={"ConsignmentReferences": list(references), "Filters": self.filters.as_v1()},
                 root="AllocateConsignmentsWithServiceFiltersRequest",
             )
         body = {"shipments": list(references), "filters": self.filters.as_table()}
-        return Call(method="PUT", path=("shipments", "allocate", "filters"), body=body)
+        return RequestSpec(method="PUT", path=("shipments", "allocate", "filters"), body=body)

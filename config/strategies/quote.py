@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from config.strategies.strategy import V1, V2, Call, Flavour, QuoteChoice, Strategy
+from config.strategies.strategy import V1, V2, Flavour, QuoteChoice, RequestSpec, Strategy
 
 
-def quotes_call(flavour: Flavour, reference: str) -> Call:
+def quotes_request(flavour: Flavour, reference: str) -> RequestSpec:
     """The call that asks for the quotes of a shipment; it allocates nothing."""
     if flavour == V1:
-        return Call(method="GET", path=("quotes", "consignment", reference))
-    return Call(method="POST", path=("shipments", reference, "quote"))
+        return RequestSpec(method="GET", path=("quotes", "consignment", reference))
+    return RequestSpec(method="POST", path=("shipments", reference, "quote"))
 
 
-def call_with_quote(flavour: Flavour, reference: str, quote_reference: str) -> Call:
+def request_with_quote(flavour: Flavour, reference: str, quote_reference: str) -> RequestSpec:
     """The call that allocates a shipment with one of its quotes."""
     if flavour == V1:
-        return Call(method="PUT", path=("allocation", reference, "allocatewithquote", quote_reference))
-    return Call(method="PUT", path=("shipments", reference, "allocate", "quote", quote_reference))
+        return RequestSpec(method="PUT", path=("allocation", reference, "allocatewithquote", quote_reference))
+    return RequestSpec(method="PUT", path=("shipments", reference, "allocate", "quote", quote_reference))
 
 
 class Quote(Strategy):
@@ -34,7 +34,7 @@ class Quote(Strategy):
         """The merchant's own."""
         return self.quote
 
-    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:  # noqa: ARG002  # never bulk
+    def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:  # noqa: ARG002  # never bulk
         """The call for the quotes."""
         (reference,) = references
-        return quotes_call(flavour, reference)
+        return quotes_request(flavour, reference)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from config.strategies.strategy import V1, V2, Call, Flavour, Reference, Strategy
+from config.strategies.strategy import V1, V2, Flavour, Reference, RequestSpec, Strategy
 
 
 class ServiceGroup(Strategy):
@@ -15,12 +15,14 @@ class ServiceGroup(Strategy):
 
     service_group: Reference
 
-    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:
+    def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:
         """The single endpoint of the flavour, or v2's "many" endpoint with `bulk`."""
         if flavour == V2 and bulk:
             many = {"shipments": list(references), "service_group": self.service_group}
-            return Call(method="PUT", path=("shipments", "allocate", "service_group"), body=many)
+            return RequestSpec(method="PUT", path=("shipments", "allocate", "service_group"), body=many)
         (reference,) = references
         if flavour == V1:
-            return Call(method="PUT", path=("allocation", reference, "allocatewithservicegroup", self.service_group))
-        return Call(method="PUT", path=("shipments", reference, "allocate", "service_group", self.service_group))
+            return RequestSpec(
+                method="PUT", path=("allocation", reference, "allocatewithservicegroup", self.service_group)
+            )
+        return RequestSpec(method="PUT", path=("shipments", reference, "allocate", "service_group", self.service_group))

@@ -31,7 +31,7 @@ Reference = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
+class RequestSpec:
     """One request to the allocation API, before it has a host, a key or a wire format.
 
     `path` holds unescaped segments; whoever sends the call escapes each one.
@@ -71,11 +71,11 @@ class Strategy(BaseModel):
             return self.most_bulk[flavour]
         return self.most[flavour]
 
-    def unfit(self, flavour: Flavour) -> str | None:
+    def unsupported_reason(self, flavour: Flavour) -> str | None:
         """Why a merchant of this flavour cannot use the strategy, or None when he can."""
         return None if flavour in self.most else f"{self.name} is not a strategy of {flavour}"
 
-    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:
+    def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:
         """The call that asks for these shipments (for their quotes, where the strategy needs one)."""
         # Only a subclass knows its endpoint.
         raise NotImplementedError(f"{type(self).__name__} builds no call")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from config.strategies.strategy import V2, Call, Flavour, Reference, Strategy
+from config.strategies.strategy import V2, Flavour, Reference, RequestSpec, Strategy
 
 
 class VirtualService(Strategy):
@@ -17,7 +17,7 @@ class VirtualService(Strategy):
 
     virtual_service: Reference
 
-    def call(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> Call:  # noqa: ARG002  # one call there is
+    def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:  # noqa: ARG002  # one call there is
         """`PUT /shipments/{ref}/allocate/virtual_service/{virtual}`."""
         (reference,) = references
-        return Call(method="PUT", path=("shipments", reference, "allocate", self.name, self.virtual_service))
+        return RequestSpec(method="PUT", path=("shipments", reference, "allocate", self.name, self.virtual_service))

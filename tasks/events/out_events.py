@@ -9,7 +9,7 @@ from config.strategies.strategy import Flavour
 from tasks.rules.decision import FailReason
 from tasks.rules.order import RejectReason
 
-Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+EventTime = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 DecimalText = Annotated[str, Field(description="the API's own decimal text")]
 
 
@@ -71,7 +71,7 @@ class AllocatedData(_AboutShipment):
     labels: list[Label]
     adopted: bool = Field(description="found allocated on read-back, rather than by the answer to a call")
     correlation_id: str | None
-    allocated_at: Moment
+    allocated_at: EventTime
 
 
 class FailedData(_AboutShipment):
@@ -80,7 +80,7 @@ class FailedData(_AboutShipment):
     reason: FailReason
     message: str
     steps: list[Attempt]
-    failed_at: Moment
+    failed_at: EventTime
 
 
 class _Envelope(_Said):
@@ -88,7 +88,7 @@ class _Envelope(_Said):
     id: str
     source: Literal["urn:allocation-worker"]
     subject: str = Field(description="the shipment's reference")
-    time: Moment
+    time: EventTime
     datacontenttype: Literal["application/json"]
 
 

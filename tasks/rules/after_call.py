@@ -3,7 +3,7 @@
 from typing import assert_never
 
 from tasks.rules import backoff
-from tasks.rules.decision import Call, Fail, Moment, Move, Read, Settle
+from tasks.rules.decision import Call, Context, Decision, Fail, ReadBack, Settle
 from tasks.rules.next_decision import (
     END_REASONS,
     again,
@@ -19,12 +19,12 @@ from tasks.rules.next_decision import (
 )
 from tasks.rules.outcome import (
     Allocated,
+    BulkRefused,
     NotSent,
     NotYet,
     Outcome,
     Queued,
     Refused,
-    RefusedTogether,
     Stopped,
     Throttled,
     Unknown,
@@ -36,64 +36,64 @@ from tasks.rules.shipment import Shipment
 OPENING_REASONS = ("conflict", "invalid_state")
 """Refusals that may come of our own request, which a gateway sent twice."""
 
-MOST_EXPIRED_QUOTES = 3
+MAX_EXPIRED_QUOTES = 3
 """Rounds of quotes, all expired, after which the step is refused."""
 
 
-def after_call(shipment: Shipment, outcome: Outcome, moment: Moment) -> Move:
+def after_call(shipment: Shipment, outcome: Outcome, context: Context) -> Decision:
     """The move after a call for the present step."""
     shipment = shipment.called(sent=not isinstance(outcome, NotSent))
     match outcome:
         case Allocated():
             return Settle(shipment=shipment, allocated=outcome, adopted=False)
         case Queued():
-            return _open(shipment, "queued", moment)
+            return _open(shipment, "queued", context)
         case Unknown():
-            return _open(shipment, "unknown", moment)
+            return _open(shipment, "unknown", context)
         case Refused(reason="conflict"):
-            return _open(_refusal(shipment, outcome), "unknown", moment)
-        case RefusedTogether():
-            return _isolate(shipment, outcome, moment)
+            return _open(_refusal(shipment, outcome), "unknown", context)
+        case BulkRefused():
+            return _isolate(shipment, outcome, context)
         case Refused() | Throttled() | NotSent() | NotYet() | Stopped():
-            return _nothing_opened(shipment, outcome, moment)
+            return _nothing_opened(shipment, outcome, context)
     assert_never(outcome)
 
 
-def after_quotes(shipment: Shipment, outcome: Outcome, moment: Moment) -> Move:
+def after_quotes(shipment: Shipment, outcome: Outcome, context: Context) -> Decision:
     """The move after quotes were asked for in vain. Asking allocates nothing: it is no attempt and opens nothing."""
     match outcome:
         case Refused() | Throttled() | NotSent() | NotYet() | Stopped():
-            return _nothing_opened(shipment, outcome, moment)
+            return _nothing_opened(shipment, outcome, context)
         case Unknown(reason="invalid_state"):
-            return read_again(shipment.with_progress(unread=True).cleared(0.0), moment)
+            return read_again(shipment.with_progress(unread=True).cleared(0.0), context)
         case _:
-            return again(shipment, moment)
+            return again(shipment, context)
 
 
 def _nothing_opened(
-    shipment: Shipment, outcome: Refused | Throttled | NotSent | NotYet | Stopped, moment: Moment
-) -> Move:
+    shipment: Shipment, outcome: Refused | Throttled | NotSent | NotYet | Stopped, context: Context
+) -> Decision:
     match outcome:
         case Refused():
-            return _refused(shipment, outcome, moment)
+            return _refused(shipment, outcome, context)
         case Throttled():
-            return throttled(shipment, outcome, moment)
+            return throttled(shipment, outcome, context)
         case NotYet(reason="quote_expired"):
-            return _quotes_expired(shipment, outcome, moment)
+            return _quotes_expired(shipment, outcome, context)
         case NotSent() | NotYet():
-            return again(shipment, moment)
+            return again(shipment, context)
         case Stopped():
-            return _stopped(shipment, outcome, moment)
+            return _stopped(shipment, outcome, context)
     assert_never(outcome)
 
 
-def _open(shipment: Shipment, kind: OpenKind, moment: Moment) -> Move:
+def _open(shipment: Shipment, kind: OpenKind, context: Context) -> Decision:
     """The call may still take effect: from now on the shipment is only read back."""
-    opened = shipment.opened(kind, moment.now, open_calls=shipment.progress.open_calls + 1)
+    opened = shipment.opened(kind, context.now, open_calls=shipment.progress.open_calls + 1)
     if _is_first(shipment):
         # No step of ours can have left the state that it is in.
         opened = opened.with_progress(read_before="unallocated")
-    return read_again(opened, moment)
+    return read_again(opened, context)
 
 
 def _is_first(shipment: Shipment) -> bool:
@@ -102,14 +102,14 @@ def _is_first(shipment: Shipment) -> bool:
     return progress.attempts == 1 and not shipment.replays and progress.open_kind is None and not progress.unread
 
 
-def _refused(shipment: Shipment, outcome: Refused, moment: Moment) -> Move:
+def _refused(shipment: Shipment, outcome: Refused, context: Context) -> Decision:
     """A certain refusal counts at once, unless a call was open before: that one may have gone through meanwhile.
 
     The state that was read before it says nothing about the next call: this one may have left another.
     """
     if outcome.certain and shipment.progress.open_kind is None:
         return refused(shipment.with_progress(last_read=None), outcome.reason, outcome.message)
-    return _read_when_quiet_is_over(_refusal(shipment, outcome), moment)
+    return _read_when_quiet_is_over(_refusal(shipment, outcome), context)
 
 
 def _refusal(shipment: Shipment, outcome: Refused | Stopped) -> Shipment:
@@ -117,56 +117,56 @@ def _refusal(shipment: Shipment, outcome: Refused | Stopped) -> Shipment:
     return shipment.with_progress(refusal=outcome.reason, refusal_message=outcome.message)
 
 
-def _read_when_quiet_is_over(shipment: Shipment, moment: Moment) -> Move:
-    if is_quiet(shipment.progress, moment.retry, moment.now):
-        return read_again(shipment, moment)
+def _read_when_quiet_is_over(shipment: Shipment, context: Context) -> Decision:
+    if is_quiet(shipment.progress, context.retry, context.now):
+        return read_again(shipment, context)
     return _read_first(shipment)
 
 
-def _read_first(shipment: Shipment) -> Read:
-    return Read(shipment=shipment.cleared(0.0))
+def _read_first(shipment: Shipment) -> ReadBack:
+    return ReadBack(shipment=shipment.cleared(0.0))
 
 
-def _isolate(shipment: Shipment, outcome: RefusedTogether, moment: Moment) -> Move:
+def _isolate(shipment: Shipment, outcome: BulkRefused, context: Context) -> Decision:
     """Refused in company, for what may be another one's fault: asked for again with half as many.
 
     Of v1 a part may have gone through: its first refusal is an open call, and a read-back precedes each further call.
     """
-    fewer = shipment.with_progress(company=max(1, (moment.company + 1) // 2), last_read=None)
+    fewer = shipment.with_progress(group_size=max(1, (context.group_size + 1) // 2), last_read=None)
     opens = not shipment.progress.refused_partly or outcome.reason in OPENING_REASONS
     if outcome.partly and opens:
-        return read_again(fewer.opened("unknown", moment.now, refused_partly=True), moment)
+        return read_again(fewer.opened("unknown", context.now, refused_partly=True), context)
     if outcome.partly:
         return _read_first(fewer)
-    if may_end(fewer, moment):
+    if may_end(fewer, context):
         return too_late(fewer)
-    return Call(shipment=fewer) if may_still_call(fewer, moment) else out_of_time(fewer, moment)
+    return Call(shipment=fewer) if may_still_call(fewer, context) else out_of_time(fewer, context)
 
 
-def _quotes_expired(shipment: Shipment, outcome: NotYet, moment: Moment) -> Move:
+def _quotes_expired(shipment: Shipment, outcome: NotYet, context: Context) -> Decision:
     expired = shipment.with_progress(expired_quotes=shipment.progress.expired_quotes + 1)
-    if expired.progress.expired_quotes >= MOST_EXPIRED_QUOTES:
-        return _refused(expired, Refused(reason=outcome.reason, message=outcome.message), moment)
-    return again(expired, moment)
+    if expired.progress.expired_quotes >= MAX_EXPIRED_QUOTES:
+        return _refused(expired, Refused(reason=outcome.reason, message=outcome.message), context)
+    return again(expired, context)
 
 
-def _stopped(shipment: Shipment, outcome: Stopped, moment: Moment) -> Move:
+def _stopped(shipment: Shipment, outcome: Stopped, context: Context) -> Decision:
     if outcome.reason not in END_REASONS:
-        return denied(shipment, outcome, moment)
-    if outcome.reason == "shipment_not_found" and not_created_yet(shipment, moment):
-        return again(shipment, moment)
+        return denied(shipment, outcome, context)
+    if outcome.reason == "shipment_not_found" and not_created_yet(shipment, context):
+        return again(shipment, context)
     if outcome.reason == "invalid_request" or shipment.progress.open_kind is not None:
         # The status alone may have said so, of a body that could not be read: it might be the state gate's.
-        return _read_when_quiet_is_over(_refusal(shipment, outcome), moment)
+        return _read_when_quiet_is_over(_refusal(shipment, outcome), context)
     return Fail(shipment=shipment, reason=END_REASONS[outcome.reason], message=outcome.message or outcome.reason)
 
 
-def throttled(shipment: Shipment, outcome: Throttled, moment: Moment) -> Move:
+def throttled(shipment: Shipment, outcome: Throttled, context: Context) -> Decision:
     """Too many calls: wait, at least as long as the API asked, and no less than the quiet time's schedule says."""
     progress = shipment.progress
-    if may_end(shipment, moment):
+    if may_end(shipment, context):
         return too_late(shipment)
-    wait_s = backoff.park(progress.waits, moment.random, outcome.retry_after_s)
-    if is_quiet(progress, moment.retry, moment.now):
-        wait_s = max(wait_s, next_read(progress, moment.retry) - moment.now)
-    return park(shipment, moment, wait_s)
+    wait_s = backoff.park(progress.waits, context.random, outcome.retry_after_s)
+    if is_quiet(progress, context.retry, context.now):
+        wait_s = max(wait_s, next_read(progress, context.retry) - context.now)
+    return park(shipment, context, wait_s)

@@ -3,8 +3,8 @@
 from typing import assert_never
 
 from tasks.rules.after_call import throttled
-from tasks.rules.before_call import MOST_LOSSES, worker_lost
-from tasks.rules.decision import Call, Fail, Moment, Move, Settle
+from tasks.rules.before_call import MAX_LOSSES, worker_lost
+from tasks.rules.decision import Call, Context, Decision, Fail, Settle
 from tasks.rules.next_decision import (
     END_REASONS,
     denied,
@@ -18,12 +18,12 @@ from tasks.rules.next_decision import (
 )
 from tasks.rules.outcome import (
     Allocated,
+    BulkRefused,
     Finding,
     NotSent,
     NotYet,
     Queued,
     Refused,
-    RefusedTogether,
     Stopped,
     Throttled,
     Unallocated,
@@ -36,45 +36,45 @@ STUCK_AFTER_S = 1800.0
 """The longest a shipment may stay `allocating` (or a quarter of its deadline, if that is shorter)."""
 
 
-def after_read(shipment: Shipment, finding: Finding, moment: Moment) -> Move:
-    """The move after a read-back that was sent at `moment.sent`."""
-    read = shipment.with_progress(read_at=moment.sent)
+def after_read_back(shipment: Shipment, finding: Finding, context: Context) -> Decision:
+    """The move after a read-back that was sent at `context.sent`."""
+    read = shipment.with_progress(read_at=context.sent)
     match finding:
         case Allocated():
             return Settle(shipment=read, allocated=finding, adopted=True)
         case Unallocated():
-            return _not_allocated(read, finding, moment)
+            return _not_allocated(read, finding, context)
         case Queued():
-            return _allocating(read, moment)
+            return _allocating(read, context)
         case Throttled():
-            return throttled(read, finding, moment)
+            return throttled(read, finding, context)
         case Stopped(reason="invalid_request"):
-            return read_again(read, moment)
+            return read_again(read, context)
         case Stopped():
-            return _stopped(read, finding, moment)
-        case Refused() | RefusedTogether() | Unknown() | NotSent() | NotYet():
-            return read_again(read, moment)
+            return _stopped(read, finding, context)
+        case Refused() | BulkRefused() | Unknown() | NotSent() | NotYet():
+            return read_again(read, context)
     assert_never(finding)
 
 
-def _not_allocated(shipment: Shipment, finding: Unallocated, moment: Moment) -> Move:
+def _not_allocated(shipment: Shipment, finding: Unallocated, context: Context) -> Decision:
     """Within a quiet time it means nothing: the call may take effect later. After it nothing went through."""
     progress, read = shipment.progress, shipment.with_progress(last_read=finding.state)
     if decides_queued(progress, finding.state):
         message = "queued by the API, which then could not allocate it"
         return refused(read.with_progress(open_kind=None), finding.state, message)
-    if is_quiet(progress, moment.retry, moment.sent):
-        return read_again(read, moment)
+    if is_quiet(progress, context.retry, context.sent):
+        return read_again(read, context)
     if progress.refusal is not None:
         return _refusal_counts(read)
-    if shipment.losses >= MOST_LOSSES:
+    if shipment.losses >= MAX_LOSSES:
         return worker_lost(read.with_progress(open_kind=None, unread=False))
-    if progress.open_calls >= moment.retry.attempts:
+    if progress.open_calls >= context.retry.attempts:
         return _exhausted(read)
-    return _call_again(read, moment)
+    return _call_again(read, context)
 
 
-def _refusal_counts(shipment: Shipment) -> Move:
+def _refusal_counts(shipment: Shipment) -> Decision:
     """Read as not allocated after it, a refusal is one."""
     progress = shipment.progress
     reason, message = progress.refusal or "refused", progress.refusal_message
@@ -89,35 +89,35 @@ def _exhausted(shipment: Shipment) -> Fail:
     return Fail(shipment=shipment, reason="attempts_exhausted", message=message)
 
 
-def _call_again(shipment: Shipment, moment: Moment) -> Move:
+def _call_again(shipment: Shipment, context: Context) -> Decision:
     """The read-back allows one call, for a while."""
-    if overdue(shipment, moment):
+    if overdue(shipment, context):
         message = "not allocated in time"
         return Fail(shipment=shipment, reason="deadline_passed", message=message)
-    if not may_still_call(shipment, moment):
-        return out_of_time(shipment, moment)
-    return Call(shipment=shipment.cleared(moment.now + CLEARED_S))
+    if not may_still_call(shipment, context):
+        return out_of_time(shipment, context)
+    return Call(shipment=shipment.cleared(context.now + CLEARED_S))
 
 
-def _allocating(shipment: Shipment, moment: Moment) -> Move:
+def _allocating(shipment: Shipment, context: Context) -> Decision:
     """The API is at it: the quiet time starts again, but not for ever."""
     progress = shipment.progress
-    since = progress.allocating_since or moment.now
-    stuck = moment.now - since > min(STUCK_AFTER_S, moment.retry.deadline_s / 4)
-    if progress.give_up_at is not None and moment.sent >= progress.give_up_at:
-        return _gave_up_waiting(shipment, moment, stuck=stuck)
-    at_it = _at_it(shipment, moment, since)
-    if progress.give_up_at is None and (stuck or overdue(shipment, moment)):
+    since = progress.allocating_since or context.now
+    stuck = context.now - since > min(STUCK_AFTER_S, context.retry.deadline_s / 4)
+    if progress.give_up_at is not None and context.sent >= progress.give_up_at:
+        return _gave_up_waiting(shipment, context, stuck=stuck)
+    at_it = _at_it(shipment, context, since)
+    if progress.give_up_at is None and (stuck or overdue(shipment, context)):
         # One more read-back decides, after the quiet time that runs now.
-        at_it = at_it.with_progress(give_up_at=quiet_end(at_it.progress, moment.retry))
-    return read_again(at_it, moment)
+        at_it = at_it.with_progress(give_up_at=quiet_end(at_it.progress, context.retry))
+    return read_again(at_it, context)
 
 
-def _at_it(shipment: Shipment, moment: Moment, since: float) -> Shipment:
+def _at_it(shipment: Shipment, context: Context, since: float) -> Shipment:
     """Without a call of ours, somebody else asked for it, or the record does not know of our own."""
     if shipment.progress.open_kind is None:
-        shipment = shipment.opened("unknown", moment.now)
-    return shipment.with_progress(last_read="allocating", allocating_since=since, quiet_from=moment.now)
+        shipment = shipment.opened("unknown", context.now)
+    return shipment.with_progress(last_read="allocating", allocating_since=since, quiet_from=context.now)
 
 
 def _unjudged(shipment: Shipment) -> Shipment:
@@ -127,21 +127,21 @@ def _unjudged(shipment: Shipment) -> Shipment:
     return shipment.with_progress(unread=True, refusal=None, refusal_message="")
 
 
-def _gave_up_waiting(shipment: Shipment, moment: Moment, *, stuck: bool) -> Fail:
+def _gave_up_waiting(shipment: Shipment, context: Context, *, stuck: bool) -> Fail:
     if not stuck:
         message = "not allocated in time; the API was still allocating it"
         return Fail(shipment=shipment, reason="deadline_passed", message=message)
-    seconds = moment.now - (shipment.progress.allocating_since or moment.now)
+    seconds = context.now - (shipment.progress.allocating_since or context.now)
     message = f"the API has been allocating it for {seconds:.0f} s"
     return Fail(shipment=shipment, reason="stuck_allocating", message=message)
 
 
-def _stopped(shipment: Shipment, finding: Stopped, moment: Moment) -> Move:
+def _stopped(shipment: Shipment, finding: Stopped, context: Context) -> Decision:
     """Nothing ends within a quiet time: it may look otherwise after it."""
     if finding.reason not in END_REASONS:
-        return denied(shipment, finding, moment)
-    if is_quiet(shipment.progress, moment.retry, moment.sent):
-        return read_again(shipment, moment)
-    if finding.reason == "shipment_not_found" and not_created_yet(shipment, moment) and not may_end(shipment, moment):
-        return read_again(_unjudged(shipment), moment)
+        return denied(shipment, finding, context)
+    if is_quiet(shipment.progress, context.retry, context.sent):
+        return read_again(shipment, context)
+    if finding.reason == "shipment_not_found" and not_created_yet(shipment, context) and not may_end(shipment, context):
+        return read_again(_unjudged(shipment), context)
     return Fail(shipment=shipment, reason=END_REASONS[finding.reason], message=finding.message or finding.reason)

@@ -1,7 +1,7 @@
 """What to do with a shipment before its first request of a visit. Pure."""
 
 from tasks.rules import backoff
-from tasks.rules.decision import Call, Fail, Moment, Move, Park, Read
+from tasks.rules.decision import Call, Context, Decision, Fail, Park, ReadBack
 from tasks.rules.next_decision import (
     PAUSED_WAIT_S,
     end_of_time,
@@ -17,7 +17,7 @@ from tasks.rules.next_decision import (
 from tasks.rules.quiet_time import is_quiet
 from tasks.rules.shipment import Shipment
 
-MOST_LOSSES = 3
+MAX_LOSSES = 3
 """Worker losses after which a shipment is only read back, and called for no more."""
 
 LAST_READ_S = 30.0
@@ -27,24 +27,24 @@ HOPELESS_LOSSES = 6
 """Worker losses after which it is not even read back, as that seems to be what kills: it waits for its deadline."""
 
 
-def first_move(shipment: Shipment, moment: Moment) -> Move:
+def first_decision(shipment: Shipment, context: Context) -> Decision:
     """What to do with a shipment that has just been taken."""
     if shipment.losses >= HOPELESS_LOSSES and shipment.progress.must_read:
-        return _hopeless(shipment, moment)
+        return _hopeless(shipment, context)
     if shipment.progress.must_read:
-        in_quiet_time = is_quiet(shipment.progress, moment.retry, moment.now)
-        return read_again(shipment, moment) if in_quiet_time else Read(shipment=shipment)
-    if shipment.losses >= MOST_LOSSES:
+        in_quiet_time = is_quiet(shipment.progress, context.retry, context.now)
+        return read_again(shipment, context) if in_quiet_time else ReadBack(shipment=shipment)
+    if shipment.losses >= MAX_LOSSES:
         return worker_lost(shipment)
-    if may_still_call(shipment, moment):
+    if may_still_call(shipment, context):
         return Call(shipment=shipment)
-    return too_late(shipment) if overdue(shipment, moment) else out_of_time(shipment, moment)
+    return too_late(shipment) if overdue(shipment, context) else out_of_time(shipment, context)
 
 
-def _hopeless(shipment: Shipment, moment: Moment) -> Move:
-    if may_end(shipment, moment):
+def _hopeless(shipment: Shipment, context: Context) -> Decision:
+    if may_end(shipment, context):
         return worker_lost(shipment)
-    return Park(shipment=shipment, wait_s=until_deadline(shipment, moment, backoff.RETRY_AFTER_MOST_S))
+    return Park(shipment=shipment, wait_s=until_deadline(shipment, context, backoff.RETRY_AFTER_MOST_S))
 
 
 def worker_lost(shipment: Shipment) -> Fail:
@@ -53,26 +53,26 @@ def worker_lost(shipment: Shipment) -> Fail:
     return Fail(shipment=shipment, reason="worker_lost", message=message)
 
 
-def paused_move(shipment: Shipment, moment: Moment, why: str, *, has_key: bool) -> Move:
+def paused_decision(shipment: Shipment, context: Context, why: str, *, has_key: bool) -> Decision:
     """What to do while nothing of the merchant can be called; with a key, what is open is read back at the end."""
-    if may_end(shipment, moment):
+    if may_end(shipment, context):
         if has_key and shipment.progress.must_read:
-            return Read(shipment=shipment)
+            return ReadBack(shipment=shipment)
         return Fail(shipment=shipment, reason="unauthorised", message=f"{why}{unread(shipment)}")
-    return Park(shipment=shipment, wait_s=until_deadline(shipment, moment, PAUSED_WAIT_S))
+    return Park(shipment=shipment, wait_s=until_deadline(shipment, context, PAUSED_WAIT_S))
 
 
-def held_up(shipment: Shipment, moment: Moment, wait_s: float, *, by_us: bool = False) -> Park | Fail:
+def held_up(shipment: Shipment, context: Context, wait_s: float, *, by_limit: bool = False) -> Park | Fail:
     """What to do when a limit or an open breaker stands before the request: wait, which is no attempt.
 
-    Some jitter, so that those who waited together do not come back together. `by_us`: it is the merchant's own limit,
-    so a read-back will be answered once its turn comes, however late.
+    Some jitter, so that those who waited together do not come back together. `by_limit`: it is the merchant's own
+    limit, so a read-back will be answered once its turn comes, however late.
     """
-    longer_s = wait_s * (1 + moment.random / 2)
-    if not may_end(shipment, moment):
-        return Park(shipment=shipment, wait_s=until_deadline(shipment, moment, longer_s))
-    left_s = end_of_time(shipment, moment) + LAST_READ_S - moment.now
-    if shipment.progress.must_read and by_us:
+    longer_s = wait_s * (1 + context.random / 2)
+    if not may_end(shipment, context):
+        return Park(shipment=shipment, wait_s=until_deadline(shipment, context, longer_s))
+    left_s = end_of_time(shipment, context) + LAST_READ_S - context.now
+    if shipment.progress.must_read and by_limit:
         return Park(shipment=shipment, wait_s=longer_s)
     if shipment.progress.must_read and left_s > 0:
         return Park(shipment=shipment, wait_s=min(longer_s, left_s))

@@ -41,7 +41,7 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Read:
+class ReadBack:
     """Read the shipment back, after a pause in seconds."""
 
     shipment: Shipment
@@ -73,18 +73,18 @@ class Fail:
     message: str
 
 
-Move = Settle | Call | Read | FallBack | Park | Fail
+Decision = Settle | Call | ReadBack | FallBack | Park | Fail
 
-REQUESTS = (Call, Read)
+REQUESTS = (Call, ReadBack)
 """The moves after which the shipment stays in its task (a tuple, as `isinstance` is slow with a union)."""
 
 
-class Moment(NamedTuple):
+class Context(NamedTuple):
     """All a decision needs besides the shipment and the outcome.
 
     `now`: seconds since the epoch by the ledger's clock; `random`: in [0, 1); `tries`: requests made in this visit;
     `retry`, `timeout_s`: as in the merchant's file; `sent`: when the request was sent whose answer is judged;
-    `company`: how many shipments it carried.
+    `group_size`: how many shipments it carried.
     """
 
     now: float
@@ -93,4 +93,4 @@ class Moment(NamedTuple):
     retry: Retry
     timeout_s: float = 20.0
     sent: float = 0.0
-    company: int = 1
+    group_size: int = 1

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tasks.rules.outcome import Finding, Heard, Quoted, Refused, Stopped, Unknown
+from tasks.rules.outcome import Feedback, Finding, Quoted, Refused, Stopped, Unknown
 from tasks.rules.shipment import Shipment
 
 OWN_DENIALS = 2
@@ -13,7 +13,7 @@ ALONE_WITHIN_S = 10.0
 """A 403 so soon after a good answer to another one is taken for the shipment's own, until a second one gets it too."""
 
 
-def accepts_key(heard: Heard, finding: Finding | Quoted) -> bool:
+def accepts_key(feedback: Feedback, finding: Finding | Quoted) -> bool:
     """Whether an answer shows that the key works: one of the API itself, or a refusal of this shipment alone."""
     match finding:
         case Stopped(reason="forbidden_here") | Refused(reason="forbidden"):
@@ -21,7 +21,7 @@ def accepts_key(heard: Heard, finding: Finding | Quoted) -> bool:
         case Unknown():
             return finding.by_api
         case _:
-            return heard.answer in ("good", "throttled")
+            return feedback.signal in ("good", "throttled")
 
 
 def own_denial(shipment: Shipment, answer: Stopped, last_good: float, *, of_step: bool) -> Finding:

@@ -2,7 +2,7 @@
 
 from config.merchant_files.retry import Retry
 from tasks.rules import backoff
-from tasks.rules.decision import Call, Fail, FailReason, FallBack, Moment, Move, Park, Read
+from tasks.rules.decision import Call, Context, Decision, Fail, FailReason, FallBack, Park, ReadBack
 from tasks.rules.outcome import Stopped
 from tasks.rules.quiet_time import FIRST_READ_S, is_quiet, next_read, quiet_end
 from tasks.rules.shipment import Shipment
@@ -28,16 +28,16 @@ END_REASONS: dict[str, FailReason] = {
 """What no other step can help, with the reason of the failure."""
 
 
-def again(shipment: Shipment, moment: Moment) -> Move:
+def again(shipment: Shipment, context: Context) -> Decision:
     """Nothing stands against another call: now if this visit has tries left, else later."""
-    if overdue(shipment, moment):
+    if overdue(shipment, context):
         return too_late(shipment)
-    if not may_still_call(shipment, moment):
-        return out_of_time(shipment, moment)
-    pause_s = backoff.short(moment.tries, moment.random)
+    if not may_still_call(shipment, context):
+        return out_of_time(shipment, context)
+    pause_s = backoff.short(context.tries, context.random)
     if pause_s is not None:
         return Call(shipment=shipment, pause_s=pause_s)
-    return park(shipment, moment, backoff.park(shipment.progress.waits, moment.random))
+    return park(shipment, context, backoff.park(shipment.progress.waits, context.random))
 
 
 def has_time_to_call(shipment: Shipment, retry: Retry, timeout_s: float, now: float) -> bool:
@@ -45,40 +45,42 @@ def has_time_to_call(shipment: Shipment, retry: Retry, timeout_s: float, now: fl
     return shipment.received + retry.deadline_s - now >= timeout_s + retry.quiet_s
 
 
-def may_still_call(shipment: Shipment, moment: Moment) -> bool:
+def may_still_call(shipment: Shipment, context: Context) -> bool:
     """Likewise, at a decision."""
-    return has_time_to_call(shipment, moment.retry, moment.timeout_s, moment.now)
+    return has_time_to_call(shipment, context.retry, context.timeout_s, context.now)
 
 
-def out_of_time(shipment: Shipment, moment: Moment) -> Park:
+def out_of_time(shipment: Shipment, context: Context) -> Park:
     """No call starts any more; the shipment waits for its deadline, and may still be cleared up by then."""
-    return Park(shipment=shipment, wait_s=until_deadline(shipment, moment, float("inf")))
+    return Park(shipment=shipment, wait_s=until_deadline(shipment, context, float("inf")))
 
 
-def read_again(shipment: Shipment, moment: Moment) -> Move:
+def read_again(shipment: Shipment, context: Context) -> Decision:
     """Read back later: within the quiet time by its schedule, after it with growing waits."""
     progress = shipment.progress
-    if is_quiet(progress, moment.retry, moment.now):
-        return _read_by_schedule(shipment, moment, next_read(progress, moment.retry) - moment.now)
-    if is_quiet(progress, moment.retry, progress.read_at):
+    if is_quiet(progress, context.retry, context.now):
+        return _read_by_schedule(shipment, context, next_read(progress, context.retry) - context.now)
+    if is_quiet(progress, context.retry, progress.read_at):
         # It ended while the last one was under way, or the clock is not known that well: one sent after it is due.
-        return Read(shipment=shipment, pause_s=min(FIRST_READ_S, quiet_end(progress, moment.retry) - progress.read_at))
-    if overdue(shipment, moment):
+        return ReadBack(
+            shipment=shipment, pause_s=min(FIRST_READ_S, quiet_end(progress, context.retry) - progress.read_at)
+        )
+    if overdue(shipment, context):
         return too_late(shipment)
-    pause_s = backoff.short(moment.tries, moment.random)
+    pause_s = backoff.short(context.tries, context.random)
     if pause_s is not None:
-        return Read(shipment=shipment, pause_s=pause_s)
-    return park(shipment, moment, backoff.park(progress.waits, moment.random))
+        return ReadBack(shipment=shipment, pause_s=pause_s)
+    return park(shipment, context, backoff.park(progress.waits, context.random))
 
 
-def _read_by_schedule(shipment: Shipment, moment: Moment, wait_s: float) -> Read | Park:
+def _read_by_schedule(shipment: Shipment, context: Context, wait_s: float) -> ReadBack | Park:
     """A short wait is spent in the visit, unless the API answers so badly that the visit is over."""
-    if wait_s <= LONGEST_PAUSE_S and moment.tries < backoff.SHORT_TRIES:
-        return Read(shipment=shipment, pause_s=max(0.0, wait_s))
+    if wait_s <= LONGEST_PAUSE_S and context.tries < backoff.SHORT_TRIES:
+        return ReadBack(shipment=shipment, pause_s=max(0.0, wait_s))
     return Park(shipment=shipment, wait_s=max(0.0, wait_s))
 
 
-def refused(shipment: Shipment, reason: str, message: str) -> Move:
+def refused(shipment: Shipment, reason: str, message: str) -> Decision:
     """The present step is refused: the next one follows, or there is none and the shipment fails."""
     progress = shipment.progress
     after = shipment.with_progress(last_refusal=reason, refusal=None, refusal_message="", unread=False)
@@ -88,7 +90,7 @@ def refused(shipment: Shipment, reason: str, message: str) -> Move:
                 step=progress.step + 1,
                 open_calls=0,
                 waits=0,
-                company=None,
+                group_size=None,
                 give_up_at=None,
                 refused_partly=False,
                 expired_quotes=0,
@@ -100,53 +102,53 @@ def refused(shipment: Shipment, reason: str, message: str) -> Move:
     return Fail(shipment=after, reason=fail, message=f"{shipment.strategy}: {message or reason}")
 
 
-def denied(shipment: Shipment, answer: Stopped, moment: Moment) -> Move:
+def denied(shipment: Shipment, answer: Stopped, context: Context) -> Decision:
     """The API refused the key: the merchant is paused, and the shipment waits. A 403 of its own pauses nobody else."""
-    if may_end(shipment, moment):
+    if may_end(shipment, context):
         return Fail(shipment=shipment, reason="unauthorised", message=f"{answer.message}{unread(shipment)}")
     if answer.reason == "forbidden":
-        shipment = shipment.with_progress(denied_at=moment.now)
+        shipment = shipment.with_progress(denied_at=context.now)
     if answer.reason == "forbidden_here":
-        own = shipment.with_progress(denied_at=moment.now, denials=shipment.progress.denials + 1)
-        return Park(shipment=own, wait_s=until_deadline(own, moment, OWN_DENIAL_WAIT_S))
-    wait_s = until_deadline(shipment, moment, PAUSED_WAIT_S)
+        own = shipment.with_progress(denied_at=context.now, denials=shipment.progress.denials + 1)
+        return Park(shipment=own, wait_s=until_deadline(own, context, OWN_DENIAL_WAIT_S))
+    wait_s = until_deadline(shipment, context, PAUSED_WAIT_S)
     return Park(shipment=shipment, wait_s=wait_s, pause_merchant=answer.message or answer.reason)
 
 
-def not_created_yet(shipment: Shipment, moment: Moment) -> bool:
+def not_created_yet(shipment: Shipment, context: Context) -> bool:
     """Whether a shipment that the API does not know may still be on its way there."""
-    return moment.now < shipment.published + CREATION_GRACE_S
+    return context.now < shipment.published + CREATION_GRACE_S
 
 
-def park(shipment: Shipment, moment: Moment, wait_s: float) -> Park:
+def park(shipment: Shipment, context: Context, wait_s: float) -> Park:
     """Wait in the schedule, never beyond the deadline; each time for longer."""
     waiting = shipment.with_progress(waits=shipment.progress.waits + 1)
-    return Park(shipment=waiting, wait_s=until_deadline(shipment, moment, wait_s))
+    return Park(shipment=waiting, wait_s=until_deadline(shipment, context, wait_s))
 
 
-def deadline(shipment: Shipment, moment: Moment) -> float:
+def deadline(shipment: Shipment, context: Context) -> float:
     """When the shipment must be allocated at the latest."""
-    return shipment.received + moment.retry.deadline_s
+    return shipment.received + context.retry.deadline_s
 
 
-def overdue(shipment: Shipment, moment: Moment) -> bool:
+def overdue(shipment: Shipment, context: Context) -> bool:
     """Whether its time is over."""
-    return moment.now >= deadline(shipment, moment)
+    return context.now >= deadline(shipment, context)
 
 
-def may_end(shipment: Shipment, moment: Moment) -> bool:
+def may_end(shipment: Shipment, context: Context) -> bool:
     """Whether its time is over and nothing is open that must be waited for."""
-    return overdue(shipment, moment) and not is_quiet(shipment.progress, moment.retry, moment.now)
+    return overdue(shipment, context) and not is_quiet(shipment.progress, context.retry, context.now)
 
 
-def until_deadline(shipment: Shipment, moment: Moment, wait_s: float) -> float:
+def until_deadline(shipment: Shipment, context: Context, wait_s: float) -> float:
     """So much of a wait as fits before the deadline, or before the end of a quiet time that lasts longer."""
-    return max(0.0, min(wait_s, end_of_time(shipment, moment) - moment.now))
+    return max(0.0, min(wait_s, end_of_time(shipment, context) - context.now))
 
 
-def end_of_time(shipment: Shipment, moment: Moment) -> float:
+def end_of_time(shipment: Shipment, context: Context) -> float:
     """The deadline, or the end of a quiet time that lasts longer."""
-    return max(deadline(shipment, moment), quiet_end(shipment.progress, moment.retry))
+    return max(deadline(shipment, context), quiet_end(shipment.progress, context.retry))
 
 
 def too_late(shipment: Shipment) -> Fail:

@@ -24,18 +24,18 @@ from pydantic_core import ErrorDetails, from_json, to_json
 
 MAX_EVENT_BYTES = 1024 * 1024
 KEPT_OF_TOO_LARGE_BYTES = 64 * 1024
-MOST_CHARACTERS = 256
+MAX_CHARACTERS = 256
 """Of any text of an event that is kept."""
 
-MOST_DIGITS = 64
-MOST_SHIPMENTS = 1000
-MOST_TAGS = 32
+MAX_DIGITS = 64
+MAX_SHIPMENTS = 1000
+MAX_TAGS = 32
 ORDER_CREATED = "order.created"
 
 RejectReason = Literal["bad_json", "bad_envelope", "bad_order", "event_too_large", "unknown_merchant"]
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
-Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False, max_digits=MOST_DIGITS)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CHARACTERS)]
+Amount = Annotated[Decimal, Field(ge=0, allow_inf_nan=False, max_digits=MAX_DIGITS)]
 
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -83,14 +83,14 @@ class Destination(_Read):
     postcode: Text | None = None
 
 
-class Shipment(_Read):
+class OrderShipment(_Read):
     """One thing to allocate; weight in kilograms."""
 
     reference: Reference
     weight_kg: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     value: Value | None = None
     destination: Destination | None = None
-    tags: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=MOST_TAGS)] | None = None
+    tags: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=MAX_TAGS)] | None = None
 
 
 class OrderData(_Read):
@@ -99,7 +99,7 @@ class OrderData(_Read):
     merchant: Text
     order: Text
     # The first wrong one says enough: a list of all that is wrong can be far larger than the event.
-    shipments: Annotated[tuple[Shipment, ...], Field(fail_fast=True, min_length=1, max_length=MOST_SHIPMENTS)]
+    shipments: Annotated[tuple[OrderShipment, ...], Field(fail_fast=True, min_length=1, max_length=MAX_SHIPMENTS)]
     shipping_method: Text | None = None
     deliver_by: Timestamp | None = None
 
@@ -145,7 +145,7 @@ class Rejection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NotOurs:
+class IgnoredEvent:
     """An event of another type: acknowledged and counted, otherwise ignored."""
 
     type: str
@@ -154,7 +154,7 @@ class NotOurs:
 _EVENT = TypeAdapter(OrderEvent)
 
 
-def read_order(event: bytes) -> Order | Rejection | NotOurs:
+def parse_order(event: bytes) -> Order | Rejection | IgnoredEvent:
     """Read one event of the orders stream; never raises."""
     if len(event) > MAX_EVENT_BYTES:
         return Rejection(reason="event_too_large", error=f"an event has at most {MAX_EVENT_BYTES} bytes")
@@ -166,7 +166,7 @@ def read_order(event: bytes) -> Order | Rejection | NotOurs:
     return Order(event_id=read.id, published=read.time, data=read.data)
 
 
-def _with_decoded_data(event: bytes) -> Order | Rejection | NotOurs | None:
+def _with_decoded_data(event: bytes) -> Order | Rejection | IgnoredEvent | None:
     """The order in a `data_base64`, which CloudEvents' libraries write for data that is bytes; None without one."""
     if b'"data_base64"' not in event:
         return None
@@ -180,10 +180,10 @@ def _with_decoded_data(event: bytes) -> Order | Rejection | NotOurs | None:
         data = from_json(b64decode(envelope.pop("data_base64"), validate=True).removeprefix(BOM_UTF8))
     except (TypeError, ValueError) as error:
         return Rejection(reason="bad_order", error=f"data_base64: does not hold JSON as base64: {error}")
-    return read_order(to_json({**envelope, "data": data}))
+    return parse_order(to_json({**envelope, "data": data}))
 
 
-def _not_read(event: bytes, error: ValidationError) -> Rejection | NotOurs:
+def _not_read(event: bytes, error: ValidationError) -> Rejection | IgnoredEvent:
     """Say which of the three layers is wrong: the JSON, the envelope, or the order."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     if problems[0]["type"] == "json_invalid":
@@ -196,9 +196,9 @@ def _not_read(event: bytes, error: ValidationError) -> Rejection | NotOurs:
     return Rejection(reason="bad_envelope", error=_in_words(of_envelope))
 
 
-def _of_another_type(event: bytes) -> Rejection | NotOurs:
+def _of_another_type(event: bytes) -> Rejection | IgnoredEvent:
     try:
-        return NotOurs(type=Envelope.model_validate_json(event).type)
+        return IgnoredEvent(type=Envelope.model_validate_json(event).type)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         return Rejection(reason="bad_envelope", error=_in_words(problems))

@@ -41,7 +41,7 @@ class Allocated:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class OutcomeBase:
     """What the outcomes without an allocation have in common.
 
     `reason` is a slug (the API's child code where it gave one), `message` a text for a person, `retry_after_s` the
@@ -55,17 +55,17 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Queued(Answer):
+class Queued(OutcomeBase):
     """The API took the shipment in (202, `allocating`) and will decide later: read it back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NotYet(Answer):
+class NotYet(OutcomeBase):
     """The shipment is still being created on the other side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Refused(Answer):
+class Refused(OutcomeBase):
     """A definite no to this step. Only this outcome leads to the next step of the plan.
 
     `certain` is false for a refusal that names no cause: it may just as well mean "already allocated"
@@ -76,7 +76,7 @@ class Refused(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RefusedTogether(Answer):
+class BulkRefused(OutcomeBase):
     """A call for several shipments was refused as a whole, and the cause may lie in any one of them.
 
     `partly`: some of them may have been allocated all the same (v1, or with a conflict or a wrong state, which open a
@@ -87,12 +87,12 @@ class RefusedTogether(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Throttled(Answer):
+class Throttled(OutcomeBase):
     """Too many calls."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NotSent(Answer):
+class NotSent(OutcomeBase):
     """The request did not reach the API: no byte left this machine, or something else answered in its place.
 
     The reason is `not_sent`, `permit_expired` (the request was not written in time) or `foreign_answer` (an ingress or
@@ -101,19 +101,19 @@ class NotSent(Answer):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unknown(Answer):
+class Unknown(OutcomeBase):
     """The call may have gone through: the next thing is a read-back. `by_api`: the API itself answered, in its form."""
 
     by_api: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stopped(Answer):
+class Stopped(OutcomeBase):
     """No other step can help. `reason` is one of `StopReason`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unallocated(Answer):
+class Unallocated(OutcomeBase):
     """Read-back only: the shipment may be allocated. `state` is the API's own word in lower case."""
 
     reason: str = field(default="unallocated")
@@ -126,7 +126,7 @@ StopReason = Literal[
 DENIED = ("unauthorised", "forbidden", "forbidden_here")
 """401, 403, and a 403 that others with the same key do not get."""
 
-Outcome = Allocated | Queued | NotYet | Refused | RefusedTogether | Throttled | NotSent | Unknown | Stopped
+Outcome = Allocated | Queued | NotYet | Refused | BulkRefused | Throttled | NotSent | Unknown | Stopped
 """What an attempt came to."""
 
 Finding = Outcome | Unallocated
@@ -140,7 +140,7 @@ class Quoted:
     reference: str
 
 
-Health = Literal["good", "bad", "foreign", "throttled", "denied"]
+Signal = Literal["good", "bad", "foreign", "throttled", "denied"]
 """How an API did in one call: a refusal is a good answer, a server error or none at all a bad one.
 
 `foreign`: something else answered in the API's place. `denied`: the API refused the key (401, 403).
@@ -149,10 +149,10 @@ Health = Literal["good", "bad", "foreign", "throttled", "denied"]
 Purpose = Literal["read", "allocate", "quote"]
 
 
-class Heard(NamedTuple):
+class Feedback(NamedTuple):
     """How an API did in a request: for its breaker, the merchant's window, and what it asked to wait for."""
 
-    answer: Health | Literal[""]
+    signal: Signal | Literal[""]
     purpose: Purpose
     retry_after_s: float = 0.0
 
@@ -166,7 +166,7 @@ _BAD_ANSWERS = frozenset(
 )
 
 
-def health(finding: Finding) -> Health:
+def signal_of(finding: Finding) -> Signal:
     """What an outcome tells about the API rather than about the shipment."""
     match finding:
         case Throttled():
@@ -186,7 +186,7 @@ WORDS: dict[type[Finding], str] = {
     Queued: "queued",
     NotYet: "not_yet",
     Refused: "refused",
-    RefusedTogether: "refused",
+    BulkRefused: "refused",
     Throttled: "throttled",
     NotSent: "not_sent",
     Unknown: "unknown",

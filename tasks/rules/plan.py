@@ -9,7 +9,7 @@ from config.merchant_files.conditions import Conditions, Range
 from config.merchant_files.merchant_file import MerchantFile
 from config.strategies.catalogue import AnyStrategy
 from config.text import caseless, normal
-from tasks.rules.order import OrderData, Shipment
+from tasks.rules.order import OrderData, OrderShipment
 
 DEFAULT_RULE = "default"
 
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     steps: tuple[AnyStrategy, ...]
 
 
-def facts_of(order: OrderData, shipment: Shipment) -> Facts:
+def facts_of(order: OrderData, shipment: OrderShipment) -> Facts:
     """Gather the facts of one shipment."""
     destination, value = shipment.destination, shipment.value
     return Facts(

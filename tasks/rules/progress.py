@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
-from tasks.rules.frozen import made
+from tasks.rules.frozen import construct
 
 OpenKind = Literal["unknown", "queued"]
 """What is known of an open call: nothing, or that the API put it into its queue."""
@@ -30,8 +30,8 @@ class Progress:
     before the next call, though nothing is open. `refusal`: a refusal that counts after a read-back;
     `refusal_message`: what the API said with it.
 
-    `open_calls`: calls of this step that were open. `company`: the most shipments its next call may carry, once a call
-    was refused as a whole; `refused_partly`: of such a call some may have been allocated. `expired_quotes`: rounds of
+    `open_calls`: calls of this step that were open. `group_size`: the most shipments its next call may carry, once a
+    call was refused as a whole; `refused_partly`: of such a call some may have been allocated. `expired_quotes`: rounds of
     quotes that had all expired. `denied_at`: when the API last answered 403; `denials`: how often while it answered
     others well. `asked_again`: calls after an open one; `asked_again_told`: how many of them are logged and counted, as
     the last call of a lost worker is not. `waits`: times parked since anything moved, the exponent of the backoff.
@@ -52,7 +52,7 @@ class Progress:
     refusal: str | None = None
     refusal_message: str = ""
     open_calls: int = 0
-    company: int | None = None
+    group_size: int | None = None
     refused_partly: bool = False
     expired_quotes: int = 0
     denied_at: float | None = None
@@ -83,7 +83,7 @@ class Progress:
         return self.open_kind is not None or self.unread or self.refusal is not None
 
 
-def read_progress(text: bytes | str | None) -> Progress:
+def parse_progress(text: bytes | str | None) -> Progress:
     """Progress from its JSON; fields of a newer version are kept as they are.
 
     Raises ValueError or AttributeError for what this version cannot read.
@@ -102,7 +102,7 @@ _PROGRESS = TypeAdapter(Progress)
 _AT_FIRST = dict(Progress().__dict__)
 
 # Fields that still have their default are not among its own: there is less to copy, and to look through.
-BEGINNING = made(Progress, {"unknown_fields": {}})
+BEGINNING = construct(Progress, {"unknown_fields": {}})
 
 _DEFAULTS: dict[str, Any] = {
     f.name: f.default for f in fields(Progress) if f.name not in ("unknown_fields", "is_readable")

@@ -6,7 +6,7 @@ from config.merchant_files.retry import Retry
 from tasks.rules.progress import Progress
 
 FIRST_READ_S = 0.1
-MOST_APART_S = 60.0
+MAX_APART_S = 60.0
 """A shipment that the API has in its queue is read at least this often."""
 
 READS_BEFORE_THE_END = 9
@@ -38,7 +38,7 @@ def next_read(progress: Progress, retry: Retry) -> float:
     last, end = max(progress.read_at, progress.open_at), quiet_end(progress, retry)
     pause = FIRST_READ_S + (last - progress.open_at) * (_growth(retry.quiet_s) - 1)
     if progress.open_kind == "queued" or progress.last_read == "allocating":
-        pause = min(pause, MOST_APART_S)
+        pause = min(pause, MAX_APART_S)
     return min(last + pause, end + _JUST_AFTER_S)
 
 

@@ -9,12 +9,12 @@ from tasks.rules.plan import Facts, Plan, choose
 from tasks.rules.progress import Progress
 from tasks.rules.shipment import iso
 
-MOST_REPLAYS = 10
+MAX_REPLAYS = 10
 """How often a shipment is put back before somebody must insist."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FreshStart:
+class NewPlan:
     """What the ledger writes for a failed shipment that begins anew: facts as at intake, an entry of its story."""
 
     plan: Plan
@@ -23,7 +23,7 @@ class FreshStart:
     entry: dict[str, Any]
 
 
-def start_afresh(merchant: Merchant, facts: str, progress: Progress, now: float) -> FreshStart:
+def choose_new_plan(merchant: Merchant, facts: str, progress: Progress, now: float) -> NewPlan:
     """Choose anew. `facts` and `progress` are those of the failure, `now` is in seconds since the epoch.
 
     Whatever was the last thing heard of a call, the first thing now is a read-back, after the quiet time if one runs.
@@ -36,7 +36,7 @@ def start_afresh(merchant: Merchant, facts: str, progress: Progress, now: float)
         "why": plan.why,
         "steps": [step.table for step in plan.steps],
     }
-    return FreshStart(
+    return NewPlan(
         plan=plan,
         facts=json.dumps(fixed, separators=(",", ":")),
         progress=_afresh(progress),

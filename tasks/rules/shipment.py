@@ -10,10 +10,10 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from config.strategies.catalogue import AnyStrategy
-from tasks.rules.frozen import further, made
+from tasks.rules.frozen import construct, with_changes
 from tasks.rules.order import Order
 from tasks.rules.plan import Facts, Plan
-from tasks.rules.progress import OpenKind, Progress, read_progress
+from tasks.rules.progress import OpenKind, Progress, parse_progress
 
 KEPT_FIRST = KEPT_LAST = 20
 """How many entries of a story are kept from its beginning and from its end."""
@@ -52,7 +52,7 @@ class Shipment:
 
     def with_progress(self, **changes: Any) -> "Shipment":  # fields of Progress, checked by it
         """The same shipment, further on."""
-        return further(self, {"progress": further(self.progress, changes)})
+        return with_changes(self, {"progress": with_changes(self.progress, changes)})
 
     def called(self, *, sent: bool = True) -> "Shipment":
         """The same shipment after one more attempt at its present step."""
@@ -82,10 +82,10 @@ class Shipment:
 
     def cleared(self, until: float) -> "Shipment":
         """The same shipment, which a read-back allows to be called for until then."""
-        return further(self, {"cleared_until": until})
+        return with_changes(self, {"cleared_until": until})
 
 
-def intake_facts(order: Order, facts: Facts, plan: Plan, api: str) -> str:
+def intake_record(order: Order, facts: Facts, plan: Plan, api: str) -> str:
     """What the ledger fixes at intake, as JSON: rule, plan and the facts they read."""
     fixed = {
         "order": order.data.order,
@@ -104,14 +104,14 @@ def published_s(order: Order) -> float | None:
     return order.published.timestamp() if order.published else None
 
 
-def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shipment:
+def from_record(merchant: str, reference: str, record: Mapping[str, Any]) -> Shipment:
     """A shipment from the fields of its record.
 
     Raises ValueError, KeyError, TypeError or AttributeError for a record that this version cannot read.
     """
     facts = from_json(record["facts"] or b"{}")
     received = float(record["received"] or 0) / 1000
-    progress = read_progress(record.get("progress"))
+    progress = parse_progress(record.get("progress"))
     fixed = {
         "merchant": merchant,
         "reference": reference,
@@ -127,7 +127,7 @@ def from_ledger(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
         "replays": int(record.get("replays") or 0),
         "cleared_until": 0.0,
     }
-    return _as_found(made(Shipment, fixed), record)
+    return _as_found(construct(Shipment, fixed), record)
 
 
 def _as_found(shipment: Shipment, record: Mapping[str, Any]) -> Shipment:

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.rules.backoff import PARK_MOST_S
-from tasks.rules.decision import Fail, Moment, Park, Settle
+from tasks.rules.decision import Context, Fail, Park, Settle
 from tasks.rules.next_decision import may_end, until_deadline
 from tasks.rules.outcome import Allocated, Finding, Unallocated
 from tasks.rules.progress import Progress
-from tasks.rules.shipment import Shipment, from_ledger
+from tasks.rules.shipment import Shipment, from_record
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unreadable:
+class UnreadableRecord:
     """A shipment whose record this version cannot read. `received`: seconds since the epoch, 0 if that is lost too."""
 
     merchant: str
@@ -21,7 +21,7 @@ class Unreadable:
     error: str
 
 
-def stand_in(found: Unreadable) -> Shipment:
+def stand_in(found: UnreadableRecord) -> Shipment:
     """What is known of it; the rest is null in its event, and the record stays as it is."""
     return Shipment(
         merchant=found.merchant,
@@ -37,25 +37,25 @@ def stand_in(found: Unreadable) -> Shipment:
     )
 
 
-def after_look(shipment: Shipment, finding: Finding | None, error: str, moment: Moment) -> Settle | Fail | Park:
+def after_look(shipment: Shipment, finding: Finding | None, error: str, context: Context) -> Settle | Fail | Park:
     """The move after a read-back (None: none could be made)."""
     if isinstance(finding, Allocated):
         return Settle(shipment=shipment, allocated=finding, adopted=True)
-    if may_end(shipment, moment):
+    if may_end(shipment, context):
         unread = "" if isinstance(finding, Unallocated) else "; it may be allocated and could not be read back"
         message = f"its record cannot be read: {error}{unread}"
         return Fail(shipment=shipment, reason="unreadable_record", message=message)
-    return Park(shipment=shipment, wait_s=until_deadline(shipment, moment, PARK_MOST_S))
+    return Park(shipment=shipment, wait_s=until_deadline(shipment, context, PARK_MOST_S))
 
 
-def read_shipment(merchant: str, reference: str, record: dict[str, Any]) -> Shipment | Unreadable:
+def parse_shipment(merchant: str, reference: str, record: dict[str, Any]) -> Shipment | UnreadableRecord:
     """A record as a value; one that a newer version wrote, or that is damaged, concerns only its own shipment."""
     try:
-        shipment = from_ledger(merchant, reference, record)
+        shipment = from_record(merchant, reference, record)
         # Its event will name this step.
         _ = shipment.steps[shipment.progress.attempted or 0]
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        return Unreadable(
+        return UnreadableRecord(
             merchant=merchant,
             reference=reference,
             received=_seconds(record.get("received")) or _seconds(record.get("entered")),

@@ -3,10 +3,10 @@
 from typing import Protocol
 
 from tasks.rules.shipment import Shipment
-from tasks.rules.unreadable import Unreadable
+from tasks.rules.unreadable import UnreadableRecord
 
 
-class Telemetry(Protocol):
+class Alerts(Protocol):
     """Who is told of what a person should know."""
 
     def failed(self, shipment: Shipment, reason: str, message: str) -> None:
@@ -21,7 +21,7 @@ class Telemetry(Protocol):
     def asked_again(self, shipment: Shipment) -> None:
         """A shipment was called for again, after a call that may still take effect later than its quiet time."""
 
-    def unreadable(self, found: Unreadable) -> None:
+    def unreadable(self, found: UnreadableRecord) -> None:
         """A record cannot be read by this version."""
 
     def answer_unreadable(self, shipment: Shipment, why: str) -> None:

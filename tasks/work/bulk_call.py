@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from config.strategies.catalogue import AnyStrategy
 from tasks.rules.after_call import after_call
 from tasks.rules.before_call import held_up
-from tasks.rules.decision import Call, FallBack, Moment, Move, Read, Settle
-from tasks.rules.outcome import Outcome, RefusedTogether, Stopped
+from tasks.rules.decision import Call, Context, Decision, FallBack, ReadBack, Settle
+from tasks.rules.outcome import BulkRefused, Outcome, Stopped
 from tasks.rules.shipment import Shipment
 from tasks.work.clock import boottime
-from tasks.work.journal import Answered
+from tasks.work.journal import CallRecord
 from tasks.work.ports import Permit, Report, Request
-from tasks.work.requests import BUSY_TRIES, BUSY_WAIT_S, MOST_PERMITS, WRITTEN_WITHIN_S, Sent, pause
+from tasks.work.requests import BUSY_TRIES, BUSY_WAIT_S, MAX_PERMITS, WRITTEN_WITHIN_S, Sent, pause
 from tasks.work.visit import Visits
 
 Outcomes = Mapping[str, Outcome]
@@ -24,22 +24,22 @@ Outcomes = Mapping[str, Outcome]
 class _Carried(NamedTuple):
     """A shipment of an answered call: what follows, the report of an end, whether it was refused in company."""
 
-    move: Move
-    answered: Answered
+    decision: Decision
+    call_record: CallRecord
     report: Report | None
-    in_company: bool
+    in_group: bool
 
 
 class Followed(NamedTuple):
     """Who goes on with this task: alone, or asked for again with fewer others. `raised`: bugs on the way of others."""
 
-    alone: Sequence[Call | Read] = ()
-    in_company: Sequence[Call | Read] = ()
+    alone: Sequence[Call | ReadBack] = ()
+    in_group: Sequence[Call | ReadBack] = ()
     raised: Sequence[BaseException] = ()
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
-class CommonCall:
+class BulkCall:
     """One call, which takes one place within the merchant's calls per second and in flight."""
 
     visits: Visits
@@ -53,17 +53,17 @@ class CommonCall:
             return Followed()
         carried, broken = await self._judge(sent)
         following, more = await self._record(carried)
-        in_company = {each.move.shipment.reference for each in carried if each.in_company}
+        in_group = {each.decision.shipment.reference for each in carried if each.in_group}
         return Followed(
-            alone=[move for move in following if move.shipment.reference not in in_company],
-            in_company=[move for move in following if move.shipment.reference in in_company],
+            alone=[decision for decision in following if decision.shipment.reference not in in_group],
+            in_group=[decision for decision in following if decision.shipment.reference in in_group],
             raised=[*broken, *more],
         )
 
     async def _send(self) -> Sent[Outcomes] | None:
         """What the call brought; None when it was not sent and all have left."""
         requests, wait_s = self.visits.requests, WRITTEN_WITHIN_S
-        for _ in range(MOST_PERMITS):
+        for _ in range(MAX_PERMITS):
             asked, permit = await self._permits()
             if not permit.may_call:
                 wait_s = permit.wait_s
@@ -90,36 +90,38 @@ class CommonCall:
         while self.shipments and tries < BUSY_TRIES:
             first = self.shipments[0]
             wanted = [requests.request(each, "allocate", takes_place=each is first) for each in self.shipments]
-            asked, permits = boottime(), await self.visits.writer.ledger.permit_together(wanted)
+            asked, permits = boottime(), await self.visits.journal.ledger.permit_bulk(wanted)
             if permits[0].place:
                 requests.places.add(first.reference)
             if permits[0].may_call:
-                await self._leave_behind(permits)
-            if permits[0].held and not permits[0].busy:
+                await self._postpone(permits)
+            if permits[0].owned and not permits[0].busy:
                 return asked, permits[0]
             if permits[0].busy:
                 await pause(BUSY_WAIT_S * (1 + random.random()))  # noqa: S311  # jitter
                 tries += 1
             else:
-                self._let_go({first.reference})
-        return 0.0, Permit(held=True, wait_s=WRITTEN_WITHIN_S, park=True, by_us=True)
+                self._release({first.reference})
+        return 0.0, Permit(owned=True, wait_s=WRITTEN_WITHIN_S, park=True, by_limit=True)
 
-    async def _leave_behind(self, permits: Sequence[Permit]) -> None:
+    async def _postpone(self, permits: Sequence[Permit]) -> None:
         """Who is another's by now, or may not call although the first may, takes no part."""
         if all(permit.may_call for permit in permits):
             return
-        answered = [(each.reference, permit) for each, permit in zip(self.shipments, permits, strict=True)]
-        self._let_go({each for each, permit in answered if not permit.held})
-        await self._hold_up({each: permit.wait_s for each, permit in answered if permit.held and not permit.may_call})
+        call_record = [(each.reference, permit) for each, permit in zip(self.shipments, permits, strict=True)]
+        self._release({each for each, permit in call_record if not permit.owned})
+        await self._hold_up(
+            {each: permit.wait_s for each, permit in call_record if permit.owned and not permit.may_call}
+        )
 
-    def _let_go(self, references: Collection[str]) -> None:
+    def _release(self, references: Collection[str]) -> None:
         for each in self._without(references):
-            self.visits.let_go(each)
+            self.visits.release(each)
 
     async def _hold_up(self, waits: Mapping[str, float]) -> None:
-        moment = self.visits.requests.moment(tries=0)
-        moves = [held_up(each, moment, waits[each.reference], by_us=True) for each in self._without(waits)]
-        await side_by_side(self.visits.leave(move) for move in moves)
+        context = self.visits.requests.context(tries=0)
+        decisions = [held_up(each, context, waits[each.reference], by_limit=True) for each in self._without(waits)]
+        await side_by_side(self.visits.leave(decision) for decision in decisions)
 
     def _without(self, references: Collection[str]) -> list[Shipment]:
         """Go on without these; returns them."""
@@ -131,54 +133,56 @@ class CommonCall:
     async def _judge(self, sent: Sent[Outcomes]) -> tuple[list[_Carried], list[Exception]]:
         """What follows for each. A bug in the way of one does not stand in the others'."""
         carried, raised, requests = [], [], self.visits.requests
-        first = requests.heard(sent.answer[self.shipments[0].reference], "allocate")
-        moment = requests.moment(requests.afforded(first, 1), sent.sent, company=len(self.shipments))
+        first = requests.feedback(sent.answer[self.shipments[0].reference], "allocate")
+        context = requests.context(requests.afforded(first, 1), sent.sent, group_size=len(self.shipments))
         for shipment in self.shipments:
             try:
                 outcome = sent.answer[shipment.reference]
                 if isinstance(outcome, Stopped):
-                    outcome = await self._in_company(shipment, outcome)
-                carried.append(self._judged(shipment, outcome, sent, moment))
+                    outcome = await self._in_group(shipment, outcome)
+                carried.append(self._judged(shipment, outcome, sent, context))
             except Exception as error:  # noqa: BLE001  # raised when the others have gone their way
                 raised.append(error)
         return carried, raised
 
-    def _judged(self, shipment: Shipment, outcome: Outcome, sent: Sent[Outcomes], moment: Moment) -> _Carried:
+    def _judged(self, shipment: Shipment, outcome: Outcome, sent: Sent[Outcomes], context: Context) -> _Carried:
         visits, is_first = self.visits, shipment is self.shipments[0]
-        heard = visits.requests.heard(sent.answer[shipment.reference], "allocate")
-        answered = visits.answered(shipment, outcome, heard, sent.took_s, place=sent.place and is_first)
-        move = after_call(shipment, outcome, moment)
+        feedback = visits.requests.feedback(sent.answer[shipment.reference], "allocate")
+        call_record = visits.call_record(shipment, outcome, feedback, sent.took_s, place=sent.place and is_first)
+        decision = after_call(shipment, outcome, context)
         report = None
-        if isinstance(move, Settle | FallBack):
-            report = visits.writer.report_of(move, answered)
-        return _Carried(move=move, answered=answered, report=report, in_company=isinstance(outcome, RefusedTogether))
+        if isinstance(decision, Settle | FallBack):
+            report = visits.journal.report_of(decision, call_record)
+        return _Carried(
+            decision=decision, call_record=call_record, report=report, in_group=isinstance(outcome, BulkRefused)
+        )
 
-    async def _in_company(self, shipment: Shipment, outcome: Stopped) -> Outcome:
+    async def _in_group(self, shipment: Shipment, outcome: Stopped) -> Outcome:
         """A 403 that others with the same key do not get may be any one's."""
         denied_at = shipment.progress.denied_at
         if not denied_at or outcome.reason != "forbidden":
             return outcome
-        last_good = await self.visits.writer.ledger.last_good(self.visits.requests.account.api, "allocate")
+        last_good = await self.visits.journal.ledger.last_good(self.visits.requests.account.api, "allocate")
         if last_good <= denied_at or len(self.shipments) == 1:
             return outcome
-        return RefusedTogether(reason=outcome.reason, message=outcome.message, correlation_id=outcome.correlation_id)
+        return BulkRefused(reason=outcome.reason, message=outcome.message, correlation_id=outcome.correlation_id)
 
-    async def _record(self, carried: Sequence[_Carried]) -> tuple[list[Call | Read], list[BaseException]]:
+    async def _record(self, carried: Sequence[_Carried]) -> tuple[list[Call | ReadBack], list[BaseException]]:
         """Who is settled or refused leaves in one round trip; returns those who go on."""
         staying, leaving = [], []
-        for move, answered, report, _ in carried:
-            if report is not None and isinstance(move, Settle | FallBack):
-                leaving.append((move, report))
+        for decision, call_record, report, _ in carried:
+            if report is not None and isinstance(decision, Settle | FallBack):
+                leaving.append((decision, report))
             else:
-                staying.append(self.visits.record(move, answered))
+                staying.append(self.visits.record(decision, call_record))
         found = await asyncio.gather(self._leave_together(leaving), *staying, return_exceptions=True)
-        following = [move for move in found if isinstance(move, Call | Read)]
+        following = [decision for decision in found if isinstance(decision, Call | ReadBack)]
         return following, [error for error in found if isinstance(error, BaseException)]
 
     async def _leave_together(self, leaving: Sequence[tuple[Settle | FallBack, Report]]) -> None:
-        written = await self.visits.writer.ledger.report_all([report for _, report in leaving])
-        for (move, _), is_written in zip(leaving, written, strict=True):
-            self.visits.left(move, written=is_written)
+        written = await self.visits.journal.ledger.report_all([report for _, report in leaving])
+        for (decision, _), is_written in zip(leaving, written, strict=True):
+            self.visits.left(decision, written=is_written)
 
 
 async def side_by_side(ways: Iterable[Coroutine[Any, Any, Any]], raised: Sequence[BaseException] = ()) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from config.strategies.catalogue import AnyStrategy
 from tasks.rules.before_call import held_up
-from tasks.rules.decision import Call, Read
-from tasks.work.bulk_call import CommonCall, side_by_side
+from tasks.rules.decision import Call, ReadBack
+from tasks.work.bulk_call import BulkCall, side_by_side
 from tasks.work.requests import pause
 from tasks.work.visit import MARGIN_S, Visits
 
@@ -21,24 +21,24 @@ SPLIT_WAIT_S = 2.0
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
-class Together:
+class BulkGroups:
     """The common calls of one task's shipments."""
 
     visits: Visits
     splitting: set[AnyStrategy] = field(default_factory=set)
 
-    async def work(self, moves: Sequence[Call | Read], most: int, *, inner: bool = False) -> None:
+    async def work(self, decisions: Sequence[Call | ReadBack], most: int, *, inner: bool = False) -> None:
         """Read back side by side who must be, then call for all that may be called for, by as few calls as can be.
 
         `inner`: as a part of a split.
         """
         calls: list[Call] = []
-        reads: list[Call | Read] = []
-        for move in moves:
-            if isinstance(move, Call) and not self.visits.requests.is_stale(move.shipment, MARGIN_S):
-                calls.append(move)
+        reads: list[Call | ReadBack] = []
+        for decision in decisions:
+            if isinstance(decision, Call) and not self.visits.requests.is_stale(decision.shipment, MARGIN_S):
+                calls.append(decision)
             else:
-                reads.append(move)
+                reads.append(decision)
         ways = []
         for task in await self._read_together(reads):
             if task.done() and not task.exception() and isinstance(following := task.result(), Call):
@@ -48,9 +48,11 @@ class Together:
         ways += [self._call_for_all(some, inner=inner) for some in in_portions(calls, most)]
         await side_by_side(ways)
 
-    async def _read_together(self, moves: Sequence[Call | Read]) -> "list[asyncio.Task[Call | Read | None]]":
+    async def _read_together(
+        self, decisions: Sequence[Call | ReadBack]
+    ) -> "list[asyncio.Task[Call | ReadBack | None]]":
         """Read back side by side; those that take long are not waited for."""
-        reading = [asyncio.create_task(self._read_once(move)) for move in moves]
+        reading = [asyncio.create_task(self._read_once(decision)) for decision in decisions]
         try:
             if reading:
                 await asyncio.wait(reading, timeout=READ_TOGETHER_S)
@@ -60,16 +62,16 @@ class Together:
             raise
         return reading
 
-    async def _read_once(self, move: Call | Read) -> Call | Read | None:
-        await pause(move.pause_s)
+    async def _read_once(self, decision: Call | ReadBack) -> Call | ReadBack | None:
+        await pause(decision.pause_s)
         async with self.visits.turns:
-            asked = await self.visits.read(move.shipment, tries=0)
+            asked = await self.visits.read(decision.shipment, tries=0)
             if asked is not None:
                 return await self.visits.record(*asked)
-        self.visits.let_go(move.shipment)
+        self.visits.release(decision.shipment)
         return None
 
-    async def _go_on(self, reading: "asyncio.Task[Call | Read | None]") -> None:
+    async def _go_on(self, reading: "asyncio.Task[Call | ReadBack | None]") -> None:
         following = await reading
         if following is not None:
             await self.visits.follow(following, tries=1)
@@ -80,45 +82,47 @@ class Together:
             return await self.visits.follow(calls[0])
         shipments = [call.shipment for call in calls]
         async with self.visits.turns:
-            found = await CommonCall(visits=self.visits, strategy=shipments[0].strategy, shipments=shipments).make()
-        again = self._split(found.in_company) if inner else self.split(found.in_company)
-        return await side_by_side([again, *(self.visits.follow(move, tries=1) for move in found.alone)], found.raised)
+            found = await BulkCall(visits=self.visits, strategy=shipments[0].strategy, shipments=shipments).make()
+        again = self._split(found.in_group) if inner else self.split(found.in_group)
+        return await side_by_side(
+            [again, *(self.visits.follow(decision, tries=1) for decision in found.alone)], found.raised
+        )
 
-    async def split(self, moves: Sequence[Call | Read]) -> None:
+    async def split(self, decisions: Sequence[Call | ReadBack]) -> None:
         """Ask again for shipments that were refused together, with half as many in a call; one split at a time."""
-        if not moves:
+        if not decisions:
             return None
-        first, writer = moves[0].shipment, self.visits.writer
-        merchant, strategy, task = first.merchant, first.strategy, writer.taken.task
+        first, journal = decisions[0].shipment, self.visits.journal
+        merchant, strategy, task = first.merchant, first.strategy, journal.claim.lease_token
         if strategy in self.splitting:
-            return await self._wait(moves)
+            return await self._wait(decisions)
         self.splitting.add(strategy)
         try:
-            if not await writer.ledger.split(merchant, str(strategy), task):
-                return await self._wait(moves)
+            if not await journal.ledger.split(merchant, str(strategy), task):
+                return await self._wait(decisions)
             try:
-                await self._split(moves)
+                await self._split(decisions)
             finally:
-                await writer.ledger.split_over(merchant, str(strategy), task)
+                await journal.ledger.split_over(merchant, str(strategy), task)
         finally:
             self.splitting.discard(strategy)
 
-    async def _split(self, moves: Sequence[Call | Read]) -> None:
-        alike: dict[int, list[Call | Read]] = defaultdict(list)
-        for move in moves:
-            alike[move.shipment.progress.company or 1].append(move)
+    async def _split(self, decisions: Sequence[Call | ReadBack]) -> None:
+        alike: dict[int, list[Call | ReadBack]] = defaultdict(list)
+        for decision in decisions:
+            alike[decision.shipment.progress.group_size or 1].append(decision)
         portions = [some for most, each in alike.items() for some in in_portions(each, most)]
         await in_turn(self.work(some, len(some), inner=True) for some in portions)
 
-    async def _wait(self, moves: Sequence[Call | Read]) -> None:
-        moment = self.visits.requests.moment(tries=0)
-        waiting = [held_up(move.shipment, moment, SPLIT_WAIT_S, by_us=True) for move in moves]
-        await side_by_side(self.visits.leave(move) for move in waiting)
+    async def _wait(self, decisions: Sequence[Call | ReadBack]) -> None:
+        context = self.visits.requests.context(tries=0)
+        waiting = [held_up(decision.shipment, context, SPLIT_WAIT_S, by_limit=True) for decision in decisions]
+        await side_by_side(self.visits.leave(decision) for decision in waiting)
 
 
-def in_portions(moves: Sequence[Any], most: int) -> Iterator[Sequence[Any]]:
+def in_portions(decisions: Sequence[Any], most: int) -> Iterator[Sequence[Any]]:
     """So many at a time."""
-    return (moves[start : start + most] for start in range(0, len(moves), most))
+    return (decisions[start : start + most] for start in range(0, len(decisions), most))
 
 
 async def in_turn(ways: Iterable[Coroutine[Any, Any, Any]]) -> None:

@@ -6,12 +6,12 @@ from typing import Any, Literal, NamedTuple, assert_never
 
 from tasks.events.settled import allocated_event, failed_event
 from tasks.rules.decision import Fail, FallBack, Park, Settle
-from tasks.rules.outcome import UNREADABLE_ANSWER, WORDS, Allocated, Finding, Heard, NotSent
+from tasks.rules.outcome import UNREADABLE_ANSWER, WORDS, Allocated, Feedback, Finding, NotSent
 from tasks.rules.shipment import Shipment, iso
-from tasks.work.alerts import Telemetry
-from tasks.work.ports import Account, Ledger, Paused, Report, Taken, Verdict
+from tasks.work.alerts import Alerts
+from tasks.work.ports import Account, Claim, Ledger, Pause, Report, Verdict
 
-Leave = Settle | FallBack | Park | Fail
+Finish = Settle | FallBack | Park | Fail
 
 Entry = dict[str, Any]
 """A line of a shipment's story."""
@@ -24,23 +24,23 @@ def _asked_again(do: str, shipment: Shipment, finding: Finding) -> bool:
     return do == "allocate" and shipment.progress.open_kind is not None and not isinstance(finding, NotSent)
 
 
-class Answered(NamedTuple):
+class CallRecord(NamedTuple):
     """What a request left behind: the entry, how the API did, and whether there is a place to give back."""
 
     entry: Entry
-    heard: Heard
+    feedback: Feedback
     place: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Writer:
-    """Writes for one task. `wake_in` is told in how many seconds something parked comes due."""
+class Journal:
+    """Writes for one task. `wake_after` is told in how many seconds something parked comes due."""
 
     account: Account
-    taken: Taken
+    claim: Claim
     ledger: Ledger
-    telemetry: Telemetry
-    wake_in: Callable[[float], None]
+    alerts: Alerts
+    wake_after: Callable[[float], None]
 
     def entry(
         self, do: Literal["allocate", "read", "quote"], shipment: Shipment, finding: Finding, took_s: float
@@ -62,77 +62,79 @@ class Writer:
             entry["again"] = True
         entry["ms"] = round(took_s * 1000)
         if finding.reason == UNREADABLE_ANSWER:
-            self.telemetry.answer_unreadable(shipment, entry.get("message", ""))
+            self.alerts.answer_unreadable(shipment, entry.get("message", ""))
         return entry
 
-    async def keep(self, shipment: Shipment, answered: Answered) -> Shipment | None:
+    async def keep(self, shipment: Shipment, call_record: CallRecord) -> Shipment | None:
         """Write a request after which the task goes on; returns the shipment as noted, None when it is not ours."""
-        report = self._report(shipment, "keep", answered)
+        report = self._report(shipment, "keep", call_record)
         return report.shipment if await self.ledger.report(report) else None
 
-    def leave(self, move: Leave, answered: Answered | None, *, place: bool = False) -> Awaitable[bool]:
+    def leave(self, decision: Finish, call_record: CallRecord | None, *, place: bool = False) -> Awaitable[bool]:
         """Write how a shipment leaves; false when this task does not hold it any more.
 
-        `answered`: what the request before it left behind. `place`: a permit was had, and not used.
+        `call_record`: what the request before it left behind. `place`: a permit was had, and not used.
         """
-        match move:
+        match decision:
             case Settle() | FallBack():
-                return self.ledger.report(self.report_of(move, answered, place=place))
+                return self.ledger.report(self.report_of(decision, call_record, place=place))
             case Park():
-                return self._park(move, answered, place=place)
+                return self._park(decision, call_record, place=place)
             case Fail():
-                return self._fail(move, answered, place=place)
-        assert_never(move)
+                return self._fail(decision, call_record, place=place)
+        assert_never(decision)
 
-    def report_of(self, move: Settle | FallBack, answered: Answered | None, *, place: bool = False) -> Report:
+    def report_of(self, decision: Settle | FallBack, call_record: CallRecord | None, *, place: bool = False) -> Report:
         """What `leave` reports of a shipment that an answer has settled or refused."""
-        if isinstance(move, FallBack):
-            return self._report(move.shipment, "hand", answered, place=place)
+        if isinstance(decision, FallBack):
+            return self._report(decision.shipment, "hand", call_record, place=place)
         now = self.ledger.now()
-        event = allocated_event(move.shipment, move.allocated, adopted=move.adopted, now=now)
+        event = allocated_event(decision.shipment, decision.allocated, adopted=decision.adopted, now=now)
         # The open call may still change who has it: the carrier is looked at once more when that would have happened.
-        recheck = now + self.account.merchant.file.retry.quiet_s if move.shipment.progress.asked_again else 0.0
-        return self._report(move.shipment, "allocated", answered, event=event, due=recheck, place=place)
+        recheck = now + self.account.merchant.file.retry.quiet_s if decision.shipment.progress.asked_again else 0.0
+        return self._report(decision.shipment, "allocated", call_record, event=event, due=recheck, place=place)
 
-    async def _park(self, move: Park, answered: Answered | None, *, place: bool) -> bool:
-        if move.pause_merchant is not None:
-            await self._pause_merchant(move.shipment, move.pause_merchant, answered)
+    async def _park(self, decision: Park, call_record: CallRecord | None, *, place: bool) -> bool:
+        if decision.pause_merchant is not None:
+            await self._pause_merchant(decision.shipment, decision.pause_merchant, call_record)
         # What waits for nothing is due by the server's own clock, which may be a little behind what we know of it.
-        due = self.ledger.now() + move.wait_s if move.wait_s else 0.0
-        written = await self.ledger.report(self._report(move.shipment, "park", answered, due=due, place=place))
-        self.wake_in(move.wait_s)
+        due = self.ledger.now() + decision.wait_s if decision.wait_s else 0.0
+        written = await self.ledger.report(self._report(decision.shipment, "park", call_record, due=due, place=place))
+        self.wake_after(decision.wait_s)
         return written
 
-    async def _pause_merchant(self, shipment: Shipment, why: str, answered: Answered | None) -> None:
+    async def _pause_merchant(self, shipment: Shipment, why: str, call_record: CallRecord | None) -> None:
         name, digest = self.account.merchant.name, self.account.digest
-        pause = Paused(why=why)
-        if answered:
+        pause = Pause(why=why)
+        if call_record:
             pause = pause._replace(
-                purpose=answered.heard.purpose,
-                retry_after_s=answered.heard.retry_after_s,
+                purpose=call_record.feedback.purpose,
+                retry_after_s=call_record.feedback.retry_after_s,
                 refused=shipment.reference,
                 asks=str(shipment.strategy),
             )
-        probe = shipment.reference if shipment.reference == self.taken.probe else ""
+        probe = shipment.reference if shipment.reference == self.claim.probe else ""
         if await self.ledger.pause(name, pause, digest, probe):
-            self.telemetry.paused(name, why)
+            self.alerts.paused(name, why)
 
-    async def _fail(self, move: Fail, answered: Answered | None, *, place: bool) -> bool:
-        told = [answered.entry] if answered else []
-        story = [*await self.ledger.story(move.shipment), *told]
-        steps = [{name: e.get(name) for name in _OF_A_STEP} for e in story if e.get("do") == "allocate"]
-        replay, now = move.shipment.replays, self.ledger.now()
-        event = failed_event(move.shipment, move.reason, move.message, steps, replay=replay, now=now)
-        report = self._report(move.shipment, "failed", answered, event=event, reason=move.reason, place=place)
+    async def _fail(self, decision: Fail, call_record: CallRecord | None, *, place: bool) -> bool:
+        told = [call_record.entry] if call_record else []
+        history = [*await self.ledger.history(decision.shipment), *told]
+        steps = [{name: e.get(name) for name in _OF_A_STEP} for e in history if e.get("do") == "allocate"]
+        replay, now = decision.shipment.replays, self.ledger.now()
+        event = failed_event(decision.shipment, decision.reason, decision.message, steps, replay=replay, now=now)
+        report = self._report(
+            decision.shipment, "failed", call_record, event=event, reason=decision.reason, place=place
+        )
         if written := await self.ledger.report(report):
-            self.telemetry.failed(move.shipment, move.reason, move.message)
+            self.alerts.failed(decision.shipment, decision.reason, decision.message)
         return written
 
     def _report(
         self,
         shipment: Shipment,
         verdict: Verdict,
-        answered: Answered | None,
+        call_record: CallRecord | None,
         *,
         due: float = 0.0,
         event: str = "",
@@ -142,11 +144,11 @@ class Writer:
         progress = shipment.progress
         untold = progress.asked_again - progress.asked_again_told
         if untold:
-            self.telemetry.asked_again(shipment)
-        if untold or answered:
-            entries = progress.entries + (answered is not None)
+            self.alerts.asked_again(shipment)
+        if untold or call_record:
+            entries = progress.entries + (call_record is not None)
             shipment = shipment.with_progress(entries=entries, asked_again_told=progress.asked_again)
-        entry, heard, answered_place = answered or (None, None, False)
+        entry, feedback, answered_place = call_record or (None, None, False)
         place = place or answered_place
-        task, api = self.taken.task, self.account.api
-        return Report(shipment, task, verdict, entry, due, event, reason, api, heard, place, untold)
+        task, api = self.claim.lease_token, self.account.api
+        return Report(shipment, task, verdict, entry, due, event, reason, api, feedback, place, untold)

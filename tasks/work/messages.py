@@ -15,7 +15,7 @@ class FellBack(NamedTuple):
     token: str
 
 
-class Held(NamedTuple):
+class LinkClaim(NamedTuple):
     """Shipments of one merchant that stand at the same step, and the lease token that holds them."""
 
     token: str
@@ -28,22 +28,22 @@ class Held(NamedTuple):
         return " ".join((self.token, self.merchant, str(self.step), *self.references))
 
 
-def read_held(text: str) -> Held:
+def parse_link_claim(text: str) -> LinkClaim:
     """Shipments from their line; raises ValueError for what is none."""
     token, merchant, step, *references = text.split(" ")
-    return Held(token=token, merchant=merchant, step=int(step), references=tuple(references))
+    return LinkClaim(token=token, merchant=merchant, step=int(step), references=tuple(references))
 
 
-ENDS = ("allocated", "fell_back", "parked", "failed")
+FINISHES = ("allocated", "fell_back", "parked", "failed")
 """How shipments leave a task; its result counts them."""
 
-UNDER_WAY = "under_way"
+IN_PROGRESS = "under_way"
 """Counts the shipments that a task left to its process when it returned."""
 
-_KNOWN = {"shipments", "held", "merchants", UNDER_WAY, *ENDS}
+_KNOWN = {"shipments", "held", "merchants", IN_PROGRESS, *FINISHES}
 
 
-class Start(NamedTuple):
+class StartMessage(NamedTuple):
     """What is due, as a message shows it that starts a worker child; the child then takes what is due by then.
 
     `shipments`, `strategy`: of the merchant that is named; `merchants`: how many have something due.
@@ -63,7 +63,7 @@ class Start(NamedTuple):
 class Link:
     """The shipments that a link of a chain works on. `unknown_fields`: what a newer version wrote, kept as it is."""
 
-    held: tuple[Held, ...] = ()
+    held: tuple[LinkClaim, ...] = ()
     unknown_fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -76,22 +76,22 @@ class Link:
         return {**self.unknown_fields, "shipments": self.shipments, "held": [each.as_text() for each in self.held]}
 
 
-def read_link(message: Mapping[str, Any]) -> Link:
+def parse_link(message: Mapping[str, Any]) -> Link:
     """A link's message as a value; fields of a newer version are kept."""
     unknown = {name: value for name, value in message.items() if name not in _KNOWN}
-    return Link(held=tuple(map(read_held, message["held"])), unknown_fields=unknown)
+    return Link(held=tuple(map(parse_link_claim, message["held"])), unknown_fields=unknown)
 
 
-def link_of(fallen_back: Iterable[FellBack], unknown_fields: Mapping[str, Any]) -> Link:
+def make_link(fallen_back: Iterable[FellBack], unknown_fields: Mapping[str, Any]) -> Link:
     """What the next link is told about shipments that fell back."""
     together: dict[tuple[str, str, int], list[str]] = defaultdict(list)
     for shipment, token in fallen_back:
         together[token, shipment.merchant, shipment.progress.step].append(shipment.reference)
-    held = tuple(Held(*same, references=tuple(references)) for same, references in together.items())
+    held = tuple(LinkClaim(*same, references=tuple(references)) for same, references in together.items())
     return Link(held=held, unknown_fields=unknown_fields)
 
 
-def by_way(fallen_back: Iterable[FellBack]) -> dict[tuple[str, ...], list[FellBack]]:
+def by_route(fallen_back: Iterable[FellBack]) -> dict[tuple[str, ...], list[FellBack]]:
     """Grouped by the kinds of steps that lie before them: each group shares a chain."""
     ways: dict[tuple[str, ...], list[FellBack]] = defaultdict(list)
     for each in fallen_back:
@@ -100,7 +100,7 @@ def by_way(fallen_back: Iterable[FellBack]) -> dict[tuple[str, ...], list[FellBa
     return ways
 
 
-def in_short(merchants: Iterable[str]) -> str:
+def summarize(merchants: Iterable[str]) -> str:
     """The first merchant, and how many more: `acme and 3 more`."""
     names = sorted(set(merchants))
     return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names)

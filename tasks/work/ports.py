@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from config.merchant_files.merchant_file import Merchant
-from tasks.rules.outcome import Heard, Purpose
+from tasks.rules.outcome import Feedback, Purpose
 from tasks.rules.shipment import Shipment
-from tasks.rules.unreadable import Unreadable
+from tasks.rules.unreadable import UnreadableRecord
 
 Verdict = Literal["keep", "hand", "park", "allocated", "failed"]
 
 
-class Paused(NamedTuple):
+class Pause(NamedTuple):
     """Why nothing of a merchant is called for. `purpose`: what the API refused, or '' without a key or a file.
 
     `refused`, `asks`: the shipment that was refused, and what was asked for it; another one tries first.
@@ -26,7 +26,7 @@ class Paused(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
+class Claim:
     """Shipments of one merchant that were taken together. `task`: the lease token that holds them.
 
     `paused`: the merchant's pause, if it has one; `probe`: the shipment that may be called for all the same.
@@ -35,10 +35,10 @@ class Taken:
     """
 
     merchant: str
-    task: str
-    paused: Paused | None
+    lease_token: str
+    paused: Pause | None
     shipments: tuple[Shipment, ...]
-    unreadable: tuple[Unreadable, ...] = ()
+    unreadable: tuple[UnreadableRecord, ...] = ()
     probe: str = ""
     admitted: frozenset[str] = frozenset()
     asked: float = 0.0
@@ -52,7 +52,7 @@ class PermitRequest(NamedTuple):
     """
 
     shipment: Shipment
-    task: str
+    lease_token: str
     purpose: Purpose | Literal["renew"]
     per_second: float = 0.0
     in_flight: int = 0
@@ -63,40 +63,40 @@ class Permit(NamedTuple):
     """Whether the task still holds the shipment, and in how many seconds it may call.
 
     `park`: the wait is not worth a task's time. `busy`: all places in flight are taken. `place`: what must be given
-    back when the call is over, or was never made (a place in flight, the probe of an open breaker). `by_us`: it is a
+    back when the call is over, or was never made (a place in flight, the probe of an open breaker). `by_limit`: it is a
     limit of the merchant's file that stands in the way, and not the API.
     """
 
-    held: bool
+    owned: bool
     wait_s: float = 0.0
     park: bool = False
     busy: bool = False
     place: bool = False
-    by_us: bool = False
+    by_limit: bool = False
 
     @property
     def may_call(self) -> bool:
         """Whether the call may go out after `wait_s`."""
-        return self.held and not self.park and not self.busy
+        return self.owned and not self.park and not self.busy
 
 
 class Report(NamedTuple):
     """What became of a shipment: an entry for its story, and the verdict.
 
-    `due`: seconds since the epoch; of an allocated shipment, when its carrier is read once more (0: never). `heard`:
+    `due`: seconds since the epoch; of an allocated shipment, when its carrier is read once more (0: never). `feedback`:
     how the API did, where it was called. `place`: a place of the permit is given back. `asked_again`: calls
     that came after an open one, as far as no report told of them yet.
     """
 
     shipment: Shipment
-    task: str
+    lease_token: str
     verdict: Verdict
     entry: Mapping[str, Any] | None = None
     due: float = 0.0
     event: str = ""
     reason: str = ""
     api: str = ""
-    heard: Heard | None = None
+    feedback: Feedback | None = None
     place: bool = False
     asked_again: int = 0
 
@@ -140,7 +140,7 @@ class Ledger(Protocol):
     async def permit_all(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
         """As `permit`, for each, in their order."""
 
-    async def permit_together(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
+    async def permit_bulk(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
         """As `permit_all`, for one call; when the first may not call, the others are not asked for and not answered."""
 
     def report(self, report: Report) -> Awaitable[bool]:
@@ -149,10 +149,10 @@ class Ledger(Protocol):
     async def report_all(self, reports: Sequence[Report]) -> Sequence[bool]:
         """As `report`, for each, in their order."""
 
-    async def story(self, shipment: Shipment) -> Sequence[dict[str, Any]]:
+    async def history(self, shipment: Shipment) -> Sequence[dict[str, Any]]:
         """The kept entries of a shipment's story, oldest first."""
 
-    async def pause(self, merchant: str, pause: Paused, digest: str, probe: str = "") -> bool:
+    async def pause(self, merchant: str, pause: Pause, digest: str, probe: str = "") -> bool:
         """Pause a merchant; False when it was paused already. `probe`: the shipment that tried, and was refused too."""
 
     async def resume(self, merchant: str) -> int:
@@ -167,8 +167,8 @@ class Ledger(Protocol):
     async def first_denial(self, api: str, reference: str) -> bool:
         """Whether no other shipment got a 403 of this API in the last seconds; notes that this one did."""
 
-    async def split(self, merchant: str, strategy: str, task: str) -> bool:
+    async def split(self, merchant: str, strategy: str, lease_token: str) -> bool:
         """Whether this task may split a refused call now: one at a time for a merchant and step."""
 
-    async def split_over(self, merchant: str, strategy: str, task: str) -> None:
+    async def split_over(self, merchant: str, strategy: str, lease_token: str) -> None:
         """Let another task split."""

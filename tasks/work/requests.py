@@ -7,36 +7,36 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
 from tasks.rules.backoff import SHORT_TRIES, RetryBudget
-from tasks.rules.decision import Moment
+from tasks.rules.decision import Context
 from tasks.rules.next_decision import has_time_to_call
-from tasks.rules.outcome import PERMIT_EXPIRED, Allocated, Finding, Heard, NotSent, Purpose, health
+from tasks.rules.outcome import PERMIT_EXPIRED, Allocated, Feedback, Finding, NotSent, Purpose, signal_of
 from tasks.rules.shipment import Shipment
 from tasks.work.clock import boottime
-from tasks.work.ports import Account, Ledger, Permit, PermitRequest, Request, Taken
+from tasks.work.ports import Account, Claim, Ledger, Permit, PermitRequest, Request
 
 WRITTEN_WITHIN_S = 1.0
 """A request is written within so many seconds of asking for its permit, or not at all."""
 
-MOST_PERMITS = 5
+MAX_PERMITS = 5
 """Permits that may expire before it is given up for now."""
 
 BUSY_WAIT_S, BUSY_TRIES = 0.1, 50
 """How long, and how often, a request waits for one of the merchant's places in flight."""
 
-PERMITTED = Permit(held=True)
+PERMITTED = Permit(owned=True)
 
-_GOOD: dict[Purpose, Heard] = {each: Heard(answer="good", purpose=each) for each in get_args(Purpose)}
+_GOOD: dict[Purpose, Feedback] = {each: Feedback(signal="good", purpose=each) for each in get_args(Purpose)}
 
-Answer = TypeVar("Answer")
+AnswerT = TypeVar("AnswerT")
 
 
-class Sent(NamedTuple, Generic[Answer]):
+class Sent(NamedTuple, Generic[AnswerT]):
     """An answer, when its request was sent, how long it took, and whether a place must be given back.
 
     `is_expired`: the request was not written in time, so that nothing was sent.
     """
 
-    answer: Answer
+    answer: AnswerT
     sent: float
     took_s: float
     place: bool
@@ -48,7 +48,7 @@ class Requests:
     """The requests of one task's shipments."""
 
     account: Account
-    task: str
+    lease_token: str
     ledger: Ledger
     budget: RetryBudget
     out: set[str] = field(default_factory=set)
@@ -60,11 +60,11 @@ class Requests:
     ahead: dict[str, tuple[float, Permit]] = field(default_factory=dict)
     """The permits of calls that start together, and when they were asked for, by shipment."""
 
-    def admit(self, taken: Taken) -> None:
+    def admit(self, claim: Claim) -> None:
         """The first calls that were permitted as their shipments were taken, if the API is up and has no limits."""
         limits, api = self.account.merchant.file.limits, self.account.api
-        if taken.admitted and not (limits.in_flight or limits.per_second or stops(api) & taken.stopped):
-            self.ahead = dict.fromkeys(taken.admitted, (taken.asked, PERMITTED))
+        if claim.admitted and not (limits.in_flight or limits.per_second or stops(api) & claim.stopped):
+            self.ahead = dict.fromkeys(claim.admitted, (claim.asked, PERMITTED))
 
     async def ask_ahead(self, shipments: Sequence[Shipment]) -> None:
         """Ask for the permits of several first calls, each for one shipment, in one round trip."""
@@ -86,10 +86,10 @@ class Requests:
         return (min(asked), PERMITTED) if len(asked) == len(found) else None
 
     async def ask(
-        self, shipment: Shipment, purpose: Purpose, send: Callable[[Request], Awaitable[Answer]]
-    ) -> Sent[Answer] | Permit:
+        self, shipment: Shipment, purpose: Purpose, send: Callable[[Request], Awaitable[AnswerT]]
+    ) -> Sent[AnswerT] | Permit:
         """Send one request for one shipment; returns the permit instead if it may not be sent."""
-        for _ in range(MOST_PERMITS):
+        for _ in range(MAX_PERMITS):
             ready = self.ahead.pop(shipment.reference, None)
             asked, permit = (ready if purpose == "allocate" else None) or await self._permit(shipment, purpose)
             if not permit.may_call:
@@ -97,11 +97,11 @@ class Requests:
             if permit.wait_s:
                 await pause(permit.wait_s)
             if purpose == "allocate" and not self.may_start([shipment]):
-                return Permit(held=True, park=True, by_us=True)
+                return Permit(owned=True, park=True, by_limit=True)
             sent = await self.send([shipment], purpose, send, asked, place=permit.place)
             if not sent.is_expired:
                 return sent
-        return Permit(held=True, wait_s=WRITTEN_WITHIN_S, park=True, by_us=True)
+        return Permit(owned=True, wait_s=WRITTEN_WITHIN_S, park=True, by_limit=True)
 
     async def _permit(self, shipment: Shipment, purpose: Purpose) -> tuple[float, Permit]:
         """When the permit was asked for, and the permit."""
@@ -113,7 +113,7 @@ class Requests:
             if not permit.busy:
                 return asked, permit
             await pause(BUSY_WAIT_S * (1 + random.random()))  # noqa: S311  # jitter
-        return 0.0, Permit(held=True, wait_s=WRITTEN_WITHIN_S, park=True, by_us=True)
+        return 0.0, Permit(owned=True, wait_s=WRITTEN_WITHIN_S, park=True, by_limit=True)
 
     def may_start(self, shipments: Sequence[Shipment]) -> bool:
         """Whether a call that was decided upon may still start: its time is short, and so is that of a read-back."""
@@ -132,11 +132,11 @@ class Requests:
         self,
         shipments: Sequence[Shipment],
         purpose: Purpose,
-        send: Callable[[Request], Awaitable[Answer]],
+        send: Callable[[Request], Awaitable[AnswerT]],
         asked: float,
         *,
         place: bool,
-    ) -> Sent[Answer]:
+    ) -> Sent[AnswerT]:
         """Send a request whose permit was asked for then."""
         references = [shipment.reference for shipment in shipments]
         if purpose == "allocate":
@@ -156,30 +156,30 @@ class Requests:
         admitted = purpose == "allocate" and shipment.reference in self.admitted
         return PermitRequest(
             shipment=shipment,
-            task=self.task,
+            lease_token=self.lease_token,
             purpose=purpose,
             per_second=limits.per_second if takes_place and not admitted else 0.0,
             in_flight=limits.in_flight if takes_place else 0,
             api=self.account.api,
         )
 
-    def heard(self, finding: Finding, purpose: Purpose) -> Heard:
+    def feedback(self, finding: Finding, purpose: Purpose) -> Feedback:
         """How the API did."""
         if isinstance(finding, Allocated):  # nearly always
             return _GOOD[purpose]
-        return Heard(
-            answer=health(finding), purpose=purpose, retry_after_s=getattr(finding, "retry_after_s", None) or 0.0
+        return Feedback(
+            signal=signal_of(finding), purpose=purpose, retry_after_s=getattr(finding, "retry_after_s", None) or 0.0
         )
 
-    def moment(self, tries: int, sent: float = 0.0, company: int = 1) -> Moment:
+    def context(self, tries: int, sent: float = 0.0, group_size: int = 1) -> Context:
         """What a decision knows now."""
         file = self.account.merchant.file
         chance = random.random()  # noqa: S311  # jitter
-        return Moment(self.ledger.now(), chance, tries, file.retry, file.api.timeout_s, sent, company)
+        return Context(self.ledger.now(), chance, tries, file.retry, file.api.timeout_s, sent, group_size)
 
-    def afforded(self, heard: Heard, tries: int) -> int:
+    def afforded(self, feedback: Feedback, tries: int) -> int:
         """While an API answers badly, each further request of this visit must be afforded; else the visit is over."""
-        if heard.answer == "good":
+        if feedback.signal == "good":
             self.budget.earn()
             return tries
         return tries if self.budget.spend() else SHORT_TRIES
@@ -191,7 +191,7 @@ class Requests:
 
 
 def stops(api: str) -> set[str]:
-    """What of `Taken.stopped` concerns an API: its own breaker, and that of its host."""
+    """What of `Claim.stopped` concerns an API: its own breaker, and that of its host."""
     return {f"b:{api}", f"h:{api.rpartition('#')[0] or api}"}
 
 

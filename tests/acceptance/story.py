@@ -81,7 +81,7 @@ def _play(system: System, marker: Path) -> dict[str, str]:
         said["what the commands print"] = _commands(system)
         for process in system.processes.values():
             process.wait(30)
-        said["channels of Redis"] = _with_bodies("\n".join(_heard(channels)))
+        said["channels of Redis"] = _with_bodies("\n".join(_feedback(channels)))
     return {**said, "logs": system.logged(), "Redis": _with_bodies(_all_writes(system))}
 
 
@@ -135,7 +135,7 @@ def _command_lines(system: System) -> Iterator[str]:
             yield Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
-def _heard(channels: Any) -> Iterator[str]:  # a PubSub of redis-py
+def _feedback(channels: Any) -> Iterator[str]:  # a PubSub of redis-py
     """Everything that was published: Celery's events and its remote control."""
     while message := channels.get_message():
         yield str(message["data"])

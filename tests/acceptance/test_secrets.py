@@ -141,9 +141,9 @@ def test_an_api_that_cannot_prove_its_name_gets_no_key(tmp_path: Path) -> None:
 
     Plain http goes to a host beyond loopback once ALLOCATION_ALLOW_HTTP_HOSTS names it.
     """
-    made = certificate(tmp_path)
+    construct = certificate(tmp_path)
     with Spy() as proxy, running(tmp_path / "system", "intake", "beat", **_lax(proxy.url)) as system:
-        with TlsFront(made, int(system.url.rpartition(":")[2])) as front:
+        with TlsFront(construct, int(system.url.rpartition(":")[2])) as front:
             system.merchant("unsigned", v2_file(f"https://localhost:{front.port}", LINET))
             system.merchant("misnamed", v2_file(f"https://127.0.0.1:{front.port}", LINET))
             system.merchant("plain", v2_file(system.url.replace("127.0.0.1", "0.0.0.0"), LINET))  # noqa: S104
@@ -153,7 +153,7 @@ def test_an_api_that_cannot_prove_its_name_gets_no_key(tmp_path: Path) -> None:
             system.wait_settled(1, 20)
             assert (front.accepted, proxy.seen, system.counts()["puts"]) == (0, [], 1)
             system.terminate("worker")
-            system.start("worker", SSL_CERT_FILE=str(made.path))
+            system.start("worker", SSL_CERT_FILE=str(construct.path))
             system.wait_settled(2, 30)
         assert {event["merchant"] for event in system.allocated()} == {"plain", "unsigned"}
         assert system.failed() == []

@@ -28,13 +28,13 @@ def certificate(folder: Path) -> Certificate:
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("the program openssl is not installed; it makes the test's certificate")
-    made = Certificate(path=folder / "certificate.pem", key=folder / "key.pem")
+    construct = Certificate(path=folder / "certificate.pem", key=folder / "key.pem")
     words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    words += ["-subj", "/CN=localhost", "-keyout", str(made.key), "-out", str(made.path)]
+    words += ["-subj", "/CN=localhost", "-keyout", str(construct.key), "-out", str(construct.path)]
     for extension in _EXTENSIONS:
         words += ["-addext", extension]
     subprocess.run([openssl, *words], check=True, capture_output=True)
-    return made
+    return construct
 
 
 class TlsFront:

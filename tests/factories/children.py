@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from config.settings import Settings
-from tasks.allocate import Worked
+from tasks.allocate import WorkResult
 from tests.factories.ledger_harness import until
 from tests.factories.raw_api import Request, allocates
 from worker.processes.child import ChildRuntime
@@ -25,7 +25,7 @@ def write(settings: Settings, url: str, in_flight: int = 0, merchant: str = "acm
     (settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=url, in_flight=in_flight))
 
 
-async def serve(child: ChildRuntime) -> Worked:
+async def serve(child: ChildRuntime) -> WorkResult:
     """Let a child take what is due until nothing is any more."""
     worked = await asyncio.to_thread(child.serve)
     assert worked is not None, "the child is kept for a shipment alone"
@@ -40,8 +40,8 @@ async def none_in_flight(child: ChildRuntime) -> None:
 def allocates_after(may_answer: asyncio.Event) -> Any:
     """How an API answers that allocates, but not before the event."""
 
-    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+    async def slow(request: Request, journal: asyncio.StreamWriter) -> None:
         await may_answer.wait()
-        await allocates(request, writer)
+        await allocates(request, journal)
 
     return slow

@@ -7,13 +7,12 @@ from typing import Any, Literal
 
 from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
-from tasks.rules.order import Order, OrderData, Shipment
-from tasks.rules.outcome import Heard, Purpose
+from tasks.rules.order import Order, OrderData, OrderShipment
+from tasks.rules.outcome import Feedback, Purpose
 from tasks.rules.plan import Facts, Plan
-from tasks.rules.shipment import Shipment as Held
-from tasks.rules.shipment import intake_facts
+from tasks.rules.shipment import Shipment, intake_record
 from tasks.rules.unreadable import stand_in
-from tasks.work.ports import Paused, Permit, PermitRequest, Report, Taken, Verdict
+from tasks.work.ports import Claim, Pause, Permit, PermitRequest, Report, Verdict
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import server_ms
 from worker.ledger.scripts import Accepted
@@ -37,10 +36,10 @@ def new(merchant: str, *references: str, steps: tuple[AnyStrategy, ...] = STEPS)
 
 
 def _accepted(merchant: str, reference: str, steps: tuple[AnyStrategy, ...]) -> Accepted:
-    data = OrderData(merchant=merchant, order=f"order-{reference}", shipments=(Shipment(reference=reference),))
+    data = OrderData(merchant=merchant, order=f"order-{reference}", shipments=(OrderShipment(reference=reference),))
     order = Order(event_id=f"evt-{reference}", published=None, data=data)
     plan = Plan(rule="default", why="the file has no rules", steps=steps)
-    facts = intake_facts(order, Facts(), plan, "shipments-v2")
+    facts = intake_record(order, Facts(), plan, "shipments-v2")
     return Accepted(merchant=merchant, reference=reference, facts=facts, asks=str(steps[0]), published=None)
 
 
@@ -54,14 +53,14 @@ async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
             await asyncio.sleep(0.002)
 
 
-def references(taken: Taken) -> list[str]:
+def references(claim: Claim) -> list[str]:
     """The shipments that were taken, in the order in which they were due."""
-    return [held.reference for held in taken.shipments]
+    return [held.reference for held in claim.shipments]
 
 
-def is_alone(taken: Taken) -> bool:
+def is_alone(claim: Claim) -> bool:
     """Whether they share their child with nothing else."""
-    return taken.task.endswith(".a")
+    return claim.lease_token.endswith(".a")
 
 
 class Bench:
@@ -89,56 +88,60 @@ class Bench:
         fresh, _ = await self.ledger.accept(new(merchant, *references), [], [], GROUP)
         return fresh
 
-    async def take_due(self, most: int = 1000) -> list[Taken]:
+    async def take_due(self, most: int = 1000) -> list[Claim]:
         """Take once, as a child that owns nothing, or gets rid of what it owns where one shipment must be alone."""
         due = await self.ledger.take(most, owns_nothing=True)
-        taken = [*due.taken]
+        claim = [*due.claim]
         if due.empty_for:
-            taken += (await self.ledger.take(1, owns_nothing=True, alone=due.empty_for)).taken
-        return taken
+            claim += (await self.ledger.take(1, owns_nothing=True, alone=due.empty_for)).claim
+        return claim
 
-    async def take_all(self, most: int = 1000) -> list[Taken]:
+    async def take_all(self, most: int = 1000) -> list[Claim]:
         """Take until nothing is due any more."""
-        found: list[Taken] = []
-        while taken := await self.take_due(most):
-            found += taken
+        found: list[Claim] = []
+        while claim := await self.take_due(most):
+            found += claim
         return found
 
-    async def take(self, merchant: str, *references: str) -> Taken:
+    async def take(self, merchant: str, *references: str) -> Claim:
         """Accept shipments, and take what comes of it."""
         await self.accept(merchant, *references)
-        (taken,) = [each for each in await self.take_due() if each.merchant == merchant]
-        return taken
+        (claim,) = [each for each in await self.take_due() if each.merchant == merchant]
+        return claim
 
-    async def permit(self, held: Held, task: str, **rest: Any) -> Permit:
+    async def permit(self, held: Shipment, lease_token: str, **rest: Any) -> Permit:
         """Ask to call an API for a shipment."""
-        return await self.ledger.permit(PermitRequest(shipment=held, task=task, **{"purpose": "allocate", **rest}))
+        return await self.ledger.permit(
+            PermitRequest(shipment=held, lease_token=lease_token, **{"purpose": "allocate", **rest})
+        )
 
-    async def report(self, taken: Taken, verdict: Verdict, **rest: Any) -> list[bool]:
+    async def report(self, claim: Claim, verdict: Verdict, **rest: Any) -> list[bool]:
         """Report the same of every shipment of a batch."""
-        return await self.report_of(taken.shipments, taken.task, verdict, **rest)
+        return await self.report_of(claim.shipments, claim.lease_token, verdict, **rest)
 
-    async def report_of(self, held: Iterable[Held], task: str, verdict: Verdict, **rest: Any) -> list[bool]:
+    async def report_of(self, held: Iterable[Shipment], lease_token: str, verdict: Verdict, **rest: Any) -> list[bool]:
         """Report the same of some shipments. `answer`, `purpose`, `retry_after_s`: how the API did, where it did."""
-        told = {name: rest.pop(name) for name in Heard._fields if name in rest}
-        heard = Heard(**{"purpose": "allocate", **told}) if told else None
-        reports = [Report(shipment=one, task=task, verdict=verdict, heard=heard, **rest) for one in held]
+        told = {name: rest.pop(name) for name in Feedback._fields if name in rest}
+        feedback = Feedback(**{"purpose": "allocate", **told}) if told else None
+        reports = [
+            Report(shipment=one, lease_token=lease_token, verdict=verdict, feedback=feedback, **rest) for one in held
+        ]
         return await asyncio.gather(*(self.ledger.report(report) for report in reports))
 
-    async def park_unreadable(self, taken: Taken) -> None:
+    async def park_unreadable(self, claim: Claim) -> None:
         """Park the shipments whose records cannot be read, as a worker does."""
-        assert await self.report_of(map(stand_in, taken.unreadable), taken.task, "park") != []
+        assert await self.report_of(map(stand_in, claim.unreadable), claim.lease_token, "park") != []
 
-    async def settle(self, found: Iterable[Taken]) -> None:
+    async def settle(self, found: Iterable[Claim]) -> None:
         """Report everything that was taken as allocated."""
-        for taken in found:
-            await self.report(taken, "allocated", event="{}")
+        for claim in found:
+            await self.report(claim, "allocated", event="{}")
 
     async def pause(
         self, merchant: str, purpose: Purpose | Literal[""] = "allocate", retry_after_s: float = 0.0, probe: str = ""
     ) -> bool:
         """Pause a merchant, or say that its probe was refused too."""
-        pause = Paused(why="the key is refused", purpose=purpose, retry_after_s=retry_after_s)
+        pause = Pause(why="the key is refused", purpose=purpose, retry_after_s=retry_after_s)
         return await self.ledger.pause(merchant, pause, "digest", probe)
 
     async def probe_is_due(self, merchant: str) -> None:

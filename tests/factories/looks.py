@@ -7,7 +7,7 @@ from typing import Any
 from tasks.rules.shipment import Shipment
 from tests.factories.children import FILE
 from tests.factories.ledger_harness import Bench
-from tests.factories.raw_api import Answer, RawApi, listening, reply
+from tests.factories.raw_api import Answer, RawApi, listening, response
 from worker.ledger.records import read_record
 from worker.observability.overview import count_all
 from worker.processes.rechecks import Rechecks
@@ -20,7 +20,7 @@ def carried_by(service: str | None) -> bytes:
     body: dict[str, Any] = {"state": "allocated", "reference": "a"}
     if service:
         body["allocation"] = {"carrier": {"reference": service[0], "service_reference": service}}
-    return reply(200, json.dumps(body).encode())
+    return response(200, json.dumps(body).encode())
 
 
 def event(service: str | None) -> str:
@@ -31,11 +31,11 @@ def event(service: str | None) -> str:
 
 async def settled(bench: Bench, service: str | None = "X1", *, again: bool = True) -> Shipment:
     """A shipment that was allocated, and is to be read once more now."""
-    taken = await bench.take("acme", "a")
-    held = taken.shipments[0].with_progress(asked_again=1, entries=1)
+    claim = await bench.take("acme", "a")
+    held = claim.shipments[0].with_progress(asked_again=1, entries=1)
     due = 1.0 if again else 0.0
     told = {"entry": {"do": "allocate"}, "api": "api", "answer": "good", "asked_again": int(again)}
-    await bench.report_of([held], taken.task, "allocated", event=event(service), due=due, **told)
+    await bench.report_of([held], claim.lease_token, "allocated", event=event(service), due=due, **told)
     return held
 
 
@@ -55,7 +55,7 @@ async def last_entry(bench: Bench) -> dict[str, Any]:
     """The last entry of its story."""
     record = await read_record(bench.redis, bench.settings, "acme", "a")
     assert record is not None
-    return record.story[-1][1]
+    return record.history[-1][1]
 
 
 async def changed(bench: Bench) -> tuple[int, int]:

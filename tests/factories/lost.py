@@ -1,11 +1,11 @@
 """Shipments that lose their workers."""
 
 from tasks.rules.shipment import Shipment
-from tasks.work.ports import Taken
+from tasks.work.ports import Claim
 from tests.factories.ledger_harness import Bench, is_alone
 
 
-async def lost(bench: Bench, merchant: str = "acme") -> list[Taken]:
+async def lost(bench: Bench, merchant: str = "acme") -> list[Claim]:
     """What is taken after the merchant's leases ran out, and a lease more has passed."""
     await bench.end_leases(merchant)
     found = await bench.take_all()
@@ -28,17 +28,17 @@ async def a_lease_passes(bench: Bench, merchant: str = "acme") -> None:
     await bench.end_waits(merchant)
 
 
-async def take_alone(bench: Bench, reference: str = "a", merchant: str = "acme") -> Taken:
+async def take_alone(bench: Bench, reference: str = "a", merchant: str = "acme") -> Claim:
     """A shipment that was lost twice in company, alone in a child's hands."""
     await bench.take(merchant, reference)
     for _ in range(2):
         await bench.end_leases(merchant)
-        (taken,) = await bench.take_all()
-    assert is_alone(taken)
-    return taken
+        (claim,) = await bench.take_all()
+    assert is_alone(claim)
+    return claim
 
 
-def only(taken: Taken) -> Shipment:
+def only(claim: Claim) -> Shipment:
     """The one shipment that was taken."""
-    (held,) = taken.shipments
+    (held,) = claim.shipments
     return held

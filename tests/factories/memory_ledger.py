@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tasks.rules.outcome import Purpose
-from tasks.rules.progress import read_progress
+from tasks.rules.progress import parse_progress
 from tasks.rules.shipment import Shipment, slot
-from tasks.work.ports import Paused, Permit, PermitRequest, Report
+from tasks.work.ports import Pause, Permit, PermitRequest, Report
 from tests.factories.shipments import NOW
 
 TASK = "task-1"
@@ -33,7 +33,7 @@ class MemoryLedger:
     asked: list[PermitRequest] = field(default_factory=list)
     on_wire: set[str] = field(default_factory=set)
     others_on_wire: int = 0
-    pauses: list[tuple[str, Paused, str, str]] = field(default_factory=list)
+    pauses: list[tuple[str, Pause, str, str]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
     good_at: dict[Purpose, float] = field(default_factory=dict)
     denied: str = ""
@@ -54,20 +54,20 @@ class MemoryLedger:
         reference = request.shipment.reference
         if self.permits[reference]:
             return self.permits[reference].pop(0)
-        if self.holders.get(reference) != request.task:
-            return Permit(held=False)
+        if self.holders.get(reference) != request.lease_token:
+            return Permit(owned=False)
         if request.in_flight and reference not in self.on_wire:
             if len(self.on_wire) + self.others_on_wire >= request.in_flight:
-                return Permit(held=True, busy=True)
+                return Permit(owned=True, busy=True)
             self.on_wire.add(reference)
-        return Permit(held=True, place=request.in_flight > 0)
+        return Permit(owned=True, place=request.in_flight > 0)
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """Each by itself."""
         self.admitted_at_once.append(len(requests))
         return await asyncio.gather(*map(self.permit, requests))
 
-    async def permit_together(self, requests: Sequence[PermitRequest]) -> list[Permit]:
+    async def permit_bulk(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """The first, and only if it may call the others."""
         first = await self.permit(requests[0])
         return [first, *(await self.permit_all(requests[1:]) if first.may_call else [])]
@@ -84,10 +84,10 @@ class MemoryLedger:
             raise RuntimeError("a bug")
         if report.place:
             self.on_wire.discard(shipment.reference)
-        if self.holders.get(shipment.reference) != report.task:
+        if self.holders.get(shipment.reference) != report.lease_token:
             return False
         if shipment.progress.is_readable:
-            assert read_progress(shipment.progress.as_json()) == shipment.progress
+            assert parse_progress(shipment.progress.as_json()) == shipment.progress
         self.written.append((self.now(), report))
         if report.entry is not None:
             self.stories[shipment.reference][slot(shipment.progress.entries)] = json.dumps(report.entry)
@@ -95,13 +95,13 @@ class MemoryLedger:
             del self.holders[shipment.reference]
         return True
 
-    async def story(self, shipment: Shipment) -> list[dict[str, Any]]:
+    async def history(self, shipment: Shipment) -> list[dict[str, Any]]:
         """Every entry so far; the tests' stories are short."""
         kept = self.stories[shipment.reference]
         slots = [slot(entry) for entry in range(1, shipment.progress.entries + 1)]
         return [json.loads(kept[name]) for name in slots if name in kept]
 
-    async def pause(self, merchant: str, pause: Paused, digest: str, probe: str = "") -> bool:
+    async def pause(self, merchant: str, pause: Pause, digest: str, probe: str = "") -> bool:
         """The first pause is new."""
         self.pauses.append((merchant, pause, digest, probe))
         return len(self.pauses) == 1
@@ -121,14 +121,14 @@ class MemoryLedger:
         assert api
         return self.good_at.get(purpose, 0.0)
 
-    async def split(self, merchant: str, strategy: str, task: str) -> bool:
+    async def split(self, merchant: str, strategy: str, lease_token: str) -> bool:
         """One at a time for a merchant and step."""
         await asyncio.sleep(0)
-        return self.splitting.setdefault(f"{merchant} {strategy}", task) == task
+        return self.splitting.setdefault(f"{merchant} {strategy}", lease_token) == lease_token
 
-    async def split_over(self, merchant: str, strategy: str, task: str) -> None:
+    async def split_over(self, merchant: str, strategy: str, lease_token: str) -> None:
         """The next one may."""
-        assert self.splitting.pop(f"{merchant} {strategy}") == task
+        assert self.splitting.pop(f"{merchant} {strategy}") == lease_token
         self.splits.append(strategy)
 
     def reports(self, reference: str) -> list[Report]:

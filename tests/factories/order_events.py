@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tasks.rules.order import Order, Rejection, read_order
+from tasks.rules.order import Order, Rejection, parse_order
 
 
 def shipment(**facts: Any) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def without(table: dict[str, Any], key: str) -> dict[str, Any]:
 
 def read(table: Any) -> Any:
     """What is read from an event that is written as JSON."""
-    return read_order(json.dumps(table).encode())
+    return parse_order(json.dumps(table).encode())
 
 
 def order(*shipments: dict[str, Any], **data: Any) -> Order:

@@ -15,7 +15,7 @@ from tasks.rules.outcome import Finding, Outcome
 from tasks.work import ports
 from tasks.work.api import Api
 from tasks.work.clock import boottime
-from worker.carrier_api.client import ProApi
+from worker.carrier_api.client import CarrierApi
 
 KEY = "a-key-that-nobody-may-see"
 REFERENCE = "sp_1"
@@ -49,19 +49,19 @@ class RawApi:
     requests: list[Request] = field(default_factory=list)
     opened: int = 0
 
-    async def serve(self, answer: Answer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, answer: Answer, reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
         """Answer what comes in on a connection, until it is closed."""
         self.opened += 1
         number = self.opened
         try:
             while request := await _read(reader, number):
                 self.requests.append(request)
-                await answer(request, writer)
+                await answer(request, journal)
         finally:
-            writer.transport.abort()
+            journal.transport.abort()
 
 
-def reply(status: int, body: bytes = b"", *headers: str) -> bytes:
+def response(status: int, body: bytes = b"", *headers: str) -> bytes:
     """A whole answer."""
     head = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers, "", ""]
     return "\r\n".join(head).encode() + body
@@ -72,19 +72,19 @@ def allocated(reference: str = REFERENCE) -> bytes:
     return json.dumps({"state": "allocated", "shipment_reference": reference}).encode()
 
 
-async def allocates(request: Request, writer: asyncio.StreamWriter) -> None:
+async def allocates(request: Request, journal: asyncio.StreamWriter) -> None:
     """The answer of an API that works."""
-    writer.write(reply(200, allocated(request.reference)))
+    journal.write(response(200, allocated(request.reference)))
 
 
 def answers(*parts: bytes) -> Answer:
     """An API that always sends these bytes, and hangs up."""
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
         for part in parts:
-            writer.write(part)
-            await writer.drain()
-        writer.close()
+            journal.write(part)
+            await journal.drain()
+        journal.close()
 
     return answer
 
@@ -94,16 +94,16 @@ async def hangs(_request: Request, _writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
-async def resets(_: Request, writer: asyncio.StreamWriter) -> None:
+async def resets(_: Request, journal: asyncio.StreamWriter) -> None:
     """An API that reads the request and resets the connection."""
-    reset(writer)
+    reset(journal)
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
+def reset(journal: asyncio.StreamWriter) -> None:
     """End a connection with RST rather than FIN."""
-    raw: socket.socket = writer.get_extra_info("socket")
+    raw: socket.socket = journal.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
+    journal.transport.abort()
 
 
 @asynccontextmanager
@@ -113,8 +113,8 @@ async def listening(answer: Answer = allocates, listener: socket.socket | None =
     listener = listener or socket.create_server(("127.0.0.1", 0))
     api = RawApi(url=address(listener))
 
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.add(asyncio.create_task(api.serve(answer, reader, writer)))
+    def connected(reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.create_task(api.serve(answer, reader, journal)))
 
     server = await asyncio.start_server(connected, sock=listener)
     try:
@@ -171,16 +171,16 @@ def request(*references: str, within_s: float = 60.0) -> ports.Request:
 
 
 @asynccontextmanager
-async def calling(longest_call_s: float = 30.0) -> AsyncIterator[ProApi]:
+async def calling(longest_call_s: float = 30.0) -> AsyncIterator[CarrierApi]:
     """A client, for the length of an `async with`."""
-    api = ProApi(time.time, longest_call_s)
+    api = CarrierApi(time.time, longest_call_s)
     try:
         yield api
     finally:
         await api.close()
 
 
-def idle(api: ProApi) -> list[Any]:
+def idle(api: CarrierApi) -> list[Any]:
     """The open connections that a client could use again, as far as it knows."""
     transport: Any = api._sender._http._transport
     return [each for kept in transport._connections.idle.values() for each, _ in kept if each.is_free()]

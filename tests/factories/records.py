@@ -12,7 +12,7 @@ from config.strategies.filters import Filters, ServiceFilters
 from config.strategies.quote import Quote
 from tasks.rules.plan import Plan, facts_of
 from tasks.rules.progress import Progress
-from tasks.rules.shipment import Shipment, from_ledger, intake_facts
+from tasks.rules.shipment import Shipment, from_record, intake_record
 from tests.factories.merchant_files import V2_API, file_of
 from tests.factories.order_events import order
 from tests.factories.shipments import GROUP, NOW, SERVICE, VIRTUAL
@@ -26,8 +26,8 @@ EVERY: tuple[AnyStrategy, ...] = (
 
 def record(**fields: Any) -> dict[str, Any]:
     """The record of a shipment that has just come in, and these fields."""
-    taken = order()
-    facts = intake_facts(taken, facts_of(taken.data, taken.data.shipments[0]), plan(*EVERY), "shipments-v2")
+    claim = order()
+    facts = intake_record(claim, facts_of(claim.data, claim.data.shipments[0]), plan(*EVERY), "shipments-v2")
     return {"facts": facts.encode(), "received": str(round(NOW * 1000)).encode(), **fields}
 
 
@@ -39,7 +39,7 @@ def plan(*steps: AnyStrategy) -> Plan:
 def taken_up(progress: Progress | str | None = None, **fields: Any) -> Shipment:
     """The shipment that a task finds in the ledger."""
     text = progress.as_json() if isinstance(progress, Progress) else progress
-    return from_ledger("acme", "sp_1", record(progress=text and text.encode(), **fields))
+    return from_record("acme", "sp_1", record(progress=text and text.encode(), **fields))
 
 
 PLANS = ('{ virtual_service = "V" }', '{ carrier_service = "S" }', '{ service_group = "G" }')

@@ -11,7 +11,7 @@ from tasks.rules.shipment import Shipment
 from tests.factories.ledger_harness import STEPS
 from tests.factories.raw_api import KEY, call_once
 from worker.observability.logs import start_logging, start_sentry
-from worker.observability.sentry import Reports, check_in_sweep
+from worker.observability.sentry import SentryAlerts, check_in_sweep
 from worker.processes.environment import load
 
 SHIPMENT = Shipment(
@@ -37,7 +37,7 @@ def main(url: str) -> None:
     """Report failures, call an API, break, and check in."""
     start_logging()
     start_sentry(load())
-    reports = Reports()
+    reports = SentryAlerts()
     asyncio.run(call_once(url))
     for reason in ("conflict", "conflict", "worker_lost"):
         reports.failed(SHIPMENT, reason, "words of the API")

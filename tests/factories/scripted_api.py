@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from config.strategies.catalogue import AnyStrategy
-from tasks.rules.outcome import Finding, Outcome, Quoted, RefusedTogether
+from tasks.rules.outcome import BulkRefused, Finding, Outcome, Quoted
 from tasks.rules.shipment import Shipment
-from tasks.rules.unreadable import Unreadable
+from tasks.rules.unreadable import UnreadableRecord
 from tasks.work.ports import Account, Request
 from tests.factories.shipments import ALLOCATED, REFUSED, TOGETHER
 
@@ -26,7 +26,7 @@ class After:
 Said = Finding | Quoted | Exception | After
 
 
-class Heard(NamedTuple):
+class Feedback(NamedTuple):
     """A request as it came in, so many seconds after the beginning."""
 
     do: Literal["call", "read", "quote"]
@@ -48,8 +48,8 @@ class ScriptedApi:
     readings: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
     quotes: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
     bad: set[str] = field(default_factory=set)
-    together: RefusedTogether = TOGETHER
-    heard: list[Heard] = field(default_factory=list)
+    together: BulkRefused = TOGETHER
+    feedback: list[Feedback] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
     on_wire: int = 0
     most_on_wire: int = 0
@@ -57,7 +57,7 @@ class ScriptedApi:
     async def quote(self, account: Account, strategy: AnyStrategy, request: Request) -> Any:
         """The quote that the script says, and otherwise a good one."""
         (reference,) = request.references
-        self._hear(account, Heard("quote", (reference,), _time(), request.write_by, str(strategy)))
+        self._hear(account, Feedback("quote", (reference,), _time(), request.write_by, str(strategy)))
         with self._wire():
             return await _say(self.quotes[reference], Quoted(reference=f"quote for {reference}"))
 
@@ -66,7 +66,7 @@ class ScriptedApi:
     ) -> Mapping[str, Outcome]:
         """One outcome for each, once all of them are there."""
         references = tuple(request.references)
-        self._hear(account, Heard("call", references, _time(), request.write_by, str(strategy), quote))
+        self._hear(account, Feedback("call", references, _time(), request.write_by, str(strategy), quote))
         with self._wire():
             answers: dict[str, Any] = {}
             for reference in references:
@@ -78,7 +78,7 @@ class ScriptedApi:
     async def read_back(self, account: Account, request: Request) -> Finding:
         """Where a shipment stands."""
         (reference,) = request.references
-        self._hear(account, Heard("read", (reference,), _time(), request.write_by))
+        self._hear(account, Feedback("read", (reference,), _time(), request.write_by))
         with self._wire():
             found: Finding = await _say(self.readings[reference], ALLOCATED)
             return found
@@ -86,19 +86,19 @@ class ScriptedApi:
     @property
     def called(self) -> list[tuple[str, tuple[str, ...]]]:
         """What each call asked for, and for whom."""
-        return [(heard.strategy, heard.references) for heard in self.heard if heard.do == "call"]
+        return [(feedback.strategy, feedback.references) for feedback in self.feedback if feedback.do == "call"]
 
     @property
     def read(self) -> list[str]:
         """Who was read back."""
-        return [heard.references[0] for heard in self.heard if heard.do == "read"]
+        return [feedback.references[0] for feedback in self.feedback if feedback.do == "read"]
 
     def times(self, do: str) -> list[float]:
         """When each request of a kind came in."""
-        return [heard.at for heard in self.heard if heard.do == do]
+        return [feedback.at for feedback in self.feedback if feedback.do == do]
 
-    def _hear(self, account: Account, heard: Heard) -> None:
-        self.heard.append(heard)
+    def _hear(self, account: Account, feedback: Feedback) -> None:
+        self.feedback.append(feedback)
         self.keys.add(account.key)
 
     @contextmanager
@@ -157,6 +157,6 @@ class Told:
         """An answer cannot be read."""
         self.unread.append((shipment.reference, why))
 
-    def unreadable(self, found: Unreadable) -> None:
+    def unreadable(self, found: UnreadableRecord) -> None:
         """A record cannot be read."""
         self.unreadable_records.append(found.reference)

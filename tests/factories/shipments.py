@@ -9,9 +9,10 @@ from config.strategies.carrier_service import CarrierService
 from config.strategies.catalogue import AnyStrategy
 from config.strategies.service_group import ServiceGroup
 from config.strategies.virtual_service import VirtualService
-from tasks.rules.decision import Moment
+from tasks.rules.decision import Context
 from tasks.rules.outcome import (
     Allocated,
+    BulkRefused,
     Carrier,
     Finding,
     NotSent,
@@ -19,7 +20,6 @@ from tasks.rules.outcome import (
     Outcome,
     Queued,
     Refused,
-    RefusedTogether,
     Stopped,
     Throttled,
     Unallocated,
@@ -59,8 +59,8 @@ WRONG_STATE = Stopped(reason="wrong_state", message="cancelled")
 UNALLOCATED = Unallocated()
 CAME_TO_NOTHING = Unallocated(state="allocation_failed")
 
-TOGETHER = RefusedTogether(reason="refused_together", message="refused together with other shipments: default_rules")
-PARTLY = RefusedTogether(reason="refused_together", message="refused together with other shipments", partly=True)
+TOGETHER = BulkRefused(reason="refused_together", message="refused together with other shipments: default_rules")
+PARTLY = BulkRefused(reason="refused_together", message="refused together with other shipments", partly=True)
 
 OUTCOMES: tuple[Outcome, ...] = (
     *(ALLOCATED, QUEUED, NOT_YET, REFUSED, UNSURE, CONFLICT, THROTTLED, NOT_SENT, FOREIGN, UNKNOWN, INVALID_STATE),
@@ -103,21 +103,21 @@ def opened(kind: str = "unknown", ago_s: float = 0.0, **more: Any) -> dict[str, 
     }
 
 
-def moment(
+def context(
     tries: int = 1,
     random: float = 0.5,
     now: float = NOW,
     sent: float | None = None,
-    company: int = 1,
+    group_size: int = 1,
     **retry: Any,
-) -> Moment:
+) -> Context:
     """A moment of decision about a request that was sent then, or just now; `retry` as in a merchant file."""
-    return Moment(
+    return Context(
         now=now,
         random=random,
         tries=tries,
         retry=Retry(**retry),
         timeout_s=TIMEOUT_S,
         sent=now if sent is None else sent,
-        company=company,
+        group_size=group_size,
     )

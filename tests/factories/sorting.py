@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from worker.processes.event_sorting import Sorted, portions
-from worker.processes.merchant_files import Merchants
+from worker.processes.event_sorting import ClassifiedEvents, portions
+from worker.processes.merchant_files import MerchantFiles
 from worker.streams.orders import Entry
 
 
-def sort_entries(entries: Sequence[Entry], merchants: Merchants) -> Sorted:
+def sort_entries(entries: Sequence[Entry], merchants: MerchantFiles) -> ClassifiedEvents:
     """All portions in one."""
-    result = Sorted()
+    result = ClassifiedEvents()
     for some, _ in portions(entries, merchants):
         result.accepted += some.accepted
         result.rejected += some.rejected
-        result.not_ours += some.not_ours
+        result.ignored += some.ignored
     return result

@@ -9,17 +9,17 @@ from config.merchant_files.merchant_file import Merchant
 from config.strategies.catalogue import AnyStrategy
 from tasks.rules.backoff import RetryBudget
 from tasks.rules.shipment import Shipment
-from tasks.rules.unreadable import Unreadable
+from tasks.rules.unreadable import UnreadableRecord
 from tasks.work.batch import Batch
 from tasks.work.messages import FellBack
-from tasks.work.ports import Account, Paused, Taken
+from tasks.work.ports import Account, Claim, Pause
 from tests.factories.memory_ledger import TASK, MemoryLedger
 from tests.factories.merchant_files import SERVICE, V2_API, file_of
 from tests.factories.scripted_api import ScriptedApi, Told
 from tests.factories.shipments import shipment
 
 KEY = "open-sesame"
-MOST_VISITS = 200
+MAX_VISITS = 200
 
 
 def several(references: str, *steps: AnyStrategy, **progress: Any) -> list[Shipment]:
@@ -32,10 +32,10 @@ class Trial:
     """One task's work, and what came of it."""
 
     shipments: list[Shipment]
-    unreadable: tuple[Unreadable, ...] = ()
+    unreadable: tuple[UnreadableRecord, ...] = ()
     file: str = V2_API + SERVICE
     key: str | None = KEY
-    paused: Paused | None = None
+    paused: Pause | None = None
     probe: str = ""
     admitted: frozenset[str] = frozenset()
     asked: float = 0.0
@@ -58,9 +58,9 @@ class Trial:
         self.ledger.holders |= {found.reference: TASK for found in self.unreadable}
         return Batch(
             account=Account(merchant=merchant, key=self.key, digest="digest-1", api="api.test#1"),
-            taken=Taken(
+            claim=Claim(
                 merchant="acme",
-                task=TASK,
+                lease_token=TASK,
                 paused=self.paused,
                 shipments=tuple(self.shipments),
                 unreadable=self.unreadable,
@@ -71,9 +71,9 @@ class Trial:
             ),
             ledger=self.ledger,
             api=self.api,
-            telemetry=self.told,
+            alerts=self.told,
             budget=self.budget,
-            wake_in=self.alarms.append,
+            wake_after=self.alarms.append,
             left=self.left.append,
             fell_back=self._fell_back,
         )
@@ -95,7 +95,7 @@ class Trial:
 
     async def visit_by_visit(self, until_s: float = float("inf")) -> None:
         """Work, and take up again who is due, together with all who are due at that moment, until nobody is."""
-        for _ in range(MOST_VISITS):
+        for _ in range(MAX_VISITS):
             await self.to_the_end()
             due = sorted(self.ledger.due(), key=lambda each: each[0])
             if not due or due[0][0] > until_s:
@@ -103,7 +103,7 @@ class Trial:
             now = max(asyncio.get_running_loop().time(), due[0][0])
             await asyncio.sleep(now - asyncio.get_running_loop().time())
             self.shipments = [shipment for at, shipment in due if at <= now + 0.005]
-        raise AssertionError(f"no end after {MOST_VISITS} visits")
+        raise AssertionError(f"no end after {MAX_VISITS} visits")
 
     def _fell_back(self, fallen_back: FellBack) -> None:
         assert fallen_back.token == TASK

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 from hypothesis import strategies as st
 
 from config.merchant_files.retry import Retry
-from tasks.rules.outcome import Allocated, Finding, Outcome, Queued, Refused, RefusedTogether, Unallocated, Unknown
+from tasks.rules.outcome import Allocated, BulkRefused, Finding, Outcome, Queued, Refused, Unallocated, Unknown
 from tests.factories.shipments import (
     ALLOCATED,
     CONFLICT,
@@ -53,7 +53,7 @@ class Turn:
     shows: float | None = None
     took: float = 0.0
     wait_s: float = 0.0
-    company: int = 2
+    group_size: int = 2
 
 
 class Effect(NamedTuple):
@@ -92,7 +92,7 @@ class LateApi:
 
     def call(self, turn: Turn, now: float, end: float, longest_s: float, *, was_partly: bool) -> Outcome:
         """The answer to a call that arrives now and ends then; what it comes to may follow up to so much later."""
-        if not isinstance(turn.answer, Allocated | Queued | Refused | RefusedTogether | Unknown):
+        if not isinstance(turn.answer, Allocated | Queued | Refused | BulkRefused | Unknown):
             return turn.answer
         if not isinstance(self.read(now), Unallocated):
             return UNKNOWN if turn.answer is UNKNOWN else INVALID_STATE
@@ -101,9 +101,9 @@ class LateApi:
                 self.act("books")
             case Refused(reason="conflict") | Unknown() | Queued():
                 self._later(turn, end, longest_s)
-            case RefusedTogether(partly=True) if not was_partly:
+            case BulkRefused(partly=True) if not was_partly:
                 self._later(turn, end, longest_s)
-            case RefusedTogether(partly=True) | Refused(certain=False):
+            case BulkRefused(partly=True) | Refused(certain=False):
                 self.act(turn.acts)
             case _:
                 self.act("fails" if turn.acts == "fails" else "nothing")
@@ -163,7 +163,7 @@ TURNS = st.builds(
     shows=st.none() | SHARES,
     took=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
     wait_s=st.sampled_from([0.0, 0.5, 5.0, 100.0, 600.0]),
-    company=st.integers(2, 5),
+    group_size=st.integers(2, 5),
 )
 
 

@@ -16,14 +16,14 @@ from config.settings import Settings
 from tests.factories.ledger_harness import Bench
 from tests.factories.queues import application
 from tests.factories.raw_api import KEY
-from worker.carrier_api.client import ProApi
+from worker.carrier_api.client import CarrierApi
 from worker.lab.embedded_server import EmbeddedServer, embedded_server
 from worker.processes import child as child_module
 from worker.processes import claim_loop
 from worker.processes.child import ChildRuntime
-from worker.processes.merchant_files import Merchants
+from worker.processes.merchant_files import MerchantFiles
 from worker.processes.rechecks import Rechecks
-from worker.processes.siblings import Children
+from worker.processes.siblings import Siblings
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -82,25 +82,25 @@ def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]
 def child(app: Celery, settings: Settings) -> Iterator[ChildRuntime]:
     """A child at work."""
     thresholds = gc.get_threshold()
-    child = ChildRuntime(app, settings, Children(4))
+    child = ChildRuntime(app, settings, Siblings(4))
     yield child
     child.stop()
     gc.set_threshold(*thresholds)
 
 
 @pytest.fixture
-def merchants(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Merchants:
+def merchants(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> MerchantFiles:
     """The merchants of the folder; the key is at hand."""
     monkeypatch.setenv("CHILD_KEY", KEY)
-    return Merchants(bench.settings.merchants_dir, frozenset())
+    return MerchantFiles(bench.settings.merchants_dir, frozenset())
 
 
 @pytest.fixture
-def rechecks(runner: asyncio.Runner, bench: Bench, merchants: Merchants) -> Iterator[Rechecks]:
+def rechecks(runner: asyncio.Runner, bench: Bench, merchants: MerchantFiles) -> Iterator[Rechecks]:
     """Rechecks of a worker's own client."""
 
     async def build() -> Rechecks:
-        return Rechecks(bench.store, bench.ledger, ProApi(bench.ledger.now, 30.0), merchants, bench.settings)
+        return Rechecks(bench.store, bench.ledger, CarrierApi(bench.ledger.now, 30.0), merchants, bench.settings)
 
     rechecks = runner.run(build())
     yield rechecks

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Any
 
 _GZIP, _DEFLATE = frozenset({"gzip", "x-gzip"}), "deflate"
-_MOST_CODINGS = 5
+_MAX_CODINGS = 5
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _GZIP_BEGINS = b"\x1f\x8b"
-_MOST_MEMBERS = 16
+_MAX_MEMBERS = 16
 """Files that are joined in one gzip."""
 _CHARSETS = {
     "ascii": "utf-8",
@@ -39,7 +39,7 @@ def unpacked(body: bytes, codings: str, most_bytes: int) -> bytes:
     Raises UnreadableError for one that is packed and broken, or packed too often.
     """
     names = [name.strip().lower() for name in codings.split(",")][::-1]
-    if len(names) > _MOST_CODINGS:
+    if len(names) > _MAX_CODINGS:
         raise UnreadableError(f"content-encoding: {len(names)} codings")
     for name in names:
         if (name in _GZIP and body.startswith(_GZIP_BEGINS)) or (name == _DEFLATE and not _is_plain(body, most_bytes)):
@@ -65,7 +65,7 @@ def _inflated(body: bytes, name: str, most_bytes: int) -> bytes:
     if not is_gzip and body[0] & 0x0F != zlib.DEFLATED:
         wbits = -zlib.MAX_WBITS
     plain, rest = bytearray(), body
-    for _ in range(_MOST_MEMBERS):
+    for _ in range(_MAX_MEMBERS):
         stream = zlib.decompressobj(wbits)
         try:
             plain += stream.decompress(rest, most_bytes + 1 - len(plain))
@@ -77,7 +77,7 @@ def _inflated(body: bytes, name: str, most_bytes: int) -> bytes:
         # What is behind the last member is nobody's.
         if not is_gzip or not rest.startswith(_GZIP_BEGINS):
             return bytes(plain)
-    raise UnreadableError(f"{name}: more than {_MOST_MEMBERS} members")
+    raise UnreadableError(f"{name}: more than {_MAX_MEMBERS} members")
 
 
 def as_utf8(body: bytes, content_type: str) -> bytes:
@@ -135,7 +135,7 @@ class Number(str):
 _JSON = json.JSONDecoder(parse_float=Number, parse_int=str, parse_constant=lambda _: None)
 
 
-def read_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """The JSON value in the body, its numbers as text; None when the body holds none. Never raises."""
     try:
         return _decoded(body)

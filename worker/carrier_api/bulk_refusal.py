@@ -1,6 +1,6 @@
 """A refusal of a whole call for several shipments: its cause may lie in any one of them."""
 
-from tasks.rules.outcome import DENIED, NotYet, Outcome, Refused, RefusedTogether, Stopped, Unknown
+from tasks.rules.outcome import DENIED, BulkRefused, NotYet, Outcome, Refused, Stopped, Unknown
 from worker.carrier_api.fields import message
 
 # A key is wrong for all of them.
@@ -19,7 +19,7 @@ def for_each(outcome: Outcome, *, partly: bool = False) -> Outcome:
     if isinstance(outcome, Unknown) and outcome.reason not in _MAY_HAVE_ACTED:
         return outcome
     words = f"refused together with other shipments: {outcome.reason}"
-    return RefusedTogether(
+    return BulkRefused(
         reason=outcome.reason if outcome.reason in _MAY_HAVE_ACTED else "refused_together",
         message=message(f"{words}: {outcome.message}" if outcome.message else words),
         correlation_id=outcome.correlation_id,

@@ -6,20 +6,20 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from config.strategies.quote import call_with_quote
-from config.strategies.strategy import Call, Strategy
+from config.strategies.quote import request_with_quote
+from config.strategies.strategy import RequestSpec, Strategy
 from tasks.rules.outcome import Finding, NotYet, Outcome, Quoted, Refused, Unknown
 from tasks.work.ports import Account, Request
-from worker.carrier_api.dialect import wire_for
+from worker.carrier_api.dialect import dialect_for
 from worker.carrier_api.fields import message, text
 from worker.carrier_api.hosts import Hosts
 from worker.carrier_api.http_status import in_words
 from worker.carrier_api.quotes import choose
-from worker.carrier_api.response import Reply, retry_after_s
+from worker.carrier_api.response import ApiResponse, retry_after_s
 from worker.carrier_api.sender import Sender, Trouble
 
 
-class ProApi:
+class CarrierApi:
     """Calls the API of every merchant through one HTTP client; build it inside the running loop."""
 
     def __init__(self, now: Callable[[], float], longest_call_s: float) -> None:
@@ -36,11 +36,11 @@ class ProApi:
         """Fetch the quotes of one shipment and choose the best that has not expired; allocates nothing."""
         (reference,) = request.references
         api = account.merchant.file.api
-        answer = await self._ask(account, strategy.call(api.flavour, [reference]), request)
-        if not isinstance(answer, Reply):
+        answer = await self._ask(account, strategy.request(api.flavour, [reference]), request)
+        if not isinstance(answer, ApiResponse):
             return answer
-        now = self._moment(answer)
-        quotes = wire_for(api.flavour, api.format).read_quotes(reference, answer, now)
+        now = self._answered_at(answer)
+        quotes = dialect_for(api.flavour, api.format).parse_quotes(reference, answer, now)
         if not isinstance(quotes, tuple):
             return _explained(quotes, answer)
         offer = choose(quotes, strategy.choice, now)
@@ -53,12 +53,12 @@ class ProApi:
     ) -> Mapping[str, Outcome]:
         """Ask for an allocation by one call; exactly one outcome for each reference."""
         answer = await self._send(account, _allocation(account, strategy, request.references, quote), request)
-        if not isinstance(answer, Reply):
+        if not isinstance(answer, ApiResponse):
             return dict.fromkeys(request.references, answer)
-        api, host, now = account.merchant.file.api, _host(account), self._moment(answer)
+        api, host, now = account.merchant.file.api, _host(account), self._answered_at(answer)
         if foreign := self._hosts.foreign(host, answer, now, asks=False):
             return dict.fromkeys(request.references, foreign)
-        outcomes = wire_for(api.flavour, api.format).read(strategy, request.references, answer, now)
+        outcomes = dialect_for(api.flavour, api.format).read(strategy, request.references, answer, now)
         weighed = self._hosts.weighed(host, answer, outcomes)
         return {reference: _explained(outcome, answer) for reference, outcome in weighed.items()}
 
@@ -66,53 +66,53 @@ class ProApi:
         """Where the shipment stands at the API."""
         (reference,) = request.references
         api = account.merchant.file.api
-        wire = wire_for(api.flavour, api.format)
-        answer = await self._ask(account, wire.find_call(reference), request)
-        if not isinstance(answer, Reply):
+        wire = dialect_for(api.flavour, api.format)
+        answer = await self._ask(account, wire.read_back_request(reference), request)
+        if not isinstance(answer, ApiResponse):
             return answer
-        found = wire.find(reference, answer, self._moment(answer))
+        found = wire.find(reference, answer, self._answered_at(answer))
         return _explained(found, answer) if isinstance(found, Unknown) else found
 
-    async def _ask(self, account: Account, call: Call, request: Request) -> Reply | Trouble:
+    async def _ask(self, account: Account, call: RequestSpec, request: Request) -> ApiResponse | Trouble:
         """The answer to a call that allocates nothing, if it is the API's."""
         answer = await self._send(account, call, request)
-        if isinstance(answer, Reply):
-            return self._hosts.foreign(_host(account), answer, self._moment(answer), asks=True) or answer
+        if isinstance(answer, ApiResponse):
+            return self._hosts.foreign(_host(account), answer, self._answered_at(answer), asks=True) or answer
         return answer
 
-    async def _send(self, account: Account, call: Call, request: Request) -> Reply | Trouble:
+    async def _send(self, account: Account, call: RequestSpec, request: Request) -> ApiResponse | Trouble:
         answer = await self._sender.send(account, call, request.write_by, request.references)
-        if not isinstance(answer, Reply):
+        if not isinstance(answer, ApiResponse):
             return answer
         self._hosts.hear(_host(account), answer)
         if answer.odd and not all(map(answer.names, request.references)):
             words = message(f"{in_words(answer)}: {answer.odd}, and it does not name the shipment")
             return Unknown(reason="unreadable_answer", message=words)
         if answer.is_half:
-            wait_s = retry_after_s(answer.retry_after, self._moment(answer))
+            wait_s = retry_after_s(answer.retry_after, self._answered_at(answer))
             reason = "unreadable_answer" if answer.trouble else "half_an_answer"
             words = message(f"{in_words(answer)}, {text(answer.trouble) or 'broken off'}")
             return Unknown(reason=reason, message=words, retry_after_s=wait_s)
         return answer
 
-    def _moment(self, answer: Reply) -> datetime:
+    def _answered_at(self, answer: ApiResponse) -> datetime:
         """When it was written: what expires in it does so by the clock that wrote it, however wrong that or ours is."""
         return answer.written_at or datetime.fromtimestamp(self._now(), UTC)
 
 
-def _explained(outcome: Outcome, answer: Reply) -> Outcome:
+def _explained(outcome: Outcome, answer: ApiResponse) -> Outcome:
     """The outcome, with the reason why nobody can read the answer where that is why it is unknown."""
     if not isinstance(outcome, Unknown) or not (why := answer.unread):
         return outcome
     return replace(outcome, message=message(outcome.message, text(why)))
 
 
-def _allocation(account: Account, strategy: Strategy, references: Sequence[str], quote: str | None) -> Call:
+def _allocation(account: Account, strategy: Strategy, references: Sequence[str], quote: str | None) -> RequestSpec:
     api = account.merchant.file.api
     if quote is None:
-        return strategy.call(api.flavour, references, bulk=api.bulk)
+        return strategy.request(api.flavour, references, bulk=api.bulk)
     (reference,) = references
-    return call_with_quote(api.flavour, reference, quote)
+    return request_with_quote(api.flavour, reference, quote)
 
 
 def _host(account: Account) -> str:

@@ -6,43 +6,45 @@ from functools import lru_cache
 from typing import Literal, Protocol
 from urllib.parse import quote
 
-from config.strategies.strategy import V1, Call, Flavour, Strategy
+from config.strategies.strategy import V1, Flavour, RequestSpec, Strategy
 from tasks.rules.outcome import Finding, Outcome
 from worker.carrier_api.quotes import Offer
-from worker.carrier_api.response import Reply
+from worker.carrier_api.response import ApiResponse
 from worker.carrier_api.v1.dialect import ConsignmentsV1
 from worker.carrier_api.v2.dialect import ShipmentsV2
 
 
-class Wire(Protocol):
+class Dialect(Protocol):
     """A generation of the API. Every `now` is an aware time; no method that reads an answer ever raises."""
 
     def headers(self, key: str) -> dict[str, str]:
         """The headers of every request."""
 
-    def encode(self, call: Call) -> bytes | None:
+    def encode(self, call: RequestSpec) -> bytes | None:
         """The body of a request, None when it has none."""
 
-    def read(self, strategy: Strategy, references: Sequence[str], reply: Reply, now: datetime, /) -> dict[str, Outcome]:
+    def read(
+        self, strategy: Strategy, references: Sequence[str], response: ApiResponse, now: datetime, /
+    ) -> dict[str, Outcome]:
         """What the answer to an allocation call came to: exactly one outcome for each reference asked for."""
 
-    def find_call(self, reference: str) -> Call:
+    def read_back_request(self, reference: str) -> RequestSpec:
         """The call that reads a shipment back."""
 
-    def find(self, reference: str, reply: Reply, now: datetime, /) -> Finding:
+    def find(self, reference: str, response: ApiResponse, now: datetime, /) -> Finding:
         """What the answer to a read-back came to; never refused."""
 
-    def read_quotes(self, reference: str, reply: Reply, now: datetime, /) -> tuple[Offer, ...] | Outcome:
+    def parse_quotes(self, reference: str, response: ApiResponse, now: datetime, /) -> tuple[Offer, ...] | Outcome:
         """The quotes for a shipment, at least one; or what asking for them came to."""
 
 
 @lru_cache(maxsize=8)
-def wire_for(flavour: Flavour, body_format: Literal["json", "xml"] = "json") -> Wire:
+def dialect_for(flavour: Flavour, body_format: Literal["json", "xml"] = "json") -> Dialect:
     """The wire of a merchant; v2 has only JSON."""
     return ConsignmentsV1(format=body_format) if flavour == V1 else ShipmentsV2()
 
 
-def target(call: Call) -> str:
+def target(call: RequestSpec) -> str:
     """The path of a call below the base URL, every segment escaped.
 
     Raises ValueError for a segment that a URL would resolve away: it would be another path.

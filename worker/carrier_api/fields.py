@@ -74,10 +74,10 @@ def instant(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        moment = datetime.fromisoformat(value)
+        context = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return context if context.tzinfo else context.replace(tzinfo=UTC)
 
 
 def named(name: object, words: object) -> str | None:

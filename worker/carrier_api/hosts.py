@@ -7,7 +7,7 @@ from http import HTTPStatus
 from tasks.rules.outcome import FOREIGN, NotSent, Outcome, Refused, Stopped, Unknown
 from tasks.work.clock import boottime
 from worker.carrier_api.http_status import ALLOCATION_FAILED, NO_QUOTES, in_words
-from worker.carrier_api.response import Reply, retry_after_s
+from worker.carrier_api.response import ApiResponse, retry_after_s
 
 # Who throttles is obeyed, whoever it is.
 _REFUSALS = frozenset(range(400, 500)) - {HTTPStatus.TOO_MANY_REQUESTS} | {ALLOCATION_FAILED, NO_QUOTES}
@@ -37,43 +37,43 @@ class Hosts:
 
     def __init__(self) -> None:
         """Nobody has answered yet."""
-        self._heard: dict[str, tuple[bool, float]] = {}
+        self._feedback: dict[str, tuple[bool, float]] = {}
 
-    def hear(self, host: str, reply: Reply) -> None:
+    def hear(self, host: str, response: ApiResponse) -> None:
         """Remember whose answer this is."""
-        if reply.form != "empty":
-            self._heard[host] = reply.form == "own", boottime()
+        if response.form != "empty":
+            self._feedback[host] = response.form == "own", boottime()
 
     def _is_own(self, host: str) -> bool | None:
         """Whether its answers are the API's; None where none has come lately."""
-        is_own, at = self._heard.get(host, (False, float("-inf")))
+        is_own, at = self._feedback.get(host, (False, float("-inf")))
         return is_own if boottime() < at + KNOWN_S else None
 
-    def foreign(self, host: str, reply: Reply, now: datetime, *, asks: bool) -> NotSent | Unknown | None:
+    def foreign(self, host: str, response: ApiResponse, now: datetime, *, asks: bool) -> NotSent | Unknown | None:
         """The outcome of a refusal that is not the API's, else None. `asks`: the call allocates nothing.
 
         Where nobody knows yet whose host it is, an empty refusal is foreign to a call that only asks.
         """
-        if not self._is_foreign(host, reply, asks=asks):
+        if not self._is_foreign(host, response, asks=asks):
             return None
-        wait_s = retry_after_s(reply.retry_after, now)
-        words = f"{in_words(reply)}: {_ADVICE}"
-        if asks or reply.status in _NOT_PASSED_ON:
+        wait_s = retry_after_s(response.retry_after, now)
+        words = f"{in_words(response)}: {_ADVICE}"
+        if asks or response.status in _NOT_PASSED_ON:
             return NotSent(reason=FOREIGN, message=words, retry_after_s=wait_s)
         return Unknown(reason="unexpected_status", message=words, retry_after_s=wait_s)
 
-    def _is_foreign(self, host: str, reply: Reply, *, asks: bool) -> bool:
-        if reply.status not in _REFUSALS or reply.form == "own":
+    def _is_foreign(self, host: str, response: ApiResponse, *, asks: bool) -> bool:
+        if response.status not in _REFUSALS or response.form == "own":
             return False
-        if reply.form == "foreign":
+        if response.form == "foreign":
             return True
         # An API's gateway may refuse a key without a word.
         is_own = self._is_own(host)
-        return reply.status not in _OF_THE_KEY and not (is_own if is_own is not None else not asks)
+        return response.status not in _OF_THE_KEY and not (is_own if is_own is not None else not asks)
 
-    def weighed(self, host: str, reply: Reply, outcomes: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
+    def weighed(self, host: str, response: ApiResponse, outcomes: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
         """The outcomes of an allocation: an empty refusal of an unknown host is uncertain, and read back first."""
-        if reply.status not in _OF_THE_CALL or reply.form != "empty" or self._is_own(host) is not None:
+        if response.status not in _OF_THE_CALL or response.form != "empty" or self._is_own(host) is not None:
             return outcomes
         return {reference: _uncertain(outcome) for reference, outcome in outcomes.items()}
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from tasks.rules.outcome import Outcome, Stopped, Throttled, Unknown
 from worker.carrier_api.fields import message, text
-from worker.carrier_api.response import Reply, retry_after_s
+from worker.carrier_api.response import ApiResponse, retry_after_s
 
 SERVER_ERRORS = range(500, 600)
 # Not standard, and in spite of their first digit no fault of the server.
@@ -13,13 +13,13 @@ ALLOCATION_FAILED = 521
 NO_QUOTES = 531
 
 
-def by_status(reply: Reply, now: datetime, said: str = "", correlation_id: str | None = None) -> Outcome:
+def by_status(response: ApiResponse, now: datetime, said: str = "", correlation_id: str | None = None) -> Outcome:
     """The outcome for a status alone; `said` is what the body said about it. Whatever is unclear is unknown."""
-    words = message(said or in_words(reply))
-    wait_s = retry_after_s(reply.retry_after, now)
-    match reply.status:
+    words = message(said or in_words(response))
+    wait_s = retry_after_s(response.retry_after, now)
+    match response.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-            reason = "unauthorised" if reply.status == HTTPStatus.UNAUTHORIZED else "forbidden"
+            reason = "unauthorised" if response.status == HTTPStatus.UNAUTHORIZED else "forbidden"
             return Stopped(reason=reason, message=words, correlation_id=correlation_id, retry_after_s=wait_s)
         case HTTPStatus.GONE:
             return Stopped(reason="shipment_gone", message=words, correlation_id=correlation_id)
@@ -31,12 +31,12 @@ def by_status(reply: Reply, now: datetime, said: str = "", correlation_id: str |
                 message=words,
                 correlation_id=correlation_id,
                 retry_after_s=wait_s,
-                by_api=reply.form == "own",
+                by_api=response.form == "own",
             )
         case _:
             return Unknown(reason="unexpected_status", message=words, correlation_id=correlation_id)
 
 
-def in_words(reply: Reply) -> str:
+def in_words(response: ApiResponse) -> str:
     """`HTTP 502 text/html`: tells a proxy's page from an answer of the API."""
-    return f"HTTP {reply.status} {text(reply.content_type) or ''}".rstrip()
+    return f"HTTP {response.status} {text(response.content_type) or ''}".rstrip()

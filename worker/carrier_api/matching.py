@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 from tasks.rules.outcome import Outcome, Queued, Unknown
-from worker.carrier_api.response import Reply
+from worker.carrier_api.response import ApiResponse
 
-Spoken = tuple[str | None, Outcome]
+Statements = tuple[str | None, Outcome]
 """An outcome and the shipment that the answer says it belongs to; None when the answer does not say."""
 
 QUEUED = Queued(reason="queued")
@@ -17,12 +17,12 @@ MISSING = Unknown(reason="missing_in_answer", message="the answer does not menti
 _CONTRADICTION = Unknown(reason="contradictory_answer", message="the answer says two things about this shipment")
 
 
-def is_accepted(reply: Reply) -> bool:
+def is_accepted(response: ApiResponse) -> bool:
     """Whether the status says that what the body leaves open was taken in; a page in the API's place says nothing."""
-    return reply.status in _ACCEPTED and reply.form != "foreign"
+    return response.status in _ACCEPTED and response.form != "foreign"
 
 
-def spread(references: Sequence[str], spoken: Iterable[Spoken]) -> dict[str, Outcome]:
+def match_outcomes(references: Sequence[str], spoken: Iterable[Statements]) -> dict[str, Outcome]:
     """Exactly one outcome for each reference; an outcome without a name counts only where nobody else can be meant."""
     said = list(spoken)
     if len(references) == 1 and len(said) == 1 and said[0][0] is None:

@@ -7,8 +7,8 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
-from worker.carrier_api.bodies import read_json, why_no_json
-from worker.carrier_api.v1.xml import Document, read_document, why_no_document
+from worker.carrier_api.bodies import parse_json, why_no_json
+from worker.carrier_api.v1.xml import Document, parse_document, why_no_document
 
 LONGEST_WAIT_S = 3600.0
 """A `Retry-After` beyond this is taken for a mistake: the breaker asks again after it."""
@@ -26,7 +26,7 @@ _HTML_BEGINS = (b"<!doctype", b"<html")
 
 # Without slots: what was read once is kept beside the fields.
 @dataclass(frozen=True, kw_only=True)
-class Reply:
+class ApiResponse:
     """One HTTP answer, its body already unpacked, in UTF-8, of bounded size and without the key; so are its headers.
 
     `whole`: the body came to its end. `coding`: its `content-encoding`. `trouble`: why it could not be unpacked.
@@ -47,7 +47,7 @@ class Reply:
     @cached_property
     def json(self) -> Any:
         """The body as JSON, numbers as text; None when it is none."""
-        return read_json(self.body)
+        return parse_json(self.body)
 
     @property
     def content(self) -> Any:
@@ -107,7 +107,7 @@ class Reply:
 
     @cached_property
     def _document(self) -> Document | None:
-        return read_document(self.body)
+        return parse_document(self.body)
 
     @property
     def written_at(self) -> datetime | None:

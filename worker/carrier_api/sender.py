@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from config.merchant_files.api import Api
-from config.strategies.strategy import Call, Flavour
+from config.strategies.strategy import Flavour, RequestSpec
 from tasks.rules.outcome import PERMIT_EXPIRED, NotSent, Unknown
 from tasks.work.ports import Account
 from worker.carrier_api.bodies import UnreadableError, as_utf8, unpacked
-from worker.carrier_api.dialect import target, wire_for
-from worker.carrier_api.response import Reply
-from worker.carrier_api.scrubbing import scrubbed, scrubbed_text
+from worker.carrier_api.dialect import dialect_for, target
+from worker.carrier_api.redaction import redacted, redacted_text
+from worker.carrier_api.response import ApiResponse
 from worker.carrier_api.transport.connections import Origin
-from worker.carrier_api.transport.response_parser import MAX_BODY_BYTES, Answer
+from worker.carrier_api.transport.response_parser import MAX_BODY_BYTES, ResponseParser
 from worker.carrier_api.transport.transport import (
     ALWAYS_SENT,
     CONNECT_TIMEOUT_S,
@@ -43,7 +43,9 @@ class Sender:
         """Close the connections."""
         await self._http.aclose()
 
-    async def send(self, account: Account, call: Call, write_by: float, ours: Sequence[str] = ()) -> Reply | Trouble:
+    async def send(
+        self, account: Account, call: RequestSpec, write_by: float, ours: Sequence[str] = ()
+    ) -> ApiResponse | Trouble:
         """Send once; `ours`: the references it is about.
 
         A body that breaks off, never ends or is enormous counts as far as it came: the status decides.
@@ -56,15 +58,15 @@ class Sender:
         if isinstance(request, NotSent):
             return request
         try:
-            response = await self._http.send(request, stream=True)
+            http_response = await self._http.send(request, stream=True)
         except NotSentError as error:
             reason = PERMIT_EXPIRED if isinstance(error, WrittenTooLateError) else "not_sent"
             return NotSent(reason=reason, message=f"{_host(api)}: {error}")
         except httpx.HTTPError as error:
-            words = scrubbed_text(str(error), key) or f"no answer in {timeout_s:g} s"
+            words = redacted_text(str(error), key) or f"no answer in {timeout_s:g} s"
             return Unknown(reason=_reason(error), message=f"{_host(api)}: {words}")
-        body, whole = await _body_of(response)
-        return _reply(response, body, key, ours=ours, whole=whole)
+        body, whole = await _body_of(http_response)
+        return _response(http_response, body, key, ours=ours, whole=whole)
 
 
 def _reason(error: httpx.HTTPError) -> str:
@@ -73,7 +75,7 @@ def _reason(error: httpx.HTTPError) -> str:
     return "unreadable_answer" if isinstance(error, BrokenAnswerError) else "lost_answer"
 
 
-def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) -> httpx.Request | NotSent:
+def _request(api: Api, call: RequestSpec, key: str, timeout_s: float, write_by: float) -> httpx.Request | NotSent:
     """A request for one call, if one can be made of it.
 
     Its path goes beside the URL, as httpx's extension `target`: parsing and escaping a URL that we have just escaped
@@ -84,7 +86,7 @@ def _request(api: Api, call: Call, key: str, timeout_s: float, write_by: float) 
             call.method,
             _base(api.base_url),
             headers=_headers(api.flavour, api.format, key, asks=call.method == "GET"),
-            stream=httpx.ByteStream(wire_for(api.flavour, api.format).encode(call) or b""),
+            stream=httpx.ByteStream(dialect_for(api.flavour, api.format).encode(call) or b""),
             extensions={
                 "origin": _origin(api.base_url),
                 "target": (_path(api.base_url) + target(call)).encode(),
@@ -117,13 +119,13 @@ def _path(url: str) -> str:
 def _headers(flavour: Flavour, body_format: Literal["json", "xml"], key: str, *, asks: bool) -> httpx.Headers:
     """What is read must be as it is now, whatever stands between keeps copies."""
     fresh = {"cache-control": "no-cache"} if asks else {}
-    return httpx.Headers({**ALWAYS_SENT, **wire_for(flavour, body_format).headers(key), **fresh})
+    return httpx.Headers({**ALWAYS_SENT, **dialect_for(flavour, body_format).headers(key), **fresh})
 
 
-async def _body_of(response: httpx.Response) -> tuple[bytes, bool]:
+async def _body_of(http_response: httpx.Response) -> tuple[bytes, bool]:
     """As much of the body as came, up to what answers may be long; and whether that is all of it."""
     # Not `aiter_raw`, which comes to the same by way of three generators.
-    stream, body = cast(httpx.AsyncByteStream, response.stream), bytearray()
+    stream, body = cast(httpx.AsyncByteStream, http_response.stream), bytearray()
     try:
         async for chunk in stream:
             body += chunk
@@ -135,8 +137,8 @@ async def _body_of(response: httpx.Response) -> tuple[bytes, bool]:
     return bytes(body), True
 
 
-def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[str], whole: bool) -> Reply:
-    answer: Answer = response.extensions["answer"]
+def _response(http_response: httpx.Response, body: bytes, key: str, *, ours: Sequence[str], whole: bool) -> ApiResponse:
+    answer: ResponseParser = http_response.extensions["answer"]
     content_type, coding, trouble = answer.first("content-type") or "", "", ""
     if "content-encoding" in answer.headers:
         try:
@@ -145,25 +147,25 @@ def _reply(response: httpx.Response, body: bytes, key: str, *, ours: Sequence[st
         except UnreadableError as error:
             body, trouble = b"", str(error)
     # Whatever is said, well or ill, may go into events, messages and logs.
-    plain = scrubbed(as_utf8(body, content_type), key, ours)
+    plain = redacted(as_utf8(body, content_type), key, ours)
     if body and not plain:
         trouble = "the answer repeats the key in an odd form"
-    return Reply(
-        status=response.status_code,
+    return ApiResponse(
+        status=http_response.status_code,
         body=plain,
         whole=whole,
         retry_after=answer.first("retry-after"),
-        content_type=_scrubbed_type(content_type, key),
+        content_type=_redacted_type(content_type, key),
         date=answer.first("date"),
-        coding=scrubbed_text(coding, key),
-        trouble=scrubbed_text(trouble, key),
+        coding=redacted_text(coding, key),
+        trouble=redacted_text(trouble, key),
         odd=answer.odd,
     )
 
 
 @lru_cache(maxsize=64)  # an API has one or two
-def _scrubbed_type(content_type: str, key: str) -> str:
-    return scrubbed_text(content_type, key)
+def _redacted_type(content_type: str, key: str) -> str:
+    return redacted_text(content_type, key)
 
 
 def _host(api: Api) -> str:

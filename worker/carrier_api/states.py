@@ -6,10 +6,10 @@ from typing import Literal, assert_never
 from tasks.rules.outcome import Allocated, Finding, Queued, Stopped, Unallocated, Unknown
 from worker.carrier_api.fields import message, text
 
-Standing = Literal["unallocated", "allocation_failed", "allocating", "allocated", "withdrawn"]
+AllocationState = Literal["unallocated", "allocation_failed", "allocating", "allocated", "withdrawn"]
 """`allocated` is that state and every later one; `withdrawn` is on its way out or gone, with or without a carrier."""
 
-_STANDINGS: dict[str, Standing] = {
+_STANDINGS: dict[str, AllocationState] = {
     "unallocated": "unallocated",
     "allocationfailed": "allocation_failed",
     "allocating": "allocating",
@@ -40,7 +40,7 @@ for _word in (_AFTER_ALLOCATION_V2 + _AFTER_ALLOCATION_V1).split():
     _STANDINGS[_letters(_word)] = "allocated"
 
 
-def standing(state: object) -> Standing | None:
+def allocation_state(state: object) -> AllocationState | None:
     """What a state means, in any spelling; None for a word nobody knows."""
     return _STANDINGS.get(_letters(state)) if isinstance(state, str) else None
 
@@ -54,12 +54,12 @@ def unclear(state: object) -> Unknown:
     """The outcome for a state that decides nothing: none at all, or a word nobody knows."""
     if state is None:
         return Unknown(reason="unreadable_answer", message="the answer names no state")
-    return Unknown(reason=standing(state) or "unknown_state", message=message(f"state {text(state)}"))
+    return Unknown(reason=allocation_state(state) or "unknown_state", message=message(f"state {text(state)}"))
 
 
 def finding(state: object, allocated: Callable[[], Allocated]) -> Finding:
     """What a read-back with this state came to; `allocated` collects the allocation where there is one."""
-    found = standing(state)
+    found = allocation_state(state)
     match found:
         case "allocated":
             return allocated()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.rules.order import NotOurs, Order, Rejection, read_order
+from tasks.rules.order import IgnoredEvent, Order, Rejection, parse_order
 
 _WHITE = " \t\r\n"
 _DECODER = json.JSONDecoder()
@@ -47,10 +47,10 @@ def read_files(paths: Iterable[Path]) -> Iterator[FoundEvent]:
 
 def wrong(found: FoundEvent) -> Wrong | None:
     """What intake would find wrong with an event."""
-    match read_order(found.text):
+    match parse_order(found.text):
         case Order():
             return None
-        case NotOurs(type=other):
+        case IgnoredEvent(type=other):
             reason, error = "not_ours", f"its type is {other!r}, and only order.created is read"
         case Rejection(reason=reason, error=error):
             pass

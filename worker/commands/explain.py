@@ -158,7 +158,7 @@ _COLUMNS = ("outcome", "reason", "message", "correlation_id", "ms")
 def _print_story(record: Record) -> None:
     rows = table("#", "~time", "did", "~strategy", "outcome", "~reason", "~message", "~correlation id", "#ms")
     before = 0
-    for number, entry in record.story:
+    for number, entry in record.history:
         if number > before + 1:
             rows.add_row("", cell(f"{number - before - 1} more, not kept"))
         before = number

@@ -14,7 +14,7 @@ from worker.processes.environment import load
 _COLUMNS = "name,args,kwargs,state,received,runtime,worker"
 """What a task's line shows: its arguments begin with merchant, number of shipments and strategy."""
 
-_MOST_TASKS = "10000"
+_MAX_TASKS = "10000"
 """How many tasks Flower keeps in memory, some kilobytes each; the ledger keeps the history."""
 
 
@@ -31,7 +31,7 @@ def command() -> None:
         # Through the environment: a command line can be read by everybody on the machine.
         os.environ["FLOWER_BASIC_AUTH"] = settings.flower_basic_auth.get_secret_value()
     _try_to_listen(settings.flower_address, settings.flower_port)
-    os.environ.setdefault("FLOWER_MAX_TASKS", _MOST_TASKS)
+    os.environ.setdefault("FLOWER_MAX_TASKS", _MAX_TASKS)
     where = [f"--address={settings.flower_address}", f"--port={settings.flower_port}"]
     shown = [f"--tasks_columns={_COLUMNS}", "--read-only", "--logging=warning"]
     os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "worker", "flower", *where, *shown])  # noqa: S606

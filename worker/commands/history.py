@@ -6,7 +6,7 @@ from config.merchant_files.retry import Retry
 from tasks.rules.quiet_time import quiet_end
 from tasks.rules.shipment import iso
 from worker.commands.output import clock, length
-from worker.ledger.records import Nowhere, Record, Settled, Waiting, Working
+from worker.ledger.records import Missing, Record, Scheduled, Settled, Working
 
 _PHASES = {
     "q": "held for the next link of its fallback chain",
@@ -18,13 +18,13 @@ _PHASES = {
 def state(record: Record) -> str:
     """`due`, `parked`, `working`, `allocated`, `failed`, or `nowhere`."""
     match record.where:
-        case Waiting(due=due):
+        case Scheduled(due=due):
             return "parked" if due > record.now else "due"
         case Working():
             return "working"
         case Settled(state=settled):
             return settled
-        case Nowhere():
+        case Missing():
             return "nowhere"
     assert_never(record.where)
 
@@ -32,7 +32,7 @@ def state(record: Record) -> str:
 def whereabouts(record: Record, retry: Retry | None) -> str:
     """Where the shipment is, what happens next, and when. `retry`: of its merchant's file; None without a good one."""
     match record.where:
-        case Waiting():
+        case Scheduled():
             return f"{_waiting(record, record.where, retry)}; {_at_last(record, retry)}"
         case Working():
             return f"{_working(record, record.where)}; {_at_last(record, retry)}"
@@ -40,7 +40,7 @@ def whereabouts(record: Record, retry: Retry | None) -> str:
             return _failed(record, record.where)
         case Settled():
             return _allocated(record.where)
-        case Nowhere():
+        case Missing():
             return "neither finished nor in the schedule, which should never be: nothing will happen by itself"
     assert_never(record.where)
 
@@ -76,7 +76,7 @@ def _next_act(record: Record, retry: Retry | None) -> str:
     return "read back, and asked for again if it is not allocated"
 
 
-def _waiting(record: Record, where: Waiting, retry: Retry | None) -> str:
+def _waiting(record: Record, where: Scheduled, retry: Retry | None) -> str:
     wait_s = where.due - record.now
     if record.paused is not None:
         looked_at = f"looked at again at {clock(where.due)}" if wait_s > 0 else "looked at again next"
@@ -147,7 +147,7 @@ def document(record: Record, retry: Retry | None) -> dict[str, Any]:
         "open_call": _open_call(record, retry),
         "asked_again": progress.asked_again,
         **_moments(record),
-        "story": [{"entry": number, **entry} for number, entry in record.story],
+        "story": [{"entry": number, **entry} for number, entry in record.history],
     }
 
 
@@ -161,12 +161,12 @@ def _open_call(record: Record, retry: Retry | None) -> dict[str, Any] | None:
 
 def _moments(record: Record) -> dict[str, Any]:
     match record.where:
-        case Waiting(due=due):
+        case Scheduled(due=due):
             return {"due": iso(due), "paused": record.paused}
         case Working(lease_end=lease_end):
             return {"lease_end": iso(lease_end), "paused": record.paused}
         case Settled(at=at, reason=reason, event=event):
             return {"settled": iso(at), "reason": reason or None, "event": event}
-        case Nowhere():
+        case Missing():
             return {}
     assert_never(record.where)

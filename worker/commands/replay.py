@@ -9,19 +9,19 @@ from typing import Any
 import click
 
 from config.settings import Settings
-from tasks.rules.replay import MOST_REPLAYS
+from tasks.rules.replay import MAX_REPLAYS
 from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
 from worker.commands.publish import EVENT_FILE, publish_files
 from worker.commands.replay_rejected import replay_rejected
 from worker.commands.session import visit
 from worker.ledger.ledger import Ledger
-from worker.ledger.replay import Begun, Kept, Replay, Wanted, prepare, put_back
+from worker.ledger.replay import Replay, ReplayFilter, ReplayItem, SkipReason, prepare, requeue_failed
 from worker.redis_client.store import Store
 
-_WHY_KEPT: dict[Kept, str] = {
+_WHY_KEPT: dict[SkipReason, str] = {
     "no_merchant_file": "without a valid merchant file there is no plan; `allocation check` says what is wrong",
     "unreadable_record": "this version cannot read its record; a newer one may be able to",
-    "too_often": f"put back {MOST_REPLAYS} times already; mend the cause, or insist with --force",
+    "too_often": f"put back {MAX_REPLAYS} times already; mend the cause, or insist with --force",
     "changed_meanwhile": "somebody else put it back meanwhile",
 }
 
@@ -65,7 +65,7 @@ class _How:
     metavar="N",
     help="So many per second.",
 )
-@click.option("--force", is_flag=True, help=f"Also shipments that were put back {MOST_REPLAYS} times.")
+@click.option("--force", is_flag=True, help=f"Also shipments that were put back {MAX_REPLAYS} times.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def command(  # noqa: PLR0913  # one argument per option
     *,
@@ -87,7 +87,7 @@ def command(  # noqa: PLR0913  # one argument per option
     file. It is read back before anything is asked for, so that nothing is allocated twice. All conditions that are
     given must hold, and at least one must be given. Exit code 1: something wanted could not be put back.
     """
-    wanted = Wanted(reference=reference, merchant=merchant, reason=reason, most=limit)
+    wanted = ReplayFilter(reference=reference, merchant=merchant, reason=reason, most=limit)
     _check_usage(wanted, everything=everything, rejected=rejected is not None, rejected_all=rejected_all)
     if rejected is not None:
         publish_files([rejected], rate=rate, validate=True, as_json=as_json)
@@ -97,7 +97,7 @@ def command(  # noqa: PLR0913  # one argument per option
         _replay_failed(wanted, _How(rate=rate, dry_run=dry_run, force=force), as_json=as_json)
 
 
-def _check_usage(wanted: Wanted, *, everything: bool, rejected: bool, rejected_all: bool) -> None:
+def _check_usage(wanted: ReplayFilter, *, everything: bool, rejected: bool, rejected_all: bool) -> None:
     failed = any((wanted.reference, wanted.merchant, everything))
     modes = (failed, rejected, rejected_all)
     if sum(modes) > 1 or (rejected and wanted.reason):
@@ -106,7 +106,7 @@ def _check_usage(wanted: Wanted, *, everything: bool, rejected: bool, rejected_a
         raise click.UsageError("say what to put back: a REFERENCE, --merchant, --reason, --all or --rejected-all")
 
 
-def _replay_failed(wanted: Wanted, how: _How, *, as_json: bool) -> None:
+def _replay_failed(wanted: ReplayFilter, how: _How, *, as_json: bool) -> None:
     async def work(store: Store, settings: Settings) -> Done:
         return await _put_back(store, settings, wanted, how)
 
@@ -115,7 +115,7 @@ def _replay_failed(wanted: Wanted, how: _How, *, as_json: bool) -> None:
         print_json(_document(done))
     else:
         _print(done)
-    nothing = wanted.reference is not None and not done.replay.begun and not done.replay.kept
+    nothing = wanted.reference is not None and not done.replay.items and not done.replay.kept
     if nothing:
         words = (
             f"{wanted.reference}: no such failed shipment; `allocation explain {wanted.reference}` tells where it is"
@@ -124,19 +124,21 @@ def _replay_failed(wanted: Wanted, how: _How, *, as_json: bool) -> None:
     sys.exit(1 if nothing or done.replay.kept else 0)
 
 
-async def _put_back(store: Store, settings: Settings, wanted: Wanted, how: _How) -> Done:
+async def _put_back(store: Store, settings: Settings, wanted: ReplayFilter, how: _How) -> Done:
     replay = await prepare(store.redis, settings, wanted, how.rate)
-    merchants = sorted({begun.failure.merchant for begun in replay.begun})
+    merchants = sorted({items.failure.merchant for items in replay.items})
     if wanted.reference and len(merchants) > 1:
         raise click.UsageError(f"failed shipments of {', '.join(merchants)} have this reference; say --merchant")
     if how.dry_run:
         return Done(replay=replay, dry_run=True)
     # Before the rest: lifting a pause makes all that is parked due at once.
     resumed = await _lift_pause(Ledger(store, settings), wanted)
-    return Done(replay=await put_back(store, replay, 0 if how.force else MOST_REPLAYS), dry_run=False, resumed=resumed)
+    return Done(
+        replay=await requeue_failed(store, replay, 0 if how.force else MAX_REPLAYS), dry_run=False, resumed=resumed
+    )
 
 
-async def _lift_pause(ledger: Ledger, wanted: Wanted) -> int | None:
+async def _lift_pause(ledger: Ledger, wanted: ReplayFilter) -> int | None:
     """Only for a whole merchant: who wants one shipment back has not said that the merchant is well."""
     if wanted.merchant is None or wanted.reference or wanted.reason or wanted.merchant not in await ledger.paused():
         return None
@@ -145,7 +147,7 @@ async def _lift_pause(ledger: Ledger, wanted: Wanted) -> int | None:
 
 def _print(done: Done) -> None:
     replay = done.replay
-    plans = Counter(_way(begun) for begun in replay.begun)
+    plans = Counter(_way(items) for items in replay.items)
     if plans:
         rows = table("#shipments", "merchant", "failed by", "~rule now", "~begins with")
         for way, shipments in plans.most_common():
@@ -153,16 +155,16 @@ def _print(done: Done) -> None:
         print_table(rows)
     if done.resumed is not None:
         say(f"the merchant's pause was lifted, and {count(done.resumed, 'parked shipment')} made due")
-    last = f", the last one due in {length(replay.begun[-1].due_s)}" if len(replay.begun) > 1 else ""
-    say(f"{'would put back' if done.dry_run else 'put back'} {count(len(replay.begun), 'shipment')}{last}")
+    last = f", the last one due in {length(replay.items[-1].due_s)}" if len(replay.items) > 1 else ""
+    say(f"{'would put back' if done.dry_run else 'put back'} {count(len(replay.items), 'shipment')}{last}")
     for failure, why in replay.kept:
         say(f"{failure.reference} of {failure.merchant} stays failed: {_WHY_KEPT[why]}", error=True)
     if replay.left_over:
         say("more have failed; the same command puts the next ones back")
 
 
-def _way(begun: Begun) -> tuple[str, str, str, str]:
-    failure, plan = begun.failure, begun.start.plan
+def _way(items: ReplayItem) -> tuple[str, str, str, str]:
+    failure, plan = items.failure, items.start.plan
     return failure.merchant, failure.reason, plan.rule, str(plan.steps[0])
 
 
@@ -172,14 +174,14 @@ def _document(done: Done) -> dict[str, Any]:
         "dry_run": done.dry_run,
         "put_back": [
             {
-                "merchant": begun.failure.merchant,
-                "reference": begun.failure.reference,
-                "failed_by": begun.failure.reason,
-                "rule": begun.start.plan.rule,
-                "strategy": begun.start.plan.steps[0].table,
-                "due_s": begun.due_s,
+                "merchant": items.failure.merchant,
+                "reference": items.failure.reference,
+                "failed_by": items.failure.reason,
+                "rule": items.start.plan.rule,
+                "strategy": items.start.plan.steps[0].table,
+                "due_s": items.due_s,
             }
-            for begun in replay.begun
+            for items in replay.items
         ],
         "kept": [{"merchant": f.merchant, "reference": f.reference, "why": why} for f, why in replay.kept],
         "left_over": replay.left_over,

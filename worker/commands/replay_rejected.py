@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from config.merchant_files.merchant_file import read_all
 from config.settings import Settings
-from tasks.rules.order import NotOurs, Order, Rejection, RejectReason, read_order
+from tasks.rules.order import IgnoredEvent, Order, Rejection, RejectReason, parse_order
 from worker.commands.output import count, print_json, say
 from worker.commands.publish import publish_texts
 from worker.commands.session import visit
@@ -55,10 +55,10 @@ async def _gather(store: Store, settings: Settings, reason: str | None) -> Gathe
 
 
 def _still_wrong(event: bytes, merchants: Container[str]) -> RejectReason | None:
-    match read_order(event):
+    match parse_order(event):
         case Order(data=data):
             return None if data.merchant in merchants else "unknown_merchant"
         case Rejection(reason=reason):
             return reason
-        case NotOurs():
+        case IgnoredEvent():
             return "bad_envelope"

@@ -7,7 +7,7 @@ from typing import TypeVar
 import click
 
 from config.settings import Settings
-from config.urls import place
+from config.urls import server_address
 from worker.ledger.format import check_format
 from worker.observability.text import visible
 from worker.processes.environment import load
@@ -39,7 +39,7 @@ async def connected(settings: Settings, work: Work[T]) -> T:
 
 def away(settings: Settings, error: Exception) -> str:
     """What a person is told when the server cannot be used."""
-    where = place(settings.redis_url.get_secret_value())
+    where = server_address(settings.redis_url.get_secret_value())
     if isinstance(error, REFUSALS):
         return visible(f"{where} refuses: {error}; see to what it says, then try again")
     return visible(f"no answer from {where}: {error}; is ALLOCATION_REDIS_URL right, and the server up?")

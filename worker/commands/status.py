@@ -14,7 +14,7 @@ from rich.table import Table
 
 from config.celery_options import BATCHES, SWEEPS
 from config.settings import Settings
-from config.urls import place
+from config.urls import server_address
 from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
 from worker.commands.session import away, connected
 from worker.dispatch.broker import configure, queue_depth
@@ -93,7 +93,7 @@ def _look_at_broker(settings: Settings) -> Queues:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=_BROKER_PATIENCE_S)
             return {queue: queue_depth(connection, queue) for queue in (BATCHES, SWEEPS)}
     except (OperationalError, OSError) as error:
-        return f"no answer from {place(settings.broker)}: {error}"
+        return f"no answer from {server_address(settings.broker)}: {error}"
 
 
 def _problems(counts: Counts, queues: Queues, settings: Settings) -> Iterator[str]:
@@ -151,7 +151,7 @@ def _facts(counts: Counts, queues: Queues, settings: Settings) -> Iterator[tuple
     reader = "" if counts.orders.has_group else "; no intake has run yet"
     yield settings.orders_stream, f"{unread} unread, {counts.orders.unacknowledged} being taken{reader}"
     yield settings.rejected_stream, count(counts.rejected, "event")
-    yield "events of other types", str(counts.not_ours)
+    yield "events of other types", str(counts.ignored)
     if counts.lost_orders:
         yield (
             "events lost",

@@ -10,7 +10,7 @@ from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
 from config.celery_options import BATCHES
 from tasks.allocate import ALLOCATE_TASK
-from tasks.work.messages import Start
+from tasks.work.messages import StartMessage
 from worker.ledger.ledger import Ledger
 from worker.redis_client.store import RedisError
 
@@ -31,19 +31,19 @@ class Dispatcher:
         self._producer: Any = None
         self._failing = False
 
-    async def ring(self, *, leaving: bool = False) -> int:
+    async def notify_due(self, *, leaving: bool = False) -> int:
         """Have what is due taken; returns how many messages that took.
 
         With Redis or the broker away it says so and returns: whatever is due stays due. `leaving`: this child takes
         nothing more for now.
         """
         try:
-            start = await self._ledger.ring(leaving=leaving)
+            start = await self._ledger.notify_due(leaving=leaving)
         except TROUBLE as error:
             return self._failed(error)
         return await self.start(start) if start else 0
 
-    async def start(self, start: Start) -> int:
+    async def start(self, start: StartMessage) -> int:
         """Send a message that starts a child; returns how many were sent."""
         try:
             await self.in_thread(self._send, start)
@@ -56,7 +56,7 @@ class Dispatcher:
         """Run what blocks for the broker's answer beside the loop."""
         return await asyncio.get_running_loop().run_in_executor(self._sender, send, *args)
 
-    def _send(self, start: Start) -> None:
+    def _send(self, start: StartMessage) -> None:
         if self._producer is None:
             self._producer = self._app.producer_pool.acquire(block=True, timeout=5)
         # The queue's name alone: an exchange's bindings are lost when somebody empties the broker. Workers declare the

@@ -37,12 +37,12 @@ class Coalesced(Generic[Asked, Answer]):
     async def _round_trip(self, some: list[tuple[Asked, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._ask_many([item for item, _ in some])
-            answered = list(zip(some, answers, strict=True))
+            call_record = list(zip(some, answers, strict=True))
         except Exception as error:  # noqa: BLE001  # handed to everybody who asked
             for _, future in some:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), answer in answered:
+        for (_, future), answer in call_record:
             if not future.done():
                 future.set_result(answer)

@@ -9,7 +9,7 @@ import structlog
 
 from config.settings import FormatError, Settings
 from worker.redis_client.safety import announce
-from worker.redis_client.store import PASSING, PREFIX, Redis, connect
+from worker.redis_client.store import PREFIX, TRANSIENT_ERRORS, Redis, connect
 
 FORMAT = 1
 KEY = f"{PREFIX}format"
@@ -58,7 +58,7 @@ async def introduce(settings: Settings) -> None:
     redis = connect(settings)
     try:
         await announce(redis, settings)
-        with contextlib.suppress(*PASSING):
+        with contextlib.suppress(*TRANSIENT_ERRORS):
             await check_format(redis)
     finally:
         await redis.aclose()

@@ -12,9 +12,9 @@ from tasks.work.ports import Permit, PermitRequest, Report
 from worker.ledger import scripts
 from worker.ledger.coalesce import Coalesced
 from worker.ledger.pauses import Pauses
-from worker.redis_client.store import PASSING, PREFIX, Store
+from worker.redis_client.store import PREFIX, TRANSIENT_ERRORS, Store
 
-MOST_PER_ROUND_TRIP = 100
+MAX_PER_ROUND_TRIP = 100
 LONGEST_SLOT_WAIT_S = 0.5
 """How long a call may wait inside a task for its place within a merchant's calls per second."""
 
@@ -31,8 +31,8 @@ class Leases(Pauses):
         """No round trip is made."""
         super().__init__(store, settings)
         self._longest_call_ms = round(settings.lease_seconds * LONGEST_CALL_OF_LEASE * 1000)
-        self._permits = Coalesced(self._hold, MOST_PER_ROUND_TRIP)
-        self._reports = Coalesced(self._report_many, MOST_PER_ROUND_TRIP)
+        self._permits = Coalesced(self._hold, MAX_PER_ROUND_TRIP)
+        self._reports = Coalesced(self._report_many, MAX_PER_ROUND_TRIP)
 
     def permit(self, request: PermitRequest) -> Awaitable[Permit]:
         """Whether the task still holds the shipment and when it may call; notes that a call is going out."""
@@ -44,9 +44,9 @@ class Leases(Pauses):
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """As `permit`, for each, in their order."""
-        return [permit for some in scripts.portions(requests, MOST_PER_ROUND_TRIP) for permit in await self._hold(some)]
+        return [permit for some in scripts.portions(requests, MAX_PER_ROUND_TRIP) for permit in await self._hold(some)]
 
-    async def permit_together(self, requests: Sequence[PermitRequest]) -> list[Permit]:
+    async def permit_bulk(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """As `permit_all`, for one call; when the first may not call, the others are not asked for and not answered."""
         return await self._hold(requests, together=True)
 
@@ -54,15 +54,17 @@ class Leases(Pauses):
         """As `report`, for each, in their order."""
         return [
             written
-            for some in scripts.portions(reports, MOST_PER_ROUND_TRIP)
+            for some in scripts.portions(reports, MAX_PER_ROUND_TRIP)
             for written in await self._report_many(some)
         ]
 
     async def renew(self, held: Sequence[tuple[Shipment, str]]) -> None:
         """Renew the leases of shipments that are being worked on."""
-        await self.permit_all([PermitRequest(shipment=shipment, task=task, purpose="renew") for shipment, task in held])
+        await self.permit_all(
+            [PermitRequest(shipment=shipment, lease_token=task, purpose="renew") for shipment, task in held]
+        )
 
-    async def may_look(self, request: PermitRequest) -> Permit:
+    async def may_read(self, request: PermitRequest) -> Permit:
         """Whether a shipment that nobody holds any more may be read now; a place is given back by a report."""
         return (await self._hold([request], looking=True))[0]
 
@@ -73,10 +75,10 @@ class Leases(Pauses):
         args += ["together" if together else "", *scripts.asking(asked, looking=looking)]
         patience_s = self._settings.lease_seconds / 2
         try:
-            flat = await self._store.insist(lambda: self._store.run("hold", [], args), patience_s)
-        except PASSING as error:
+            flat = await self._store.retry(lambda: self._store.run("hold", [], args), patience_s)
+        except TRANSIENT_ERRORS as error:
             _give_up(len(asked), error)
-            return [Permit(held=False)] * len(asked)
+            return [Permit(owned=False)] * len(asked)
         return [scripts.permit(word, wait) for word, wait in zip(flat[::2], flat[1::2], strict=True)]
 
     async def _report_many(self, reports: Sequence[Report]) -> list[bool]:
@@ -85,15 +87,15 @@ class Leases(Pauses):
             args += scripts.reporting(report)
         keys = [self._settings.allocated_stream, self._settings.failed_stream]
         try:
-            written = await self._store.insist(
+            written = await self._store.retry(
                 lambda: self._store.run("report", keys, args), self._settings.lease_seconds
             )
-        except PASSING as error:
+        except TRANSIENT_ERRORS as error:
             _give_up(len(reports), error)
             return [False] * len(reports)
         return [bool(one) for one in written]
 
-    async def story(self, shipment: Shipment) -> list[dict[str, Any]]:
+    async def history(self, shipment: Shipment) -> list[dict[str, Any]]:
         """The kept entries of a shipment's story, oldest first."""
         entries = shipment.progress.entries
         first = range(1, min(entries, KEPT_FIRST) + 1)
@@ -102,7 +104,7 @@ class Leases(Pauses):
         if not slots:
             return []
         key = f"{PREFIX}shipment:{shipment.merchant}:{shipment.reference}"
-        found = await self._store.insist(lambda: self._store.redis.hmget(key, slots), self._settings.lease_seconds)
+        found = await self._store.retry(lambda: self._store.redis.hmget(key, slots), self._settings.lease_seconds)
         return [json.loads(entry) for entry in found if entry]
 
 

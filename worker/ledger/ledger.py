@@ -12,11 +12,11 @@ import structlog
 from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES
 from tasks.work.clock import boottime
-from tasks.work.messages import Link, Start
-from tasks.work.ports import Taken
+from tasks.work.messages import Link, StartMessage
+from tasks.work.ports import Claim
 from worker.ledger import scripts
 from worker.ledger.leases import Leases
-from worker.ledger.scripts import Accepted, Due, Rejected, TakenAt
+from worker.ledger.scripts import Accepted, ClaimReply, ClaimResult, Rejected
 from worker.ledger.server_clock import ServerClock
 from worker.redis_client.store import PREFIX, Store
 
@@ -29,7 +29,7 @@ TASK_PATIENCE_S = 20.0
 FARTHEST_WAIT_S = 2 * 3600
 """No shipment is parked for longer at a time; a due time beyond that means that a clock has jumped."""
 
-MOST_ALONE = 0.25
+MAX_ALONE = 0.25
 """The part of a worker's children that may each be kept for a single shipment which has lost its worker."""
 
 CALLS_AT_ONCE = "".join(f",{strategy.name}" for strategy in STRATEGIES if not strategy.needs_quote) + ","
@@ -85,7 +85,7 @@ class Ledger(Leases):
     async def _note_jump(self, before_ms: int) -> int:
         log.warning("server_clock_jumped", next="what was owned or due is read back first, after its quiet time")
         args = [self._changes, before_ms]
-        noting = self._store.insist(lambda: self._store.run("changed", [], args), self._settings.lease_seconds)
+        noting = self._store.retry(lambda: self._store.run("changed", [], args), self._settings.lease_seconds)
         return int((await noting)[1])
 
     async def accept(
@@ -94,18 +94,18 @@ class Ledger(Leases):
         rejected: Sequence[Rejected],
         stream_ids: Sequence[str],
         group: str,
-        not_ours: int = 0,
-    ) -> tuple[int, Start | None]:
+        ignored: int = 0,
+    ) -> tuple[int, StartMessage | None]:
         """Take one read of the orders stream, all or nothing.
 
         Returns how many shipments were new, and the message that must be sent, to start a worker child.
         """
-        args = [group, len(accepted), len(rejected), not_ours, *scripts.accepting(accepted, rejected), *stream_ids]
+        args = [group, len(accepted), len(rejected), ignored, *scripts.accepting(accepted, rejected), *stream_ids]
         keys = [self._settings.orders_stream, self._settings.rejected_stream]
         new, starts = await self._store.run("accept", keys, args)
         return int(new), scripts.start(starts)
 
-    async def ring(self, *, leaving: bool = False) -> Start | None:
+    async def notify_due(self, *, leaving: bool = False) -> StartMessage | None:
         """Have what is due taken, if anything is. `leaving`: this child takes nothing more for now.
 
         Returns the message that must be sent, to start a worker child.
@@ -124,7 +124,7 @@ class Ledger(Leases):
         begins: bool = False,
         least_room: int = 1,
         alone: tuple[str, str] | None = None,
-    ) -> Due:
+    ) -> ClaimResult:
         """Take what is due, at most so many shipments, under a new lease token.
 
         `owns_nothing`: so that this child may get a shipment that must be alone; `alone`: the one for which it got rid
@@ -137,7 +137,7 @@ class Ledger(Leases):
         answer = await self._take(taking, rest)
         if await self._has_jumped(answer.server_s, answer.changes, asked):
             # Only now do the records say what they are worth.
-            answer = scripts.taken_at(await self._again("take", [*taking, 1, *rest]))
+            answer = scripts.claim_reply(await self._again("take", [*taking, 1, *rest]))
             self._changes = answer.changes
         return scripts.due(asked, answer.rest)
 
@@ -145,23 +145,23 @@ class Ledger(Leases):
         """What `take` is asked, up to whether it is a retry."""
         unique = f"{HOST}.{uuid.uuid4().hex[:12]}"
         farthest_ms = max(FARTHEST_WAIT_S * 1000, 2 * self._lease_ms)
-        most_alone = max(1, round(self._settings.concurrency * MOST_ALONE))
+        most_alone = max(1, round(self._settings.concurrency * MAX_ALONE))
         taking = [self._child, unique, self._lease_ms, self._settings.batch, most, farthest_ms, self._longest_call_ms]
         return [*taking, most_alone, self._sent_again_ms, self._calls_at_once, owns_nothing, begins, least_room]
 
-    async def _take(self, taking: Sequence[Any], rest: Sequence[Any]) -> TakenAt:
+    async def _take(self, taking: Sequence[Any], rest: Sequence[Any]) -> ClaimReply:
         # Of a try whose answer was lost the next one is told.
         tries = iter([0])
-        answer = await self._store.insist(
+        answer = await self._store.retry(
             lambda: self._store.run("take", [], [*taking, next(tries, 1), *rest]), self._settings.lease_seconds
         )
-        return scripts.taken_at(answer)
+        return scripts.claim_reply(answer)
 
     async def _again(self, script: str, args: Sequence[Any]) -> Any:  # Redis' answer
         patience_s = min(TASK_PATIENCE_S, self._settings.lease_seconds)
-        return await self._store.insist(lambda: self._store.run(script, [], args), patience_s)
+        return await self._store.retry(lambda: self._store.run(script, [], args), patience_s)
 
-    async def take_link(self, link: Link) -> tuple[Taken, ...]:
+    async def claim_link(self, link: Link) -> tuple[Claim, ...]:
         """Take the shipments of a link, as far as their tokens still hold, under a new one of our own."""
         lease_token = f"{HOST}.{uuid.uuid4().hex[:12]}"
         args: list[Any] = [lease_token, self._lease_ms, self._sent_again_ms]
@@ -169,8 +169,8 @@ class Ledger(Leases):
             for reference in held.references:
                 args += [held.merchant, reference, held.token, held.step]
         asked = boottime()
-        answer = scripts.taken_at(await self._again("take_link", args))
+        answer = scripts.claim_reply(await self._again("take_link", args))
         if await self._has_jumped(answer.server_s, answer.changes, asked):
-            answer = scripts.taken_at(await self._again("take_link", args))
+            answer = scripts.claim_reply(await self._again("take_link", args))
             self._changes = answer.changes
         return scripts.of_link(lease_token, answer.rest)

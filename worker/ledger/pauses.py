@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from config.settings import Settings
 from tasks.rules.outcome import Purpose
-from tasks.work.ports import Paused
-from worker.redis_client.store import PASSING, PREFIX, Store
+from tasks.work.ports import Pause
+from worker.redis_client.store import PREFIX, TRANSIENT_ERRORS, Store
 
 DENIED_S = 10
 """How long a 403 of one shipment is remembered, to tell it from one of the key."""
@@ -35,12 +35,12 @@ class Pauses:
         else:
             await self._store.redis.hdel(key, "in_flight", "per_second")
 
-    async def pause(self, merchant: str, pause: Paused, digest: str, probe: str = "") -> bool:
+    async def pause(self, merchant: str, pause: Pause, digest: str, probe: str = "") -> bool:
         """Pause a merchant; False when it was paused already. `probe`: the shipment that tried, and was refused too."""
         args = [merchant, pause.why, digest, pause.purpose, round(pause.retry_after_s * 1000), probe]
         args += [pause.refused, pause.asks]
         patience_s = self._settings.lease_seconds
-        return bool(await self._store.insist(lambda: self._store.run("pause", [], args), patience_s))
+        return bool(await self._store.retry(lambda: self._store.run("pause", [], args), patience_s))
 
     async def probe(self, merchant: str) -> str:
         """Let one shipment of a paused merchant try, if it is time; its reference, or ''."""
@@ -72,7 +72,7 @@ class Pauses:
 
     async def others_can(self, merchant: str) -> bool:
         """Whether another process lifted a pause lately: it has a file and a key."""
-        found = await self._store.insist(
+        found = await self._store.retry(
             lambda: self._store.redis.exists(f"{PREFIX}resumed:{merchant}"), self._settings.lease_seconds
         )
         return bool(found)
@@ -86,35 +86,37 @@ class Pauses:
         key, patience_s = f"{PREFIX}calls:{api}", self._settings.lease_seconds
         kinds = get_args(Purpose) if purpose == "read" else (purpose,)
         names = [f"{kind} at" for kind in kinds]
-        found: Any = await self._store.insist(lambda: self._store.redis.hmget(key, names), patience_s)
+        found: Any = await self._store.retry(lambda: self._store.redis.hmget(key, names), patience_s)
         return max(int(at or 0) for at in found) / 1000
 
     async def first_denial(self, api: str, reference: str) -> bool:
         """Whether no other shipment got a 403 of this API in the last seconds; notes that this one did."""
         key = f"{PREFIX}denied:{api}"
         patience_s = self._settings.lease_seconds
-        await self._store.insist(lambda: self._store.redis.set(key, reference, nx=True, ex=DENIED_S), patience_s)
-        first = await self._store.insist(lambda: self._store.redis.get(key), patience_s)
+        await self._store.retry(lambda: self._store.redis.set(key, reference, nx=True, ex=DENIED_S), patience_s)
+        first = await self._store.retry(lambda: self._store.redis.get(key), patience_s)
         return bool(first == reference.encode())
 
-    async def split(self, merchant: str, strategy: str, task: str) -> bool:
+    async def split(self, merchant: str, strategy: str, lease_token: str) -> bool:
         """Whether this task may split a refused call now: one at a time for a merchant and step."""
         key = _split_key(merchant, strategy)
         patience_s = self._settings.lease_seconds
-        got = await self._store.insist(lambda: self._store.redis.set(key, task, nx=True, px=self._lease_ms), patience_s)
+        got = await self._store.retry(
+            lambda: self._store.redis.set(key, lease_token, nx=True, px=self._lease_ms), patience_s
+        )
         if got:
             return True
-        holder = await self._store.insist(lambda: self._store.redis.get(key), patience_s)
-        if holder != task.encode():
+        holder = await self._store.retry(lambda: self._store.redis.get(key), patience_s)
+        if holder != lease_token.encode():
             return False
-        await self._store.insist(lambda: self._store.redis.pexpire(key, self._lease_ms), patience_s)
+        await self._store.retry(lambda: self._store.redis.pexpire(key, self._lease_ms), patience_s)
         return True
 
-    async def split_over(self, merchant: str, strategy: str, task: str) -> None:
+    async def split_over(self, merchant: str, strategy: str, lease_token: str) -> None:
         """Let another task split. Should this not be heard, the place is free after a lease."""
-        with contextlib.suppress(*PASSING):
+        with contextlib.suppress(*TRANSIENT_ERRORS):
             key = _split_key(merchant, strategy)
-            if await self._store.redis.get(key) == task.encode():
+            if await self._store.redis.get(key) == lease_token.encode():
                 await self._store.redis.delete(key)
 
 

@@ -9,19 +9,28 @@ from typing import Any
 
 from config.merchant_files.merchant_file import NAME
 from config.settings import Settings
-from tasks.rules.progress import Progress, read_progress
+from tasks.rules.progress import Progress, parse_progress
 from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, slot
-from tasks.rules.unreadable import Unreadable, read_shipment, stand_in
-from worker.ledger.shipment_state import Nowhere, Settled, Waiting, Whereabouts, Working, event_of, settled, unfinished
+from tasks.rules.unreadable import UnreadableRecord, parse_shipment, stand_in
+from worker.ledger.shipment_state import (
+    Missing,
+    Scheduled,
+    Settled,
+    ShipmentState,
+    Working,
+    event_of,
+    settled,
+    unfinished,
+)
 from worker.redis_client.store import PREFIX, Redis
 
 __all__ = [
     "Failure",
-    "Nowhere",
+    "Missing",
     "Record",
+    "Scheduled",
     "Settled",
-    "Waiting",
-    "Whereabouts",
+    "ShipmentState",
     "Working",
     "event_of",
     "failures",
@@ -37,7 +46,7 @@ _READ_AT_ONCE = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """All there is about one shipment. `story`: the kept entries by their number, from 1. `now`: the server's clock.
+    """All there is about one shipment. `history`: the kept entries by their number, from 1. `now`: the server's clock.
 
     `unreadable`: why this version cannot read it, if so; then the shipment is a stand-in without steps, whose order,
     rule and api are '', `why` and `facts` are empty, and the story has what can be read of it.
@@ -46,8 +55,8 @@ class Record:
     shipment: Shipment
     why: str
     facts: dict[str, Any]
-    story: tuple[tuple[int, dict[str, Any]], ...]
-    where: Whereabouts
+    history: tuple[tuple[int, dict[str, Any]], ...]
+    where: ShipmentState
     paused: str | None
     now: float
     unreadable: str = ""
@@ -123,18 +132,18 @@ async def read_record(redis: Redis, settings: Settings, merchant: str, reference
 
 def _record(merchant: str, reference: str, fields: dict[str, bytes]) -> Record:
     """What the record itself says."""
-    shipment = read_shipment(merchant, reference, fields)
-    rest: dict[str, Any] = {"where": Nowhere(), "paused": None, "now": 0.0}
-    if isinstance(shipment, Unreadable):
+    shipment = parse_shipment(merchant, reference, fields)
+    rest: dict[str, Any] = {"where": Missing(), "paused": None, "now": 0.0}
+    if isinstance(shipment, UnreadableRecord):
         stranger = stand_in(shipment)
-        story = tuple(_story(KEPT_FIRST, fields))
-        return Record(shipment=stranger, why="", facts={}, story=story, unreadable=shipment.error, **rest)
+        history = tuple(_history(KEPT_FIRST, fields))
+        return Record(shipment=stranger, why="", facts={}, history=history, unreadable=shipment.error, **rest)
     fixed = json.loads(fields["facts"])
-    story = tuple(_story(shipment.progress.entries, fields))
-    return Record(shipment=shipment, why=fixed.get("why", ""), facts=fixed.get("facts", {}), story=story, **rest)
+    history = tuple(_history(shipment.progress.entries, fields))
+    return Record(shipment=shipment, why=fixed.get("why", ""), facts=fixed.get("facts", {}), history=history, **rest)
 
 
-def _story(entries: int, fields: dict[str, bytes]) -> Iterable[tuple[int, dict[str, Any]]]:
+def _history(entries: int, fields: dict[str, bytes]) -> Iterable[tuple[int, dict[str, Any]]]:
     for number in range(1, entries + 1):
         if number <= KEPT_FIRST or number > entries - KEPT_LAST:
             # Without those that a newer version may have written otherwise.
@@ -189,5 +198,5 @@ def _failure(merchant: str, reference: str, *fields: bytes | None) -> Failure:
 
 def _progress(text: bytes | None) -> Progress | None:
     with contextlib.suppress(ValueError, TypeError, AttributeError):
-        return read_progress(text)
+        return parse_progress(text)
     return None

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic_core import to_json
 
 from tasks.rules.shipment import Shipment, slot
-from tasks.rules.unreadable import Unreadable, read_shipment
-from tasks.work.messages import Start
-from tasks.work.ports import Paused, Permit, PermitRequest, Report, Taken
+from tasks.rules.unreadable import UnreadableRecord, parse_shipment
+from tasks.work.messages import StartMessage
+from tasks.work.ports import Claim, Pause, Permit, PermitRequest, Report
 
 _FIELDS = ("entered", "facts", "received", "published", "progress", "step", "lost_call", "lost", "replays", "changed")
 
@@ -43,7 +43,7 @@ class Accepted(NamedTuple):
     entered: float = 0.0
 
 
-class Due(NamedTuple):
+class ClaimResult(NamedTuple):
     """What `take` brought: shipments of several merchants, and how it is about the rest.
 
     `next_s`: in how many seconds more is due. `start`: the message that the caller must send, to start another child.
@@ -51,9 +51,9 @@ class Due(NamedTuple):
     what it has.
     """
 
-    taken: tuple[Taken, ...]
+    claim: tuple[Claim, ...]
     next_s: float = math.inf
-    start: Start | None = None
+    start: StartMessage | None = None
     empty_for: tuple[str, str] | None = None
 
     @property
@@ -64,15 +64,15 @@ class Due(NamedTuple):
     @property
     def is_alone(self) -> bool:
         """Whether what was taken shares its child with nothing else."""
-        return any(each.task.endswith(".a") for each in self.taken)
+        return any(each.lease_token.endswith(".a") for each in self.claim)
 
     @property
     def shipments(self) -> int:
         """How many were taken."""
-        return sum(len(each.shipments) + len(each.unreadable) for each in self.taken)
+        return sum(len(each.shipments) + len(each.unreadable) for each in self.claim)
 
 
-class TakenAt(NamedTuple):
+class ClaimReply(NamedTuple):
     """What a script that takes answered: the server's time in seconds, how often it has changed, and the rest."""
 
     server_s: float
@@ -102,7 +102,7 @@ def asking(requests: Iterable[PermitRequest], *, looking: bool) -> list[Any]:
     args: list[Any] = []
     for request in requests:
         shipment = request.shipment
-        args += [shipment.merchant, shipment.reference, request.task]
+        args += [shipment.merchant, shipment.reference, request.lease_token]
         args += ["look" if looking else request.purpose, request.per_second, request.in_flight, request.api]
     return args
 
@@ -110,35 +110,35 @@ def asking(requests: Iterable[PermitRequest], *, looking: bool) -> list[Any]:
 def permit(word: bytes, wait_ms: int) -> Permit:
     """The permit that `hold` gives; beyond our patience a wait is spent in the schedule, not in a task."""
     return Permit(
-        held=word != b"lost",
+        owned=word != b"lost",
         wait_s=wait_ms / 1000,
         park=word in (b"wait", b"open"),
         busy=word == b"busy",
         place=word == b"place",
-        by_us=word in (b"wait", b"busy"),
+        by_limit=word in (b"wait", b"busy"),
     )
 
 
-def taken_at(answer: Any) -> TakenAt:
-    """The answer of `take` or `take_link`, before its records are read."""
+def claim_reply(answer: Any) -> ClaimReply:
+    """The answer of `take` or `claim_link`, before its records are read."""
     now_ms, changes, *rest = answer
-    return TakenAt(server_s=int(now_ms) / 1000, changes=int(changes), rest=rest)
+    return ClaimReply(server_s=int(now_ms) / 1000, changes=int(changes), rest=rest)
 
 
-def start(answer: Sequence[Any]) -> Start | None:
+def start(answer: Sequence[Any]) -> StartMessage | None:
     """The message that a script wants to be sent, if it does."""
     if not answer:
         return None
     merchants, merchant, shipments, asks = answer
-    return Start(merchants=merchants, merchant=merchant.decode(), shipments=shipments, strategy=asks.decode())
+    return StartMessage(merchants=merchants, merchant=merchant.decode(), shipments=shipments, strategy=asks.decode())
 
 
-def due(asked: float, rest: Sequence[Any]) -> Due:
+def due(asked: float, rest: Sequence[Any]) -> ClaimResult:
     """What `take` brought that was asked then; see take.lua."""
     due_in_ms, starts, whose, alone, stopped, groups = rest
     not_before = frozenset(name.decode() for name in stopped)
-    return Due(
-        taken=tuple(
+    return ClaimResult(
+        claim=tuple(
             _taken(merchant, token, paused, rows, asked, not_before) for merchant, token, paused, rows in groups
         ),
         next_s=due_in_ms / 1000 if due_in_ms >= 0 else math.inf,
@@ -147,8 +147,8 @@ def due(asked: float, rest: Sequence[Any]) -> Due:
     )
 
 
-def of_link(lease_token: str, rows: Iterable[Any]) -> tuple[Taken, ...]:
-    """What `take_link` brought; see there."""
+def of_link(lease_token: str, rows: Iterable[Any]) -> tuple[Claim, ...]:
+    """What `claim_link` brought; see there."""
     groups: dict[tuple[bytes, bytes], list[Any]] = {}
     for merchant, paused, *row in rows:
         groups.setdefault((merchant, paused), []).append(row)
@@ -162,17 +162,17 @@ def _taken(
     rows: Sequence[Any],
     asked: float = 0.0,
     stopped: frozenset[str] = frozenset(),
-) -> Taken:
+) -> Claim:
     name, paused = merchant.decode(), json.loads(paused_as) if paused_as else {}
-    found = [read_shipment(name, row[0].decode(), dict(zip(_FIELDS, row[1:-1], strict=True))) for row in rows]
+    found = [parse_shipment(name, row[0].decode(), dict(zip(_FIELDS, row[1:-1], strict=True))) for row in rows]
     admitted = {row[0].decode() for row in rows if row[-1]}
     shipments = tuple(each for each in found if isinstance(each, Shipment))
-    return Taken(
+    return Claim(
         merchant=name,
-        task=lease_token.decode(),
-        paused=Paused(why=paused["why"], purpose=paused.get("purpose", "")) if paused else None,
+        lease_token=lease_token.decode(),
+        paused=Pause(why=paused["why"], purpose=paused.get("purpose", "")) if paused else None,
         shipments=shipments,
-        unreadable=tuple(each for each in found if isinstance(each, Unreadable)),
+        unreadable=tuple(each for each in found if isinstance(each, UnreadableRecord)),
         probe=paused.get("probe", ""),
         admitted=frozenset(each.reference for each in shipments if each.reference in admitted),
         asked=asked,
@@ -182,11 +182,11 @@ def _taken(
 
 def reporting(report: Report) -> list[Any]:
     """The part of `report` that tells of one shipment."""
-    shipment, progress, heard = report.shipment, report.shipment.progress, report.heard
+    shipment, progress, feedback = report.shipment, report.shipment.progress, report.feedback
     return [
         shipment.merchant,
         shipment.reference,
-        report.task,
+        report.lease_token,
         report.verdict,
         round(report.due * 1000),
         progress.step,
@@ -197,7 +197,11 @@ def reporting(report: Report) -> list[Any]:
         report.event,
         report.reason,
         report.api,
-        *(("", "", 0) if heard is None else (heard.answer, heard.purpose, round(heard.retry_after_s * 1000))),
+        *(
+            ("", "", 0)
+            if feedback is None
+            else (feedback.signal, feedback.purpose, round(feedback.retry_after_s * 1000))
+        ),
         int(report.place),
         report.asked_again,
     ]

@@ -35,13 +35,13 @@ class ServerClock:
 
     def jumped(self, server_s: float, asked: float) -> bool:
         """Take the server's answer to a question that was asked then; whether its clock was set since the last one."""
-        answered = boottime()
-        least_s, most_s = server_s - answered, server_s - asked
-        read_at, self._read_at = self._read_at, answered
+        call_record = boottime()
+        least_s, most_s = server_s - call_record, server_s - asked
+        read_at, self._read_at = self._read_at, call_record
         if read_at is None:
             self._least_s, self._most_s = least_s, most_s
             return False
-        drift_s = (answered - read_at) * DRIFT
+        drift_s = (call_record - read_at) * DRIFT
         known_least_s, known_most_s = self._least_s - drift_s, self._most_s + drift_s
         self._least_s, self._most_s = max(least_s, known_least_s), min(most_s, known_most_s)
         if self._least_s > self._most_s:

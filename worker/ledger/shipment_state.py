@@ -12,7 +12,7 @@ _CLOCK_SLACK_MS = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Waiting:
+class Scheduled:
     """In the schedule, to be taken at `due` (seconds since the epoch)."""
 
     due: float
@@ -41,26 +41,26 @@ class Settled:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Nowhere:
+class Missing:
     """Neither finished nor in the schedule, which should not be."""
 
 
-Whereabouts = Waiting | Working | Settled | Nowhere
+ShipmentState = Scheduled | Working | Settled | Missing
 
 
-def unfinished(due: float | None, lease_end: float | None, token: bytes | None) -> Waiting | Working | None:
+def unfinished(due: float | None, lease_end: float | None, token: bytes | None) -> Scheduled | Working | None:
     """Where a shipment is that is not finished: as the schedule says."""
     if lease_end is not None:
         return Working(lease_end=lease_end / 1000, phase=(token or b"q").decode()[0])
-    return None if due is None else Waiting(due=due / 1000)
+    return None if due is None else Scheduled(due=due / 1000)
 
 
 async def settled(
     redis: Redis, settings: Settings, name: tuple[str, str], fields: dict[str, bytes]
-) -> Settled | Nowhere:
+) -> Settled | Missing:
     """Where a shipment is that is not in the schedule. `name`: merchant and reference."""
     if "state" not in fields:
-        return Nowhere()
+        return Missing()
     state, settled_ms = fields["state"].decode(), int(fields["settled"])
     stream, ending = settings.allocated_stream, state
     if state == "failed":

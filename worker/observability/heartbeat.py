@@ -19,7 +19,7 @@ from worker.redis_client.store import PREFIX, Redis, Store
 FRESH_S = 30.0
 """A heartbeat older than this counts as none."""
 
-BEAT_EVERY_S = 5.0
+HEARTBEAT_EVERY_S = 5.0
 
 ALIVE = f"{PREFIX}alive"
 LAST_SWEEP = f"{PREFIX}last_sweep"

@@ -10,7 +10,7 @@ from worker.ledger.records import known_merchants, server_ms
 from worker.ledger.throttling import Breaker, Slowed, breakers, slowed
 from worker.observability.heartbeat import LAST_SWEEP, heartbeats
 from worker.redis_client.safety import describe
-from worker.redis_client.store import PASSING, PREFIX, Redis, ResponseError
+from worker.redis_client.store import PREFIX, TRANSIENT_ERRORS, Redis, ResponseError
 from worker.streams.orders import GROUP
 
 
@@ -62,7 +62,7 @@ class Counts:
     last_sweep_s: float | None
     orders: OrdersCounts
     rejected: int
-    not_ours: int
+    ignored: int
     lost_orders: int
     processes: dict[str, Any]
     breakers: tuple[Breaker, ...]
@@ -79,7 +79,7 @@ async def count_all(redis: Redis, settings: Settings) -> Counts:
     pipe.get(f"{PREFIX}lost_orders")
     pipe.xlen(settings.rejected_stream)
     pipe.hgetall(f"{PREFIX}paused")
-    swept, not_ours, lost_orders, rejected, paused = await pipe.execute()
+    swept, ignored, lost_orders, rejected, paused = await pipe.execute()
     return Counts(
         server=server,
         unsafe=tuple(unsafe),
@@ -87,7 +87,7 @@ async def count_all(redis: Redis, settings: Settings) -> Counts:
         last_sweep_s=(now - int(swept)) / 1000 if swept else None,
         orders=await count_orders(redis, settings.orders_stream),
         rejected=rejected,
-        not_ours=int(not_ours or 0),
+        ignored=int(ignored or 0),
         lost_orders=int(lost_orders or 0),
         processes=await heartbeats(redis),
         breakers=await breakers(redis, now),
@@ -135,7 +135,7 @@ async def count_orders(redis: Redis, stream: str) -> OrdersCounts:
     """How far the intakes are behind on the orders stream."""
     try:
         info: dict[str, Any] = await redis.xinfo_stream(stream)
-    except PASSING:
+    except TRANSIENT_ERRORS:
         raise
     except ResponseError:
         return OrdersCounts(undelivered=0, unacknowledged=0, has_group=False)

@@ -11,7 +11,7 @@ from sentry_sdk.integrations.httpx import HttpxIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 
 from tasks.rules.shipment import Shipment
-from tasks.rules.unreadable import Unreadable
+from tasks.rules.unreadable import UnreadableRecord
 
 log = structlog.get_logger(__name__)
 
@@ -49,11 +49,11 @@ def _scrub(event: Any, _hint: Any) -> Any:  # Sentry's own types
 
 
 UNREADABLE_EVERY_S = 60.0
-MOST_CAUSES = 1000
+MAX_CAUSES = 1000
 """Causes that are remembered, so that each is said once in that time."""
 
 
-class Reports:
+class SentryAlerts:
     """Tells log and Sentry of what ends badly; each thing once."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Reports:
             next="its carrier is read once more after another quiet time",
         )
 
-    def unreadable(self, found: Unreadable) -> None:
+    def unreadable(self, found: UnreadableRecord) -> None:
         """A record cannot be read by this version."""
         log.error(
             "record_unreadable",
@@ -102,7 +102,7 @@ class Reports:
         cause, now = (shipment.merchant, why), time.monotonic()
         if now - self._unreadable.get(cause, float("-inf")) < UNREADABLE_EVERY_S:
             return
-        if len(self._unreadable) >= MOST_CAUSES:
+        if len(self._unreadable) >= MAX_CAUSES:
             self._unreadable.clear()
         self._unreadable[cause] = now
         log.warning(

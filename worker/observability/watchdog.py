@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 LOOK_EVERY_S = 10.0
-STILL_S = 40.0
+STALLED_S = 40.0
 
 
 class Progress:
@@ -19,7 +19,7 @@ class Progress:
         self._moved_at = time.monotonic()
         self._last_received = -1
 
-    def stands_still(self) -> bool:
+    def is_stalled(self) -> bool:
         """Whether messages have waited for long while none was received and no child was busy."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_EVERY_S:
@@ -29,4 +29,4 @@ class Progress:
         if received != self._last_received or self._running() or not self._waiting():
             self._last_received = received
             self._moved_at = now
-        return now - self._moved_at > STILL_S
+        return now - self._moved_at > STALLED_S

@@ -17,7 +17,7 @@ from worker.redis_client.store import RedisError
 log = structlog.get_logger(__name__)
 
 
-STILL_S = 60.0
+STALLED_S = 60.0
 """A beat whose clockwork stood still for so long ends, to be started anew by whoever watches over it."""
 
 
@@ -36,9 +36,9 @@ class SweepScheduler(Scheduler):
         return float(super().tick(*args, **kwargs))
 
     def _watch(self) -> None:
-        while time.monotonic() - self._ticked_at < STILL_S:
+        while time.monotonic() - self._ticked_at < STALLED_S:
             time.sleep(1)
-        log.error("beat_stands_still", seconds=STILL_S, next="ending, to be started anew")
+        log.error("beat_stands_still", seconds=STALLED_S, next="ending, to be started anew")
         os._exit(1)
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:  # kombu's Producer

@@ -14,25 +14,25 @@ from celery import Celery
 
 from config.celery_options import PATIENCE_S
 from config.settings import Settings
-from tasks.allocate import Worked
-from tasks.work.messages import ENDS, UNDER_WAY, FellBack, Link
-from tasks.work.ports import Taken
-from worker.carrier_api.client import ProApi
+from tasks.allocate import WorkResult
+from tasks.work.messages import FINISHES, IN_PROGRESS, FellBack, Link
+from tasks.work.ports import Claim
+from worker.carrier_api.client import CarrierApi
 from worker.dispatch.dispatcher import Dispatcher
 from worker.dispatch.fallbacks import Fallbacks, InTime
 from worker.ledger.leases import LONGEST_CALL_OF_LEASE
 from worker.ledger.ledger import Ledger
-from worker.ledger.scripts import Due
-from worker.observability.sentry import Reports
+from worker.ledger.scripts import ClaimResult
+from worker.observability.sentry import SentryAlerts
 from worker.processes.batches import Batches
-from worker.processes.claim_loop import SERVES_S, Serving
-from worker.processes.dispatch_timer import Alarms
+from worker.processes.claim_loop import SERVES_S, ClaimLoop
+from worker.processes.dispatch_timer import DispatchTimer
 from worker.processes.in_flight import InFlight
-from worker.processes.merchant_files import Merchants
+from worker.processes.merchant_files import MerchantFiles
 from worker.processes.periodic import Chores
 from worker.processes.rechecks import Rechecks
-from worker.processes.siblings import Children
-from worker.redis_client.store import PASSING, Store, connect
+from worker.processes.siblings import Siblings
+from worker.redis_client.store import TRANSIENT_ERRORS, Store, connect
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ log = structlog.get_logger(__name__)
 class ChildRuntime:
     """Does the work of the Celery tasks, in a loop that goes on when they have returned."""
 
-    def __init__(self, app: Celery, settings: Settings, children: Children) -> None:
+    def __init__(self, app: Celery, settings: Settings, children: Siblings) -> None:
         """Start the loop's thread; call it after the fork."""
         # A batch makes garbage by the thousand, nearly all of it freed by reference counts alone.
         gc.set_threshold(50_000, 20, 20)
@@ -73,22 +73,22 @@ class ChildRuntime:
         settings = self._settings
         self._store = Store(connect(settings))
         self._ledger = Ledger(self._store, settings)
-        self._merchants = Merchants(settings.merchants_dir, settings.http_hosts)
-        self._api = ProApi(self._ledger.now, longest_call_s=settings.lease_seconds * LONGEST_CALL_OF_LEASE)
+        self._merchants = MerchantFiles(settings.merchants_dir, settings.http_hosts)
+        self._api = CarrierApi(self._ledger.now, longest_call_s=settings.lease_seconds * LONGEST_CALL_OF_LEASE)
         self._dispatcher = Dispatcher(self._app, self._ledger)
-        self._alarms = Alarms(self._dispatcher.ring)
+        self._alarms = DispatchTimer(self._dispatcher.notify_due)
         self._in_flight = InFlight(self._ended, lambda: self._children.must_end)
         self._batches = Batches(
-            self._ledger, self._merchants, self._api, Reports(), self._in_flight, self._alarms.wake_in
+            self._ledger, self._merchants, self._api, SentryAlerts(), self._in_flight, self._alarms.wake_after
         )
         self._fallbacks = Fallbacks(self._app, self._dispatcher)
-        self._serving = Serving(
+        self._serving = ClaimLoop(
             self._ledger, self._dispatcher, self._in_flight, self._begin, lambda: self._children.must_end
         )
         self._rechecks = Rechecks(self._store, self._ledger, self._api, self._merchants, settings)
         self._chores = Chores(settings, self._store, self._ledger, self._merchants, self._in_flight, self._children)
 
-    def serve(self) -> Worked | None:
+    def serve(self) -> WorkResult | None:
         """Take what is due, and what comes due, for a while; the task waits for it while another child is free.
 
         None if another child must, as this one is kept for a shipment alone.
@@ -96,7 +96,7 @@ class ChildRuntime:
         with self._task() as may_wait:
             return self._in_loop(self._serve(HOLDS_S if may_wait else 0.0))
 
-    def follow(self, link: Link) -> Worked | None:
+    def follow(self, link: Link) -> WorkResult | None:
         """Work on the shipments of a link; None if another child must."""
         with self._task() as may_wait:
             return self._in_loop(self._follow(link, PATIENCE_S if may_wait else 0.0))
@@ -125,7 +125,7 @@ class ChildRuntime:
     def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _serve(self, patience_s: float) -> Worked | None:
+    async def _serve(self, patience_s: float) -> WorkResult | None:
         before = self._tally.copy()
         async with self._in_flight.coming(KEPT_WAIT_S) as may_begin:
             if not may_begin:
@@ -134,25 +134,25 @@ class ChildRuntime:
         await self._wait([serving], patience_s)
         return self._worked(self._tally - before)
 
-    async def _begin(self, due: Due) -> None:
-        for taken in due.taken:
-            await self._batches.begin(taken, self._fallbacks.add, self._tally)
+    async def _begin(self, due: ClaimResult) -> None:
+        for claim in due.claim:
+            await self._batches.begin(claim, self._fallbacks.add, self._tally)
 
-    async def _follow(self, link: Link, patience_s: float) -> Worked | None:
+    async def _follow(self, link: Link, patience_s: float) -> WorkResult | None:
         """What falls back later goes into a chain of its own. None: this child is kept for another shipment."""
         in_time, tally = InTime(self._fallbacks.add), Counter[str]()
         async with self._in_flight.coming(KEPT_WAIT_S) as may_begin:
             if not may_begin:
                 return None
-            taken = await self._taken_by(link)
-            begun = [await self._batches.begin(each, in_time.add, tally) for each in taken]
+            claim = await self._taken_by(link)
+            begun = [await self._batches.begin(each, in_time.add, tally) for each in claim]
         await self._wait([each for each in begun if each], patience_s)
         return self._worked(tally, in_time.close())
 
-    async def _taken_by(self, link: Link) -> Sequence[Taken]:
+    async def _taken_by(self, link: Link) -> Sequence[Claim]:
         try:
-            return await self._ledger.take_link(link)
-        except PASSING as error:
+            return await self._ledger.claim_link(link)
+        except TRANSIENT_ERRORS as error:
             log.warning("link_not_taken", error=str(error), next="its shipments are due with their leases")
             return ()
 
@@ -166,17 +166,17 @@ class ChildRuntime:
     def _ended(self) -> None:
         """What made room is taken, also while this child does not listen."""
         if not self._serving.is_active:
-            self._alarms.wake_in(0.0)
+            self._alarms.wake_after(0.0)
 
-    def _worked(self, tally: Counter[str], fell_back: Sequence[FellBack] = ()) -> Worked:
-        counts = {end: tally[end] for end in ENDS if tally[end]}
-        return Worked(counts={**counts, UNDER_WAY: self._in_flight.count()}, fell_back=fell_back)
+    def _worked(self, tally: Counter[str], fell_back: Sequence[FellBack] = ()) -> WorkResult:
+        counts = {end: tally[end] for end in FINISHES if tally[end]}
+        return WorkResult(counts={**counts, IN_PROGRESS: self._in_flight.count()}, fell_back=fell_back)
 
     async def _drain(self) -> None:
         await self._rechecks.stop()
         await self._serving.stop()
         await self._in_flight.empty(DRAIN_S)
-        await self._dispatcher.ring()
+        await self._dispatcher.notify_due()
         await self._fallbacks.stop()
         await self._chores.stop()
         await self._alarms.stop()

@@ -9,9 +9,9 @@ import structlog
 
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.ledger import Ledger
-from worker.ledger.scripts import Due
+from worker.ledger.scripts import ClaimResult
 from worker.processes.in_flight import InFlight
-from worker.redis_client.store import PASSING
+from worker.redis_client.store import TRANSIENT_ERRORS
 
 SERVES_S = 5.0
 """How long a child serves after a message; one that follows starts the next."""
@@ -34,7 +34,7 @@ EMPTIES_S = 40.0
 log = structlog.get_logger(__name__)
 
 
-class Serving:
+class ClaimLoop:
     """Lives in the child's loop. One message starts it, others that come meanwhile make it longer."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Serving:
         ledger: Ledger,
         dispatcher: Dispatcher,
         in_flight: InFlight,
-        begin: Callable[[Due], Awaitable[None]],
+        begin: Callable[[ClaimResult], Awaitable[None]],
         must_end: Callable[[], bool],
     ) -> None:
         """`begin`: starts the work on what was taken. `must_end`: whether the worker was told to end."""
@@ -83,11 +83,11 @@ class Serving:
             self._is_asked = False
             try:
                 await self._take_until_idle()
-            except PASSING as error:
+            except TRANSIENT_ERRORS as error:
                 log.warning("serving_interrupted", error=str(error), next="the sweep starts it again")
             except Exception:
                 log.exception("serving_broken", next="the sweep starts it again")
-            await self._dispatcher.ring(leaving=True)
+            await self._dispatcher.notify_due(leaving=True)
 
     async def _take_until_idle(self) -> None:
         busy_at, begins = self._loop.time(), True
@@ -110,7 +110,7 @@ class Serving:
     def _goes_on(self) -> bool:
         return self._loop.time() < self._until and not self._must_end()
 
-    async def _take(self, *, begins: bool) -> Due:
+    async def _take(self, *, begins: bool) -> ClaimResult:
         # A shipment that must be alone may come of it: a link must not begin meanwhile.
         with self._in_flight.reserved() if self._in_flight.is_empty else contextlib.nullcontext():
             due = await self._ledger.take(

@@ -5,25 +5,25 @@ import math
 from collections.abc import Awaitable, Callable
 
 GRID_S = 0.25
-MOST_S = 120.0
+MAX_S = 120.0
 """Who waits for longer is found by a sweep."""
 
 
-class Alarms:
-    """Calls `ring` at most once in `GRID_S`; lives in the running loop."""
+class DispatchTimer:
+    """Calls `notify_due` at most once in `GRID_S`; lives in the running loop."""
 
-    def __init__(self, ring: Callable[[], Awaitable[object]]) -> None:
-        """`ring`: has what is due taken."""
+    def __init__(self, notify_due: Callable[[], Awaitable[object]]) -> None:
+        """`notify_due`: has what is due taken."""
         self._loop = asyncio.get_running_loop()
-        self._ring = ring
+        self._ring = notify_due
         self._set: set[int] = set()
         self._ringing: set[asyncio.Future[object]] = set()
         self._stopped = False
 
-    def wake_in(self, wait_s: float) -> None:
+    def wake_after(self, wait_s: float) -> None:
         """Ring in so many seconds."""
         tick = math.ceil((self._loop.time() + wait_s) / GRID_S)
-        if wait_s <= MOST_S and tick not in self._set:
+        if wait_s <= MAX_S and tick not in self._set:
             self._set.add(tick)
             self._loop.call_at(tick * GRID_S, self._rings, tick)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from kombu.utils.url import url_to_parts
 
 from config.settings import Settings, SettingsError, read, said_of
-from config.tls import unfit_files
+from config.tls import tls_file_problem
 from worker.redis_client.store import why_unusable
 
 
@@ -21,7 +21,7 @@ def load() -> Settings:
 
 
 def _refused(settings: Settings) -> Iterator[tuple[str, str]]:
-    if why := why_unusable(settings) or unfit_files(settings.redis_url.get_secret_value()):
+    if why := why_unusable(settings) or tls_file_problem(settings.redis_url.get_secret_value()):
         yield "ALLOCATION_REDIS_URL", why
     elif why := _of_broker(settings.broker):
         yield "ALLOCATION_BROKER_URL" if settings.broker_url else "ALLOCATION_REDIS_URL", why
@@ -32,7 +32,7 @@ def _refused(settings: Settings) -> Iterator[tuple[str, str]]:
 def _of_broker(url: str) -> str | None:
     if _fails(lambda: url_to_parts(url), ValueError):
         return "cannot be used by the broker's client; write it as redis://user:password@host:6379/1"
-    return unfit_files(url)
+    return tls_file_problem(url)
 
 
 def _is_dsn(text: str) -> bool:

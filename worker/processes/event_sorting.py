@@ -9,32 +9,32 @@ from dataclasses import dataclass, field
 from pydantic_core import to_json
 
 from config.merchant_files.merchant_file import Merchant
-from tasks.rules.order import KEPT_OF_TOO_LARGE_BYTES, MAX_EVENT_BYTES, NotOurs, Order, Rejection, read_order
+from tasks.rules.order import KEPT_OF_TOO_LARGE_BYTES, MAX_EVENT_BYTES, IgnoredEvent, Order, Rejection, parse_order
 from tasks.rules.plan import choose, facts_of
-from tasks.rules.shipment import intake_facts, published_s
+from tasks.rules.shipment import intake_record, published_s
 from worker.ledger.scripts import Accepted, Rejected
-from worker.processes.merchant_files import Merchants
+from worker.processes.merchant_files import MerchantFiles
 from worker.streams.orders import Entry
 
 NO_EVENT = Rejection(reason="bad_envelope", error="the stream entry has no field 'event'")
 
-MOST_SHIPMENTS, MOST_REJECTED_BYTES = 2000, 4 * 1024 * 1024
+MAX_SHIPMENTS, MAX_REJECTED_BYTES = 2000, 4 * 1024 * 1024
 """Of one script: what events come to can be far larger than they are."""
 
 
 @dataclass(kw_only=True, slots=True)
-class Sorted:
+class ClassifiedEvents:
     """One read of the stream, sorted into what the ledger takes and what is rejected."""
 
     accepted: list[Accepted] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
-    not_ours: int = 0
+    ignored: int = 0
     rejected_bytes: int = 0
 
     @property
     def is_full(self) -> bool:
         """Whether a script should not be told more."""
-        return len(self.accepted) >= MOST_SHIPMENTS or self.rejected_bytes >= MOST_REJECTED_BYTES
+        return len(self.accepted) >= MAX_SHIPMENTS or self.rejected_bytes >= MAX_REJECTED_BYTES
 
     def reject(self, rejected: Rejected) -> None:
         """One more for the rejected stream."""
@@ -42,22 +42,22 @@ class Sorted:
         self.rejected_bytes += len(rejected.event) + len(rejected.event_base64)
 
 
-def portions(entries: Sequence[Entry], merchants: Merchants) -> Iterator[tuple[Sorted, list[str]]]:
+def portions(entries: Sequence[Entry], merchants: MerchantFiles) -> Iterator[tuple[ClassifiedEvents, list[str]]]:
     """What the entries come to, as much of it at a time as one script may write, with their ids."""
-    result, ids = Sorted(), list[str]()
+    result, ids = ClassifiedEvents(), list[str]()
     read_at = time.monotonic()
     for stream_id, fields in entries:
         _sort_entry(stream_id, fields, lambda name: merchants.get(name, since=read_at), result)
         ids.append(stream_id)
         if result.is_full:
             yield result, ids
-            result, ids = Sorted(), []
+            result, ids = ClassifiedEvents(), []
     if ids:
         yield result, ids
 
 
 def _sort_entry(
-    stream_id: str, fields: dict[bytes, bytes], find: Callable[[str], Merchant | None], result: Sorted
+    stream_id: str, fields: dict[bytes, bytes], find: Callable[[str], Merchant | None], result: ClassifiedEvents
 ) -> None:
     """Each entry is taken or rejected as a whole."""
     event = fields.get(b"event")
@@ -67,17 +67,19 @@ def _sort_entry(
         _sort_event(stream_id, event, find, result)
 
 
-def _sort_event(stream_id: str, event: bytes, find: Callable[[str], Merchant | None], result: Sorted) -> None:
-    match read_order(event):
+def _sort_event(stream_id: str, event: bytes, find: Callable[[str], Merchant | None], result: ClassifiedEvents) -> None:
+    match parse_order(event):
         case Order() as order:
             _sort_order(stream_id, event, order, find(order.data.merchant), result)
         case Rejection() as rejection:
             result.reject(rejected_as(stream_id, event, rejection))
-        case NotOurs():
-            result.not_ours += 1
+        case IgnoredEvent():
+            result.ignored += 1
 
 
-def _sort_order(stream_id: str, event: bytes, order: Order, merchant: Merchant | None, result: Sorted) -> None:
+def _sort_order(
+    stream_id: str, event: bytes, order: Order, merchant: Merchant | None, result: ClassifiedEvents
+) -> None:
     if merchant is None:
         error = f"data.merchant: no valid merchant file for {order.data.merchant[:64]!a}"
         result.reject(rejected_as(stream_id, event, Rejection(reason="unknown_merchant", error=error)))
@@ -95,7 +97,7 @@ def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted
             Accepted(
                 merchant=merchant.name,
                 reference=shipment.reference,
-                facts=intake_facts(order, facts, plan, merchant.file.api.flavour),
+                facts=intake_record(order, facts, plan, merchant.file.api.flavour),
                 asks=str(plan.steps[0]),
                 published=published,
                 entered=entered,

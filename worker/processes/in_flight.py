@@ -13,7 +13,7 @@ from tasks.work.batch import Batch
 YOUNG_S = 1.0
 """Shipments that were taken longer ago wait for a slow API: they keep nobody from taking others."""
 
-MOST_YOUNG, MOST = 300, 3000
+MAX_YOUNG, MOST = 300, 3000
 """Most shipments a child works on: of those taken within `YOUNG_S`, and in all."""
 
 LOOK_EVERY_S = 0.05
@@ -50,17 +50,17 @@ class InFlight:
 
     def shipments(self) -> list[tuple[Shipment, str]]:
         """Everything that is in flight, with the token that holds it."""
-        return [(held, batch.taken.task) for batch, _ in self._work.values() for held in batch.in_hands.values()]
+        return [(held, batch.claim.lease_token) for batch, _ in self._work.values() for held in batch.owned.values()]
 
     def count(self) -> int:
         """How many shipments these are."""
-        return sum(len(batch.in_hands) for batch, _ in self._work.values())
+        return sum(len(batch.owned) for batch, _ in self._work.values())
 
     def room(self) -> int:
         """How many more may be taken."""
         old = time.monotonic() - YOUNG_S
-        young = sum(len(batch.in_hands) for batch, began in self._work.values() if began > old)
-        return min(MOST_YOUNG - young, MOST - self.count())
+        young = sum(len(batch.owned) for batch, began in self._work.values() if began > old)
+        return min(MAX_YOUNG - young, MOST - self.count())
 
     async def changes(self, timeout_s: float) -> None:
         """Wait until a batch has ended, at most so long."""
@@ -125,4 +125,4 @@ class InFlight:
         for work in left:
             work.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        await asyncio.gather(*(batch.hand_back() for batch, _ in left.values()), return_exceptions=True)
+        await asyncio.gather(*(batch.requeue() for batch, _ in left.values()), return_exceptions=True)

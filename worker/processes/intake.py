@@ -13,23 +13,23 @@ from config.settings import Settings
 from tasks.rules.order import (
     Rejection,
 )
-from tasks.work.messages import Start
+from tasks.work.messages import StartMessage
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.format import check_format
 from worker.ledger.ledger import Ledger
-from worker.observability.heartbeat import BEAT_EVERY_S, leave, tell, touch
-from worker.processes.event_sorting import Sorted, as_json, portions, rejected_as
+from worker.observability.heartbeat import HEARTBEAT_EVERY_S, leave, tell, touch
+from worker.processes.event_sorting import ClassifiedEvents, as_json, portions, rejected_as
 from worker.processes.limits import Limits
-from worker.processes.merchant_files import Merchants
+from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import RedisError, Store
-from worker.streams.orders import GROUP, MOST_ENDED, Entry, Orders
+from worker.streams.orders import GROUP, MAX_ENDED, Entry, OrdersStream
 from worker.streams.upkeep import tell_of_lost
 
 ENDED_INTAKES = Rejection(
-    reason="bad_order", error=f"{MOST_ENDED} intakes ended while they had nothing but this event in hand"
+    reason="bad_order", error=f"{MAX_ENDED} intakes ended while they had nothing but this event in hand"
 )
 
-STILL_S = 60.0
+STALLED_S = 60.0
 
 SAYS_EVERY_S = 1.0
 """How often it is logged what was taken, at the most."""
@@ -43,14 +43,14 @@ class Intake:
     def __init__(self, settings: Settings, store: Store, dispatcher: Dispatcher, ledger: Ledger) -> None:
         """Wire it up; nothing is read yet."""
         self._settings = settings
-        self._orders = Orders(store, settings.orders_stream, settings.lease_seconds)
+        self._orders = OrdersStream(store, settings.orders_stream, settings.lease_seconds)
         self._store = store
         self._ledger = ledger
         self._dispatcher = dispatcher
-        self._merchants = Merchants(settings.merchants_dir, settings.http_hosts)
+        self._merchants = MerchantFiles(settings.merchants_dir, settings.http_hosts)
         self._limits = Limits(ledger, self._merchants)
         self._stopping = asyncio.Event()
-        self._start: Start | None = None
+        self._start: StartMessage | None = None
         self._wanted = asyncio.Event()
         self._take_over_at = 0.0
         self._beat_at = 0.0
@@ -96,20 +96,20 @@ class Intake:
             await self._beat()
             if time.monotonic() >= self._take_over_at:
                 self._take_over_at = time.monotonic() + self._settings.lease_seconds / 4
-                await self._take_over()
+                await self._reclaim()
             await self._take(await self._orders.read())
             self._served_at = time.monotonic()
             self._interrupted = False
 
-    async def _take_over(self) -> None:
-        async for found in self._orders.take_over():
+    async def _reclaim(self) -> None:
+        async for found in self._orders.reclaim():
             if found.lost:
                 log.error("orders_lost", stream_ids=found.lost, why="trimmed or deleted before they were taken")
             if not found.alone:
                 await self._take(found.entries)
                 continue
             ((stream_id, fields),) = found.entries
-            if await self._orders.ended_with(stream_id) >= MOST_ENDED:
+            if await self._orders.ended_with(stream_id) >= MAX_ENDED:
                 await self._reject(stream_id, fields)
             else:
                 await self._take(found.entries)
@@ -117,11 +117,11 @@ class Intake:
 
     async def _reject(self, stream_id: str, fields: dict[bytes, bytes]) -> None:
         event = fields.get(b"event") or as_json(fields)
-        await self._accept(Sorted(rejected=[rejected_as(stream_id, event, ENDED_INTAKES)]), [stream_id])
+        await self._accept(ClassifiedEvents(rejected=[rejected_as(stream_id, event, ENDED_INTAKES)]), [stream_id])
 
     async def _beat(self) -> None:
         if time.monotonic() >= self._beat_at:
-            self._beat_at = time.monotonic() + BEAT_EVERY_S
+            self._beat_at = time.monotonic() + HEARTBEAT_EVERY_S
             touch("intake")
             await check_format(self._store.redis)
             await tell(self._store, "intake", os.getpid(), self._position)
@@ -129,9 +129,9 @@ class Intake:
     async def _watch(self) -> None:
         """An intake that stands still although its server answers ends, to be started anew."""
         while True:
-            await asyncio.sleep(STILL_S / 6)
-            if time.monotonic() - self._served_at > STILL_S and await self._server_answers():
-                log.error("intake_stands_still", seconds=STILL_S, next="ending, to be started anew")
+            await asyncio.sleep(STALLED_S / 6)
+            if time.monotonic() - self._served_at > STALLED_S and await self._server_answers():
+                log.error("intake_stands_still", seconds=STALLED_S, next="ending, to be started anew")
                 os._exit(1)
 
     async def _server_answers(self) -> bool:
@@ -142,12 +142,12 @@ class Intake:
 
     async def _take(self, entries: Sequence[Entry]) -> None:
         for read, ids in portions(entries, self._merchants):
-            await self._store.insist(self._limits.tell, self._settings.lease_seconds)
+            await self._store.retry(self._limits.tell, self._settings.lease_seconds)
             await self._accept(read, ids)
 
-    async def _accept(self, read: Sorted, ids: Sequence[str]) -> None:
-        fresh, start = await self._store.insist(
-            lambda: self._ledger.accept(read.accepted, read.rejected, ids, GROUP, read.not_ours),
+    async def _accept(self, read: ClassifiedEvents, ids: Sequence[str]) -> None:
+        fresh, start = await self._store.retry(
+            lambda: self._ledger.accept(read.accepted, read.rejected, ids, GROUP, read.ignored),
             self._settings.lease_seconds,
         )
         self._position = ids[-1]
@@ -168,13 +168,13 @@ class Intake:
             except Exception:
                 log.exception("dispatch_broken", next="the next orders, or the sweep, try again")
 
-    def _say(self, read: Sorted, fresh: int) -> None:
+    def _say(self, read: ClassifiedEvents, fresh: int) -> None:
         """Each rejected event at once; what went well in one line a second."""
         for rejected in read.rejected:
             log.warning(
                 "order_rejected", stream_id=rejected.stream_id, reason=rejected.reason, error=rejected.error[:300]
             )
-        self._taken += Counter(shipments=fresh, known=len(read.accepted) - fresh, events_not_ours=read.not_ours)
+        self._taken += Counter(shipments=fresh, known=len(read.accepted) - fresh, events_not_ours=read.ignored)
         if time.monotonic() >= self._said_at + SAYS_EVERY_S and self._taken.total():
             log.info("orders_taken", **self._taken)
             self._taken.clear()

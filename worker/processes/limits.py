@@ -1,7 +1,7 @@
 """The limits of the merchant files, told to the ledger whenever a file changes."""
 
 from worker.ledger.ledger import Ledger
-from worker.processes.merchant_files import Merchants
+from worker.processes.merchant_files import MerchantFiles
 
 Limit = tuple[int, float]
 NONE: Limit = (0, 0.0)
@@ -10,7 +10,7 @@ NONE: Limit = (0, 0.0)
 class Limits:
     """Remembers what the ledger was told, so that it is told only what is new."""
 
-    def __init__(self, ledger: Ledger, merchants: Merchants) -> None:
+    def __init__(self, ledger: Ledger, merchants: MerchantFiles) -> None:
         """Nothing has been told yet."""
         self._ledger = ledger
         self._merchants = merchants

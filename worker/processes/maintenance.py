@@ -9,14 +9,14 @@ from config.settings import Settings
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import server_ms
 from worker.observability.heartbeat import LAST_SWEEP, forget_the_gone
-from worker.processes.merchant_files import Merchants
-from worker.redis_client.store import PASSING, Store
+from worker.processes.merchant_files import MerchantFiles
+from worker.redis_client.store import TRANSIENT_ERRORS, Store
 from worker.streams.upkeep import keep_orders
 
 log = structlog.get_logger(__name__)
 
 
-async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, settings: Settings) -> dict[str, Any]:
+async def run_maintenance(store: Store, ledger: Ledger, merchants: MerchantFiles, settings: Settings) -> dict[str, Any]:
     """Everything that is done once a sweep; safe to do twice at once. With Redis away it says so and returns."""
     try:
         paused = await ledger.paused()
@@ -29,13 +29,13 @@ async def keep_house(store: Store, ledger: Ledger, merchants: Merchants, setting
         await keep_orders(store, settings, now_ms)
         await forget_the_gone(store.redis)
         await store.redis.set(LAST_SWEEP, now_ms)
-    except PASSING as error:
+    except TRANSIENT_ERRORS as error:
         log.warning("housekeeping_failed", error=str(error), next="the next sweep tries again")
         return {}
     return {"resumed": resumed} if resumed else {}
 
 
-def _changed(paused: dict[str, dict[str, Any]], merchants: Merchants) -> Iterator[tuple[str, str]]:
+def _changed(paused: dict[str, dict[str, Any]], merchants: MerchantFiles) -> Iterator[tuple[str, str]]:
     """Paused merchants whose file or key is another one than when they were paused, and the digest of these."""
     for name, pause in paused.items():
         account = merchants.account(name)
@@ -43,7 +43,7 @@ def _changed(paused: dict[str, dict[str, Any]], merchants: Merchants) -> Iterato
             yield name, account.digest
 
 
-async def _probe(paused: set[str], ledger: Ledger, merchants: Merchants) -> None:
+async def _probe(paused: set[str], ledger: Ledger, merchants: MerchantFiles) -> None:
     """Let one shipment of each paused merchant find out, from time to time, whether its key works again."""
     for name in paused:
         account = merchants.account(name)

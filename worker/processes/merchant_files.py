@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 Stamp = tuple[int, ...]
 
 
-class Merchants:
+class MerchantFiles:
     """Looks at the folder at most once a second, and only at what changed there."""
 
     def __init__(self, folder: Path, http_hosts: frozenset[str]) -> None:

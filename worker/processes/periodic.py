@@ -14,15 +14,15 @@ from config.settings import Settings
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.format import stop_if_other
 from worker.ledger.ledger import Ledger
-from worker.observability.heartbeat import BEAT_EVERY_S, tell
+from worker.observability.heartbeat import HEARTBEAT_EVERY_S, tell
 from worker.observability.sentry import check_in_sweep
 from worker.processes.in_flight import InFlight
 from worker.processes.limits import Limits
-from worker.processes.maintenance import keep_house
-from worker.processes.merchant_files import Merchants
+from worker.processes.maintenance import run_maintenance
+from worker.processes.merchant_files import MerchantFiles
 from worker.processes.rechecks import Rechecks
-from worker.processes.siblings import Children
-from worker.redis_client.store import PASSING, Store
+from worker.processes.siblings import Siblings
+from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +35,9 @@ class Chores:
         settings: Settings,
         store: Store,
         ledger: Ledger,
-        merchants: Merchants,
+        merchants: MerchantFiles,
         in_flight: InFlight,
-        children: Children,
+        children: Siblings,
     ) -> None:
         """Begins at once."""
         self.messages = 0
@@ -53,7 +53,7 @@ class Chores:
         self._worker = os.getppid()
         self._repeated = [
             asyncio.create_task(_repeat(self._renew, settings.lease_seconds / 3)),
-            asyncio.create_task(_repeat(self._beat, BEAT_EVERY_S)),
+            asyncio.create_task(_repeat(self._beat, HEARTBEAT_EVERY_S)),
         ]
 
     async def _renew(self) -> None:
@@ -62,7 +62,7 @@ class Chores:
 
     async def _beat(self) -> None:
         """The worker's heartbeat, for which one of its children speaks; who holds something watches the clock too."""
-        if self._children.has_turn(BEAT_EVERY_S):
+        if self._children.has_turn(HEARTBEAT_EVERY_S):
             await stop_if_other(self._store.redis, self._worker)
             await tell(self._store, "worker", self._worker, {"messages": self.messages})
         elif not self._in_flight.count():
@@ -72,10 +72,10 @@ class Chores:
     async def sweep(self, dispatcher: Dispatcher, rechecks: Rechecks) -> dict[str, Any]:
         """Have what is due taken, and do the housekeeping."""
         with self._check_in():
-            with contextlib.suppress(*PASSING):
+            with contextlib.suppress(*TRANSIENT_ERRORS):
                 await self._limits.tell()
-            kept = await keep_house(self._store, self._ledger, self._merchants, self._settings)
-            started = await dispatcher.ring()
+            kept = await run_maintenance(self._store, self._ledger, self._merchants, self._settings)
+            started = await dispatcher.notify_due()
         rechecks.start()
         return {"messages": started, **kept}
 
@@ -99,7 +99,7 @@ async def _repeat(chore: Callable[[], Awaitable[None]], every_s: float) -> None:
     while True:
         try:
             await chore()
-        except PASSING:
+        except TRANSIENT_ERRORS:
             # Said by who waits for the server.
             pass
         except Exception:

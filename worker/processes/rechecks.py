@@ -8,15 +8,15 @@ from typing import Any
 import structlog
 
 from config.settings import Settings
-from tasks.rules.outcome import PERMIT_EXPIRED, Allocated, Carrier, Finding, Heard, NotSent, health
+from tasks.rules.outcome import PERMIT_EXPIRED, Allocated, Carrier, Feedback, Finding, NotSent, signal_of
 from tasks.rules.shipment import iso, slot
 from tasks.work.clock import boottime
 from tasks.work.ports import Account, PermitRequest, Report, Request
-from worker.carrier_api.client import ProApi
+from worker.carrier_api.client import CarrierApi
 from worker.ledger.ledger import HOST, Ledger
 from worker.ledger.records import Record, Settled, read_record
-from worker.processes.merchant_files import Merchants
-from worker.redis_client.store import PASSING, PREFIX, Store
+from worker.processes.merchant_files import MerchantFiles
+from worker.redis_client.store import PREFIX, TRANSIENT_ERRORS, Store
 
 AT_ONCE = 20
 """Most rechecks at a time; each is one request."""
@@ -37,7 +37,9 @@ class Rechecks:
     It keeps to the merchants' limits, and to breakers and pauses, as every read-back does.
     """
 
-    def __init__(self, store: Store, ledger: Ledger, api: ProApi, merchants: Merchants, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, api: CarrierApi, merchants: MerchantFiles, settings: Settings
+    ) -> None:
         """Nothing is read yet."""
         self._store = store
         self._ledger = ledger
@@ -65,7 +67,7 @@ class Rechecks:
             paused = await self._ledger.paused() if due else {}
             looks = (self._look(name.decode(), int(now_ms) / 1000, paused) for name in due)
             found = await asyncio.gather(*looks, return_exceptions=True)
-        except PASSING as error:
+        except TRANSIENT_ERRORS as error:
             found = [error]
         for raised in found:
             if isinstance(raised, BaseException):
@@ -96,10 +98,10 @@ class Rechecks:
         """What the API says now; None when it may not be asked."""
         limits, shipment = account.merchant.file.limits, record.shipment
         asking, asked = f"{HOST}.{uuid.uuid4().hex[:12]}", boottime()
-        permit = await self._ledger.may_look(
+        permit = await self._ledger.may_read(
             PermitRequest(
                 shipment=shipment,
-                task=asking,
+                lease_token=asking,
                 purpose="read",
                 per_second=limits.per_second,
                 in_flight=limits.in_flight,
@@ -112,7 +114,9 @@ class Rechecks:
         request = Request(references=[shipment.reference], write_by=asked + _WRITTEN_WITHIN_S)
         finding = await self._api.read_back(account, request)
         # Nobody holds it, so of this only what concerns the API is noted.
-        report = Report(shipment=shipment, task=asking, verdict="keep", api=account.api, heard=_heard(finding))
+        report = Report(
+            shipment=shipment, lease_token=asking, verdict="keep", api=account.api, feedback=_feedback(finding)
+        )
         await self._ledger.report(report._replace(place=permit.place))
         return finding
 
@@ -151,10 +155,10 @@ class Rechecks:
         await pipe.execute()
 
 
-def _heard(finding: Finding) -> Heard:
+def _feedback(finding: Finding) -> Feedback:
     was_sent = not (isinstance(finding, NotSent) and finding.reason == PERMIT_EXPIRED)
     retry_after_s = getattr(finding, "retry_after_s", None) or 0.0
-    return Heard(answer=health(finding) if was_sent else "", purpose="read", retry_after_s=retry_after_s)
+    return Feedback(signal=signal_of(finding) if was_sent else "", purpose="read", retry_after_s=retry_after_s)
 
 
 def _event_of(record: Record | None) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ _MOST = 1024
 _TURN, _TURN_AT = struct.Struct("d"), 1 + _MOST
 
 
-class Children:
+class Siblings:
     """A piece of memory that parent and children share; made before they are forked."""
 
     def __init__(self, count: int) -> None:

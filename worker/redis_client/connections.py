@@ -14,11 +14,11 @@ from worker.deadlines import Deadlines
 ANSWERS_WITHIN_S = 5.0
 """A server that takes longer for an answer is away."""
 
-KEPT_S, MOST_KEPT = 1.0, 8
+KEPT_S, MAX_KEPT = 1.0, 8
 """A connection that was used so lately, in seconds, is used again without a look at it; so many at the most."""
 
 
-class Line:
+class RedisConnection:
     """A connection for which hiredis writes commands as well as reads answers, and that ends when it takes too long.
 
     As it comes, only redis-py's blocking client has hiredis write.
@@ -54,7 +54,7 @@ class Line:
             self._writer.transport.abort()
 
 
-class Lines:
+class ConnectionCache:
     """Connections that stay with us from one command to the next.
 
     redis-py's own way from a command to a connection and back takes twice as long as the connection does, and its time
@@ -68,7 +68,7 @@ class Lines:
         self._kept = deque[tuple[Any, float]]()
 
     async def command(self, *words: str | bytes | float) -> Any:  # Redis' answer
-        """Send a command once, and read its answer. Raises one of `PASSING` while the server is away."""
+        """Send a command once, and read its answer. Raises one of `TRANSIENT_ERRORS` while the server is away."""
         line = await self._line()
         tick = self._deadlines.add(line, ANSWERS_WITHIN_S)
         try:
@@ -104,7 +104,7 @@ class Lines:
         if self._kept and self._kept[0][1] + KEPT_S < now:
             await self._give_back(self._kept.popleft()[0])
         is_good = line.is_connected and not line.should_reconnect() and not line.is_late
-        if is_good and len(self._kept) < MOST_KEPT:
+        if is_good and len(self._kept) < MAX_KEPT:
             self._kept.append((line, now))
         else:
             await self._give_back(line)

@@ -40,13 +40,13 @@ _NAMED_REFUSALS = (
 REFUSALS = (ResponseError, AuthenticationError, BusyLoadingError)
 """Errors of a server that is up: for the client two of them are errors of the connection."""
 
-PASSING = (RedisConnectionError, RedisTimeoutError, OSError, RefusalError, *_NAMED_REFUSALS)
+TRANSIENT_ERRORS = (RedisConnectionError, RedisTimeoutError, OSError, RefusalError, *_NAMED_REFUSALS)
 """Errors of a server that is away, or up and says no for whatever reason: waited out, as that passes.
 
 Not among them is only what a command or script of ours brings upon itself.
 """
 
-OF_A_REPLICA = (ReadOnlyError, MasterDownError)
+REPLICA_ERRORS = (ReadOnlyError, MasterDownError)
 """Errors of a server that is no primary (any more)."""
 
 _OUR_FAULT = re.compile(
@@ -64,7 +64,7 @@ _WITHIN = re.compile(r"ERR .*user_script: ?\d+: -?((?!ERR|WRONGTYPE)[A-Z]{3,} .+
 """What a command within a script was told, as servers before Redis 7 wrap it."""
 
 
-class Judging:
+class ErrorClassifier:
     """Tells refusals from our own faults as they are read, and leaves the connection on which a replica refused.
 
     Whoever asks for a connection next gets a new one: after a failover behind one address, to the new primary.
@@ -82,7 +82,7 @@ class Judging:
         if wrapped := _WITHIN.match(response):
             return self.parse_error(wrapped[1])
         error: Exception = super().parse_error(response)  # type: ignore[misc]  # likewise
-        if isinstance(error, OF_A_REPLICA) or response.startswith("UNBLOCKED"):
+        if isinstance(error, REPLICA_ERRORS) or response.startswith("UNBLOCKED"):
             self._connection.mark_for_reconnect()
         return RefusalError(response) if type(error) is ResponseError and not _is_our_fault(response) else error
 

@@ -6,15 +6,15 @@ import structlog
 
 from config.settings import Settings
 from config.tls import unchecked_tls
-from config.urls import place
-from worker.redis_client.store import PASSING, NoPermissionError, Redis
+from config.urls import server_address
+from worker.redis_client.store import TRANSIENT_ERRORS, NoPermissionError, Redis
 
 log = structlog.get_logger(__name__)
 
 
 async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:
     """What we are connected to, in a line, and what is unsafe there, a line each."""
-    where = place(settings.redis_url.get_secret_value())
+    where = server_address(settings.redis_url.get_secret_value())
     try:
         info = await redis.info()
     except NoPermissionError:
@@ -35,7 +35,7 @@ async def announce(redis: Redis, settings: Settings) -> None:
     """Say in one line what this process is connected to, and warn of what is unsafe there."""
     try:
         line, warnings = await describe(redis, settings)
-    except PASSING as error:
+    except TRANSIENT_ERRORS as error:
         log.warning("redis_away", error=str(error), next="waiting for it")
         return
     log.info("connected", to=line)

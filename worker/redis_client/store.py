@@ -16,13 +16,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
 from config.settings import Settings
-from worker.redis_client.connections import ANSWERS_WITHIN_S, Line, Lines
-from worker.redis_client.errors import OF_A_REPLICA, PASSING, REFUSALS, Judging
+from worker.redis_client.connections import ANSWERS_WITHIN_S, ConnectionCache, RedisConnection
+from worker.redis_client.errors import REFUSALS, REPLICA_ERRORS, TRANSIENT_ERRORS, ErrorClassifier
 
 __all__ = [
-    "PASSING",
     "PREFIX",
     "REFUSALS",
+    "TRANSIENT_ERRORS",
     "NoPermissionError",
     "Redis",
     "RedisError",
@@ -34,7 +34,7 @@ __all__ = [
 
 PREFIX = "allocation:"
 
-MOST_CONNECTIONS = 1000
+MAX_CONNECTIONS = 1000
 """Of a process; more commands than that are never under way, and redis-py's own limit of 100 is an error beyond it."""
 
 _NEEDS = {
@@ -66,14 +66,14 @@ def connect(settings: Settings) -> Redis:
         **of_a_network,
         socket_timeout=ANSWERS_WITHIN_S,
         socket_connect_timeout=5,
-        max_connections=MOST_CONNECTIONS,
+        max_connections=MAX_CONNECTIONS,
         health_check_interval=15,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
-        parser_class=type("Judging", (Judging, DefaultParser), {}),
+        parser_class=type("Judging", (ErrorClassifier, DefaultParser), {}),
     )
     pool = redis.connection_pool
-    pool.connection_class = type("Line", (Line, pool.connection_class), {})
+    pool.connection_class = type("Line", (RedisConnection, pool.connection_class), {})
     return redis
 
 
@@ -93,13 +93,13 @@ class Store:
     def __init__(self, redis: Redis) -> None:
         """Wrap a client; no round trip is made."""
         self.redis = redis
-        self._lines = Lines(redis)
+        self._lines = ConnectionCache(redis)
         self._trouble_since: float | None = None
 
     async def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # Redis' answer
         """Run a script once; loads it when the server does not know it.
 
-        Raises one of `PASSING` while the server is away.
+        Raises one of `TRANSIENT_ERRORS` while the server is away.
         """
         rest = (1 + len(keys), PREFIX, *keys, *args)
         try:
@@ -112,16 +112,16 @@ class Store:
         """Send a command once; its answer is as the server wrote it. Raises as `run` does."""
         return await self._lines.command(*words)
 
-    async def insist(self, attempt: Callable[[], Awaitable[T]], patience_s: float) -> T:
+    async def retry(self, attempt: Callable[[], Awaitable[T]], patience_s: float) -> T:
         """Repeat what may be repeated until the server is back, for at most `patience_s`; says so once each way."""
         deadline = time.monotonic() + patience_s
         pause_s = 0.1
         while True:
             try:
                 answer = await attempt()
-            except PASSING as error:
+            except TRANSIENT_ERRORS as error:
                 self._note_trouble(error)
-                if isinstance(error, OF_A_REPLICA):
+                if isinstance(error, REPLICA_ERRORS):
                     # Behind the same address another server may be the primary by now.
                     await self._lines.drop()
                 left_s = deadline - time.monotonic()

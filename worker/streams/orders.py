@@ -28,7 +28,7 @@ TAKEN_OVER_AT_ONCE = 16
 DELIVERED_OFTEN = 3
 """An entry that was delivered so often is handled alone."""
 
-MOST_ENDED = 2
+MAX_ENDED = 2
 """Intakes that may end with nothing but the same entry in hand, before it is rejected."""
 
 ALONE_KEPT_S = 86400
@@ -37,7 +37,7 @@ Entry = tuple[str, dict[bytes, bytes]]
 """An entry's id and its fields; of a value that is longer than an event may be, the beginning and a byte too much."""
 
 
-class TakenOver(NamedTuple):
+class ReclaimedEntries(NamedTuple):
     """Entries that another intake left, in one portion. `alone`: one that was delivered often, and nothing else."""
 
     entries: list[Entry]
@@ -45,7 +45,7 @@ class TakenOver(NamedTuple):
     alone: bool = False
 
 
-class Orders:
+class OrdersStream:
     """One consumer of the orders stream."""
 
     def __init__(self, store: Store, stream: str, lease_s: float) -> None:
@@ -91,7 +91,7 @@ class Orders:
         self._more = len(entries) == FIRST_READ
         return entries
 
-    async def take_over(self) -> AsyncIterator[TakenOver]:
+    async def reclaim(self) -> AsyncIterator[ReclaimedEntries]:
         """What a dead intake left unacknowledged for a lease, our own of before a failure among it."""
         await self._still_here()
         at = b"0-0"
@@ -100,10 +100,10 @@ class Orders:
             at, lost, found = await self._store.run("take_over", [self._stream], args)
             few = [_entry(stream_id, fields) for stream_id, times, fields in found if times < DELIVERED_OFTEN]
             if few or lost:
-                yield TakenOver(few, [stream_id.decode() for stream_id in lost])
+                yield ReclaimedEntries(few, [stream_id.decode() for stream_id in lost])
             for stream_id, times, fields in found:
                 if times >= DELIVERED_OFTEN:
-                    yield TakenOver([_entry(stream_id, fields)], [], alone=True)
+                    yield ReclaimedEntries([_entry(stream_id, fields)], [], alone=True)
             if at == b"0-0":
                 break
 

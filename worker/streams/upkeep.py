@@ -3,7 +3,7 @@
 import structlog
 
 from config.settings import Settings
-from worker.redis_client.store import PASSING, Redis, ResponseError, Store
+from worker.redis_client.store import TRANSIENT_ERRORS, Redis, ResponseError, Store
 from worker.streams.orders import GROUP
 
 GONE_S = 600.0
@@ -39,7 +39,7 @@ async def _drop_consumers(store: Store, settings: Settings) -> None:
     gone_ms = round(max(GONE_S, 4 * settings.lease_seconds) * 1000)
     try:
         gone = await store.run("drop_consumers", [settings.orders_stream], [GROUP, gone_ms])
-    except PASSING:
+    except TRANSIENT_ERRORS:
         raise
     except ResponseError:
         # No intake has made the group yet.

@@ -19,8 +19,8 @@ from tests.factories.raw_api import (
     calling,
     listening,
     read_once,
-    reply,
     request,
+    response,
     taking_at_most,
 )
 
@@ -30,7 +30,7 @@ MEGABYTE = 1024 * 1024
 
 def cut(status: int, *headers: str, body: bytes = b"{") -> Answer:
     """A head that promises more than comes before the connection drops."""
-    whole = reply(status, b" " * 1000, *headers)
+    whole = response(status, b" " * 1000, *headers)
     return answers(whole[:-1000] + body)
 
 
@@ -64,12 +64,12 @@ async def test_an_answer_that_breaks_off(answer: Answer, kind: type, reason: str
 async def test_chunks_that_become_garbage() -> None:
     """A body whose second half is no chunk counts as far as it could be read."""
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 503 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
-        await writer.drain()
+    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(b"HTTP/1.1 503 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
+        await journal.drain()
         await asyncio.sleep(0.05)
-        writer.write(b"no chunk\r\n")
-        writer.close()
+        journal.write(b"no chunk\r\n")
+        journal.close()
 
     async with listening(answer) as api:
         outcome = await call_once(api.url, timeout_s=1)
@@ -80,10 +80,10 @@ async def test_chunks_that_become_garbage() -> None:
 async def test_a_body_that_never_ends() -> None:
     """A body that trickles on counts as far as it came within the call's time."""
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(HEAD + b"content-length: 1000000\r\n\r\n" + allocated())
-        while not writer.is_closing():
-            writer.write(b" ")
+    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(HEAD + b"content-length: 1000000\r\n\r\n" + allocated())
+        while not journal.is_closing():
+            journal.write(b" ")
             await asyncio.sleep(0.01)
 
     async with listening(answer) as api:
@@ -95,13 +95,13 @@ async def test_an_enormous_body() -> None:
     """Of a body without end a few megabytes are read, and then no more."""
     sent = 0
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
         nonlocal sent
-        writer.write(b"HTTP/1.1 500 X\r\ncontent-length: 1000000000\r\n\r\n")
+        journal.write(b"HTTP/1.1 500 X\r\ncontent-length: 1000000000\r\n\r\n")
         while sent < 1_000_000_000:
-            writer.write(b"a" * MEGABYTE)
+            journal.write(b"a" * MEGABYTE)
             sent += MEGABYTE
-            await writer.drain()
+            await journal.drain()
 
     async with listening(answer) as api:
         outcome = await call_once(api.url)
@@ -122,7 +122,7 @@ def bomb(layers: int) -> bytes:
 @pytest.mark.parametrize("layers", [1, 2])
 async def test_a_bomb(layers: int) -> None:
     """A small answer that unpacks into an enormous one is unpacked only as far as answers may be long."""
-    body = reply(200, bomb(layers), "content-encoding: " + ", ".join(["gzip"] * layers))
+    body = response(200, bomb(layers), "content-encoding: " + ", ".join(["gzip"] * layers))
     async with listening(answers(body)) as api:
         tracemalloc.start()
         try:
@@ -173,7 +173,7 @@ READ = {
 @pytest.mark.parametrize(("body", "headers"), [(body, headers) for body, *headers in READ.values()], ids=READ.keys())
 async def test_an_answer_that_others_read(body: bytes, headers: list[str]) -> None:
     """What any client reads is read, by calls and read-backs."""
-    async with listening(answers(reply(200, body, *headers))) as api:
+    async with listening(answers(response(200, body, *headers))) as api:
         found = [await call_once(api.url), await read_once(api.url)]
         assert api.requests[0].headers["accept-encoding"] == "gzip"
     assert [type(outcome) for outcome in found] == [Allocated, Allocated]
@@ -190,7 +190,7 @@ XML = {
 @pytest.mark.parametrize(("body", "header"), XML.values(), ids=XML.keys())
 async def test_xml_that_others_read(body: bytes, header: str) -> None:
     """So is XML."""
-    async with listening(answers(reply(200, body, header))) as api:
+    async with listening(answers(response(200, body, header))) as api:
         merchant = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
         async with calling() as client:
             found = await client.read_back(merchant, request())
@@ -217,7 +217,7 @@ UNREAD = {
 @pytest.mark.parametrize(("body", "header", "why"), UNREAD.values(), ids=UNREAD.keys())
 async def test_why_an_answer_is_unreadable(body: bytes, header: str, why: str) -> None:
     """What stays unreadable says why."""
-    async with listening(answers(reply(200, body, header))) as api:
+    async with listening(answers(response(200, body, header))) as api:
         found = [await call_once(api.url), await read_once(api.url)]
     for outcome in found:
         assert isinstance(outcome, Unknown)
@@ -242,7 +242,7 @@ async def test_a_letter_beyond_ascii(letter: bytes, content_type: str, read: str
         "carrier": {"name": "X", "reference": "X", "service_name": "a", "service_reference": "X"},
         "tracking_details": {"shipment": {"tracking_references": ["1", "X"]}},
         "_links": [{"rel": "label", "href": "https://h/X"}]}""".replace(b"X", letter)
-    async with listening(answers(reply(200, body, f"content-type: {content_type}"))) as api:
+    async with listening(answers(response(200, body, f"content-type: {content_type}"))) as api:
         found = await call_once(api.url)
     assert isinstance(found, Allocated)
     assert found.carrier is not None

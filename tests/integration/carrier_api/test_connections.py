@@ -23,18 +23,18 @@ from tests.factories.raw_api import (
     hangs,
     idle,
     listening,
-    reply,
     request,
+    response,
 )
-from worker.carrier_api.client import ProApi
+from worker.carrier_api.client import CarrierApi
 from worker.carrier_api.transport import connections
-from worker.carrier_api.transport.response_parser import Answer
+from worker.carrier_api.transport.response_parser import ResponseParser
 from worker.deadlines import Deadlines
 
 PROMISE = b"HTTP/1.1 199 Soon\r\ncontent-length: 3\r\n\r\nabc"
 
 
-def used(api: ProApi) -> set[Any]:
+def used(api: CarrierApi) -> set[Any]:
     """The connections that carry a request, as far as the client knows."""
     transport: Any = api._sender._http._transport
     found: set[Any] = transport._connections.used
@@ -43,22 +43,22 @@ def used(api: ProApi) -> set[Any]:
 
 async def test_a_promise_with_a_body() -> None:
     """What comes before the answer proper is no part of it."""
-    async with listening(answers(PROMISE + reply(200, allocated()))) as api:
+    async with listening(answers(PROMISE + response(200, allocated()))) as api:
         assert isinstance(await call_once(api.url), Allocated)
 
 
 @pytest.mark.parametrize("turns", range(8))
 async def test_a_call_that_is_cancelled_as_its_answer_comes(turns: int) -> None:
     """Its connection is in use no more, in whichever turn of the loop that happens."""
-    answered = asyncio.Event()
+    call_record = asyncio.Event()
 
-    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(200, allocated(request.reference)))
-        answered.set()
+    async def answer(request: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(response(200, allocated(request.reference)))
+        call_record.set()
 
     async with listening(answer) as api, calling() as client:
         call = asyncio.create_task(allocate(client, account(api.url)))
-        await answered.wait()
+        await call_record.wait()
         for _ in range(turns):
             await asyncio.sleep(0)
         call.cancel()
@@ -130,7 +130,7 @@ async def test_a_stray_answer_that_was_not_read_yet() -> None:
         with end, contextlib.suppress(ConnectionError):
             while head := end.recv(65536):
                 reference = "first" if b"first" in head else "second"
-                end.sendall(reply(200, allocated(reference)))
+                end.sendall(response(200, allocated(reference)))
                 if reference == "first":
                     was_read.wait()
                     end.sendall(STRAY)
@@ -149,15 +149,15 @@ async def test_an_answer_to_half_a_request() -> None:
     """An API that answers before it has read the request gets no more of it afterwards."""
     got = 0
 
-    async def answers_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answers_early(reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
         nonlocal got
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(reply(503, b"{}"))
+        journal.write(response(503, b"{}"))
         await early.wait()
         with contextlib.suppress(ConnectionError):
             while some := await reader.read(1 << 20):
                 got += len(some)
-        writer.transport.abort()
+        journal.transport.abort()
         over.set()
 
     early, over = asyncio.Event(), asyncio.Event()
@@ -183,11 +183,11 @@ ENDLESS = {
 async def test_what_has_no_end(what: bytes) -> None:
     """An answer without an end, in whatever part of it, ends with the call, and holds nobody up meanwhile."""
 
-    async def goes_on(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n")
-        while not writer.is_closing():
-            writer.write(what * 1000)
-            await writer.drain()
+    async def goes_on(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(b"HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n")
+        while not journal.is_closing():
+            journal.write(what * 1000)
+            await journal.drain()
 
     async with listening(goes_on) as api:
         assert isinstance(await call_once(api.url, timeout_s=1), Unknown)
@@ -197,7 +197,7 @@ async def test_a_loop_that_says_something_else() -> None:
     """A connection that is lost for a reason of the loop's own counts as lost, and raises nothing else."""
     with socket.socket() as raw:
         connection = connections.Connection(connections.Origin("127.0.0.1", 1, is_tls=False), raw)
-        connection._answer = answer = Answer()
+        connection._answer = answer = ResponseParser()
         connection.connection_lost(RuntimeError("unable to perform operation"))
     with pytest.raises(OSError, match="RuntimeError"):
         await answer.head()

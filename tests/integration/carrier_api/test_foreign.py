@@ -6,10 +6,10 @@ import pytest
 
 from tasks.rules.outcome import FOREIGN, Finding, NotSent, Quoted, Refused, Stopped, Throttled, Unknown
 from tests.factories.raw_api import REFERENCE, Request, account, calling, listening, request
-from tests.factories.raw_api import reply as over_the_wire
-from tests.unit.carrier_api.said import SERVICE, reply
+from tests.factories.raw_api import response as over_the_wire
+from tests.unit.carrier_api.said import SERVICE, response
 from worker.carrier_api import hosts
-from worker.carrier_api.client import ProApi
+from worker.carrier_api.client import CarrierApi
 
 Came = Finding | Quoted
 
@@ -41,17 +41,17 @@ ASKING = ["quote", "read"]
 @pytest.mark.parametrize(("bodies", "form"), [(PAGES, "foreign"), (OWN, "own"), (EMPTY, "empty")])
 def test_form(bodies: list[bytes], form: str) -> None:
     """JSON and XML are what an API writes; a page is one also where it happens to be XML."""
-    assert {reply(404, body).form for body in bodies} == {form}
+    assert {response(404, body).form for body in bodies} == {form}
 
 
 @pytest.mark.parametrize(("begin", "form"), [(b"{", "own"), (b"[{", "own"), (b"<a><b", "own"), (b"", "empty")])
 def test_form_of_a_part(begin: bytes, form: str) -> None:
     """Of a body that broke off its beginning decides, and a page's is known by it."""
-    assert reply(404, begin, whole=False).form == form
-    assert {reply(404, page, whole=False).form for page in (b"<html><bo", b"<!DOCTYPE ht", b"Not fo")} == {"foreign"}
+    assert response(404, begin, whole=False).form == form
+    assert {response(404, page, whole=False).form for page in (b"<html><bo", b"<!DOCTYPE ht", b"Not fo")} == {"foreign"}
 
 
-async def _ask(client: ProApi, url: str, flavour: str, what: str) -> Came:
+async def _ask(client: CarrierApi, url: str, flavour: str, what: str) -> Came:
     quote = account(url, {"quote": "cheapest"}, flavour=flavour)
     match what:
         case "read":
@@ -68,8 +68,8 @@ def play(flavour: str, *script: tuple[str, bytes]) -> list[Came]:
     async def played() -> list[Came]:
         answers = iter([answer for _, answer in script])
 
-        async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-            writer.write(next(answers))
+        async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+            journal.write(next(answers))
 
         async with listening(answer) as api, calling() as client:
             return [await _ask(client, api.url, flavour, what) for what, _ in script]
@@ -194,11 +194,11 @@ def test_v1_refuses_without_a_word() -> None:
 def test_each_host_for_itself() -> None:
     """What one host answers says nothing of another."""
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(over_the_wire(404))
+    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(over_the_wire(404))
 
-    async def pages(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(PAGE)
+    async def pages(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(PAGE)
 
     async def played() -> list[Came]:
         async with listening(pages) as other, listening(answer) as api, calling() as client:
@@ -213,8 +213,8 @@ def test_each_host_for_itself() -> None:
 def test_several_shipments() -> None:
     """Each shipment of a call learns that it was not sent."""
 
-    async def pages(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(over_the_wire(404, PAGES[0]))
+    async def pages(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(over_the_wire(404, PAGES[0]))
 
     async def played() -> object:
         async with listening(pages) as api, calling() as client:

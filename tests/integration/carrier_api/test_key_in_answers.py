@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tasks.rules.outcome import Allocated
-from tests.factories.raw_api import REFERENCE, account, allocate, answers, calling, listening, reply, request
+from tests.factories.raw_api import REFERENCE, account, allocate, answers, calling, listening, request, response
 
 KEY = "Key/7f3a+Q1&zz9=B92xLm"
 
@@ -79,7 +79,7 @@ async def test_the_key_is_nowhere(flavour: str, form: str) -> None:
     """Of the key nothing is in the outcome of a call or a read-back, whatever place it had in the answer."""
     places, api = FLAVOURS[flavour]
     for place, (status, body) in places.items():
-        found = await _outcomes(reply(status, body.replace("K", FORMS[form](KEY)).encode()), api)
+        found = await _outcomes(response(status, body.replace("K", FORMS[form](KEY)).encode()), api)
         assert not [reading for reading in _readings(KEY) if reading in found], place
 
 
@@ -87,11 +87,11 @@ async def test_the_key_is_nowhere(flavour: str, form: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        reply(404, b"<html>", f"content-type: {KEY}"),
-        reply(500, b"", f"content-type: text/{quote(KEY, safe='')}"),
-        reply(200, b"{", f"content-encoding: {KEY}", f"content-type: text/plain; charset={KEY}"),
-        reply(200, gzip.compress(f'{{"state": "{KEY}"}}'.encode()), "content-encoding: gzip"),
-        reply(200, f'{{"state": "{KEY}"}}'.encode("utf-16"), "content-type: application/json; charset=utf-16"),
+        response(404, b"<html>", f"content-type: {KEY}"),
+        response(500, b"", f"content-type: text/{quote(KEY, safe='')}"),
+        response(200, b"{", f"content-encoding: {KEY}", f"content-type: text/plain; charset={KEY}"),
+        response(200, gzip.compress(f'{{"state": "{KEY}"}}'.encode()), "content-encoding: gzip"),
+        response(200, f'{{"state": "{KEY}"}}'.encode("utf-16"), "content-type: application/json; charset=utf-16"),
         f"HTTP/1.1 200 {KEY}\r\ncontent-length: {KEY}\r\n\r\n".encode(),
         f"{KEY} 200\r\n\r\n".encode(),
     ],
@@ -105,7 +105,7 @@ async def test_the_key_in_a_head_or_a_packed_body(answer: bytes, flavour: str) -
 async def test_a_reference_with_the_key_is_null() -> None:
     """What cannot be said without the key is not said; the allocation counts."""
     body = {"state": "allocated", "carrier": {"reference": f"A-{KEY}", "name": f"by {KEY}"}}
-    async with listening(answers(reply(200, json.dumps(body).encode()))) as api, calling() as client:
+    async with listening(answers(response(200, json.dumps(body).encode()))) as api, calling() as client:
         outcome = await allocate(client, account(api.url, key=KEY))
     assert isinstance(outcome, Allocated)
     assert outcome.carrier is not None

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.rules.outcome import FOREIGN, PERMIT_EXPIRED, Finding, NotSent, Outcome, Quoted, Refused, RefusedTogether
-from tests.factories.raw_api import Request, account, calling, listening, reply, request
+from tasks.rules.outcome import FOREIGN, PERMIT_EXPIRED, BulkRefused, Finding, NotSent, Outcome, Quoted, Refused
+from tests.factories.raw_api import Request, account, calling, listening, request, response
 from tests.unit.carrier_api.said import ALL, DEFAULT, OTHER, REF
-from tests.unit.carrier_api.said import reply as read
+from tests.unit.carrier_api.said import response as read
 from tests.unit.carrier_api.test_never import BODIES
 from worker.carrier_api.bodies import as_utf8
 
-PAGE, GOOD = reply(502, b"<html></html>"), reply(500, b"{}")
+PAGE, GOOD = response(502, b"<html></html>"), response(500, b"{}")
 STATUSES = st.sampled_from([200, 201, 202, 207, 302, 400, 401, 403, 404, 407, 410, 429, 500, 521, 531])
 HEADERS = st.lists(
     st.sampled_from(["date: now", "date: Sat, 21 Nov 2026 10:00:00 GMT", "retry-after: 5", "content-encoding: gzip"]),
@@ -48,7 +48,7 @@ class Scene(NamedTuple):
     @property
     def answer(self) -> bytes:
         """What the API writes before it hangs up."""
-        whole = reply(self.status, self.body, *self.headers)
+        whole = response(self.status, self.body, *self.headers)
         return whole[: len(whole) - min(self.cut, len(self.body))]
 
 
@@ -70,10 +70,10 @@ async def play(scene: Scene) -> tuple[Mapping[str, Finding | Quoted], int]:
     """What the request comes to for each shipment, and how many requests the API saw."""
     answers = iter([scene.before, scene.answer] if scene.before else [scene.answer])
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(next(answers))
-        await writer.drain()
-        writer.close()
+    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(next(answers))
+        await journal.drain()
+        journal.close()
 
     async with listening(answer) as api, calling() as client:
         here = account(api.url, {"quote": "cheapest"}, flavour=scene.flavour)
@@ -108,7 +108,7 @@ def test_the_client_is_never_wrong(scene: Scene) -> None:
     assert tuple(outcomes) == scene.references
     for outcome in outcomes.values():
         assert isinstance(outcome, get_args(Finding if scene.what == "read" else Outcome | Quoted))
-        assert isinstance(outcome, RefusedTogether) <= (scene.shipments > 1 and scene.what == "many")
+        assert isinstance(outcome, BulkRefused) <= (scene.shipments > 1 and scene.what == "many")
         assert isinstance(outcome, Quoted) <= (scene.what == "quote")
         if scene.late:
             assert (type(outcome), outcome.reason, sent) == (NotSent, PERMIT_EXPIRED, 0)

@@ -11,7 +11,7 @@ import pytest
 
 from config.strategies.quote import Quote
 from tasks.rules.outcome import Allocated, NotYet, Outcome, Quoted, Refused, Stopped, Throttled, Unknown
-from tests.factories.raw_api import REFERENCE, Request, account, allocated, calling, listening, reply, request
+from tests.factories.raw_api import REFERENCE, Request, account, allocated, calling, listening, request, response
 from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 from tests.unit.carrier_api.said import GROUP
@@ -40,8 +40,8 @@ def asked(
     body = json.dumps({"quotes": offers} if flavour == "shipments-v2" else {"Quotes": offers}).encode()
     headers = [] if date is None else [f"date: {date}"]
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(200, body, *headers))
+    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(response(200, body, *headers))
 
     async def asking() -> Quoted | Outcome:
         async with listening(answer) as api, calling() as client:
@@ -114,8 +114,8 @@ def test_our_clock_stands_in(date: str | None) -> None:
 def test_the_quote_is_allocated_with(flavour: str, target: str) -> None:
     """The allocation is a request of its own too, with the quote that it is given."""
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(200, b'{"IsSuccess": true}' if flavour == "consignments-v1" else allocated()))
+    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(response(200, b'{"IsSuccess": true}' if flavour == "consignments-v1" else allocated()))
 
     async def allocating() -> None:
         async with listening(answer) as api, calling() as client:
@@ -133,10 +133,10 @@ def test_the_quote_is_allocated_with(flavour: str, target: str) -> None:
 @pytest.mark.parametrize("body", [b"", b"{}", allocated(), b'{"IsSuccess": true}', b'{"queued": ["sp_1"]}'])
 def test_asking_allocates_nothing(status: int, body: bytes, flavour: str) -> None:
     """No answer to a question for quotes is an allocation or a queued one; here the host is known to be the API's."""
-    answers = iter([reply(500, b"{}"), reply(status, body)])
+    answers = iter([response(500, b"{}"), response(status, body)])
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(next(answers))
+    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(next(answers))
 
     async def asking() -> Quoted | Outcome:
         async with listening(answer) as api, calling() as client:

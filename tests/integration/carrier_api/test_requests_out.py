@@ -23,8 +23,8 @@ from tests.factories.raw_api import (
     answers,
     calling,
     listening,
-    reply,
     request,
+    response,
 )
 
 ODD = ["...", "-", "_", "a..b", ".a", "a.", "A" * 64, "0", "--", "._-"]
@@ -81,11 +81,11 @@ def test_every_service_is_escaped_or_refused(runner: asyncio.Runner, service: st
 async def test_quotes_with_odd_names(offered: str) -> None:
     """A quote whose name would lead to another path is not asked for, and nothing is raised."""
 
-    async def offers(asked: Request, writer: asyncio.StreamWriter) -> None:
+    async def offers(asked: Request, journal: asyncio.StreamWriter) -> None:
         if asked.target.endswith("/quote"):
-            writer.write(reply(200, json.dumps({"quotes": [{"reference": offered}]}).encode()))
+            journal.write(response(200, json.dumps({"quotes": [{"reference": offered}]}).encode()))
         else:
-            writer.write(reply(200, allocated()))
+            journal.write(response(200, allocated()))
 
     async with listening(offers) as api, calling() as client:
         here = account(api.url, {"quote": "cheapest"})
@@ -139,7 +139,7 @@ async def test_what_is_read_is_fresh(flavour: str) -> None:
 
 async def test_a_merchant_without_a_key() -> None:
     """Without a key the header is empty, and the API is asked all the same: it says what is wrong with that."""
-    async with listening(answers(reply(401, b"{}"))) as api, calling() as client:
+    async with listening(answers(response(401, b"{}"))) as api, calling() as client:
         outcome = await allocate(client, account(api.url, key=None))
         assert api.requests[0].headers["x-api-key"] == ""
     assert outcome == Stopped(reason="unauthorised", message="HTTP 401")
@@ -148,8 +148,8 @@ async def test_a_merchant_without_a_key() -> None:
 async def test_cookies_are_not_kept() -> None:
     """What one answer sets, no later request repeats."""
 
-    async def sets_a_cookie(request: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(200, allocated(request.reference), "set-cookie: session=1; path=/"))
+    async def sets_a_cookie(request: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(response(200, allocated(request.reference), "set-cookie: session=1; path=/"))
 
     async with listening(sets_a_cookie) as api, calling() as client:
         for _ in range(2):

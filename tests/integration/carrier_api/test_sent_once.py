@@ -15,21 +15,21 @@ from tests.factories.raw_api import (
     calling,
     idle,
     listening,
-    reply,
     reset,
+    response,
 )
 
 
 def drops_the_second(end: str) -> Answer:
     """Allocates on the first request of a connection; reads the second one, acts on it, and drops the connection."""
 
-    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+    async def answer(request: Request, journal: asyncio.StreamWriter) -> None:
         if request.reference == "first":
-            writer.write(reply(200, allocated("first")))
+            journal.write(response(200, allocated("first")))
         elif end == "reset":
-            reset(writer)
+            reset(journal)
         else:
-            writer.close()
+            journal.close()
 
     return answer
 
@@ -49,9 +49,9 @@ async def test_a_connection_that_drops_under_a_second_call(end: str) -> None:
 async def test_an_api_that_closes_idle_connections() -> None:
     """A connection that the API closed while it was idle is not used any more: no call is lost to it."""
 
-    async def closes_when_idle(request: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(200, allocated(request.reference)))
-        asyncio.get_running_loop().call_later(0.05, writer.close)
+    async def closes_when_idle(request: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(response(200, allocated(request.reference)))
+        asyncio.get_running_loop().call_later(0.05, journal.close)
 
     async with listening(closes_when_idle) as api, calling() as client:
         for _ in range(5):
@@ -63,10 +63,10 @@ async def test_an_api_that_closes_idle_connections() -> None:
 async def test_an_answer_that_nobody_asked_for() -> None:
     """What comes in on an idle connection is no answer to the next call, which opens a connection of its own."""
 
-    async def says_more(request: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(200, allocated(request.reference)))
+    async def says_more(request: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(response(200, allocated(request.reference)))
         if request.reference == "first":
-            asyncio.get_running_loop().call_later(0.05, writer.write, reply(200, allocated("second")))
+            asyncio.get_running_loop().call_later(0.05, journal.write, response(200, allocated("second")))
 
     async with listening(says_more) as api, calling() as client:
         here = account(api.url)
@@ -79,8 +79,8 @@ async def test_an_answer_that_nobody_asked_for() -> None:
 async def test_an_api_that_announces_the_end() -> None:
     """After `connection: close` the next call opens a connection of its own."""
 
-    async def says_close(request: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(200, allocated(request.reference), "connection: close"))
+    async def says_close(request: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(response(200, allocated(request.reference), "connection: close"))
 
     async with listening(says_close) as api, calling() as client:
         found = [await allocate(client, account(api.url)) for _ in range(3)]
@@ -101,11 +101,11 @@ async def test_many_calls_at_once() -> None:
     everybody = asyncio.Event()
     references = [f"sp_{number}" for number in range(200)]
 
-    async def waits_for_all(request: Request, writer: asyncio.StreamWriter) -> None:
+    async def waits_for_all(request: Request, journal: asyncio.StreamWriter) -> None:
         if len(api.requests) == len(references):
             everybody.set()
         await everybody.wait()
-        writer.write(reply(200, allocated(request.reference)))
+        journal.write(response(200, allocated(request.reference)))
 
     async with listening(waits_for_all) as api, calling() as client:
         here = account(api.url)

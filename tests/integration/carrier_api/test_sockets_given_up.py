@@ -17,7 +17,7 @@ import uvloop
 
 from tasks.rules.outcome import Unknown
 from tests.factories.raw_api import account, address, allocate, calling, request
-from worker.carrier_api.client import ProApi
+from worker.carrier_api.client import CarrierApi
 
 ROOT = Path(__file__).parents[3]
 # Far more than the kernels of both sides take for one connection; the receiver's is bounded below.
@@ -104,7 +104,7 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
-async def call(client: ProApi, url: str, timeout_s: float) -> None:
+async def call(client: CarrierApi, url: str, timeout_s: float) -> None:
     """A call whose request is too long to be taken by the kernels."""
     here = account(url, {"default_rules": True}, timeout_s=timeout_s)
     outcomes = await client.allocate(here, here.merchant.file.allocation.strategy, request(*REFERENCES))

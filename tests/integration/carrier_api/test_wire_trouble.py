@@ -25,8 +25,8 @@ from tests.factories.raw_api import (
     idle,
     listening,
     read_once,
-    reply,
     resets,
+    response,
     taking_at_most,
 )
 from worker.lab.embedded_server import free_port
@@ -79,13 +79,13 @@ async def test_nobody_lets_us_in() -> None:
 async def test_no_tls(answer: Answer) -> None:
     """A handshake that fails or does not end was no call."""
 
-    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def greet(reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
         await reader.read(1)
         request = Request(method="", target="", headers={}, body=b"", connection=1)
         try:
-            await answer(request, writer)
+            await answer(request, journal)
         finally:
-            writer.transport.abort()
+            journal.transport.abort()
 
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     async with server:
@@ -114,7 +114,7 @@ async def test_no_answer(answer: Answer, reason: str, words: str) -> None:
 async def test_a_head_as_large_as_curl_reads_them() -> None:
     """Many lines, and long ones, as proxies add them, keep nobody from reading an answer."""
     lines = [*(f"x-{number}: {'a' * 40}" for number in range(1000)), f"set-cookie: {'b' * 100_000}"]
-    async with listening(answers(reply(200, NAMED, *lines))) as api:
+    async with listening(answers(response(200, NAMED, *lines))) as api:
         assert isinstance(await call_once(api.url), Allocated)
 
 
@@ -131,10 +131,10 @@ async def test_a_call_ends_in_time(timeout_s: float, longest_call_s: float) -> N
 async def test_a_head_that_trickles() -> None:
     """A head that comes byte by byte does not prolong the call."""
 
-    async def trickles(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(HEAD)
-        while not writer.is_closing():
-            writer.write(b"x: y\r\n")
+    async def trickles(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(HEAD)
+        while not journal.is_closing():
+            journal.write(b"x: y\r\n")
             await asyncio.sleep(0.01)
 
     async with listening(trickles) as api:
@@ -148,7 +148,7 @@ async def test_a_head_that_trickles() -> None:
 async def test_a_redirect_is_not_followed(status: int) -> None:
     """The key goes to the host in the merchant file and to no other."""
     async with listening() as other:
-        async with listening(answers(reply(status, b"", f"location: {other.url}/pro/shipments/{REFERENCE}"))) as api:
+        async with listening(answers(response(status, b"", f"location: {other.url}/pro/shipments/{REFERENCE}"))) as api:
             outcome = await call_once(api.url)
             assert len(api.requests) == 1
         assert other.requests == []
@@ -157,9 +157,9 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
 
 
 ECHOES = {
-    "an error": reply(401, json.dumps({"code": "x", "message": f"bad key {KEY}"}).encode()),
-    "an unknown error": reply(500, json.dumps({"message": f"{KEY} is wrong"}).encode()),
-    "a packed error": reply(400, gzip.compress(json.dumps({"message": KEY}).encode()), "content-encoding: gzip"),
+    "an error": response(401, json.dumps({"code": "x", "message": f"bad key {KEY}"}).encode()),
+    "an unknown error": response(500, json.dumps({"message": f"{KEY} is wrong"}).encode()),
+    "a packed error": response(400, gzip.compress(json.dumps({"message": KEY}).encode()), "content-encoding: gzip"),
 }
 
 
@@ -209,8 +209,8 @@ ODD_FRAMES = pytest.mark.parametrize(("frame", "how"), [(twice, TWICE), (listed,
 async def test_an_odd_frame(frame: Callable[[bytes], bytes], how: str) -> None:
     """An answer with an odd frame counts for the shipment that it names; its connection is used no more."""
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(200, NAMED) if len(api.requests) == 1 else frame(NAMED))
+    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+        journal.write(response(200, NAMED) if len(api.requests) == 1 else frame(NAMED))
 
     async with listening(answer) as api, calling() as client:
         found = []

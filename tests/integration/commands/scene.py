@@ -16,10 +16,10 @@ from tasks.events.settled import allocated_event, failed_event
 from tasks.rules.decision import FailReason
 from tasks.rules.outcome import Allocated, Carrier
 from tasks.rules.shipment import Shipment
-from tasks.work.ports import Report, Taken
+from tasks.work.ports import Claim, Report
 from tests.factories.sorting import sort_entries
 from worker.ledger.ledger import Ledger
-from worker.processes.merchant_files import Merchants
+from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import Store, connect
 from worker.streams.orders import GROUP
 
@@ -116,13 +116,13 @@ class Scene:
         """Take events in, as intake does."""
         texts = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
         entries = [(f"1-{next(_ids)}", {b"event": text}) for text in texts]
-        read = sort_entries(entries, Merchants(self.settings.merchants_dir, frozenset()))
+        read = sort_entries(entries, MerchantFiles(self.settings.merchants_dir, frozenset()))
         ids = [stream_id for stream_id, _ in entries]
-        self.do(lambda _, ledger: ledger.accept(read.accepted, read.rejected, ids, GROUP, read.not_ours))
+        self.do(lambda _, ledger: ledger.accept(read.accepted, read.rejected, ids, GROUP, read.ignored))
 
     def take(self) -> list[Shipment]:
         """Take all that is due into a worker's hands, and leave it there."""
-        return [shipment for taken in self.do(_take_all) for shipment in taken.shipments]
+        return [shipment for claim in self.do(_take_all) for shipment in claim.shipments]
 
     def park(self, wait_s: float) -> None:
         """Take all that is due, and park it after one refused attempt."""
@@ -149,9 +149,10 @@ class Scene:
 
     def _report(self, told: Callable[[Ledger, Shipment], dict[str, Any]]) -> None:
         async def act(store: Store, ledger: Ledger) -> None:
-            for taken in await _take_all(store, ledger):
+            for claim in await _take_all(store, ledger):
                 reports = (
-                    Report(shipment=_one_further(s), task=taken.task, **told(ledger, s)) for s in taken.shipments
+                    Report(shipment=_one_further(s), lease_token=claim.lease_token, **told(ledger, s))
+                    for s in claim.shipments
                 )
                 assert all(await asyncio.gather(*(ledger.report(report) for report in reports)))
 
@@ -163,8 +164,8 @@ def _one_further(shipment: Shipment) -> Shipment:
     return shipment.with_progress(attempts=progress.attempts + 1, entries=progress.entries + 1)
 
 
-async def _take_all(_: Store, ledger: Ledger) -> list[Taken]:
-    taken: list[Taken] = []
-    while found := (await ledger.take(1000, owns_nothing=True)).taken:
-        taken += found
-    return taken
+async def _take_all(_: Store, ledger: Ledger) -> list[Claim]:
+    claim: list[Claim] = []
+    while found := (await ledger.take(1000, owns_nothing=True)).claim:
+        claim += found
+    return claim

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tasks.work.ports import Paused
+from tasks.work.ports import Pause
 from tests.integration.commands.scene import AT, Scene, order
 
 
@@ -47,7 +47,7 @@ def test_a_parked_shipment(scene: Scene) -> None:
     scene.merchant("beta")
     scene.accept(order("sp_1"), order("sp_1", merchant="beta"))
     scene.park(wait_s=60)
-    scene.do(lambda _, ledger: ledger.pause("beta", Paused(why="401 Unauthorised"), ""))
+    scene.do(lambda _, ledger: ledger.pause("beta", Pause(why="401 Unauthorised"), ""))
     parked, paused = scene.run("explain", "sp_1", "--json").document["shipments"]
     assert (parked["state"], parked["paused"]) == ("parked", None)
     assert ", then asked for by virtual_service V; it fails at its deadline, " in parked["next"]

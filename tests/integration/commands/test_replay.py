@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tasks.rules.replay import MOST_REPLAYS
-from tasks.work.ports import Paused
+from tasks.rules.replay import MAX_REPLAYS
+from tasks.work.ports import Pause
 from tests.integration.commands.scene import ALLOCATION, API, HEAVY, Scene, order
-from worker.ledger.replay import Replay, Wanted, prepare, put_back
+from worker.ledger.replay import Replay, ReplayFilter, prepare, requeue_failed
 
 OTHER = API + ALLOCATION.replace('"V"', '"W"') + HEAVY.replace("20", "10").replace("heavy", "bulky")
 
@@ -32,8 +32,8 @@ def again(scene: Scene, *, force: bool = False) -> Replay:
     """Put back all that failed, in this process."""
 
     async def act(store: Any, _: Any) -> Replay:
-        prepared = await prepare(store.redis, scene.settings, Wanted(), rate=1000)
-        return await put_back(store, prepared, 0 if force else MOST_REPLAYS)
+        prepared = await prepare(store.redis, scene.settings, ReplayFilter(), rate=1000)
+        return await requeue_failed(store, prepared, 0 if force else MAX_REPLAYS)
 
     return scene.do(act)
 
@@ -49,16 +49,16 @@ def test_a_shipment_begins_anew(scene: Scene) -> None:
     assert (shipment.replays, shipment.losses) == (1, 0)
     assert shipment.progress.must_read
     assert shipment.progress.attempts == 1
-    story = scene.run("explain", "sp_1", "--json").document["shipments"][0]
-    assert (story["why"], story["replays"]) == ("weight_kg 15.0 is over 10", 1)
-    assert [(entry["do"], entry.get("by")) for entry in story["story"]] == [("allocate", None), ("replay", "bulky")]
+    history = scene.run("explain", "sp_1", "--json").document["shipments"][0]
+    assert (history["why"], history["replays"]) == ("weight_kg 15.0 is over 10", 1)
+    assert [(entry["do"], entry.get("by")) for entry in history["story"]] == [("allocate", None), ("replay", "bulky")]
 
 
 def test_a_second_failure_is_a_second_event(scene: Scene) -> None:
     """The id of a failed event carries how often the shipment was put back before."""
     scene.merchant()
     failed(scene, "sp_1")
-    assert len(again(scene).begun) == 1
+    assert len(again(scene).items) == 1
     scene.fail()
     event = scene.run("explain", "sp_1", "--json").document["shipments"][0]["event"]
     assert event["id"] == "acme/sp_1/failed/1"
@@ -124,25 +124,25 @@ def test_two_at_once_put_back_once(scene: Scene) -> None:
     """Of two replays that looked at the same failure one finds it changed, even if it has failed again by then."""
     scene.merchant()
     failed(scene, "sp_1")
-    prepared = scene.do(lambda store, _: prepare(store.redis, scene.settings, Wanted(), rate=50))
+    prepared = scene.do(lambda store, _: prepare(store.redis, scene.settings, ReplayFilter(), rate=50))
     again(scene)
     scene.fail()
-    late = scene.do(lambda store, _: put_back(store, prepared, MOST_REPLAYS))
-    assert (late.begun, [why for _, why in late.kept]) == ((), ["changed_meanwhile"])
+    late = scene.do(lambda store, _: requeue_failed(store, prepared, MAX_REPLAYS))
+    assert (late.items, [why for _, why in late.kept]) == ((), ["changed_meanwhile"])
 
 
 def test_somebody_must_insist(scene: Scene) -> None:
     """After ten replays a shipment stays failed, unless forced."""
     scene.merchant()
     failed(scene, "sp_1")
-    for _ in range(MOST_REPLAYS):
-        assert len(again(scene).begun) == 1
+    for _ in range(MAX_REPLAYS):
+        assert len(again(scene).items) == 1
         scene.fail()
     said = scene.run("replay", "--all")
     assert said.code == 1
     assert "insist with --force" in said.err
-    assert len(again(scene, force=True).begun) == 1
-    assert scene.take()[0].replays == MOST_REPLAYS + 1
+    assert len(again(scene, force=True).items) == 1
+    assert scene.take()[0].replays == MAX_REPLAYS + 1
 
 
 def test_without_a_file_there_is_no_plan(scene: Scene) -> None:
@@ -160,7 +160,7 @@ def test_a_whole_merchant_resumes(scene: Scene) -> None:
     scene.merchant()
     scene.accept(order("sp_1"))
     scene.park(wait_s=600)
-    scene.do(lambda _, ledger: ledger.pause("acme", Paused(why="401"), ""))
+    scene.do(lambda _, ledger: ledger.pause("acme", Pause(why="401"), ""))
     assert scene.run("replay", "--merchant", "acme", "--dry-run").code == 0
     assert scene.take() == []
     said = scene.run("replay", "--merchant", "acme")

@@ -19,7 +19,7 @@ from config.strategies.quote import Quote
 from tasks.events.schemas import NAMES, schema
 from tasks.events.settled import allocated_event, failed_event
 from tasks.rules.decision import FailReason
-from tasks.rules.order import Order, read_order
+from tasks.rules.order import Order, parse_order
 from tasks.rules.outcome import Allocated, Carrier, Label, Price
 from tasks.rules.progress import Progress
 from tasks.rules.shipment import Shipment
@@ -290,7 +290,7 @@ def test_amounts(amount: object, *, good: bool) -> None:
     event = order("a")
     event["data"]["shipments"][0]["value"] = {"amount": amount, "currency": "GBP"}
     assert validator("order-created").is_valid(event) is good
-    assert isinstance(read_order(json.dumps(event).encode()), Order) is good
+    assert isinstance(parse_order(json.dumps(event).encode()), Order) is good
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from tasks.rules.outcome import Heard
-from tasks.work.ports import Paused, Report
+from tasks.rules.outcome import Feedback
+from tasks.work.ports import Pause, Report
 from tests.integration.commands.scene import Scene, order
 from worker.observability.heartbeat import LAST_SWEEP, tell
-from worker.processes.maintenance import keep_house
-from worker.processes.merchant_files import Merchants
-from worker.streams.orders import Orders
+from worker.processes.maintenance import run_maintenance
+from worker.processes.merchant_files import MerchantFiles
+from worker.streams.orders import OrdersStream
 
 
 def sweep(scene: Scene) -> None:
     """Keep house, as the sweep does, with an intake and a worker alive."""
-    merchants = Merchants(scene.settings.merchants_dir, frozenset())
-    scene.do(lambda store, ledger: keep_house(store, ledger, merchants, scene.settings))
+    merchants = MerchantFiles(scene.settings.merchants_dir, frozenset())
+    scene.do(lambda store, ledger: run_maintenance(store, ledger, merchants, scene.settings))
     for role in ("intake", "worker"):
         scene.do(lambda store, _ledger, role=role: tell(store, role, 1, "5-1"))  # type: ignore[misc]
 
@@ -48,7 +48,7 @@ def test_every_shipment_is_counted_once(scene: Scene) -> None:
 def test_the_table_tells_the_same(scene: Scene) -> None:
     """A paused merchant shows why, the words of an API do no harm, and no sweep at all is not healthy."""
     scene.merchant()
-    scene.do(lambda _, ledger: ledger.pause("acme", Paused(why="401: [red]\x1b[31mno"), ""))
+    scene.do(lambda _, ledger: ledger.pause("acme", Pause(why="401: [red]\x1b[31mno"), ""))
     said = scene.run("status")
     assert said.code == 1
     assert r"401: [red]\x1b[31mno" in said.out
@@ -61,7 +61,7 @@ def test_what_lies_unread_is_counted(scene: Scene) -> None:
     """Entries that no intake has read, and entries that one has read but not yet taken."""
 
     async def read_one(store: Any, _: Any) -> None:
-        orders = Orders(store, scene.settings.orders_stream, 60)
+        orders = OrdersStream(store, scene.settings.orders_stream, 60)
         await orders.make_group()
         for number in range(3):
             await store.redis.xadd(scene.settings.orders_stream, {"event": str(number)})
@@ -98,13 +98,17 @@ def test_what_holds_shipments_back_is_told(scene: Scene) -> None:
     """An open breaker is a problem and says when it is tried again; a merchant throttled lately says how slow."""
     scene.merchant()
     scene.accept(order(*(f"s{n}" for n in range(20))))
-    taken = scene.take()
+    claim = scene.take()
 
     async def answer(_: Any, ledger: Any) -> None:
-        for number, shipment in enumerate(taken):
+        for number, shipment in enumerate(claim):
             how: Any = "throttled" if number == 0 else "bad"
             report = Report(
-                shipment=shipment, task="nobody", verdict="keep", api="api.test#1", heard=Heard(how, "allocate")
+                shipment=shipment,
+                lease_token="nobody",
+                verdict="keep",
+                api="api.test#1",
+                feedback=Feedback(how, "allocate"),
             )
             await ledger.report(report)
 

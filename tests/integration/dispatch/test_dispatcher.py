@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from config.celery_options import BATCHES
 from config.settings import Settings
-from tasks.work.messages import Start
+from tasks.work.messages import StartMessage
 from tests.factories.ledger_harness import Bench, new
 from tests.factories.queues import AT_ONCE, application, depth, drain
 from worker.dispatch.dispatcher import Dispatcher
@@ -34,7 +34,7 @@ def dispatcher(app: Celery, bench: Bench) -> Dispatcher:
     return Dispatcher(app, bench.ledger)
 
 
-START = Start(merchants=1, merchant="acme", shipments=1, strategy="virtual_service FIRST")
+START = StartMessage(merchants=1, merchant="acme", shipments=1, strategy="virtual_service FIRST")
 
 
 async def accepted(bench: Bench, reference: str) -> bool:
@@ -70,7 +70,7 @@ async def test_an_order_right_after_a_child_left(bench: Bench) -> None:
     """A message that has come is not on its way any more: the next order may send another one at once."""
     assert await accepted(bench, "a")
     await bench.ledger.take(10, owns_nothing=True, begins=True)
-    assert not await bench.ledger.ring(leaving=True)
+    assert not await bench.ledger.notify_due(leaving=True)
     assert await accepted(bench, "b")
 
 
@@ -85,17 +85,17 @@ async def test_who_has_no_room_does_not_listen(bench: Bench) -> None:
 async def test_who_has_little_room_does_not_listen(bench: Bench) -> None:
     """A child that would wait for more room before it takes again is not counted upon."""
     await bench.accept("acme", "a")
-    assert len((await bench.ledger.take(10, owns_nothing=True, begins=True, least_room=10)).taken) == 1
+    assert len((await bench.ledger.take(10, owns_nothing=True, begins=True, least_room=10)).claim) == 1
     assert await accepted(bench, "b")
 
 
 async def test_who_leaves_does_not_listen(bench: Bench) -> None:
     """A child that serves no more is not counted upon; what is due at that moment starts another one."""
     assert await bench.take_due() == []
-    assert not await bench.ledger.ring(leaving=True)
+    assert not await bench.ledger.notify_due(leaving=True)
     assert await accepted(bench, "a")
     await bench.raw.delete("allocation:starting")
-    assert await bench.ledger.ring(leaving=True)
+    assert await bench.ledger.notify_due(leaving=True)
 
 
 async def test_a_message_says_what_is_due(app: Celery, bench: Bench, dispatcher: Dispatcher) -> None:
@@ -103,7 +103,7 @@ async def test_a_message_says_what_is_due(app: Celery, bench: Bench, dispatcher:
     for merchant in ("acme", "other"):
         await bench.accept(merchant, "a", "b")
     await bench.raw.delete("allocation:starting")
-    assert await dispatcher.ring() == 1
+    assert await dispatcher.notify_due() == 1
     (message,) = drain(app, BATCHES)
     assert message == START._replace(merchants=2, shipments=2)._asdict()
 
@@ -112,7 +112,7 @@ async def test_a_ring_without_anything_due(app: Celery, bench: Bench, dispatcher
     """Where nothing is due nobody is woken and nothing is sent."""
     await bench.report(await bench.take("acme", "a"), "park", due=4e9)
     await bench.raw.delete(WAKE)
-    assert await dispatcher.ring() == 0
+    assert await dispatcher.notify_due() == 0
     assert (await bench.raw.llen(WAKE), depth(app, BATCHES)) == (0, 0)
 
 
@@ -120,16 +120,16 @@ async def test_messages_have_a_bound(app: Celery, bench: Bench, dispatcher: Disp
     """However often it is looked while no worker runs, one message waits for it."""
     await bench.accept("acme", "a")
     await bench.raw.delete("allocation:starting")
-    assert [await dispatcher.ring() for _ in range(5)] == [1, 0, 0, 0, 0]
+    assert [await dispatcher.notify_due() for _ in range(5)] == [1, 0, 0, 0, 0]
     assert depth(app, BATCHES) == 1
 
 
 async def test_a_report_that_makes_room_wakes(bench: Bench) -> None:
     """What was due and had no room within its merchant's limits is told of when room comes."""
     await bench.ledger.set_limits("acme", 1, 0)
-    taken = await bench.take("acme", "a", "b")
+    claim = await bench.take("acme", "a", "b")
     await bench.raw.delete(WAKE)
-    await bench.report(taken, "allocated", event="{}")
+    await bench.report(claim, "allocated", event="{}")
     assert await bench.raw.llen(WAKE) == 1
 
 
@@ -160,7 +160,7 @@ async def test_a_broker_that_is_away(settings: Settings, bench: Bench) -> None:
     await bench.raw.delete("allocation:starting")
     nowhere = settings.model_copy(update={"broker_url": SecretStr(f"redis://127.0.0.1:{free_port()}/1")})
     with application(nowhere, broker_transport_options=AT_ONCE) as app:
-        assert await Dispatcher(app, bench.ledger).ring() == 0
+        assert await Dispatcher(app, bench.ledger).notify_due() == 0
     assert len(await bench.take_all()) == 1
 
 
@@ -173,10 +173,10 @@ async def test_a_broker_that_takes_nothing(settings: Settings, bench: Bench, tmp
             dispatcher = Dispatcher(app, bench.ledger)
             broker.config_set("maxmemory", 1)
             await bench.raw.delete("allocation:starting")
-            assert await dispatcher.ring() == 0
+            assert await dispatcher.notify_due() == 0
             broker.config_set("maxmemory", 0)
             await bench.raw.delete("allocation:starting")
-            assert await dispatcher.ring() == 1
+            assert await dispatcher.notify_due() == 1
             assert depth(app, BATCHES) == 1
     assert len(await bench.take_all()) == 1
 
@@ -184,5 +184,5 @@ async def test_a_broker_that_takes_nothing(settings: Settings, bench: Bench, tmp
 async def test_a_ledger_that_is_away(settings: Settings, app: Celery) -> None:
     """While the ledger's server is away nothing is sent, and nothing is raised."""
     nowhere = Bench(settings.model_copy(update={"redis_url": SecretStr(f"redis://127.0.0.1:{free_port()}/0")}))
-    assert await Dispatcher(app, nowhere.ledger).ring() == 0
+    assert await Dispatcher(app, nowhere.ledger).notify_due() == 0
     await nowhere.close()

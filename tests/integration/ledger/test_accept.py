@@ -5,7 +5,7 @@ import pytest
 from tests.factories.ledger_harness import Bench, new
 from worker.ledger.scripts import Rejected
 from worker.redis_client.store import ResponseError
-from worker.streams.orders import GROUP, Orders
+from worker.streams.orders import GROUP, OrdersStream
 
 REJECTED = Rejected(stream_id="1-1", event="{", reason="bad_json", error="no JSON")
 
@@ -17,7 +17,7 @@ async def published(bench: Bench, count: int) -> list[str]:
     for number in range(count):
         pipe.xadd(stream, {"event": str(number)})
     await pipe.execute()
-    orders = Orders(bench.store, stream, bench.settings.lease_seconds)
+    orders = OrdersStream(bench.store, stream, bench.settings.lease_seconds)
     await orders.make_group()
     ids: list[str] = []
     while len(ids) < count:
@@ -75,7 +75,7 @@ async def test_taken_entries_are_acknowledged(bench: Bench) -> None:
 
 async def test_a_rejected_event_keeps_its_text(bench: Bench) -> None:
     """The rejected stream has the event's text, the reason, the error and where the event came from."""
-    await bench.ledger.accept([], [REJECTED], [], GROUP, not_ours=3)
+    await bench.ledger.accept([], [REJECTED], [], GROUP, ignored=3)
     ((_, entry),) = await bench.raw.xrange(bench.settings.rejected_stream)
     assert entry == {b"event": b"{", b"reason": b"bad_json", b"error": b"no JSON", b"stream_id": b"1-1"}
     assert await bench.raw.get("allocation:not_ours") == b"3"

@@ -24,11 +24,11 @@ async def test_nothing_yet(bench: Bench) -> None:
 
 async def test_calls_after_an_open_one_are_counted(bench: Bench) -> None:
     """Each such call counts once for its merchant, if who reports it holds the shipment."""
-    taken = await bench.take("acme", "a", "b")
+    claim = await bench.take("acme", "a", "b")
     told = {"api": API, "answer": "good", "asked_again": 1}
-    await bench.report_of(taken.shipments, "another", "keep", **told)
-    await bench.report_of(taken.shipments[:1], taken.task, "keep", **told)
-    await bench.report_of(taken.shipments, taken.task, "allocated", event="{}", **told)
+    await bench.report_of(claim.shipments, "another", "keep", **told)
+    await bench.report_of(claim.shipments[:1], claim.lease_token, "keep", **told)
+    await bench.report_of(claim.shipments, claim.lease_token, "allocated", event="{}", **told)
     counts = await counts_of(bench)
     assert (counts.asked_again, counts.allocated, counts.carrier_changed) == (3, 2, 0)
 
@@ -43,9 +43,9 @@ async def test_a_pause_is_shown(bench: Bench) -> None:
 async def test_open_breakers_are_shown(bench: Bench) -> None:
     """A breaker is named by host and key, or by the host alone, with the time until one call tries."""
     for merchant in ("one", "two"):
-        taken = await bench.take(merchant, *(f"sp_{n}" for n in range(10)))
-        await bench.report(taken, "keep", api=f"foreign.example#{merchant}", answer="foreign")
-        await bench.report(taken, "keep", api=API, answer="bad")
+        claim = await bench.take(merchant, *(f"sp_{n}" for n in range(10)))
+        await bench.report(claim, "keep", api=f"foreign.example#{merchant}", answer="foreign")
+        await bench.report(claim, "keep", api=API, answer="bad")
     breakers = (await count_all(bench.redis, bench.settings)).breakers
     assert sorted(breaker.api for breaker in breakers) == [API, "foreign.example"]
     assert all(0 < breaker.probe_in_s <= 1 for breaker in breakers)

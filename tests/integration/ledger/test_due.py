@@ -18,13 +18,13 @@ async def test_a_turn_is_one_merchants(bench: Bench) -> None:
     for merchant, count in {"one": 250, "two": 30, "three": 1}.items():
         await bench.accept(merchant, *(f"{merchant}-{n}" for n in range(count)))
     found = await bench.take_due()
-    assert all(reference.startswith(taken.merchant) for taken in found for reference in references(taken))
-    assert sorted((taken.merchant, len(taken.shipments)) for taken in found) == [
+    assert all(reference.startswith(claim.merchant) for claim in found for reference in references(claim))
+    assert sorted((claim.merchant, len(claim.shipments)) for claim in found) == [
         ("one", 100),
         ("three", 1),
         ("two", 30),
     ]
-    assert len({taken.task for taken in found}) == 1
+    assert len({claim.lease_token for claim in found}) == 1
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
@@ -33,7 +33,7 @@ async def test_no_more_than_asked_for(bench: Bench, most: int) -> None:
     for merchant in "abcdefg":
         await bench.accept(merchant, "x")
     found = []
-    while (due := await bench.ledger.take(most, owns_nothing=True)).taken:
+    while (due := await bench.ledger.take(most, owns_nothing=True)).claim:
         found.append((due.shipments, due.is_more))
     assert [count for count, _ in found] == [most] * (7 // most) + [7 % most] * (7 % most > 0)
     assert [is_more for _, is_more in found] == [True] * (len(found) - 1) + [False]
@@ -42,8 +42,8 @@ async def test_no_more_than_asked_for(bench: Bench, most: int) -> None:
 async def test_a_first_call_is_permitted_at_once(settings: Settings) -> None:
     """Where nothing stands against it a new shipment is taken with the permit of its first call, which is noted."""
     bench = Bench(settings, admits=True)
-    taken = await bench.take("acme", "a")
-    assert (set(taken.admitted), await bench.phase("acme", "a")) == ({"a"}, "c")
+    claim = await bench.take("acme", "a")
+    assert (set(claim.admitted), await bench.phase("acme", "a")) == ({"a"}, "c")
     await bench.close()
 
 
@@ -61,12 +61,12 @@ async def test_a_first_call_that_needs_leave(settings: Settings, against: str) -
         case "throttled":
             await bench.raw.hset("allocation:not_before", "m:acme", 4e12)
         case "called before":
-            (taken,) = await bench.take_due()
-            await bench.report_of([taken.shipments[0].called()], taken.task, "park")
+            (claim,) = await bench.take_due()
+            await bench.report_of([claim.shipments[0].called()], claim.lease_token, "park")
         case "in doubt":
             await bench.become_another_server()
-    (taken,) = await bench.take_due()
-    assert (set(taken.admitted), await bench.phase("acme", "a")) == (set(), "r")
+    (claim,) = await bench.take_due()
+    assert (set(claim.admitted), await bench.phase("acme", "a")) == (set(), "r")
     await bench.close()
 
 
@@ -74,8 +74,8 @@ async def test_a_breaker_is_told_of(settings: Settings) -> None:
     """Whose API is up is known to whoever calls it: the breakers that are open come along."""
     bench = Bench(settings, admits=True)
     await bench.raw.hset("allocation:not_before", "b:api.example#1", 4e12)
-    taken = await bench.take("acme", "a")
-    assert (set(taken.admitted), set(taken.stopped)) == ({"a"}, {"b:api.example#1"})
+    claim = await bench.take("acme", "a")
+    assert (set(claim.admitted), set(claim.stopped)) == ({"a"}, {"b:api.example#1"})
     await bench.close()
 
 
@@ -86,30 +86,30 @@ async def test_nothing_is_taken_twice(settings: Settings, bench: Bench) -> None:
     others = [Bench(settings) for _ in range(16)]
     found = await asyncio.gather(*(other.take_all(70) for other in others))
     await asyncio.gather(*(other.close() for other in others))
-    counted = Counter((taken.merchant, each) for some in found for taken in some for each in references(taken))
+    counted = Counter((claim.merchant, each) for some in found for claim in some for each in references(claim))
     assert len(counted) == 8 * 150
     assert set(counted.values()) == {1}
 
 
 async def test_a_parked_shipment_waits(bench: Bench) -> None:
     """A shipment is not taken before it is due, and is taken once it is."""
-    taken = await bench.take("acme", "now", "later")
-    now, later = sorted(taken.shipments, key=lambda held: held.reference != "now")
-    await bench.report_of([later], taken.task, "park", due=bench.ledger.now() + 3600)
-    await bench.report_of([now], taken.task, "park", due=0)
-    assert [references(taken) for taken in await bench.take_all()] == [["now"]]
+    claim = await bench.take("acme", "now", "later")
+    now, later = sorted(claim.shipments, key=lambda held: held.reference != "now")
+    await bench.report_of([later], claim.lease_token, "park", due=bench.ledger.now() + 3600)
+    await bench.report_of([now], claim.lease_token, "park", due=0)
+    assert [references(claim) for claim in await bench.take_all()] == [["now"]]
     await bench.end_waits("acme")
-    assert [references(taken) for taken in await bench.take_all()] == [["later"]]
+    assert [references(claim) for claim in await bench.take_all()] == [["later"]]
 
 
 async def test_a_due_time_in_the_past_is_now(bench: Bench) -> None:
     """A shipment that is parked until a time that has been comes after those that have waited for longer."""
-    taken = await bench.take("acme", "parked")
+    claim = await bench.take("acme", "parked")
     await bench.accept("acme", "waiting")
     await bench.next_millisecond()
-    await bench.report(taken, "park", due=0)
-    (taken,) = await bench.take_due()
-    assert references(taken) == ["waiting", "parked"]
+    await bench.report(claim, "park", due=0)
+    (claim,) = await bench.take_due()
+    assert references(claim) == ["waiting", "parked"]
 
 
 @pytest.mark.parametrize("kind", ["waits", "leases"])
@@ -119,7 +119,7 @@ async def test_a_clock_that_jumped_strands_nothing(bench: Bench, kind: str) -> N
     await bench.accept("acme", "b")
     await (bench.end_waits("acme", FAR_AHEAD) if kind == "waits" else bench.end_leases("acme", FAR_AHEAD))
     due = await bench.ledger.take(1000, owns_nothing=True, begins=True)
-    found = {each for taken in due.taken for each in references(taken)}
+    found = {each for claim in due.claim for each in references(claim)}
     assert ("b" if kind == "waits" else "a") in found
 
 
@@ -132,15 +132,15 @@ async def test_a_clock_that_jumped_under_load(bench: Bench) -> None:
     for turn in range(60):
         await bench.accept("busy", *(f"{turn}_{number}" for number in range(20)))
         due = await bench.ledger.take(50, owns_nothing=False, begins=turn % 4 == 0)
-        found |= {each for taken in due.taken if taken.merchant == "far" for each in references(taken)}
-        await bench.settle(due.taken)
+        found |= {each for claim in due.claim if claim.merchant == "far" for each in references(claim)}
+        await bench.settle(due.claim)
     assert found == {*far}
 
 
 async def test_the_longest_honest_wait_is_kept(bench: Bench) -> None:
     """A wait within the longest that anybody is parked for is no clock that jumped."""
-    taken = await bench.take("acme", "a")
-    await bench.report(taken, "park", due=bench.ledger.now() + FARTHEST_WAIT_S - 60)
+    claim = await bench.take("acme", "a")
+    await bench.report(claim, "park", due=bench.ledger.now() + FARTHEST_WAIT_S - 60)
     await bench.look_at("acme")
     assert await bench.take_all() == []
 

@@ -15,7 +15,7 @@ async def turns(bench: Bench, most: int) -> list[str]:
     """Who is served, in order, until nothing is due; what was taken is settled at once."""
     served: list[str] = []
     while found := await bench.take_due(most):
-        served += [taken.merchant for taken in found]
+        served += [claim.merchant for claim in found]
         await bench.settle(found)
     return served
 
@@ -24,7 +24,7 @@ async def test_a_quiet_merchant_beside_a_noisy_one(bench: Bench) -> None:
     """Twenty shipments behind four thousand of another merchant are taken with the second turn."""
     await bench.accept("noisy", *(f"sp_{n}" for n in range(4000)))
     await bench.accept("quiet", *(f"sp_{n}" for n in range(20)))
-    assert [taken.merchant for _ in range(2) for taken in await bench.take_due(100)][:2] == ["noisy", "quiet"]
+    assert [claim.merchant for _ in range(2) for claim in await bench.take_due(100)][:2] == ["noisy", "quiet"]
 
 
 @tried(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -3,18 +3,18 @@
 import pytest
 
 from tasks.rules.shipment import Shipment
-from tasks.work.ports import Taken
+from tasks.work.ports import Claim
 from tests.factories.children import FILE
 from tests.factories.ledger_harness import Bench, new
 from worker.ledger.ledger import SENT_AGAIN_S
 from worker.ledger.records import server_ms
-from worker.ledger.replay import Wanted, prepare, put_back
+from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 from worker.streams.orders import GROUP
 
 SERVER = "allocation:server"
 
 
-async def take(bench: Bench, merchant: str = "acme") -> Taken:
+async def take(bench: Bench, merchant: str = "acme") -> Claim:
     """Take everything of a merchant that is due."""
     (batch,) = [batch for batch in await bench.take_all() if batch.merchant == merchant]
     return batch
@@ -55,9 +55,9 @@ async def test_who_was_owned_is_in_doubt(bench: Bench) -> None:
 @pytest.mark.parametrize("wait_s", [0, 3600])
 async def test_who_was_owned_is_so_whatever_was_reported(bench: Bench, wait_s: float) -> None:
     """Who was parked after the change by the task that had it before is in doubt, however long it waits."""
-    taken = await bench.take("acme", "a")
+    claim = await bench.take("acme", "a")
     await bench.become_another_server()
-    await bench.report(taken, "park", due=bench.ledger.now() + wait_s)
+    await bench.report(claim, "park", due=bench.ledger.now() + wait_s)
     await bench.end_waits("acme")
     assert in_doubt((await take(bench)).shipments[0])
 
@@ -95,9 +95,9 @@ async def test_a_doubt_ends_with_a_report(bench: Bench) -> None:
     """Once the doubt is part of its progress, a shipment is in no other one for the same change."""
     await bench.report(await bench.take("acme", "a"), "park")
     await bench.become_another_server()
-    taken = await take(bench)
-    settled = taken.shipments[0].with_progress(open_kind=None, open_at=0.0)
-    await bench.report_of([settled], taken.task, "keep")
+    claim = await take(bench)
+    settled = claim.shipments[0].with_progress(open_kind=None, open_at=0.0)
+    await bench.report_of([settled], claim.lease_token, "keep")
     assert not in_doubt(await taken_again(bench))
 
 
@@ -115,9 +115,11 @@ async def test_each_change_is_a_doubt_of_its_own(bench: Bench) -> None:
     await bench.accept("acme", "a")
     for _ in range(2):
         await bench.become_another_server()
-        taken = await take(bench)
-        assert in_doubt(taken.shipments[0])
-        await bench.report_of([taken.shipments[0].with_progress(open_kind=None, open_at=0.0)], taken.task, "park")
+        claim = await take(bench)
+        assert in_doubt(claim.shipments[0])
+        await bench.report_of(
+            [claim.shipments[0].with_progress(open_kind=None, open_at=0.0)], claim.lease_token, "park"
+        )
 
 
 @pytest.mark.parametrize(("age_s", "doubt"), [(3600, True), (0, True), (-10, True), (None, False)])
@@ -168,7 +170,7 @@ async def test_who_is_put_back(bench: Bench) -> None:
     await bench.end_waits("acme")
     await bench.report(await take(bench), "failed", event="{}", reason="conflict")
     await bench.become_another_server()
-    await put_back(bench.store, await prepare(bench.redis, bench.settings, Wanted(merchant="acme"), 50), 0)
+    await requeue_failed(bench.store, await prepare(bench.redis, bench.settings, ReplayFilter(merchant="acme"), 50), 0)
     assert in_doubt((await take(bench)).shipments[0])
 
 
@@ -176,19 +178,21 @@ async def test_who_is_put_back(bench: Bench) -> None:
 async def test_who_is_put_forward_long_after_it(bench: Bench, how: str) -> None:
     """A shipment that was reported since the last change is in no doubt for being put forward."""
     await bench.become_another_server()
-    taken = await bench.take("acme", "a")
-    await bench.report_of([taken.shipments[0].with_progress(open_kind=None, open_at=0.0)], taken.task, "park", due=4e9)
+    claim = await bench.take("acme", "a")
+    await bench.report_of(
+        [claim.shipments[0].with_progress(open_kind=None, open_at=0.0)], claim.lease_token, "park", due=4e9
+    )
     await put_forward(bench, how)
     assert not in_doubt((await take(bench)).shipments[0])
 
 
 async def test_a_clock_that_is_behind_the_one_before(bench: Bench) -> None:
     """How often the server has changed tells what was before, whatever the clock of the other server said."""
-    taken = await bench.take("acme", "a", "b")
-    await bench.report(taken, "keep")
+    claim = await bench.take("acme", "a", "b")
+    await bench.report(claim, "keep")
     await bench.become_another_server()
     behind = await server_ms(bench.redis) - 10_000
     await bench.raw.hset(SERVER, mapping={"changed": behind, "before": behind + 1000})
-    assert not (await bench.permit(taken.shipments[0], taken.task)).held
+    assert not (await bench.permit(claim.shipments[0], claim.lease_token)).owned
     await bench.end_leases("acme")
     assert [in_doubt(held) for held in (await take(bench)).shipments] == [True, True]

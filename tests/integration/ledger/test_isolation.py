@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from config.settings import Settings
-from tasks.work.messages import Held, Link
+from tasks.work.messages import Link, LinkClaim
 from tests.factories.ledger_harness import Bench, is_alone, references
 from tests.factories.lost import lost, only, take_alone
 from worker.ledger.ledger import HOST
@@ -25,21 +25,21 @@ async def test_an_id_says_whose_it_is(bench: Bench) -> None:
     """A task's id begins with its host; it ends with a letter when its child owns nothing else."""
     together = await bench.take("acme", "a", "b")
     alone = await take_alone(bench, merchant="other")
-    assert together.task.startswith(f"{HOST}.")
-    assert (together.task.endswith(".a"), alone.task.endswith(".a")) == (False, True)
+    assert together.lease_token.startswith(f"{HOST}.")
+    assert (together.lease_token.endswith(".a"), alone.lease_token.endswith(".a")) == (False, True)
 
 
 @pytest.mark.parametrize("purpose", ["read", "allocate"])
 async def test_losses_in_company_lead_to_isolation(bench: Bench, purpose: str) -> None:
     """After two of them a shipment is handed out in a message of its own; they count as no loss of its."""
-    taken = await bench.take("acme", "a", "b")
+    claim = await bench.take("acme", "a", "b")
     for alone in (False, True):
-        for held in taken.shipments:
-            await bench.permit(held, taken.task, purpose=purpose)
+        for held in claim.shipments:
+            await bench.permit(held, claim.lease_token, purpose=purpose)
         batches = await lost(bench)
         assert [is_alone(batch) for batch in batches] == ([True, True] if alone else [False])
-        taken = batches[0]
-        assert {held.losses for held in taken.shipments} == {0}
+        claim = batches[0]
+        assert {held.losses for held in claim.shipments} == {0}
     assert sorted(references(batch) for batch in batches) == [["a"], ["b"]]
 
 
@@ -115,14 +115,14 @@ async def test_a_merchants_turn_is_one_shipment(bench: Bench) -> None:
     await lost(bench)
     await bench.end_leases("acme")
     await bench.accept("other", "x")
-    assert [taken.merchant for _ in range(2) for taken in await bench.take_due()][:2] == ["acme", "other"]
+    assert [claim.merchant for _ in range(2) for claim in await bench.take_due()][:2] == ["acme", "other"]
 
 
 @pytest.mark.parametrize("verdict", ["hand", "park"])
 async def test_a_call_that_came_back_forgives_losses(bench: Bench, verdict: Any) -> None:
     """Whose call was answered did not kill; it goes in company again."""
-    taken = await take_alone(bench)
-    await bench.report(taken, verdict, api="api", answer="bad", purpose="allocate", entry={"do": "allocate"})
+    claim = await take_alone(bench)
+    await bench.report(claim, verdict, api="api", answer="bad", purpose="allocate", entry={"do": "allocate"})
     if verdict == "hand":
         await bench.end_leases("acme")
     (batch,) = await bench.take_all()
@@ -141,11 +141,13 @@ async def test_a_read_back_forgives_nothing(bench: Bench, told: dict[str, Any]) 
 
 async def test_a_fallback_goes_alone_too(bench: Bench) -> None:
     """A link of a chain leaves a shipment that needs a child of its own to the hand-out."""
-    taken = await take_alone(bench)
-    refused = taken.shipments[0].with_progress(step=1)
-    await bench.report_of([refused], taken.task, "hand", api="api", answer="good", purpose="read", entry={"do": "read"})
-    link = Link(held=(Held(token=taken.task, merchant="acme", step=1, references=("a",)),))
-    assert await bench.ledger.take_link(link) == ()
+    claim = await take_alone(bench)
+    refused = claim.shipments[0].with_progress(step=1)
+    await bench.report_of(
+        [refused], claim.lease_token, "hand", api="api", answer="good", purpose="read", entry={"do": "read"}
+    )
+    link = Link(held=(LinkClaim(token=claim.lease_token, merchant="acme", step=1, references=("a",)),))
+    assert await bench.ledger.claim_link(link) == ()
     (batch,) = await bench.take_all()
     held = only(batch)
     assert (is_alone(batch), held.progress.step) == (True, 1)

@@ -30,7 +30,7 @@ async def test_who_was_brought_back_and_waits(bench: Bench) -> None:
     await bench.end_leases("acme")
     assert [references(batch) for batch in await bench.take_all()] == [["b"]]
     before = await bench.schedule("acme")
-    assert not (await bench.permit(late.shipments[0], late.task)).held
+    assert not (await bench.permit(late.shipments[0], late.lease_token)).owned
     assert await bench.report(late, "allocated", event="{}") == [False]
     assert await bench.schedule("acme") == before
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 0
@@ -39,19 +39,19 @@ async def test_who_was_brought_back_and_waits(bench: Bench) -> None:
 @pytest.mark.parametrize("purpose", ["renew", "read", "allocate"])
 async def test_whoever_asks_renews(bench: Bench, purpose: str) -> None:
     """Every question about a shipment renews its lease."""
-    taken = await bench.take("acme", "a")
+    claim = await bench.take("acme", "a")
     await bench.end_leases("acme")
-    assert (await bench.permit(taken.shipments[0], taken.task, purpose=purpose)).held
+    assert (await bench.permit(claim.shipments[0], claim.lease_token, purpose=purpose)).owned
     assert await bench.take_all() == []
 
 
 async def test_a_renewal_leaves_the_phase(bench: Bench) -> None:
     """A lease that is renewed during a call still says that a call may be on its way, and since when."""
-    taken = await bench.take("acme", "a")
-    await bench.permit(taken.shipments[0], taken.task)
+    claim = await bench.take("acme", "a")
+    await bench.permit(claim.shipments[0], claim.lease_token)
     token = await bench.field("tokens:acme", "a")
     await bench.end_leases("acme")
-    await bench.ledger.renew([(taken.shipments[0], taken.task)])
+    await bench.ledger.renew([(claim.shipments[0], claim.lease_token)])
     assert await bench.field("tokens:acme", "a") == token
     assert token.startswith("c:")
     assert await bench.take_all() == []

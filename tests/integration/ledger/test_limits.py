@@ -10,7 +10,7 @@ from tasks.work.ports import PermitRequest
 from tests.factories.ledger_harness import Bench
 from worker.ledger.records import server_ms
 from worker.processes.limits import Limits
-from worker.processes.merchant_files import Merchants
+from worker.processes.merchant_files import MerchantFiles
 
 FILE = """[api]
 flavour = "{flavour}"
@@ -53,32 +53,35 @@ async def test_a_limit_that_is_gone(bench: Bench) -> None:
 
 async def test_a_common_call_that_may_not_go(bench: Bench) -> None:
     """When the first of a common call gets no place, the others are not asked for: none counts as called for."""
-    taken = await bench.take("acme", "a", "b", "c")
-    slow = [PermitRequest(shipment=s, task=taken.task, purpose="allocate", per_second=0.5) for s in taken.shipments]
-    assert [permit.may_call for permit in await bench.ledger.permit_together(slow[:1])] == [True]
-    (permit,) = await bench.ledger.permit_together(slow[1:])
-    assert (permit.held, permit.park) == (True, True)
+    claim = await bench.take("acme", "a", "b", "c")
+    slow = [
+        PermitRequest(shipment=s, lease_token=claim.lease_token, purpose="allocate", per_second=0.5)
+        for s in claim.shipments
+    ]
+    assert [permit.may_call for permit in await bench.ledger.permit_bulk(slow[:1])] == [True]
+    (permit,) = await bench.ledger.permit_bulk(slow[1:])
+    assert (permit.owned, permit.park) == (True, True)
     assert [await bench.phase("acme", one.shipment.reference) for one in slow] == ["c", "r", "r"]
 
 
 async def test_a_common_call_takes_one_place(bench: Bench) -> None:
     """The first of a common call takes its place, the others go with it; who is not held any more is left out."""
-    taken = await bench.take("acme", "a", "b", "c")
+    claim = await bench.take("acme", "a", "b", "c")
     first, second, third = (
-        PermitRequest(shipment=s, task=taken.task, purpose="allocate", per_second=per_second)
-        for s, per_second in zip(taken.shipments, (0.5, 0.0, 0.0), strict=True)
+        PermitRequest(shipment=s, lease_token=claim.lease_token, purpose="allocate", per_second=per_second)
+        for s, per_second in zip(claim.shipments, (0.5, 0.0, 0.0), strict=True)
     )
-    permits = await bench.ledger.permit_together([first, second._replace(task="another-task"), third])
+    permits = await bench.ledger.permit_bulk([first, second._replace(lease_token="another-task"), third])
     assert [permit.may_call for permit in permits] == [True, False, True]
 
 
 async def test_calls_are_spaced(settings: Settings, bench: Bench) -> None:
     """Calls that two workers ask for get places one after the other, as far apart as the limit says."""
-    taken = await bench.take("acme", *(f"sp_{n}" for n in range(10)))
+    claim = await bench.take("acme", *(f"sp_{n}" for n in range(10)))
     other = Bench(settings)
     began = await server_ms(bench.redis)
-    for worker, some in ((bench, taken.shipments[:5]), (other, taken.shipments[5:])):
-        permits = await asyncio.gather(*(worker.permit(held, taken.task, per_second=20.0) for held in some))
+    for worker, some in ((bench, claim.shipments[:5]), (other, claim.shipments[5:])):
+        permits = await asyncio.gather(*(worker.permit(held, claim.lease_token, per_second=20.0) for held in some))
         waits = [permit.wait_s for permit in permits]
         assert [wait - waits[0] for wait in waits] == pytest.approx([0, 0.05, 0.1, 0.15, 0.2], abs=0.002)
     await other.close()
@@ -88,8 +91,8 @@ async def test_calls_are_spaced(settings: Settings, bench: Bench) -> None:
 
 async def test_who_must_wait_for_long_takes_no_place(bench: Bench) -> None:
     """A place further off than half a second is not taken: the shipment is to be parked, and the place stays free."""
-    taken = await bench.take("acme", *(f"sp_{n}" for n in range(6)))
-    permits = await asyncio.gather(*(bench.permit(held, taken.task, per_second=4.0) for held in taken.shipments))
+    claim = await bench.take("acme", *(f"sp_{n}" for n in range(6)))
+    permits = await asyncio.gather(*(bench.permit(held, claim.lease_token, per_second=4.0) for held in claim.shipments))
     assert [permit.park for permit in permits] == [False] * 3 + [True] * 3
     assert [permit.wait_s for permit in permits] == pytest.approx([0, 0.25, 0.5, 0.75, 0.75, 0.75], abs=0.002)
 
@@ -99,7 +102,7 @@ async def test_no_more_is_handed_out_than_may_be_called(bench: Bench) -> None:
     for merchant, per_second in {"slow": 0.2, "ten": 10.0}.items():
         await bench.ledger.set_limits(merchant, 0, per_second)
         await bench.accept(merchant, *(f"sp_{n}" for n in range(50)))
-    found = sorted((taken.merchant, len(taken.shipments)) for taken in await bench.take_due())
+    found = sorted((claim.merchant, len(claim.shipments)) for claim in await bench.take_due())
     assert found == [("slow", 1), ("ten", 5)]
 
 
@@ -109,7 +112,7 @@ async def test_a_file_tells_its_limits(bench: Bench) -> None:
     write(folder, "single", 5, 2.5)
     write(folder, "many", 5, 2.5, "consignments-v1")
     write(folder, "free", 0, 0)
-    await Limits(bench.ledger, Merchants(folder, frozenset())).tell()
+    await Limits(bench.ledger, MerchantFiles(folder, frozenset())).tell()
     told = {name: await bench.raw.hvals(f"allocation:pace:{name}") for name in ("single", "many", "free")}
     assert told == {"single": [b"5", b"2.5"], "many": [b"500", b"250.0"], "free": []}
 
@@ -119,7 +122,7 @@ async def test_a_file_that_changes_while_it_is_told(bench: Bench) -> None:
     folder = bench.settings.merchants_dir
     for name in ("a", "b"):
         write(folder, name, 1, 0)
-    merchants = Merchants(folder, frozenset())
+    merchants = MerchantFiles(folder, frozenset())
     limits = Limits(bench.ledger, merchants)
     telling = asyncio.create_task(limits.tell())
     await asyncio.sleep(0)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tasks.work.ports import Taken
+from tasks.work.ports import Claim
 from tests.factories.children import FILE
 from tests.factories.ledger_harness import Bench, is_alone, references
 from tests.factories.lost import a_lease_passes, lost, only, take_alone
 from worker.ledger.ledger import HOST
-from worker.ledger.replay import Wanted, prepare, put_back
+from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 
 
 async def test_a_loss_alone_counts(bench: Bench) -> None:
@@ -48,7 +48,7 @@ async def test_who_is_put_back_begins_anew(bench: Bench) -> None:
     await bench.ledger.resume("acme")
     (batch,) = await bench.take_all()
     await bench.report(batch, "failed", event="{}", reason="conflict")
-    await put_back(bench.store, await prepare(bench.redis, bench.settings, Wanted(merchant="acme"), 50), 0)
+    await requeue_failed(bench.store, await prepare(bench.redis, bench.settings, ReplayFilter(merchant="acme"), 50), 0)
     await a_lease_passes(bench)
     (again,) = await bench.take_all()
     assert (is_alone(again), only(again).losses) == (False, 0)
@@ -134,14 +134,14 @@ async def test_a_child_that_lives_lost_nothing_in_company(bench: Bench, shows: s
     assert await bench.field("shipment:acme:a", "company_lost") == "0"
 
 
-async def show_up(bench: Bench, late: Taken, how: str) -> None:
+async def show_up(bench: Bench, late: Claim, how: str) -> None:
     """A task that lost its shipments does what it would have done."""
     match how:
         case "renew":
-            await bench.ledger.renew([(held, late.task) for held in late.shipments])
+            await bench.ledger.renew([(held, late.lease_token) for held in late.shipments])
         case "permit":
             for held in late.shipments:
-                assert not (await bench.permit(held, late.task)).held
+                assert not (await bench.permit(held, late.lease_token)).owned
         case "report":
             assert not any(await bench.report(late, "park"))
 
@@ -151,6 +151,6 @@ async def test_somebody_else_takes_nothing_back(bench: Bench) -> None:
     late = await take_alone(bench)
     await bench.end_leases("acme")
     await bench.take_all()
-    await bench.permit(late.shipments[0], "another.task")
+    await bench.permit(late.shipments[0], "another.lease_token")
     (batch,) = await lost(bench)
     assert only(batch).losses == 1

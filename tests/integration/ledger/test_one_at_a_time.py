@@ -42,17 +42,17 @@ async def test_the_first_denial(bench: Bench) -> None:
 
 async def test_when_an_api_last_answered_well(bench: Bench) -> None:
     """The time of the last good answer is told for each kind of call; a refused key is no good answer."""
-    taken = await bench.take("acme", "a")
+    claim = await bench.take("acme", "a")
     assert await bench.ledger.last_good("api", "read") == 0
-    await bench.report(taken, "keep", api="api", answer="good", purpose="read")
-    await bench.report(taken, "keep", api="api", answer="denied", purpose="allocate")
+    await bench.report(claim, "keep", api="api", answer="good", purpose="read")
+    await bench.report(claim, "keep", api="api", answer="denied", purpose="allocate")
     assert abs(await bench.ledger.last_good("api", "read") - bench.ledger.now()) < 2
     assert await bench.ledger.last_good("api", "allocate") == 0
 
 
 async def test_a_good_call_speaks_for_read_backs(bench: Bench) -> None:
     """Where all goes well nothing is read back: that calls are answered well shows that the key may read."""
-    taken = await bench.take("acme", "a")
-    await bench.report(taken, "keep", api="api", answer="good", purpose="allocate")
+    claim = await bench.take("acme", "a")
+    await bench.report(claim, "keep", api="api", answer="good", purpose="allocate")
     assert abs(await bench.ledger.last_good("api", "read") - bench.ledger.now()) < 2
     assert await bench.ledger.last_good("api", "quote") == 0

@@ -4,18 +4,18 @@ from itertools import pairwise
 
 import pytest
 
-from tasks.work.ports import Paused
+from tasks.work.ports import Pause
 from tests.factories.ledger_harness import Bench, new, references, step
 from worker.streams.orders import GROUP
 
-FIRST_S, MOST_S = 30, 600
+FIRST_S, MAX_S = 30, 600
 
 
 async def parked(bench: Bench, *references: str) -> None:
     """Shipments of a merchant that wait for ten minutes, in this order."""
     for number, reference in enumerate(references):
-        taken = await bench.take("acme", reference)
-        await bench.report(taken, "park", due=bench.ledger.now() + 600 + number)
+        claim = await bench.take("acme", reference)
+        await bench.report(claim, "park", due=bench.ledger.now() + 600 + number)
 
 
 async def due_in_s(bench: Bench) -> float:
@@ -32,11 +32,11 @@ async def probed(bench: Bench) -> str:
 
 async def test_a_pause_is_told(bench: Bench) -> None:
     """Whoever takes shipments of a paused merchant learns why, and what was refused; a second pause is none."""
-    assert await bench.ledger.pause("acme", Paused(why="the key is refused", purpose="read"), "digest")
-    assert not await bench.ledger.pause("acme", Paused(why="again", purpose="allocate"), "digest")
-    taken = await bench.take("acme", "a")
-    assert taken.paused == Paused(why="the key is refused", purpose="read")
-    assert taken.probe == ""
+    assert await bench.ledger.pause("acme", Pause(why="the key is refused", purpose="read"), "digest")
+    assert not await bench.ledger.pause("acme", Pause(why="again", purpose="allocate"), "digest")
+    claim = await bench.take("acme", "a")
+    assert claim.paused == Pause(why="the key is refused", purpose="read")
+    assert claim.probe == ""
     paused = (await bench.ledger.paused())["acme"]
     assert (paused["why"], paused["digest"]) == ("the key is refused", "digest")
     assert paused["since"] == pytest.approx(bench.ledger.now(), abs=2)
@@ -87,7 +87,7 @@ async def test_who_was_not_paused_keeps_its_window(bench: Bench) -> None:
     assert sum(len(batch.shipments) for batch in await bench.take_all()) == 20
 
 
-@pytest.mark.parametrize(("retry_after_s", "waits_s"), [(0, FIRST_S), (5, FIRST_S), (300, 300), (9999, MOST_S)])
+@pytest.mark.parametrize(("retry_after_s", "waits_s"), [(0, FIRST_S), (5, FIRST_S), (300, 300), (9999, MAX_S)])
 async def test_the_first_probe(bench: Bench, retry_after_s: float, waits_s: float) -> None:
     """A merchant is probed half a minute after it was paused, and never before the API asked, up to ten minutes."""
     await bench.pause("acme", retry_after_s=retry_after_s)
@@ -102,9 +102,9 @@ async def test_a_probe_is_due_and_named(bench: Bench) -> None:
     await bench.pause("acme")
     await parked(bench, "a", "b", "c")
     name = await probed(bench)
-    (taken,) = await bench.take_all()
-    assert (references(taken), taken.probe) == ([name], name)
-    assert taken.paused is not None
+    (claim,) = await bench.take_all()
+    assert (references(claim), claim.probe) == ([name], name)
+    assert claim.paused is not None
 
 
 async def test_one_probe_at_a_time(bench: Bench) -> None:
@@ -195,6 +195,6 @@ async def test_who_was_refused_does_not_try_first(bench: Bench) -> None:
     for reference, name in {"a1": "A", "a2": "A", "b": "B"}.items():
         await bench.ledger.accept(new("acme", reference, steps=(step("service_group", name),)), [], [], GROUP)
     await bench.end_waits("acme", (bench.ledger.now() + 600) * 1000)
-    refused = Paused(why="refused", purpose="allocate", refused="a1", asks="service_group A")
+    refused = Pause(why="refused", purpose="allocate", refused="a1", asks="service_group A")
     await bench.ledger.pause("acme", refused, "digest")
     assert await probed(bench) == "b"

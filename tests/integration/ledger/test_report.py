@@ -20,8 +20,8 @@ async def events(bench: Bench, stream: str) -> list[str]:
 
 async def test_a_settled_shipment_leaves_the_schedule(bench: Bench) -> None:
     """An allocated shipment has its event, is not due any more, and its record is kept as long as the settings say."""
-    taken = await bench.take("acme", "a")
-    assert await bench.report(taken, "allocated", event="the event") == [True]
+    claim = await bench.take("acme", "a")
+    assert await bench.report(claim, "allocated", event="the event") == [True]
     assert await events(bench, bench.settings.allocated_stream) == ["the event"]
     assert await events(bench, bench.settings.failed_stream) == []
     await bench.end_leases("acme")
@@ -33,9 +33,9 @@ async def test_a_settled_shipment_leaves_the_schedule(bench: Bench) -> None:
 
 async def test_a_failed_shipment_is_on_the_list(bench: Bench) -> None:
     """A failed shipment has its event and reason, and is among its merchant's failures until its record expires."""
-    taken = await bench.take("acme", "a")
+    claim = await bench.take("acme", "a")
     await bench.raw.zadd("allocation:failed:acme", {"expired": 1})
-    await bench.report(taken, "failed", event="the event", reason="conflict")
+    await bench.report(claim, "failed", event="the event", reason="conflict")
     assert await events(bench, bench.settings.failed_stream) == ["the event"]
     assert await bench.raw.zrange("allocation:failed:acme", 0, -1) == [b"a"]
     assert await bench.field("shipment:acme:a", "reason") == "conflict"
@@ -44,9 +44,9 @@ async def test_a_failed_shipment_is_on_the_list(bench: Bench) -> None:
 
 async def test_an_event_goes_out_once(bench: Bench) -> None:
     """Who settles a shipment a second time is told that it is not his, and no second event goes out."""
-    taken = await bench.take("acme", "a")
-    assert await bench.report(taken, "allocated", event="first") == [True]
-    assert await bench.report(taken, "failed", event="second", reason="conflict") == [False]
+    claim = await bench.take("acme", "a")
+    assert await bench.report(claim, "allocated", event="first") == [True]
+    assert await bench.report(claim, "failed", event="second", reason="conflict") == [False]
     assert await events(bench, bench.settings.allocated_stream) == ["first"]
     assert await events(bench, bench.settings.failed_stream) == []
 
@@ -54,8 +54,8 @@ async def test_an_event_goes_out_once(bench: Bench) -> None:
 @pytest.mark.parametrize("first", ["park", "allocated", "failed"])
 async def test_two_reports_in_one_round_trip(bench: Bench, first: Any) -> None:
     """Of two reports of a shipment that travel together only the first counts, once it has let the shipment go."""
-    taken = await bench.take("acme", "a")
-    told: dict[str, Any] = {"shipment": taken.shipments[0], "task": taken.task, "event": "the event"}
+    claim = await bench.take("acme", "a")
+    told: dict[str, Any] = {"shipment": claim.shipments[0], "task": claim.lease_token, "event": "the event"}
     reports = [Report(verdict=first, **told), Report(verdict="allocated", **told), Report(verdict="park", **told)]
     assert await bench.ledger.report_all(reports) == [True, False, False]
     out = await events(bench, bench.settings.allocated_stream) + await events(bench, bench.settings.failed_stream)
@@ -68,8 +68,10 @@ async def test_what_leaves_last_has_left(bench: Bench, first: Any) -> None:
     """A task that is ended may report "goes on" and "given back" in one round trip: then nobody holds the shipment."""
     # Many merchants, as what is gathered is written in the order of a hash of its keys.
     for merchant in (f"merchant{n}" for n in range(30)):
-        taken = await bench.take(merchant, "a", "b")
-        leaves, given_back = (Report(shipment=s, task=taken.task, verdict="park") for s in taken.shipments)
+        claim = await bench.take(merchant, "a", "b")
+        leaves, given_back = (
+            Report(shipment=s, lease_token=claim.lease_token, verdict="park") for s in claim.shipments
+        )
         reports = [leaves, given_back._replace(verdict=first), given_back]
         assert await bench.ledger.report_all(reports) == [True] * 3
         assert await bench.raw.zcard(f"allocation:waiting:{merchant}") == 2
@@ -79,11 +81,11 @@ async def test_what_leaves_last_has_left(bench: Bench, first: Any) -> None:
 
 async def test_a_late_hand_back_leaves_a_link_alone(bench: Bench) -> None:
     """What was handed to the next link stays with it, also when its task is told to end and gives back all it had."""
-    taken = await bench.take("acme", "a")
-    refused = [taken.shipments[0].with_progress(step=1)]
-    assert await bench.report_of(refused, taken.task, "hand") == [True]
-    assert await bench.report(taken, "park") == [False]
-    assert await bench.report_of(refused, taken.task, "hand") == [True]
+    claim = await bench.take("acme", "a")
+    refused = [claim.shipments[0].with_progress(step=1)]
+    assert await bench.report_of(refused, claim.lease_token, "hand") == [True]
+    assert await bench.report(claim, "park") == [False]
+    assert await bench.report_of(refused, claim.lease_token, "hand") == [True]
     assert await bench.phase("acme", "a") == "q"
 
 
@@ -91,10 +93,12 @@ async def test_more_reports_than_one_round_trip_takes(bench: Bench) -> None:
     """Reports of several merchants, more than go at once, are all written and answered in their order."""
     reports: list[Report] = []
     for merchant, count in (("acme", 100), ("other", 30), ("third", 1)):
-        taken = await bench.take(merchant, *(f"sp_{n}" for n in range(count)))
-        reports += [Report(shipment=s, task=taken.task, verdict="allocated", event="e") for s in taken.shipments]
-    not_ours = reports[7]._replace(task="another-task")
-    assert await bench.ledger.report_all([not_ours, *reports]) == [False] + [True] * 131
+        claim = await bench.take(merchant, *(f"sp_{n}" for n in range(count)))
+        reports += [
+            Report(shipment=s, lease_token=claim.lease_token, verdict="allocated", event="e") for s in claim.shipments
+        ]
+    ignored = reports[7]._replace(lease_token="another-task")
+    assert await bench.ledger.report_all([ignored, *reports]) == [False] + [True] * 131
     assert [await bench.field(f"counts:{name}", "allocated") for name in ("acme", "other", "third")] == [
         "100",
         "30",
@@ -110,7 +114,7 @@ async def test_a_late_task_changes_nothing(bench: Bench, verdict: Any) -> None:
     late = await bench.take("acme", "a")
     await bench.end_leases("acme")
     (now,) = await bench.take_all()
-    await bench.ledger.renew([(late.shipments[0], late.task)])
+    await bench.ledger.renew([(late.shipments[0], late.lease_token)])
     before = await bench.dump()
     told = await bench.report(late, verdict, entry={"do": "allocate"}, event="late", reason="conflict", due=1.0)
     assert told == [False]
@@ -121,9 +125,11 @@ async def test_a_late_task_changes_nothing(bench: Bench, verdict: Any) -> None:
 async def test_settling_is_one_step(settings: Settings, bench: Bench) -> None:
     """At no moment is a shipment neither in the schedule nor told of, and at none is it both."""
     references = [f"sp_{n}" for n in range(100)]
-    taken = await bench.take("acme", *references)
+    claim = await bench.take("acme", *references)
     watcher = Bench(settings)
-    settling = asyncio.gather(*(bench.report_of([one], taken.task, "allocated", event="{}") for one in taken.shipments))
+    settling = asyncio.gather(
+        *(bench.report_of([one], claim.lease_token, "allocated", event="{}") for one in claim.shipments)
+    )
     seen = set()
     while not settling.done():
         pipe = watcher.raw.pipeline(transaction=True)
@@ -137,39 +143,39 @@ async def test_settling_is_one_step(settings: Settings, bench: Bench) -> None:
 
 async def test_progress_outlives_its_worker(bench: Bench) -> None:
     """What was reported on the way is there for whoever takes the shipment next."""
-    taken = await bench.take("acme", "a")
-    further = taken.shipments[0].with_progress(step=1, attempts=3, open_calls=2, waits=4, last_refusal="conflict")
-    await bench.report_of([further], taken.task, "park")
+    claim = await bench.take("acme", "a")
+    with_changes = claim.shipments[0].with_progress(step=1, attempts=3, open_calls=2, waits=4, last_refusal="conflict")
+    await bench.report_of([with_changes], claim.lease_token, "park")
     (again,) = await bench.take_all()
-    assert again.shipments[0].progress == further.progress
+    assert again.shipments[0].progress == with_changes.progress
     assert str(again.shipments[0].strategy) == "carrier_service SECOND"
 
 
 async def test_unfinished_records_stay(bench: Bench) -> None:
     """No record of a shipment expires before it is settled, whatever was reported of it."""
-    taken = await bench.take("acme", "a")
+    claim = await bench.take("acme", "a")
     for verdict in ("keep", "hand", "park"):
-        await bench.report(taken, verdict, due=bench.ledger.now() + 3600)
+        await bench.report(claim, verdict, due=bench.ledger.now() + 3600)
         assert await bench.raw.ttl("allocation:shipment:acme:a") == -1
 
 
 @pytest.mark.parametrize("entries", [1, 20, 21, 40, 41, 75])
 async def test_a_story_keeps_its_beginning_and_its_end(bench: Bench, entries: int) -> None:
     """Of a long story the first twenty and the last twenty entries are kept, in order; of a short one all."""
-    taken = await bench.take("acme", "a")
-    held = taken.shipments[0]
+    claim = await bench.take("acme", "a")
+    held = claim.shipments[0]
     for number in range(1, entries + 1):
         held = held.with_progress(entries=number)
-        await bench.report_of([held], taken.task, "keep", entry={"number": number})
-    kept = [entry["number"] for entry in await bench.ledger.story(held)]
+        await bench.report_of([held], claim.lease_token, "keep", entry={"number": number})
+    kept = [entry["number"] for entry in await bench.ledger.history(held)]
     wanted = range(1, entries + 1)
     assert kept == [*wanted[:20], *wanted[20:][-20:]]
 
 
 async def test_a_story_of_nothing(bench: Bench) -> None:
     """A shipment to which nothing has happened has no story."""
-    taken = await bench.take("acme", "a")
-    assert await bench.ledger.story(taken.shipments[0]) == []
+    claim = await bench.take("acme", "a")
+    assert await bench.ledger.history(claim.shipments[0]) == []
 
 
 async def test_many_reports_at_once(bench: Bench) -> None:
@@ -179,7 +185,7 @@ async def test_many_reports_at_once(bench: Bench) -> None:
     settled, stale, kept = await asyncio.gather(
         bench.report(first, "allocated", event="{}"),
         bench.report_of(other.shipments, "a stale task", "allocated", event="{}"),
-        bench.report_of(other.shipments, other.task, "keep"),
+        bench.report_of(other.shipments, other.lease_token, "keep"),
     )
     assert (settled, stale, kept) == ([True] * 100, [False] * 100, [True] * 100)
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 100
@@ -188,10 +194,12 @@ async def test_many_reports_at_once(bench: Bench) -> None:
 @pytest.mark.parametrize("stream", ["allocated_stream", "failed_stream"])
 async def test_a_stream_that_is_none(bench: Bench, stream: str) -> None:
     """When an out stream's name belongs to something else, nothing is written, not even what was told before it."""
-    taken = await bench.take("acme", "a", "b")
+    claim = await bench.take("acme", "a", "b")
     await bench.raw.set(getattr(bench.settings, stream), "something else")
     before = await bench.dump()
-    goes_on, settled = (Report(shipment=s, task=taken.task, verdict="keep", event="{}") for s in taken.shipments)
+    goes_on, settled = (
+        Report(shipment=s, lease_token=claim.lease_token, verdict="keep", event="{}") for s in claim.shipments
+    )
     verdict: Any = "allocated" if stream == "allocated_stream" else "failed"
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await bench.ledger.report_all([goes_on, settled._replace(verdict=verdict)])
@@ -200,11 +208,11 @@ async def test_a_stream_that_is_none(bench: Bench, stream: str) -> None:
 
 async def test_a_full_server_is_waited_for(bench: Bench) -> None:
     """Without memory a report changes nothing and waits; it is written whole once there is some."""
-    taken = await bench.take("acme", "a")
+    claim = await bench.take("acme", "a")
     before = await bench.dump()
     await bench.raw.config_set("maxmemory", 1)
     try:
-        writing = asyncio.create_task(bench.report(taken, "allocated", event="{}"))
+        writing = asyncio.create_task(bench.report(claim, "allocated", event="{}"))
         await until(lambda: bench.store._trouble_since is not None)
         assert await bench.dump() == before
     finally:

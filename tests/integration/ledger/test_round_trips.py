@@ -54,10 +54,10 @@ async def watching(bench: Bench) -> AsyncIterator[Seen]:
 
 async def work_through(bench: Bench, count: int) -> None:
     """The whole way of shipments whose API answers all at once."""
-    taken = await bench.take("acme", *(f"sp_{uuid.uuid4().hex}" for n in range(count)))
-    assert len(taken.admitted) == count
+    claim = await bench.take("acme", *(f"sp_{uuid.uuid4().hex}" for n in range(count)))
+    assert len(claim.admitted) == count
     entry = {"do": "allocate"}
-    await bench.report(taken, "allocated", entry=entry, event="{}", api="api", answer="good")
+    await bench.report(claim, "allocated", entry=entry, event="{}", api="api", answer="good")
 
 
 async def test_round_trips_of_a_batch(bench: Bench) -> None:
@@ -91,8 +91,8 @@ async def test_commands_of_one_alone(bench: Bench) -> None:
 async def test_no_client_tells_the_time(bench: Bench) -> None:
     """Handing out, taking and holding go by the server's clock alone: no time is sent to it."""
     async with watching(bench) as seen:
-        taken = await bench.take("acme", "a")
-        await bench.permit(taken.shipments[0], taken.task, per_second=5.0, api="api")
-        await bench.ledger.renew([(taken.shipments[0], taken.task)])
+        claim = await bench.take("acme", "a")
+        await bench.permit(claim.shipments[0], claim.lease_token, per_second=5.0, api="api")
+        await bench.ledger.renew([(claim.shipments[0], claim.lease_token)])
     sent = [word for command in seen.came for word in command.split()[1:]]
     assert [word for word in sent if A_TIME.fullmatch(word)] == []

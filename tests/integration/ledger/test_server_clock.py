@@ -17,7 +17,7 @@ AHEAD_S = 1e9
 """How far the server's clock is ahead of this machine's."""
 
 
-def answered(clock: ServerClock, took_s: float = 0.001, step_s: float = 0.0, read_after: float = 0.5) -> bool:
+def call_record(clock: ServerClock, took_s: float = 0.001, step_s: float = 0.0, read_after: float = 0.5) -> bool:
     """A round trip that took so long, its server's clock read after such a part of it; whether that seems a jump."""
     now = boottime()
     asked = now - took_s
@@ -28,7 +28,7 @@ def answered(clock: ServerClock, took_s: float = 0.001, step_s: float = 0.0, rea
 def clock() -> ServerClock:
     """One that had its first round trip."""
     clock = ServerClock()
-    assert not answered(clock)
+    assert not call_record(clock)
     return clock
 
 
@@ -40,36 +40,36 @@ def test_the_first_round_trip_is_no_jump() -> None:
 @pytest.mark.parametrize("step_s", [-3600, -1.1, 1.1, 3600])
 def test_a_step_is_a_jump_once(clock: ServerClock, step_s: float) -> None:
     """A step of more than a second either way is noticed across two round trips, and is the clock from then on."""
-    assert answered(clock, step_s=step_s)
-    assert not answered(clock, step_s=step_s)
+    assert call_record(clock, step_s=step_s)
+    assert not call_record(clock, step_s=step_s)
     assert clock.now() == pytest.approx(boottime() + AHEAD_S + step_s, abs=0.1)
 
 
 @pytest.mark.parametrize("step_s", [-0.9, 0.0, 0.9])
 def test_a_small_step_is_none(clock: ServerClock, step_s: float) -> None:
     """What a clock is corrected by in passing counts for nothing."""
-    assert not answered(clock, step_s=step_s)
+    assert not call_record(clock, step_s=step_s)
 
 
 @pytest.mark.parametrize("read_after", [0.0, 0.5, 1.0])
 def test_a_slow_round_trip_is_no_jump(clock: ServerClock, read_after: float) -> None:
     """Whether question or answer took long, or this process was stopped meanwhile: the clock is the same."""
-    assert not answered(clock, took_s=90, read_after=read_after)
+    assert not call_record(clock, took_s=90, read_after=read_after)
     assert clock.now() == pytest.approx(boottime() + AHEAD_S, abs=0.1)
     assert clock.earliest() == pytest.approx(boottime() + AHEAD_S, abs=0.1)
-    assert not answered(clock)
+    assert not call_record(clock)
 
 
 def test_a_step_hidden_in_a_slow_round_trip(clock: ServerClock) -> None:
     """A step that a slow answer could explain is noticed at the next quick one."""
-    assert not answered(clock, took_s=90, read_after=0.5, step_s=30)
-    assert answered(clock, step_s=30)
+    assert not call_record(clock, took_s=90, read_after=0.5, step_s=30)
+    assert call_record(clock, step_s=30)
 
 
 def test_now_lies_between_its_bounds(clock: ServerClock) -> None:
     """The time at the latest is no earlier than the time at the earliest, and both are near."""
     for took_s in (0.01, 0.5, 0.002, 90):
-        answered(clock, took_s=took_s)
+        call_record(clock, took_s=took_s)
         assert 0 <= clock.now() - clock.earliest() < 0.1
 
 
@@ -86,11 +86,11 @@ async def test_a_take_notes_a_jump(bench: Bench, was_s: float) -> None:
     await bench.report(await bench.take("acme", "a"), "park")
     await bench.raw.hset("allocation:shipment:acme:a", "due", await server_ms(bench.redis) + round(was_s * 1000))
     server_was(bench, was_s)
-    (taken,) = await bench.take_all()
+    (claim,) = await bench.take_all()
     assert await bench.field("server", "changes") == "1"
-    assert taken.shipments[0].progress.open_kind == "unknown"
-    assert taken.shipments[0].progress.open_at == pytest.approx(bench.ledger.now(), abs=1)
-    assert (await bench.permit(taken.shipments[0], taken.task)).held
+    assert claim.shipments[0].progress.open_kind == "unknown"
+    assert claim.shipments[0].progress.open_at == pytest.approx(bench.ledger.now(), abs=1)
+    assert (await bench.permit(claim.shipments[0], claim.lease_token)).owned
 
 
 async def test_a_jump_that_is_noted_meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,9 +108,9 @@ async def test_a_jump_that_is_noted_meanwhile(bench: Bench, monkeypatch: pytest.
         return answer
 
     monkeypatch.setattr(bench.store, "run", noted_meanwhile)
-    (taken,) = await bench.take_due()
-    assert taken.shipments[0].progress.open_kind == "unknown"
-    assert (await bench.permit(taken.shipments[0], taken.task)).held
+    (claim,) = await bench.take_due()
+    assert claim.shipments[0].progress.open_kind == "unknown"
+    assert (await bench.permit(claim.shipments[0], claim.lease_token)).owned
 
 
 async def test_what_was_due_after_a_step_ahead(bench: Bench) -> None:
@@ -126,10 +126,10 @@ async def test_what_was_due_after_a_step_ahead(bench: Bench) -> None:
 async def test_a_jump_ends_leases(bench: Bench) -> None:
     """A lease from before a jump gives no permit once the jump is noted, in whichever direction it was."""
     for was_s in (-3600, 3600):
-        taken = await bench.take(f"merchant{was_s}", "a")
+        claim = await bench.take(f"merchant{was_s}", "a")
         server_was(bench, was_s)
         await bench.ledger.watch_clock()
-        assert not (await bench.permit(taken.shipments[0], taken.task)).held
+        assert not (await bench.permit(claim.shipments[0], claim.lease_token)).owned
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ async def test_who_knew_the_clock_before_says_until_when(bench: Bench, others: l
     await bench.become_another_server()
     await bench.end_waits("acme", (await server_ms(bench.redis)) - 1)
     server_was(knows, 60)
-    (taken,) = await knows.take_due()
-    held = taken.shipments[0]
+    (claim,) = await knows.take_due()
+    held = claim.shipments[0]
     assert (held.progress.open_kind, await bench.field("server", "changes")) == ("unknown", "1")
 
 

@@ -8,22 +8,22 @@ import pytest
 
 from config.settings import Settings
 from tasks.rules.shipment import Shipment
-from tasks.work.messages import FellBack, Held, Link, link_of
-from tasks.work.ports import Taken
+from tasks.work.messages import FellBack, Link, LinkClaim, make_link
+from tasks.work.ports import Claim
 from tests.factories.ledger_harness import Bench
 
 
 async def handed_on(bench: Bench, *references: str, step: int = 1) -> Link:
     """A link for shipments that fell back to a step."""
-    taken = await bench.take("acme", *references)
-    refused = [held.with_progress(step=step) for held in taken.shipments]
-    await bench.report_of(refused, taken.task, "hand")
-    return to_link(taken, refused)
+    claim = await bench.take("acme", *references)
+    refused = [held.with_progress(step=step) for held in claim.shipments]
+    await bench.report_of(refused, claim.lease_token, "hand")
+    return to_link(claim, refused)
 
 
-def to_link(taken: Taken, refused: list[Shipment]) -> Link:
+def to_link(claim: Claim, refused: list[Shipment]) -> Link:
     """What the next link is told."""
-    return link_of([FellBack(shipment, taken.task) for shipment in refused], {})
+    return make_link([FellBack(shipment, claim.lease_token) for shipment in refused], {})
 
 
 def loses_one(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,7 +46,9 @@ async def test_an_answer_that_was_lost(bench: Bench, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(bench.store, "run", loses_one(bench.store.run))
     found = await bench.take_due(2)
     assert len(found) == 2
-    assert {(await bench.holder(taken.merchant, "a"), taken.task) for taken in found} == {(found[0].task,) * 2}
+    assert {(await bench.holder(claim.merchant, "a"), claim.lease_token) for claim in found} == {
+        (found[0].lease_token,) * 2
+    }
     assert len(await bench.take_all()) == 1
 
 
@@ -55,8 +57,8 @@ async def test_an_answer_that_was_lost_with_its_permits(settings: Settings, monk
     bench = Bench(settings, admits=True)
     await bench.accept("acme", "a")
     monkeypatch.setattr(bench.store, "run", loses_one(bench.store.run))
-    (taken,) = await bench.take_due()
-    assert (set(taken.admitted), await bench.phase("acme", "a")) == (set(), "c")
+    (claim,) = await bench.take_due()
+    assert (set(claim.admitted), await bench.phase("acme", "a")) == (set(), "c")
     await bench.close()
 
 
@@ -89,9 +91,9 @@ async def test_a_retry_that_comes_late(bench: Bench, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(bench.store, "run", kept)
     await bench.accept("acme", "a")
-    (taken,) = await bench.take_due()
-    (first,) = [args for args in tries if args[:2] == [bench.ledger._child, taken.task]]
-    await bench.permit(taken.shipments[0], taken.task)
+    (claim,) = await bench.take_due()
+    (first,) = [args for args in tries if args[:2] == [bench.ledger._child, claim.lease_token]]
+    await bench.permit(claim.shipments[0], claim.lease_token)
     before = await bench.field("tokens:acme", "a")
     retry = list(first)
     retry[-3] = 1
@@ -103,18 +105,18 @@ async def test_a_retry_that_comes_late(bench: Bench, monkeypatch: pytest.MonkeyP
 async def test_a_link_is_taken_once(bench: Bench) -> None:
     """The same message a second time gets nothing."""
     link = await handed_on(bench, "a", "b")
-    (first,) = await bench.ledger.take_link(link)
+    (first,) = await bench.ledger.claim_link(link)
     assert sorted(held.reference for held in first.shipments) == ["a", "b"]
-    assert await bench.ledger.take_link(link) == ()
+    assert await bench.ledger.claim_link(link) == ()
 
 
 async def test_copies_of_a_link_race(settings: Settings, bench: Bench) -> None:
     """Of many copies of a message taken at once, each shipment goes to one."""
     link = await handed_on(bench, *(f"sp_{n}" for n in range(50)))
     others = [Bench(settings) for _ in range(8)]
-    found = await asyncio.gather(*(other.ledger.take_link(link) for other in others))
+    found = await asyncio.gather(*(other.ledger.claim_link(link) for other in others))
     await asyncio.gather(*(other.close() for other in others))
-    assert sorted(sum(len(taken.shipments) for taken in one) for one in found) == [0] * 7 + [50]
+    assert sorted(sum(len(claim.shipments) for claim in one) for one in found) == [0] * 7 + [50]
 
 
 async def test_a_stale_link_gets_nothing(bench: Bench) -> None:
@@ -122,26 +124,26 @@ async def test_a_stale_link_gets_nothing(bench: Bench) -> None:
     link = await handed_on(bench, "a")
     await bench.end_leases("acme")
     assert len(await bench.take_all()) == 1
-    assert await bench.ledger.take_link(link) == ()
+    assert await bench.ledger.claim_link(link) == ()
 
 
 @pytest.mark.parametrize("wrong", [{"token": "invented"}, {"references": ("unheard_of",)}, {"step": 2}])
 async def test_an_invented_link_gets_nothing(bench: Bench, wrong: dict[str, Any]) -> None:
     """Shipments go to nobody whose token the ledger did not make, nor to other shipments or another step."""
     (held,) = (await handed_on(bench, "a")).held
-    assert await bench.ledger.take_link(Link(held=(held._replace(**wrong),))) == ()
+    assert await bench.ledger.claim_link(Link(held=(held._replace(**wrong),))) == ()
 
 
 async def test_a_link_of_many_merchants(bench: Bench) -> None:
     """Each shipment is taken under its own merchant, whatever the token it was held by."""
-    held: list[Held] = []
+    held: list[LinkClaim] = []
     for merchant in ("acme", "other"):
-        taken = await bench.take(merchant, "a")
-        refused = taken.shipments[0].with_progress(step=1)
-        await bench.report_of([refused], taken.task, "hand")
-        held += to_link(taken, [refused]).held
-    found = await bench.ledger.take_link(Link(held=tuple(held)))
-    assert sorted((taken.merchant, str(taken.shipments[0].strategy)) for taken in found) == [
+        claim = await bench.take(merchant, "a")
+        refused = claim.shipments[0].with_progress(step=1)
+        await bench.report_of([refused], claim.lease_token, "hand")
+        held += to_link(claim, [refused]).held
+    found = await bench.ledger.claim_link(Link(held=tuple(held)))
+    assert sorted((claim.merchant, str(claim.shipments[0].strategy)) for claim in found) == [
         ("acme", "carrier_service SECOND"),
         ("other", "carrier_service SECOND"),
     ]
@@ -149,13 +151,13 @@ async def test_a_link_of_many_merchants(bench: Bench) -> None:
 
 async def test_a_chain_goes_on_to_its_end(bench: Bench) -> None:
     """Each link is handed what the one before was refused, until the last step."""
-    taken = await bench.take("acme", "a")
-    steps = [str(taken.shipments[0].strategy)]
-    while taken.shipments[0].has_fallback:
-        refused = taken.shipments[0].with_progress(step=taken.shipments[0].progress.step + 1)
-        await bench.report_of([refused], taken.task, "hand")
-        (taken,) = await bench.ledger.take_link(to_link(taken, [refused]))
-        steps.append(str(taken.shipments[0].strategy))
+    claim = await bench.take("acme", "a")
+    steps = [str(claim.shipments[0].strategy)]
+    while claim.shipments[0].has_fallback:
+        refused = claim.shipments[0].with_progress(step=claim.shipments[0].progress.step + 1)
+        await bench.report_of([refused], claim.lease_token, "hand")
+        (claim,) = await bench.ledger.claim_link(to_link(claim, [refused]))
+        steps.append(str(claim.shipments[0].strategy))
     assert steps == ["virtual_service FIRST", "carrier_service SECOND", "service_group THIRD"]
 
 
@@ -163,8 +165,8 @@ async def test_a_link_that_never_ran(bench: Bench) -> None:
     """When a chain is lost, its shipments are due again at the step where they stand, and have lost no worker."""
     await handed_on(bench, "a", step=2)
     await bench.end_leases("acme")
-    (taken,) = await bench.take_all()
-    (held,) = taken.shipments
+    (claim,) = await bench.take_all()
+    (held,) = claim.shipments
     assert (held.progress.step, held.losses, held.progress.open_kind) == (2, 0, None)
 
 
@@ -174,15 +176,15 @@ async def test_who_lost_the_lease_may_not_call(bench: Bench) -> None:
     await bench.end_leases("acme")
     (now,) = await bench.take_all()
     before = await bench.schedule("acme")
-    assert not (await bench.permit(late.shipments[0], late.task)).held
+    assert not (await bench.permit(late.shipments[0], late.lease_token)).owned
     assert await bench.schedule("acme") == before
-    assert (await bench.permit(now.shipments[0], now.task)).held
+    assert (await bench.permit(now.shipments[0], now.lease_token)).owned
 
 
 async def test_what_is_fixed_at_intake_comes_out(bench: Bench) -> None:
     """A task gets order, event, rule and plan as they were fixed when the shipment came in."""
-    taken = await bench.take("acme", "a")
-    (held,) = taken.shipments
+    claim = await bench.take("acme", "a")
+    (held,) = claim.shipments
     assert (held.merchant, held.reference, held.order, held.order_event) == ("acme", "a", "order-a", "evt-a")
     assert (held.api, held.rule, len(held.steps)) == ("shipments-v2", "default", 3)
     assert held.received == held.published

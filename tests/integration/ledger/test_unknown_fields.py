@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tasks.work.messages import read_link
+from tasks.work.messages import parse_link
 from tests.factories.children import FILE
 from tests.factories.ledger_harness import Bench
-from worker.ledger.replay import Wanted, prepare, put_back
+from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 
 RECORD = "allocation:shipment:acme:a"
 UNKNOWN = {"colour": "blue", "nested": {"list": [1, None]}}
@@ -33,10 +33,12 @@ async def test_a_report_keeps_them(bench: Bench, verdict: Any) -> None:
     """Whatever is reported, fields of the record and of the progress stay."""
     await bench.accept("acme", "a")
     await newer(bench)
-    (taken,) = await bench.take_all()
-    assert taken.shipments[0].progress.waits == 3
-    further = taken.shipments[0].with_progress(attempts=1)
-    await bench.report_of([further], taken.task, verdict, event="{}", reason="conflict", entry={"do": "allocate"})
+    (claim,) = await bench.take_all()
+    assert claim.shipments[0].progress.waits == 3
+    with_changes = claim.shipments[0].with_progress(attempts=1)
+    await bench.report_of(
+        [with_changes], claim.lease_token, verdict, event="{}", reason="conflict", entry={"do": "allocate"}
+    )
     field, progress, facts = await kept(bench)
     assert (field, facts["colour"]) == ("kept", "blue")
     assert progress == {"waits": 3, "attempts": 1, **UNKNOWN}
@@ -53,9 +55,9 @@ async def test_a_known_shipment_keeps_them(bench: Bench) -> None:
 
 async def test_a_lost_worker_keeps_them(bench: Bench) -> None:
     """So does the loss of a worker."""
-    taken = await bench.take("acme", "a")
+    claim = await bench.take("acme", "a")
     await newer(bench)
-    await bench.permit(taken.shipments[0], taken.task)
+    await bench.permit(claim.shipments[0], claim.lease_token)
     await bench.end_leases("acme")
     (again,) = await bench.take_all()
     await bench.report(again, "park")
@@ -68,8 +70,10 @@ async def test_a_replay_keeps_them(bench: Bench) -> None:
     (bench.settings.merchants_dir / "acme.toml").write_text(FILE.format(url="http://127.0.0.1:9", in_flight=0))
     await bench.report(await bench.take("acme", "a"), "failed", event="{}", reason="conflict")
     await newer(bench)
-    replay = await put_back(bench.store, await prepare(bench.redis, bench.settings, Wanted(merchant="acme"), 50), 0)
-    assert len(replay.begun) == 1
+    replay = await requeue_failed(
+        bench.store, await prepare(bench.redis, bench.settings, ReplayFilter(merchant="acme"), 50), 0
+    )
+    assert len(replay.items) == 1
     field, progress, facts = await kept(bench)
     assert (field, progress["colour"], progress["nested"]) == ("kept", "blue", UNKNOWN["nested"])
     assert (facts["colour"], facts["facts"]["weather"]) == ("blue", "fine")
@@ -78,5 +82,5 @@ async def test_a_replay_keeps_them(bench: Bench) -> None:
 def test_a_message_keeps_them() -> None:
     """A link's message is passed on with what a newer version wrote into it, without the counts of the link before."""
     message = {"shipments": 1, "held": ["token acme 1 a"], **UNKNOWN}
-    link = read_link({**message, "allocated": 3, "under_way": 1})
+    link = parse_link({**message, "allocated": 3, "under_way": 1})
     assert link.as_message() == message

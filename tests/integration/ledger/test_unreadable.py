@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tasks.work.ports import Taken
+from tasks.work.ports import Claim
 from tests.factories.children import none_in_flight, serve, write
 from tests.factories.ledger_harness import Bench, new
-from tests.factories.raw_api import Answer, answers, listening, reply
+from tests.factories.raw_api import Answer, answers, listening, response
 from worker.ledger.records import failures, read_record
-from worker.ledger.replay import Wanted, prepare, put_back
+from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 from worker.processes.child import ChildRuntime
 from worker.streams.orders import GROUP
 
@@ -43,7 +43,7 @@ async def damage_record(bench: Bench, damage: str) -> None:
         await bench.raw.hset(RECORD, name, value.encode(errors="surrogateescape"))
 
 
-async def take(bench: Bench, damage: str) -> Taken:
+async def take(bench: Bench, damage: str) -> Claim:
     """A good shipment and a bad one in a task's hands."""
     await bench.accept("acme", "bad", "good")
     await damage_record(bench, damage)
@@ -53,7 +53,7 @@ async def take(bench: Bench, damage: str) -> Taken:
 
 def says(state: str) -> Answer:
     """An API where every shipment is in this state."""
-    return answers(reply(200, json.dumps({"state": state, "shipment_reference": "bad"}).encode()))
+    return answers(response(200, json.dumps({"state": state, "shipment_reference": "bad"}).encode()))
 
 
 async def visit(child: ChildRuntime, bench: Bench) -> None:
@@ -71,9 +71,9 @@ async def overdue(bench: Bench) -> None:
 @EVERY_DAMAGE
 async def test_it_concerns_nobody_else(bench: Bench, damage: str) -> None:
     """The others of its message are taken as ever, and it is told apart with the reason."""
-    taken = await take(bench, damage)
-    assert [held.reference for held in taken.shipments] == ["good"]
-    (bad,) = taken.unreadable
+    claim = await take(bench, damage)
+    assert [held.reference for held in claim.shipments] == ["good"]
+    (bad,) = claim.unreadable
     assert (bad.merchant, bad.reference, bool(bad.error), "\n" in bad.error) == ("acme", "bad", True, False)
     assert (bad.received > 0) == ("received" not in DAMAGES[damage])
 
@@ -105,8 +105,8 @@ async def test_it_stays_as_it_is(child: ChildRuntime, bench: Bench, damage: str)
 
 async def test_a_lost_call_stays_known(bench: Bench) -> None:
     """When a call was open before, whoever can read the record learns of it, however often it was parked meanwhile."""
-    taken = await bench.take("acme", "bad")
-    await bench.permit(taken.shipments[0], taken.task)
+    claim = await bench.take("acme", "bad")
+    await bench.permit(claim.shipments[0], claim.lease_token)
     await bench.end_leases("acme")
     await bench.raw.hset(RECORD, "progress", "newer")
     (again,) = await bench.take_all()
@@ -159,9 +159,9 @@ async def test_it_fails_at_its_deadline(child: ChildRuntime, bench: Bench) -> No
     assert (data["reason"], data["order"], data["attempts"]) == ("unreadable_record", None, None)
     (failure,) = await failures(bench.redis, bench.settings, "acme")
     assert (failure.reason, failure.progress) == ("unreadable_record", None)
-    replay = await prepare(bench.redis, bench.settings, Wanted(merchant="acme"), 50)
-    assert (replay.begun, [why for _, why in replay.kept]) == ((), ["unreadable_record"])
-    assert await put_back(bench.store, replay, 0) == replay
+    replay = await prepare(bench.redis, bench.settings, ReplayFilter(merchant="acme"), 50)
+    assert (replay.items, [why for _, why in replay.kept]) == ((), ["unreadable_record"])
+    assert await requeue_failed(bench.store, replay, 0) == replay
     record = await read_record(bench.redis, bench.settings, "acme", "bad")
     assert record is not None
     assert (record.unreadable != "", getattr(record.where, "state", None)) == (True, "failed")
@@ -176,15 +176,15 @@ async def test_a_person_can_look_at_it(bench: Bench, damage: str) -> None:
     record: Any = await read_record(bench.redis, bench.settings, "acme", "bad")
     assert (record.unreadable != "", record.shipment.reference, record.facts) == (True, "bad", {})
     assert record.where.due == pytest.approx(record.now, abs=2)
-    assert [entry["do"] for _, entry in record.story] == ["read"]
+    assert [entry["do"] for _, entry in record.history] == ["read"]
 
 
 async def test_failed_records_of_a_newer_version(bench: Bench) -> None:
     """Facts that cannot be read keep a failed shipment where it is, and the others are put back."""
-    taken = await bench.take("acme", "bad", "good")
-    await bench.report(taken, "failed", event="{}", reason="conflict")
+    claim = await bench.take("acme", "bad", "good")
+    await bench.report(claim, "failed", event="{}", reason="conflict")
     await damage_record(bench, "facts that are no JSON")
     write(bench.settings, "http://127.0.0.1:9")
-    replay = await prepare(bench.redis, bench.settings, Wanted(merchant="acme"), 50)
-    assert [begun.failure.reference for begun in replay.begun] == ["good"]
+    replay = await prepare(bench.redis, bench.settings, ReplayFilter(merchant="acme"), 50)
+    assert [items.failure.reference for items in replay.items] == ["good"]
     assert [(failure.reference, why) for failure, why in replay.kept] == [("bad", "unreadable_record")]

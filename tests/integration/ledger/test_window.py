@@ -2,13 +2,13 @@
 
 import pytest
 
-from tasks.work.ports import Taken
+from tasks.work.ports import Claim
 from tests.factories.ledger_harness import Bench
 
 API = "api.example#1"
 
 
-async def hand_out(bench: Bench, count: int) -> list[Taken]:
+async def hand_out(bench: Bench, count: int) -> list[Claim]:
     """Take everything that may be at work of so many shipments."""
     await bench.accept("acme", *(f"sp_{n}" for n in range(count)))
     return await bench.take_all()
@@ -21,44 +21,44 @@ async def window(bench: Bench) -> float:
 
 async def test_it_begins_at_two_hundred(bench: Bench) -> None:
     """Of a merchant that is new, two hundred shipments are at work at once, whatever is due."""
-    assert sum(len(taken.shipments) for taken in await hand_out(bench, 1000)) == 200
+    assert sum(len(claim.shipments) for claim in await hand_out(bench, 1000)) == 200
     assert await bench.take_all() == []
 
 
 async def test_it_doubles_with_a_round_of_good_answers(bench: Bench) -> None:
     """Every good answer makes room for one more, so that a round of them doubles what is at work."""
-    for taken in await hand_out(bench, 1000):
-        await bench.report(taken, "allocated", event="{}", api=API, answer="good")
+    for claim in await hand_out(bench, 1000):
+        await bench.report(claim, "allocated", event="{}", api=API, answer="good")
     assert sum(len(batch.shipments) for batch in await bench.take_all()) == 400
 
 
 async def test_it_has_an_end(bench: Bench) -> None:
     """However good the answers, no more than two thousand shipments of a merchant are at work at once."""
-    (taken,) = await hand_out(bench, 100)
+    (claim,) = await hand_out(bench, 100)
     await bench.raw.hset("allocation:pace:acme", "window", 1950)
-    await bench.report(taken, "allocated", event="{}", api=API, answer="good")
+    await bench.report(claim, "allocated", event="{}", api=API, answer="good")
     assert await window(bench) == 2000
 
 
 @pytest.mark.parametrize("answer", ["bad", ""])
 async def test_other_answers_leave_it(bench: Bench, answer: str) -> None:
     """A server error and no call at all say nothing about how many calls at once are welcome."""
-    (taken,) = await hand_out(bench, 9)
-    await bench.report(taken, "park", api=API, answer=answer)
+    (claim,) = await hand_out(bench, 9)
+    await bench.report(claim, "park", api=API, answer=answer)
     assert await bench.field("pace:acme", "window") == ""
 
 
 async def test_throttling_halves_what_is_at_work(bench: Bench) -> None:
     """The window becomes half of what was at work when the API said that this was too much."""
     first, _ = await hand_out(bench, 120)
-    await bench.report_of(first.shipments[:1], first.task, "park", due=4e9, api=API, answer="throttled")
+    await bench.report_of(first.shipments[:1], first.lease_token, "park", due=4e9, api=API, answer="throttled")
     assert await window(bench) == 60
 
 
 async def test_a_whole_batch_is_throttled_at_once(bench: Bench) -> None:
     """One call for a hundred shipments that is throttled halves the window like any other."""
-    (taken,) = await hand_out(bench, 100)
-    await bench.report(taken, "park", due=4e9, api=API, answer="throttled")
+    (claim,) = await hand_out(bench, 100)
+    await bench.report(claim, "park", due=4e9, api=API, answer="throttled")
     assert await window(bench) == 50
 
 
@@ -66,30 +66,30 @@ async def test_it_is_halved_once_a_second(bench: Bench) -> None:
     """Answers to calls that were under way together halve the window once; a second later it may be halved again."""
     first, _ = await hand_out(bench, 120)
     for held in first.shipments[:3]:
-        await bench.report_of([held], first.task, "keep", api=API, answer="throttled")
+        await bench.report_of([held], first.lease_token, "keep", api=API, answer="throttled")
     assert await window(bench) == 60
     await bench.raw.hset("allocation:pace:acme", "at", 1)
-    await bench.report_of(first.shipments[:1], first.task, "keep", api=API, answer="throttled")
+    await bench.report_of(first.shipments[:1], first.lease_token, "keep", api=API, answer="throttled")
     assert await window(bench) == 30
 
 
 async def test_one_shipment_is_always_at_work(bench: Bench) -> None:
     """However often an API throttles, one shipment at a time is still tried."""
-    (taken,) = await hand_out(bench, 1)
+    (claim,) = await hand_out(bench, 1)
     for _ in range(3):
         await bench.raw.hset("allocation:pace:acme", "at", 1)
-        await bench.report(taken, "keep", api=API, answer="throttled")
+        await bench.report(claim, "keep", api=API, answer="throttled")
     assert await window(bench) == 1
-    await bench.report(taken, "park")
+    await bench.report(claim, "park")
     assert sum(len(batch.shipments) for batch in await bench.take_all()) == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [(10, 20), (40, 40 + 10 / 40)])
 async def test_it_recovers(bench: Bench, before: float, after: float) -> None:
     """Below where it was throttled the window doubles in a round; from there it grows by one in a round."""
-    (taken,) = await hand_out(bench, 10)
+    (claim,) = await hand_out(bench, 10)
     await bench.raw.hset("allocation:pace:acme", mapping={"window": before, "turned": 40})
-    await bench.report(taken, "allocated", event="{}", api=API, answer="good")
+    await bench.report(claim, "allocated", event="{}", api=API, answer="good")
     assert await window(bench) == pytest.approx(after)
 
 

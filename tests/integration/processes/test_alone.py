@@ -7,14 +7,14 @@ import pytest
 from celery import Celery
 
 from config.settings import Settings
-from tasks.work.messages import UNDER_WAY, Held, Link
+from tasks.work.messages import IN_PROGRESS, Link, LinkClaim
 from tests.factories.children import allocates_after, none_in_flight, serve, write
 from tests.factories.ledger_harness import Bench, is_alone, references, until
 from tests.factories.raw_api import hangs, listening
 from worker.processes import claim_loop
 from worker.processes.child import ChildRuntime
 from worker.processes.in_flight import InFlight
-from worker.processes.siblings import Children
+from worker.processes.siblings import Siblings
 
 ALONE = "allocation:alone"
 
@@ -23,13 +23,13 @@ async def lost_twice(bench: Bench, merchant: str = "alone") -> None:
     """A shipment that must be alone once its lease ends."""
     await bench.take(merchant, "a")
     await bench.end_leases(merchant)
-    assert [is_alone(taken) for taken in await bench.take_all() if taken.merchant == merchant] == [False]
+    assert [is_alone(claim) for claim in await bench.take_all() if claim.merchant == merchant] == [False]
 
 
 async def is_due(bench: Bench) -> None:
     """Now it is lost for the second time."""
     await bench.end_leases("alone")
-    await bench.ledger.ring()
+    await bench.ledger.notify_due()
 
 
 def files(settings: Settings, url: str) -> None:
@@ -105,8 +105,8 @@ async def test_a_child_that_stays_full(child: ChildRuntime, bench: Bench, monkey
         await reserved(bench)
         await working
         await bench.end_leases("other", 4e12)
-        (taken,) = [each for each in await bench.take_all() if each.merchant == "alone"]
-    assert (is_alone(taken), references(taken)) == (True, ["a"])
+        (claim,) = [each for each in await bench.take_all() if each.merchant == "alone"]
+    assert (is_alone(claim), references(claim)) == (True, ["a"])
     assert (await losses(bench))[0] == before[0]
 
 
@@ -115,14 +115,14 @@ async def test_nothing_else_beside_it(child: ChildRuntime, bench: Bench) -> None
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         files(bench.settings, api.url)
-        taken = await bench.take("other", "linked")
-        await bench.report_of([taken.shipments[0].with_progress(step=1)], taken.task, "hand")
+        claim = await bench.take("other", "linked")
+        await bench.report_of([claim.shipments[0].with_progress(step=1)], claim.lease_token, "hand")
         await lost_twice(bench)
         await is_due(bench)
         working = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
         await bench.accept("other", "x")
-        link = Link(held=(Held(taken.task, "other", 1, ("linked",)),))
+        link = Link(held=(LinkClaim(claim.lease_token, "other", 1, ("linked",)),))
         assert await asyncio.to_thread(child.follow, link) is None
         assert await asyncio.to_thread(child.serve) is None
         assert [request.reference for request in api.requests] == ["a"]
@@ -158,7 +158,7 @@ async def test_others_have_their_turn() -> None:
 
 async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:
     """It hands the shipment back: the call is open, and no worker was lost."""
-    child = ChildRuntime(app, settings, Children(1))
+    child = ChildRuntime(app, settings, Siblings(1))
     async with listening(hangs) as api:
         files(settings, api.url)
         await lost_twice(bench)
@@ -178,5 +178,5 @@ async def test_one_without_a_file(child: ChildRuntime, bench: Bench) -> None:
         await lost_twice(bench)
         await is_due(bench)
         await bench.accept("other", "x")
-        assert (await serve(child)).counts == {"allocated": 1, UNDER_WAY: 0}
+        assert (await serve(child)).counts == {"allocated": 1, IN_PROGRESS: 0}
     assert await allocated(bench) == 1

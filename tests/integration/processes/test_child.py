@@ -7,24 +7,26 @@ from celery import Celery
 
 from config.celery_options import BATCHES
 from config.settings import Settings
-from tasks.work.messages import UNDER_WAY, FellBack, Held, Link, read_link
+from tasks.work.messages import IN_PROGRESS, FellBack, Link, LinkClaim, parse_link
 from tests.factories.children import FILE, allocates_after, none_in_flight, serve, write
 from tests.factories.ledger_harness import Bench, until
 from tests.factories.queues import drain_links
-from tests.factories.raw_api import KEY, Request, hangs, listening, reply
+from tests.factories.raw_api import KEY, Request, hangs, listening, response
 from worker.lab.embedded_server import free_port
 from worker.processes import child as child_module
 from worker.processes import in_flight
 from worker.processes.batches import ELSEWHERE_WAIT_S
 from worker.processes.child import ChildRuntime
-from worker.processes.siblings import Children
+from worker.processes.siblings import Siblings
 
-REFUSED = reply(521, b'{"code": "allocation_failed", "message": "nobody takes it"}', "content-type: application/json")
+REFUSED = response(
+    521, b'{"code": "allocation_failed", "message": "nobody takes it"}', "content-type: application/json"
+)
 
 
-async def refuses(_: Request, writer: asyncio.StreamWriter) -> None:
+async def refuses(_: Request, journal: asyncio.StreamWriter) -> None:
     """An API where nobody takes a shipment."""
-    writer.write(REFUSED)
+    journal.write(REFUSED)
 
 
 async def allocated(bench: Bench) -> int:
@@ -43,7 +45,7 @@ async def test_a_task_says_what_it_came_to(child: ChildRuntime, bench: Bench) ->
         for merchant in ("acme", "other"):
             write(bench.settings, api.url, merchant=merchant)
             await bench.accept(merchant, "a", "b")
-        assert (await serve(child)).counts == {"allocated": 4, UNDER_WAY: 0}
+        assert (await serve(child)).counts == {"allocated": 4, IN_PROGRESS: 0}
     assert await allocated(bench) == 4
 
 
@@ -77,10 +79,10 @@ async def test_what_comes_due_meanwhile(child: ChildRuntime, bench: Bench) -> No
 
 async def test_a_message_while_a_child_takes_its_leave(child: ChildRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that is asked to serve in the moment in which it ends goes on."""
-    ring, rings = child._dispatcher.ring, []
+    notify_due, rings = child._dispatcher.notify_due, []
 
     async def is_asked_meanwhile(*, leaving: bool = False) -> int:
-        found = await ring(leaving=leaving)
+        found = await notify_due(leaving=leaving)
         rings.append(found)
         if len(rings) == 1:
             child._serving.start()
@@ -141,7 +143,7 @@ async def test_a_slow_api_holds_no_child(child: ChildRuntime, bench: Bench) -> N
     async with listening(allocates_after(may_answer)) as api:
         write(bench.settings, api.url)
         await bench.accept("acme", "a")
-        assert (await serve(child)).counts == {UNDER_WAY: 1}
+        assert (await serve(child)).counts == {IN_PROGRESS: 1}
         await until(lambda: bool(api.requests))
         assert await bench.phase("acme", "a") == "c"
         may_answer.set()
@@ -185,15 +187,15 @@ async def test_a_full_child_takes_no_more(child: ChildRuntime, bench: Bench, mon
 
 async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:
     """What a child that ends cannot wait for is due at once, and is read back first."""
-    child = ChildRuntime(app, settings, Children(4))
+    child = ChildRuntime(app, settings, Siblings(4))
     async with listening(hangs) as api:
         write(settings, api.url)
         await bench.accept("acme", "a")
         await serve(child)
         await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
-    (taken,) = await bench.take_all()
-    (held,) = taken.shipments
+    (claim,) = await bench.take_all()
+    (held,) = claim.shipments
     assert (held.progress.open_kind, held.progress.attempts, held.losses) == ("unknown", 1, 0)
     assert await bench.field("shipment:acme:a", "company_lost") == ""
 
@@ -214,10 +216,10 @@ async def test_who_falls_back_together_shares_a_chain(app: Celery, child: ChildR
         for merchant in ("acme", "other"):
             write(bench.settings, api.url, merchant=merchant)
             await bench.accept(merchant, "a", "b")
-        assert (await serve(child)).counts == {"fell_back": 4, UNDER_WAY: 0}
+        assert (await serve(child)).counts == {"fell_back": 4, IN_PROGRESS: 0}
         await chains_sent(child)
     (message,) = await asyncio.to_thread(drain_links, app, BATCHES)
-    link = read_link(message)
+    link = parse_link(message)
     assert sorted((each.merchant, each.step, sorted(each.references)) for each in link.held) == [
         ("acme", 1, ["a", "b"]),
         ("other", 1, ["a", "b"]),
@@ -231,13 +233,13 @@ async def test_a_link_hands_on_what_falls_back_again(child: ChildRuntime, bench:
         await bench.accept("acme", "a")
         await serve(child)
         await chains_sent(child)
-        link = Link(held=(Held(await bench.holder("acme", "a"), "acme", 1, ("a",)),))
+        link = Link(held=(LinkClaim(await bench.holder("acme", "a"), "acme", 1, ("a",)),))
         worked, again = [await asyncio.to_thread(child.follow, link) for _ in range(2)]
     assert worked is not None
     assert again is not None
     assert [type(each) for each in worked.fell_back] == [FellBack]
     assert [each.shipment.progress.step for each in worked.fell_back] == [2]
-    assert (again.counts, again.fell_back) == ({UNDER_WAY: 0}, [])
+    assert (again.counts, again.fell_back) == ({IN_PROGRESS: 0}, [])
 
 
 async def test_a_slow_link(app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,23 +247,23 @@ async def test_a_slow_link(app: Celery, child: ChildRuntime, bench: Bench, monke
     monkeypatch.setattr(child_module, "PATIENCE_S", 0.05)
     may_answer = asyncio.Event()
 
-    async def refuses_the_second_late(request: Request, writer: asyncio.StreamWriter) -> None:
+    async def refuses_the_second_late(request: Request, journal: asyncio.StreamWriter) -> None:
         if "FIRST" not in request.target:
             await may_answer.wait()
-        await refuses(request, writer)
+        await refuses(request, journal)
 
     async with listening(refuses_the_second_late) as api:
         write(bench.settings, api.url)
         await bench.accept("acme", "a")
         await serve(child)
         await chains_sent(child)
-        link = Link(held=(Held(await bench.holder("acme", "a"), "acme", 1, ("a",)),))
+        link = Link(held=(LinkClaim(await bench.holder("acme", "a"), "acme", 1, ("a",)),))
         worked = await asyncio.to_thread(child.follow, link)
         assert worked is not None
-        assert (worked.counts, worked.fell_back) == ({UNDER_WAY: 1}, [])
+        assert (worked.counts, worked.fell_back) == ({IN_PROGRESS: 1}, [])
         await asyncio.to_thread(drain_links, app, BATCHES)
         may_answer.set()
         await none_in_flight(child)
         await chains_sent(child)
     (message,) = await asyncio.to_thread(drain_links, app, BATCHES)
-    assert [each.step for each in read_link(message).held] == [2]
+    assert [each.step for each in parse_link(message).held] == [2]

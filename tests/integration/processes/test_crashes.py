@@ -13,7 +13,7 @@ from tests.factories.ledger_harness import Bench, is_alone, until
 from tests.factories.raw_api import listening
 from worker.processes import dispatch_timer, periodic
 from worker.processes.child import ChildRuntime
-from worker.processes.siblings import Children
+from worker.processes.siblings import Siblings
 
 
 async def losses(bench: Bench, reference: str) -> list[Any]:
@@ -45,10 +45,10 @@ async def test_a_bug_on_a_way(child: ChildRuntime, bench: Bench, monkeypatch: py
         await none_in_flight(child)
     assert await bench.raw.xlen(bench.settings.allocated_stream) == 1
     await bench.end_waits("acme")
-    (taken,) = await bench.take_all()
+    (claim,) = await bench.take_all()
     assert await losses(bench, "bad") == [None, None, None]
-    (held,) = taken.shipments
-    assert (held.progress.open_kind, is_alone(taken)) == ("unknown", False)
+    (held,) = claim.shipments
+    assert (held.progress.open_kind, is_alone(claim)) == ("unknown", False)
 
 
 async def test_what_cannot_be_begun(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ async def test_a_heartbeat_notices_a_jump(
 ) -> None:
     """A child that does nothing notices all the same that the server's clock was set."""
     monkeypatch.setattr(periodic, "BEAT_EVERY_S", 0.02)
-    child = ChildRuntime(app, settings, Children(4))
+    child = ChildRuntime(app, settings, Siblings(4))
     try:
         clock = child._ledger._clock
         await until(lambda: clock._read_at is not None)
@@ -91,7 +91,7 @@ async def test_a_chore_that_fails_is_tried_again(
     """An error while renewing or beating does not end it: the leases are renewed the next time."""
     monkeypatch.setattr(periodic, "BEAT_EVERY_S", 0.02)
     await bench.raw.set("allocation:alive", "something else")
-    child = ChildRuntime(app, settings, Children(4))
+    child = ChildRuntime(app, settings, Siblings(4))
     try:
         await until(lambda: child._ledger is not None)
         await bench.raw.delete("allocation:alive")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.factories.sorting import sort_entries
 from tests.integration.processes.test_merchant_files import FILE
-from worker.processes.merchant_files import Merchants
+from worker.processes.merchant_files import MerchantFiles
 
 
 def event(**changes: object) -> bytes:
@@ -19,13 +19,13 @@ def event(**changes: object) -> bytes:
 
 
 @pytest.fixture
-def merchants(tmp_path: Path) -> Merchants:
+def merchants(tmp_path: Path) -> MerchantFiles:
     """One merchant."""
     (tmp_path / "acme.toml").write_text(FILE.format(timeout_s=20, key='{ env = "KEY" }'))
-    return Merchants(tmp_path, frozenset())
+    return MerchantFiles(tmp_path, frozenset())
 
 
-def test_every_entry_is_sorted_once(merchants: Merchants) -> None:
+def test_every_entry_is_sorted_once(merchants: MerchantFiles) -> None:
     """Of a mixed read each entry is in one place, and rejected ones say where they came from and why."""
     entries = [
         ("1-0", {b"event": event()}),
@@ -39,7 +39,7 @@ def test_every_entry_is_sorted_once(merchants: Merchants) -> None:
     ]
     found = sort_entries(entries, merchants)
     assert [shipment.reference for shipment in found.accepted] == ["a", "b"]
-    assert found.not_ours == 1
+    assert found.ignored == 1
     assert [(rejected.stream_id, rejected.reason) for rejected in found.rejected] == [
         ("3-0", "bad_json"),
         ("4-0", "bad_envelope"),
@@ -51,14 +51,14 @@ def test_every_entry_is_sorted_once(merchants: Merchants) -> None:
     assert all(rejected.error for rejected in found.rejected)
 
 
-def test_more_fields_do_no_harm(merchants: Merchants) -> None:
+def test_more_fields_do_no_harm(merchants: MerchantFiles) -> None:
     """An entry may carry fields beside its event."""
     found = sort_entries([("1-0", {b"trace": b"x", b"event": event(), b"event2": b"{"})], merchants)
     assert len(found.accepted) == 2
     assert found.rejected == []
 
 
-def test_an_entry_without_an_event_keeps_what_it_has(merchants: Merchants) -> None:
+def test_an_entry_without_an_event_keeps_what_it_has(merchants: MerchantFiles) -> None:
     """The text of a rejected entry is its event, whole, or all its fields where there is none."""
     odd = event(type=5)
     found = sort_entries([("1-0", {b"evt": b"x"}), ("2-0", {b"event": odd})], merchants)
@@ -66,14 +66,14 @@ def test_an_entry_without_an_event_keeps_what_it_has(merchants: Merchants) -> No
 
 
 @pytest.mark.parametrize("event", [b'{"id": "\xe4"}', b"\xff\xfe{\x00}\x00", b"\xed\xa0\x80", b"{\xc3"])
-def test_what_is_not_utf8_is_kept_as_text_and_bytes(merchants: Merchants, event: bytes) -> None:
+def test_what_is_not_utf8_is_kept_as_text_and_bytes(merchants: MerchantFiles, event: bytes) -> None:
     """Clients that decode what they read can read the stream; the bytes are there as well."""
     (rejected,) = sort_entries([("1-0", {b"event": event})], merchants).rejected
     assert "\ufffd" in rejected.event
     assert b64decode(rejected.event_base64) == event
 
 
-def test_a_large_event_is_cut_between_letters(merchants: Merchants) -> None:
+def test_a_large_event_is_cut_between_letters(merchants: MerchantFiles) -> None:
     """The beginning of an event that is text is text."""
     large = ("ä" * 600_000).encode()
     (rejected,) = sort_entries([("1-0", {b"event": b" " + large})], merchants).rejected
@@ -81,7 +81,7 @@ def test_a_large_event_is_cut_between_letters(merchants: Merchants) -> None:
     assert rejected.event_base64 == ""
 
 
-def test_too_large_an_event(merchants: Merchants) -> None:
+def test_too_large_an_event(merchants: MerchantFiles) -> None:
     """Of an event over a mebibyte the first 64 KiB are kept; one of exactly a mebibyte is taken."""
     room = 1024 * 1024 - len(event(padding=""))
     fits, too_large = event(padding="x" * room), event(padding="x" * (room + 1))
@@ -91,7 +91,7 @@ def test_too_large_an_event(merchants: Merchants) -> None:
     assert (rejected.reason, rejected.event) == ("event_too_large", too_large[: 64 * 1024].decode())
 
 
-def test_a_plan_is_fixed_with_its_facts(merchants: Merchants) -> None:
+def test_a_plan_is_fixed_with_its_facts(merchants: MerchantFiles) -> None:
     """What the ledger gets of a shipment names rule, plan and facts, and no address."""
     shipment = {"reference": "a", "destination": {"country": "GB", "postcode": "M1 1AE", "name": "A. Person"}}
     data = {"merchant": "acme", "order": "1", "shipments": [shipment]}
@@ -105,7 +105,7 @@ def test_a_plan_is_fixed_with_its_facts(merchants: Merchants) -> None:
     ("time", "entered"),
     [("2026-11-21T10:00:00Z", 1795255200.0), ("2040-01-01T00:00:00Z", 1800000000.0), (None, 1800000000.0)],
 )
-def test_when_an_order_came_into_being(merchants: Merchants, time: str | None, entered: float) -> None:
+def test_when_an_order_came_into_being(merchants: MerchantFiles, time: str | None, entered: float) -> None:
     """It did so at the time of its entry or of its event, whichever is earlier."""
     changes = {} if time is None else {"time": time}
     for accepted in sort_entries([("1800000000000-7", {b"event": event(**changes)})], merchants).accepted:

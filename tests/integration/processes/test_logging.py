@@ -90,9 +90,11 @@ def of_a_child(error: Exception) -> BaseException:
 
 def record(logger: str, error: BaseException) -> logging.LogRecord:
     """What a logger writes of an error, after it went through our filter."""
-    made = logging.LogRecord(logger, logging.ERROR, "f.py", 1, "consumer: %s", ("lost",), (type(error), error, None))
-    assert _in_one_line(made)
-    return made
+    construct = logging.LogRecord(
+        logger, logging.ERROR, "f.py", 1, "consumer: %s", ("lost",), (type(error), error, None)
+    )
+    assert _in_one_line(construct)
+    return construct
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.processes.merchant_files import Merchants
+from worker.processes.merchant_files import MerchantFiles
 
 FILE = """[api]
 flavour = "shipments-v2"
@@ -19,26 +19,26 @@ strategy = {{ default_rules = true }}
 
 
 @pytest.fixture
-def merchants(tmp_path: Path) -> Merchants:
+def merchants(tmp_path: Path) -> MerchantFiles:
     """The merchants of an empty folder."""
-    return Merchants(tmp_path, frozenset())
+    return MerchantFiles(tmp_path, frozenset())
 
 
-def write(merchants: Merchants, name: str, timeout_s: float = 20, key: str = '{ env = "KEY" }') -> None:
+def write(merchants: MerchantFiles, name: str, timeout_s: float = 20, key: str = '{ env = "KEY" }') -> None:
     """Put a file in its place as a whole."""
     part = merchants._folder / f"{name}.part"
     part.write_text(FILE.format(timeout_s=timeout_s, key=key))
     part.rename(merchants._folder / f"{name}.toml")
 
 
-def timeout_s(merchants: Merchants, name: str) -> float | None:
+def timeout_s(merchants: MerchantFiles, name: str) -> float | None:
     """What the file in use says after the next look; None when there is none."""
     merchants._looked_at = float("-inf")
     merchant = merchants.get(name)
     return None if merchant is None else merchant.file.api.timeout_s
 
 
-def test_a_file_that_comes_and_goes(merchants: Merchants) -> None:
+def test_a_file_that_comes_and_goes(merchants: MerchantFiles) -> None:
     """A file is in use from when it is there, as it is now, and until it is gone."""
     found = [timeout_s(merchants, "acme")]
     for seconds in (10, 30):
@@ -51,7 +51,7 @@ def test_a_file_that_comes_and_goes(merchants: Merchants) -> None:
     assert merchants.changes == 3
 
 
-def test_a_file_that_became_wrong(merchants: Merchants) -> None:
+def test_a_file_that_became_wrong(merchants: MerchantFiles) -> None:
     """The last good one stays in use until the file is mended, and the problem is told until then."""
     write(merchants, "acme", 10)
     assert timeout_s(merchants, "acme") == 10
@@ -63,7 +63,7 @@ def test_a_file_that_became_wrong(merchants: Merchants) -> None:
     assert merchants.problems == {}
 
 
-def test_a_wrong_file_that_goes(merchants: Merchants) -> None:
+def test_a_wrong_file_that_goes(merchants: MerchantFiles) -> None:
     """Once a wrong file is deleted, neither it nor its last good one is in use."""
     write(merchants, "acme", 10)
     timeout_s(merchants, "acme")
@@ -74,7 +74,7 @@ def test_a_wrong_file_that_goes(merchants: Merchants) -> None:
     assert merchants.problems == {}
 
 
-def test_a_file_that_was_never_good(merchants: Merchants) -> None:
+def test_a_file_that_was_never_good(merchants: MerchantFiles) -> None:
     """A wrong file concerns its own merchant only."""
     (merchants._folder / "wrong.toml").write_text("nonsense")
     (merchants._folder / "folder.toml").mkdir()
@@ -88,7 +88,7 @@ def test_a_file_that_was_never_good(merchants: Merchants) -> None:
 def test_a_folder_that_is_away(tmp_path: Path) -> None:
     """Without its folder nothing is in use; a folder that goes away for a while leaves everything in use."""
     folder = tmp_path / "merchants"
-    merchants = Merchants(folder, frozenset())
+    merchants = MerchantFiles(folder, frozenset())
     assert timeout_s(merchants, "acme") is None
     folder.mkdir()
     write(merchants, "acme", 10)
@@ -98,13 +98,13 @@ def test_a_folder_that_is_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../acme", "acme.toml", "", ".", "a/b", "acme\x00"])
-def test_names_that_are_none(merchants: Merchants, name: str) -> None:
+def test_names_that_are_none(merchants: MerchantFiles, name: str) -> None:
     """What an event calls a merchant is never a path."""
     write(merchants, "acme")
     assert timeout_s(merchants, name) is None
 
 
-def test_only_what_changed_is_read(merchants: Merchants) -> None:
+def test_only_what_changed_is_read(merchants: MerchantFiles) -> None:
     """Of a thousand files a look reads the one that changed, and no file is looked at more than once a second."""
     for number in range(1000):
         write(merchants, f"merchant{number}")
@@ -117,7 +117,7 @@ def test_only_what_changed_is_read(merchants: Merchants) -> None:
     assert merchants.changes == 1001
 
 
-def test_a_key_in_a_file(merchants: Merchants, tmp_path: Path) -> None:
+def test_a_key_in_a_file(merchants: MerchantFiles, tmp_path: Path) -> None:
     """A key is as its file is now: missing, there, or another one, of which each makes another digest."""
     secret = tmp_path / "secret"
     write(merchants, "acme", key=f'{{ file = "{secret}" }}')
@@ -132,7 +132,7 @@ def test_a_key_in_a_file(merchants: Merchants, tmp_path: Path) -> None:
     assert len(digests) == 3
 
 
-def test_a_key_in_the_environment(merchants: Merchants, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_in_the_environment(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """No text about an account has its key in it."""
     monkeypatch.setenv("KEY", "nobody-may-see-this")
     write(merchants, "acme")
@@ -143,12 +143,12 @@ def test_a_key_in_the_environment(merchants: Merchants, monkeypatch: pytest.Monk
     assert account.api.startswith("127.0.0.1:9#")
 
 
-def test_an_account_of_nobody(merchants: Merchants) -> None:
+def test_an_account_of_nobody(merchants: MerchantFiles) -> None:
     """Without a file there is no account."""
     assert merchants.account("nobody") is None
 
 
-def test_who_shares_a_breaker(merchants: Merchants, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_shares_a_breaker(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """Merchants with the same host and key share what is known of the API; another key is another API."""
     monkeypatch.setenv("KEY", "one")
     monkeypatch.setenv("OTHER_KEY", "two")
@@ -160,7 +160,7 @@ def test_who_shares_a_breaker(merchants: Merchants, monkeypatch: pytest.MonkeyPa
     assert len({account.digest for account in accounts if account}) == 3
 
 
-def test_a_file_written_right_before_its_first_order(merchants: Merchants) -> None:
+def test_a_file_written_right_before_its_first_order(merchants: MerchantFiles) -> None:
     """A merchant counts as unknown only after a look since the order was read, however recent the last one was."""
     assert merchants.get("acme") is None
     write(merchants, "acme", 10)
@@ -173,7 +173,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], object]) -> None:
     monkeypatch.setattr("worker.processes.merchant_files.time.sleep", lambda _: left.pop(0)() if left else None)
 
 
-def test_a_file_that_is_being_written(merchants: Merchants, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_being_written(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is used once two looks find it the same; an order for it waits for that."""
     text = FILE.format(timeout_s=10, key='{ env = "KEY" }')
     path = merchants._folder / "acme.toml"
@@ -190,7 +190,7 @@ def test_a_file_that_is_being_written(merchants: Merchants, monkeypatch: pytest.
     assert merchants.problems == {}
 
 
-def test_a_file_that_is_written_again(merchants: Merchants, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_written_again(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it is written in its place the last good one stays in use, whatever it says meanwhile."""
     write(merchants, "acme", 10)
     assert timeout_s(merchants, "acme") == 10
@@ -203,7 +203,7 @@ def test_a_file_that_is_written_again(merchants: Merchants, monkeypatch: pytest.
     assert timeout_s(merchants, "acme") == 30
 
 
-def test_a_file_that_is_never_finished(merchants: Merchants, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_never_finished(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order does not wait for ever for a merchant's first file; nor does the next order wait again."""
     path = merchants._folder / "acme.toml"
     path.write_text("")
@@ -221,7 +221,7 @@ def test_a_file_that_is_never_finished(merchants: Merchants, monkeypatch: pytest
     assert len(waited) <= 2
 
 
-def test_permissions_are_a_change(merchants: Merchants) -> None:
+def test_permissions_are_a_change(merchants: MerchantFiles) -> None:
     """A file that was made readable is read, though nothing in it has changed."""
     write(merchants, "acme", 10)
     timeout_s(merchants, "acme")

@@ -6,13 +6,13 @@ from tasks.work.ports import Account
 from tests.factories.ledger_harness import Bench, until
 from tests.factories.looks import DUE, carried_by, look, settled, waits, write
 from tests.factories.raw_api import answers, hangs, listening
-from worker.processes.merchant_files import Merchants
+from worker.processes.merchant_files import MerchantFiles
 from worker.processes.rechecks import AT_ONCE, Rechecks
 
 
 @pytest.mark.parametrize("stands_against", ["a pause", "an open breaker", "no place in flight"])
 async def test_it_keeps_to_what_holds_for_every_call(
-    bench: Bench, rechecks: Rechecks, merchants: Merchants, stands_against: str
+    bench: Bench, rechecks: Rechecks, merchants: MerchantFiles, stands_against: str
 ) -> None:
     """A recheck waits for a pause, a breaker and a limit like any read-back, and is made later."""
     await settled(bench)

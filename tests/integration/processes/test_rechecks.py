@@ -4,7 +4,7 @@ import pytest
 
 from tests.factories.ledger_harness import Bench
 from tests.factories.looks import DUE, carried_by, changed, last_entry, look_with, settled, waits
-from tests.factories.raw_api import answers, reply
+from tests.factories.raw_api import answers, response
 from worker.processes.rechecks import GIVE_UP_S, Rechecks
 
 
@@ -61,7 +61,7 @@ async def test_no_answer_is_tried_again(bench: Bench, rechecks: Rechecks) -> Non
     await settled(bench)
     for _ in range(2):
         await bench.raw.zadd(DUE, {"acme:a": 1})
-        assert len(await look_with(bench, rechecks, answers(reply(500)))) == 1
+        assert len(await look_with(bench, rechecks, answers(response(500)))) == 1
         waits_s = await bench.raw.zscore(DUE, "acme:a") / 1000 - bench.ledger.now()
         assert waits_s == pytest.approx(60, abs=3)
     assert (await last_entry(bench))["do"] == "allocate"
@@ -80,7 +80,7 @@ async def test_it_gives_up_after_an_hour(bench: Bench, rechecks: Rechecks) -> No
         await bench.raw.hset(record, "settled", settled_ms)
         await bench.raw.xadd(bench.settings.allocated_stream, entry, id=f"{settled_ms}-0")
         await bench.raw.zadd(DUE, {"acme:a": 1})
-        await look_with(bench, rechecks, answers(reply(500)))
+        await look_with(bench, rechecks, answers(response(500)))
         assert await waits(bench) == left
 
 

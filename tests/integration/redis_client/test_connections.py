@@ -11,8 +11,8 @@ from config.settings import Settings
 from tests.factories.ledger_harness import until
 from worker.lab.embedded_server import EmbeddedServer
 from worker.redis_client import connections
-from worker.redis_client.connections import MOST_KEPT, Lines
-from worker.redis_client.store import PASSING, Redis, ResponseError, connect
+from worker.redis_client.connections import MAX_KEPT, ConnectionCache
+from worker.redis_client.store import TRANSIENT_ERRORS, Redis, ResponseError, connect
 
 
 @pytest.fixture
@@ -21,14 +21,14 @@ def redis(own_server: EmbeddedServer, settings: Settings) -> Redis:
     return connect(settings.model_copy(update={"redis_url": SecretStr(own_server.url)}))
 
 
-async def clients(kept: Lines) -> int:
+async def clients(kept: ConnectionCache) -> int:
     """How many connections the server has."""
     return len((await kept.command("CLIENT LIST")).splitlines())
 
 
 async def test_one_connection_for_commands_in_turn(redis: Redis) -> None:
     """Commands that follow each other share a connection."""
-    kept = Lines(redis)
+    kept = ConnectionCache(redis)
     for number in range(20):
         assert await kept.command("ECHO", str(number)) == str(number).encode()
     assert await clients(kept) == 1
@@ -37,16 +37,16 @@ async def test_one_connection_for_commands_in_turn(redis: Redis) -> None:
 
 async def test_many_at_once(redis: Redis) -> None:
     """Commands side by side have a connection each, and get their own answers; few of these are kept."""
-    kept = Lines(redis)
+    kept = ConnectionCache(redis)
     found = await asyncio.gather(*(kept.command("ECHO", str(number)) for number in range(50)))
     assert found == [str(number).encode() for number in range(50)]
-    assert len(kept._kept) == MOST_KEPT
+    assert len(kept._kept) == MAX_KEPT
     await redis.aclose()
 
 
 async def test_a_command_that_is_cancelled(redis: Redis) -> None:
     """Its connection is given up: its answer would be taken for that of the next command."""
-    kept = Lines(redis)
+    kept = ConnectionCache(redis)
     await kept.command("ECHO", "connected")
     waiting = asyncio.create_task(kept.command("BLPOP", "nothing", 0))
     await asyncio.sleep(0)
@@ -59,7 +59,7 @@ async def test_a_command_that_is_cancelled(redis: Redis) -> None:
 
 async def test_a_refusal_keeps_the_connection(redis: Redis) -> None:
     """An error is an answer."""
-    kept = Lines(redis)
+    kept = ConnectionCache(redis)
     await kept.command("SET", "text", "a")
     with pytest.raises(ResponseError):
         await kept.command("LPUSH", "text", "a")
@@ -69,7 +69,7 @@ async def test_a_refusal_keeps_the_connection(redis: Redis) -> None:
 
 async def test_a_server_that_comes_back(redis: Redis, own_server: EmbeddedServer) -> None:
     """A connection that the server has closed is not used again, however lately it was used."""
-    kept = Lines(redis)
+    kept = ConnectionCache(redis)
     await kept.command("ECHO", "connected")
     ((line, _),) = kept._kept
     own_server.kill()
@@ -81,7 +81,7 @@ async def test_a_server_that_comes_back(redis: Redis, own_server: EmbeddedServer
 
 async def test_connections_that_were_reset(redis: Redis) -> None:
     """Of several that were kept and then reset none is used again."""
-    kept = Lines(redis)
+    kept = ConnectionCache(redis)
     await asyncio.gather(*(kept.command("ECHO", str(number)) for number in range(5)))
     for line, _ in kept._kept:
         line.end(None)
@@ -92,7 +92,7 @@ async def test_connections_that_were_reset(redis: Redis) -> None:
 async def test_a_burst_is_given_back(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a burst the pool has its connections again, even if commands go on without a pause."""
     monkeypatch.setattr(connections, "KEPT_S", 0.05)
-    kept = Lines(redis)
+    kept = ConnectionCache(redis)
     await asyncio.gather(*(kept.command("ECHO", str(number)) for number in range(100)))
     async with asyncio.timeout(10):
         while len(kept._kept) > 1:
@@ -102,13 +102,13 @@ async def test_a_burst_is_given_back(redis: Redis, monkeypatch: pytest.MonkeyPat
 
 async def test_a_server_that_is_silent(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that answers nothing is away; what it says later is nobody's answer."""
-    kept = Lines(redis)
+    kept = ConnectionCache(redis)
     await kept.command("ECHO", "connected")
     pid = int((await redis.info("server"))["process_id"])
     os.kill(pid, signal.SIGSTOP)
     try:
         monkeypatch.setattr(connections, "ANSWERS_WITHIN_S", 0.2)
-        with pytest.raises(PASSING, match=r"no answer in 0\.2 s"):
+        with pytest.raises(TRANSIENT_ERRORS, match=r"no answer in 0\.2 s"):
             await kept.command("ECHO", "late")
     finally:
         os.kill(pid, signal.SIGCONT)

@@ -48,9 +48,9 @@ def test_a_start_that_fails(own_server: EmbeddedServer, tmp_path: Path) -> None:
     """A server that does not start says why."""
     with pytest.raises(ServerError, match="did not start"):
         EmbeddedServer(tmp_path / "other").start("--no-such-option", "1")
-    taken = EmbeddedServer(tmp_path / "third", own_server.port)
+    claim = EmbeddedServer(tmp_path / "third", own_server.port)
     with pytest.raises(ServerError):
-        taken.start()
+        claim.start()
     assert is_open(own_server.port)
 
 

@@ -13,7 +13,7 @@ from tests.factories.ledger_harness import Bench, until
 from tests.perf.chaos.refusals import REFUSALS
 from worker.lab.embedded_server import EmbeddedServer
 from worker.redis_client.safety import announce, describe
-from worker.redis_client.store import PASSING, ResponseError
+from worker.redis_client.store import TRANSIENT_ERRORS, ResponseError
 
 
 @dataclass
@@ -27,11 +27,11 @@ class Admin:
 @pytest.mark.parametrize("way", REFUSALS)
 async def test_a_result_in_hand_is_kept(way: str, own_server: EmbeddedServer, own_bench: Bench) -> None:
     """It is reported again and again, with one line when that begins and one when it is over."""
-    taken = await own_bench.take("acme", "a")
+    claim = await own_bench.take("acme", "a")
     with redis.Redis(port=own_server.port, decode_responses=True) as client:
         with REFUSALS[way](Admin(client, own_server)):
             await announce(own_bench.redis, own_bench.settings)
-            reporting = asyncio.create_task(own_bench.report(taken, "allocated", event="{}"))
+            reporting = asyncio.create_task(own_bench.report(claim, "allocated", event="{}"))
             await until(lambda: own_bench.store._trouble_since is not None)
             assert not reporting.done()
         assert await reporting == [True]
@@ -51,8 +51,8 @@ async def test_a_result_in_hand_is_kept(way: str, own_server: EmbeddedServer, ow
 async def test_our_own_fault_is_not_repeated(own_bench: Bench, script: str) -> None:
     """What a script brings upon itself is raised at once, as the bug that it is."""
     with pytest.raises(ResponseError) as raised:
-        await own_bench.store.insist(lambda: own_bench.raw.eval(script, 0), 5)
-    assert not isinstance(raised.value, PASSING)
+        await own_bench.store.retry(lambda: own_bench.raw.eval(script, 0), 5)
+    assert not isinstance(raised.value, TRANSIENT_ERRORS)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ async def test_our_own_fault_is_not_repeated(own_bench: Bench, script: str) -> N
 async def test_words_of_other_servers(own_bench: Bench, words: str, *, passes: bool) -> None:
     """What no script of ours can provoke passes, whatever it is; servers before Redis 7 wrap what a script was told."""
     connection = await own_bench.raw.connection_pool.get_connection()
-    assert isinstance(connection._parser.parse_error(words), PASSING) is passes
+    assert isinstance(connection._parser.parse_error(words), TRANSIENT_ERRORS) is passes
     await own_bench.raw.connection_pool.release(connection)
 
 
@@ -80,8 +80,8 @@ async def test_a_user_who_may_not_ask_who_the_server_is(own_server: EmbeddedServ
     line, unsafe = await describe(own_bench.redis, own_bench.settings)
     assert line.startswith("a server at redis://")
     assert any("+info" in each for each in unsafe)
-    taken = await own_bench.take("acme", "a")
-    assert await own_bench.report(taken, "allocated", event="{}") == [True]
+    claim = await own_bench.take("acme", "a")
+    assert await own_bench.report(claim, "allocated", event="{}") == [True]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ async def test_a_user_who_may_not_ask_who_the_server_is(own_server: EmbeddedServ
 async def test_words_of_a_server_that_refuses(own_bench: Bench, words: str) -> None:
     """Whatever a server says that our scripts cannot provoke is waited out."""
     connection = await own_bench.raw.connection_pool.get_connection()
-    assert isinstance(connection._parser.parse_error(words), PASSING)
+    assert isinstance(connection._parser.parse_error(words), TRANSIENT_ERRORS)
     await own_bench.raw.connection_pool.release(connection)
 
 
@@ -115,7 +115,7 @@ async def test_a_node_of_a_cluster(own_bench: Bench, tmp_path: Path) -> None:
     try:
         url = SecretStr(node.url)
         there = Bench(own_bench.settings.model_copy(update={"redis_url": url}))
-        with pytest.raises(PASSING):
+        with pytest.raises(TRANSIENT_ERRORS):
             await there.redis.get("x")
         await there.close()
     finally:
@@ -128,11 +128,11 @@ async def test_a_password_that_was_changed(own_server: EmbeddedServer, own_bench
         client.config_set("requirepass", "old")
         url = SecretStr(f"redis://:old@127.0.0.1:{own_server.port}/0")
         bench = Bench(own_bench.settings.model_copy(update={"redis_url": url}))
-        taken = await bench.take("acme", "a")
+        claim = await bench.take("acme", "a")
         client.execute_command("AUTH", "old")
         client.config_set("requirepass", "new")
         client.client_kill_filter(_type="normal", skipme=True)
-        reporting = asyncio.create_task(bench.report(taken, "allocated", event="{}"))
+        reporting = asyncio.create_task(bench.report(claim, "allocated", event="{}"))
         await until(lambda: bench.store._trouble_since is not None)
         client.config_set("requirepass", "old")
         assert await reporting == [True]
@@ -147,8 +147,8 @@ async def test_all_connections_to_a_replica_are_left(own_server: EmbeddedServer,
     for connection in connections:
         await pool.release(connection)
     admin = Admin(redis.Redis(port=own_server.port), own_server)
-    with admin.redis, REFUSALS["READONLY"](admin), pytest.raises(PASSING):
-        await own_bench.store.insist(lambda: own_bench.redis.set("x", 1), 0.0)
+    with admin.redis, REFUSALS["READONLY"](admin), pytest.raises(TRANSIENT_ERRORS):
+        await own_bench.store.retry(lambda: own_bench.redis.set("x", 1), 0.0)
     assert [connection.is_connected for connection in connections] == [False] * 3
 
 
@@ -156,6 +156,6 @@ async def test_a_replica_is_left(own_server: EmbeddedServer, own_bench: Bench) -
     """The connection on which a replica refused is not used again: behind the same address there may be another."""
     before = await own_bench.raw.client_id()
     admin = Admin(redis.Redis(port=own_server.port), own_server)
-    with admin.redis, REFUSALS["READONLY"](admin), pytest.raises(PASSING):
+    with admin.redis, REFUSALS["READONLY"](admin), pytest.raises(TRANSIENT_ERRORS):
         await own_bench.accept("acme", "a")
     assert await own_bench.raw.client_id() != before

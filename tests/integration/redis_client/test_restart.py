@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from config.settings import Settings
 from tests.factories.ledger_harness import Bench, references, until
 from worker.lab.embedded_server import EmbeddedServer
-from worker.redis_client.store import PASSING
+from worker.redis_client.store import TRANSIENT_ERRORS
 
 
 def start(server: EmbeddedServer) -> None:
@@ -28,11 +28,11 @@ async def test_a_restart_is_a_change(own_server: EmbeddedServer, own_bench: Benc
     owned = await own_bench.take("other", "x")
     await own_bench.report(await own_bench.take("acme", "a"), "park")
     restart(own_server)
-    permit = await own_bench.permit(owned.shipments[0], owned.task)
-    assert not permit.held
-    taken = await own_bench.take_all()
-    assert [each.shipments[0].progress.open_kind for each in taken] == ["unknown", "unknown"]
-    assert [(await own_bench.permit(each.shipments[0], each.task)).held for each in taken] == [True, True]
+    permit = await own_bench.permit(owned.shipments[0], owned.lease_token)
+    assert not permit.owned
+    claim = await own_bench.take_all()
+    assert [each.shipments[0].progress.open_kind for each in claim] == ["unknown", "unknown"]
+    assert [(await own_bench.permit(each.shipments[0], each.lease_token)).owned for each in claim] == [True, True]
 
 
 async def test_a_restart_counts_once(own_server: EmbeddedServer, own_bench: Bench) -> None:
@@ -42,7 +42,7 @@ async def test_a_restart_counts_once(own_server: EmbeddedServer, own_bench: Benc
             await own_bench.ledger.watch_clock()
         assert int(await own_bench.field("server", "changes") or 0) == number
         restart(own_server)
-        await own_bench.store.insist(own_bench.redis.ping, 10)
+        await own_bench.store.retry(own_bench.redis.ping, 10)
 
 
 async def test_everything_is_still_there(own_server: EmbeddedServer, own_bench: Bench) -> None:
@@ -50,7 +50,7 @@ async def test_everything_is_still_there(own_server: EmbeddedServer, own_bench: 
     await own_bench.take("acme", "held")
     await own_bench.accept("acme", "waiting")
     restart(own_server)
-    await own_bench.store.insist(own_bench.redis.ping, 10)
+    await own_bench.store.retry(own_bench.redis.ping, 10)
     await own_bench.end_leases("acme")
     assert [sorted(references(batch)) for batch in await own_bench.take_all()] == [["held", "waiting"]]
 
@@ -62,11 +62,11 @@ async def test_a_task_waits_for_the_server(own_server: EmbeddedServer, own_bench
     taking = asyncio.create_task(own_bench.take_due())
     await until(lambda: own_bench.store._trouble_since is not None)
     await asyncio.to_thread(start, own_server)
-    (taken,) = await taking
-    assert len(taken.shipments) == 1
+    (claim,) = await taking
+    assert len(claim.shipments) == 1
     assert own_bench.store._trouble_since is None
     own_server.kill()
-    reporting = asyncio.create_task(own_bench.report(taken, "allocated", event="{}"))
+    reporting = asyncio.create_task(own_bench.report(claim, "allocated", event="{}"))
     await until(lambda: own_bench.store._trouble_since is not None)
     await asyncio.to_thread(start, own_server)
     assert await reporting == [True]
@@ -74,13 +74,13 @@ async def test_a_task_waits_for_the_server(own_server: EmbeddedServer, own_bench
 
 async def test_a_server_that_stays_away(own_server: EmbeddedServer, own_bench: Bench, settings: Settings) -> None:
     """After a whole lease a task gives its shipments up, as they may be another's by then, and raises nothing."""
-    taken = await own_bench.take("acme", "a")
+    claim = await own_bench.take("acme", "a")
     own_server.kill()
     url = SecretStr(own_server.url)
     hasty = Bench(settings.model_copy(update={"redis_url": url, "lease_seconds": 0.2}))
-    assert not (await hasty.permit(taken.shipments[0], taken.task)).held
-    assert await hasty.report(taken, "allocated", event="{}") == [False]
-    with pytest.raises(PASSING):
+    assert not (await hasty.permit(claim.shipments[0], claim.lease_token)).owned
+    assert await hasty.report(claim, "allocated", event="{}") == [False]
+    with pytest.raises(TRANSIENT_ERRORS):
         await hasty.take_due()
     await hasty.close()
 
@@ -95,9 +95,9 @@ async def test_scripts_that_were_forgotten(bench: Bench, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(bench.store, "run", forgotten)
     await bench.accept("acme", "a", "b")
-    (taken,) = await bench.take_all()
-    assert (await bench.permit(taken.shipments[0], taken.task)).held
-    assert await bench.report(taken, "park", due=bench.ledger.now() + 600) == [True, True]
+    (claim,) = await bench.take_all()
+    assert (await bench.permit(claim.shipments[0], claim.lease_token)).owned
+    assert await bench.report(claim, "park", due=bench.ledger.now() + 600) == [True, True]
     assert await bench.pause("acme")
     await bench.probe_is_due("acme")
     assert await bench.ledger.probe("acme") in ("a", "b")

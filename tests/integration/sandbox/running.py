@@ -68,7 +68,7 @@ class Running:
         """Put faults in force."""
         self.client.post("/_sandbox/faults", json=faults).raise_for_status()
 
-    def story(self, reference: str, **query: str) -> dict[str, Any]:
+    def history(self, reference: str, **query: str) -> dict[str, Any]:
         """One shipment's history."""
         found: dict[str, Any] = (
             self.client.get(f"/_sandbox/shipments/{reference}", params=query).raise_for_status().json()
@@ -97,7 +97,7 @@ class Running:
     def allocations(self, reference: str) -> int:
         """How often the shipment was allocated, once nothing is pending."""
         until(lambda: self.pending() == 0)
-        found: int = self.story(reference)["allocations"]
+        found: int = self.history(reference)["allocations"]
         return found
 
 

@@ -12,7 +12,7 @@ from worker.lab.sandbox.log import Log
 from worker.lab.sandbox.options import Options
 from worker.lab.sandbox.state import Acted
 
-Start = Callable[[Options], Running]
+StartMessage = Callable[[Options], Running]
 
 LINETEN = "FF_LINET-00001"
 
@@ -113,7 +113,7 @@ def test_the_log_is_read_in_pages(sandbox: Running) -> None:
         assert sandbox.client.get("/_sandbox/calls", params=query).status_code == 400
 
 
-def test_a_merchant_has_its_own_calls(start: Start) -> None:
+def test_a_merchant_has_its_own_calls(start: StartMessage) -> None:
     """With `key` only the entries of that key are told, under the numbers that they have among all."""
     sandbox = start(Options(keys=("one", "two")))
     for key in ("one", "two", "one"):

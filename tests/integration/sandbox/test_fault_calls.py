@@ -85,7 +85,7 @@ def test_a_fault_strikes_before_or_after_the_api_acts(sandbox: Running, fault: s
 def test_a_dropped_connection_gives_no_answer(sandbox: Running) -> None:
     """The caller of a dropped call sees its connection go, and the history shows no status."""
     reference = _fail(sandbox, (httpx.NetworkError, httpx.RemoteProtocolError), fault="drop")
-    (call,) = sandbox.story(reference)["calls"]
+    (call,) = sandbox.history(reference)["calls"]
     assert (call["fault"], call["status"]) == ("drop", None)
 
 
@@ -137,7 +137,7 @@ def test_an_entry_may_be_missing(sandbox: Running, *, acts: bool) -> None:
     body = {"ConsignmentReferences": ["EC-1", "EC-2", "EC-3"]}
     answer = sandbox.v1.put("/allocation/allocate", json=body).json()
     assert [each["ApiLinks"][0]["Href"][-4:] for each in answer] == ["EC-1", "EC-3"]
-    assert sandbox.story("EC-2")["allocations"] == int(acts)
+    assert sandbox.history("EC-2")["allocations"] == int(acts)
 
 
 def test_v1_waits_too(sandbox: Running) -> None:

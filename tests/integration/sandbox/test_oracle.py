@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tests.integration.sandbox.running import Running
 from worker.lab.sandbox.options import Options
 
-Start = Callable[[Options], Running]
+StartMessage = Callable[[Options], Running]
 
 LINETEN = "FF_LINET-00001"
 
@@ -79,7 +79,7 @@ def test_a_refused_shipment_may_be_asked_for_again(sandbox: Running) -> None:
     assert sandbox.counts()["blind_repeats"] == []
 
 
-def test_merchants_have_their_own_shipments(start: Start) -> None:
+def test_merchants_have_their_own_shipments(start: StartMessage) -> None:
     """Two keys with the same reference are two shipments, and each can be asked about."""
     sandbox = start(Options(keys=("one", "two")))
     for key in ("one", "two"):
@@ -88,8 +88,8 @@ def test_merchants_have_their_own_shipments(start: Start) -> None:
     assert sandbox.counts()["allocated"] == 2
     assert sandbox.counts(key="one")["blind_repeats"] == []
     assert sandbox.counts(key="two")["blind_repeats"] == ["sp_1"]
-    assert len(sandbox.story("sp_1")["calls"]) == 1
-    assert len(sandbox.story("sp_1", key="two")["calls"]) == 2
+    assert len(sandbox.history("sp_1")["calls"]) == 1
+    assert len(sandbox.history("sp_1", key="two")["calls"]) == 2
 
 
 def test_a_history_tells_each_call(sandbox: Running) -> None:
@@ -98,22 +98,22 @@ def test_a_history_tells_each_call(sandbox: Running) -> None:
     sandbox.put("sp_1", "service", LINETEN)
     sandbox.put("sp_1", "service", LINETEN)
     sandbox.client.get("/pro/shipments/sp_1")
-    story = sandbox.story("sp_1")
-    told = [(each["method"], each["path"], each["status"], each["fault"]) for each in story["calls"]]
+    history = sandbox.history("sp_1")
+    told = [(each["method"], each["path"], each["status"], each["fault"]) for each in history["calls"]]
     assert told == [
         ("PUT", f"/pro/shipments/sp_1/allocate/service/{LINETEN}", 503, "status"),
         ("PUT", f"/pro/shipments/sp_1/allocate/service/{LINETEN}", 200, None),
         ("GET", "/pro/shipments/sp_1", 200, None),
     ]
-    assert story["calls"][0]["time"] <= story["calls"][2]["time"]
-    assert (story["state"], story["allocations"], story["blind_repeats"]) == ("allocated", 1, 0)
+    assert history["calls"][0]["time"] <= history["calls"][2]["time"]
+    assert (history["state"], history["allocations"], history["blind_repeats"]) == ("allocated", 1, 0)
 
 
 def test_a_history_is_bounded(sandbox: Running) -> None:
     """Of many calls the last 50 are remembered."""
     for _ in range(60):
         sandbox.client.get("/shipments/sp_1")
-    assert len(sandbox.story("sp_1")["calls"]) == 50
+    assert len(sandbox.history("sp_1")["calls"]) == 50
     assert sandbox.counts()["reads"] == 60
 
 

@@ -53,7 +53,9 @@ def test_v1_may_have_done_a_part(sandbox: Running, *, partly: bool) -> None:
     """With `partly` the consignments before the bad one are allocated, although the call is a 400."""
     sandbox.break_with({**BAD, "partly": partly})
     assert _v1(sandbox, "EC-0", "EC-1", "EC-2", "EC-3").status_code == 400
-    allocated = [reference for reference in ("EC-0", "EC-1", "EC-2", "EC-3") if sandbox.story(reference)["allocations"]]
+    allocated = [
+        reference for reference in ("EC-0", "EC-1", "EC-2", "EC-3") if sandbox.history(reference)["allocations"]
+    ]
     assert allocated == (["EC-0", "EC-1"] if partly else [])
 
 

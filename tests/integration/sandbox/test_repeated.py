@@ -69,5 +69,5 @@ def test_only_allocations_are_repeated(sandbox: Running) -> None:
     """A read is not struck by it."""
     sandbox.break_with({"fault": "repeated"})
     assert sandbox.state("sp_1") == "unallocated"
-    told: list[Any] = sandbox.story("sp_1")["calls"]
+    told: list[Any] = sandbox.history("sp_1")["calls"]
     assert told[0]["fault"] is None

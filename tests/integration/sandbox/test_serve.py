@@ -20,7 +20,7 @@ from worker.lab.sandbox.options import Options
 MANY = 200
 A_FEW_TURNS = 5
 
-Start = Callable[[Options], Running]
+StartMessage = Callable[[Options], Running]
 
 
 def test_the_process_says_where_it_listens_and_ends_when_told() -> None:
@@ -39,7 +39,7 @@ def test_the_process_says_where_it_listens_and_ends_when_told() -> None:
         assert process.stdout.read() == ""
 
 
-def test_idle_connections_are_closed(start: Start) -> None:
+def test_idle_connections_are_closed(start: StartMessage) -> None:
     """A connection that was idle for the keep-alive time is closed by the server."""
     url = start(Options(keepalive_s=0.05)).client.base_url
     with socket.create_connection((url.host, url.port or 80), timeout=5) as connection:
@@ -48,7 +48,7 @@ def test_idle_connections_are_closed(start: Start) -> None:
         assert connection.recv(65536) == b""
 
 
-def test_every_call_takes_its_time(start: Start) -> None:
+def test_every_call_takes_its_time(start: StartMessage) -> None:
     """A latency is added to every call of the API, and to none of the sandbox's own."""
     sandbox = start(Options(latency_s=0.1))
     started = monotonic()

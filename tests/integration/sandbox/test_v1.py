@@ -12,7 +12,7 @@ import pytest
 from tests.integration.sandbox.running import Running
 from worker.lab.sandbox.options import Options
 
-Start = Callable[[Options], Running]
+StartMessage = Callable[[Options], Running]
 
 LINETEN = "FF_LINET-00001"
 XML = {"content-type": "application/xml", "accept": "application/xml"}
@@ -49,7 +49,7 @@ def test_many_are_answered_at_once(sandbox: Running) -> None:
     assert second["ApiLinks"][0]["Href"].endswith(f"/consignments/{heavy}")
 
 
-def test_summaries_may_have_the_other_form(start: Start) -> None:
+def test_summaries_may_have_the_other_form(start: StartMessage) -> None:
     """With the form `is_success` an entry says success, message and reference."""
     sandbox = start(Options(v1_form="is_success"))
     good, bad = _many(sandbox, "EC-1", "not a reference").json()
@@ -94,7 +94,7 @@ def test_one_consignment_is_answered_by_one_summary(sandbox: Running, path: str,
 
 
 @pytest.mark.parametrize("explains", [True, False])
-def test_a_refusal_may_be_silent(start: Start, *, explains: bool) -> None:
+def test_a_refusal_may_be_silent(start: StartMessage, *, explains: bool) -> None:
     """A refused single call is a 400, with a summary or without a body."""
     sandbox = start(Options(v1_refusal_body=explains))
     answer = sandbox.v1.put("/allocation/EC-1/allocatewithservicegroup/nobody")

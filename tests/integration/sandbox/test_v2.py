@@ -8,7 +8,7 @@ import pytest
 from tests.integration.sandbox.running import Running, shipment_reference
 from worker.lab.sandbox.options import Options
 
-Start = Callable[[Options], Running]
+StartMessage = Callable[[Options], Running]
 
 LINETEN = "FF_LINET-00001"
 
@@ -160,7 +160,7 @@ def test_quotes_can_be_taken_up(sandbox: Running) -> None:
     assert allocated.json()["carrier"] == earliest["carrier"]
 
 
-def test_quotes_expire(start: Start) -> None:
+def test_quotes_expire(start: StartMessage) -> None:
     """An expired quote is refused and says so."""
     sandbox = start(Options(quote_s=0))
     reference = shipment_reference()
@@ -178,7 +178,7 @@ def test_nobody_may_quote(sandbox: Running) -> None:
     assert LINETEN in {each["property"] for each in answer.json()["details"]}
 
 
-def test_shipments_may_have_to_be_created_first(start: Start) -> None:
+def test_shipments_may_have_to_be_created_first(start: StartMessage) -> None:
     """Without automatic creation an unknown reference is not found, by any call."""
     sandbox = start(Options(auto_create=False))
     for answer in (sandbox.put("sp_1", "service", LINETEN), sandbox.client.get("/pro/shipments/sp_1")):

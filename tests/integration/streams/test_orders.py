@@ -8,8 +8,8 @@ from worker.streams.orders import (
     READ_BYTES,
     TAKEN_OVER_AT_ONCE,
     Entry,
-    Orders,
-    TakenOver,
+    OrdersStream,
+    ReclaimedEntries,
 )
 
 STREAM = "orders.created"
@@ -28,9 +28,9 @@ def numbers(entries: list[tuple[str, dict[bytes, bytes]]]) -> list[int]:
     return [int(fields[b"event"]) for _, fields in entries]
 
 
-async def taken_over(orders: Orders) -> list[Entry]:
+async def taken_over(orders: OrdersStream) -> list[Entry]:
     """All that another intake left."""
-    return [entry async for found in orders.take_over() for entry in found.entries]
+    return [entry async for found in orders.reclaim() for entry in found.entries]
 
 
 async def left(bench: Bench) -> set[str]:
@@ -41,7 +41,7 @@ async def left(bench: Bench) -> set[str]:
 async def test_what_was_published_before_the_first_start(bench: Bench) -> None:
     """The group begins at the very first entry, and making it again changes nothing."""
     await publish(bench, 3)
-    orders = Orders(bench.store, STREAM, 60)
+    orders = OrdersStream(bench.store, STREAM, 60)
     await orders.make_group()
     assert numbers(await orders.read()) == [0, 1, 2]
     await orders.make_group()
@@ -51,7 +51,7 @@ async def test_what_was_published_before_the_first_start(bench: Bench) -> None:
 
 async def test_a_stream_that_is_not_there_yet(bench: Bench) -> None:
     """An intake may start before the first event."""
-    orders = Orders(bench.store, STREAM, 60)
+    orders = OrdersStream(bench.store, STREAM, 60)
     await orders.make_group()
     await publish(bench, 1)
     assert numbers(await orders.read()) == [0]
@@ -59,7 +59,7 @@ async def test_a_stream_that_is_not_there_yet(bench: Bench) -> None:
 
 async def test_intakes_share_the_stream(bench: Bench) -> None:
     """Each entry is read by one of the intakes, in the order of the stream."""
-    intakes = [Orders(bench.store, STREAM, 60) for _ in range(2)]
+    intakes = [OrdersStream(bench.store, STREAM, 60) for _ in range(2)]
     assert intakes[0].consumer != intakes[1].consumer
     await intakes[0].make_group()
     await publish(bench, 500)
@@ -70,7 +70,7 @@ async def test_intakes_share_the_stream(bench: Bench) -> None:
 async def test_what_a_dead_intake_left(bench: Bench) -> None:
     """Entries that lie unacknowledged for a lease are taken over by another intake, and not before."""
     await publish(bench, 3)
-    dead, other = Orders(bench.store, STREAM, 60), Orders(bench.store, STREAM, 60)
+    dead, other = OrdersStream(bench.store, STREAM, 60), OrdersStream(bench.store, STREAM, 60)
     await dead.make_group()
     ids = [stream_id for stream_id, _ in await dead.read()]
     assert await taken_over(other) == []
@@ -83,7 +83,7 @@ async def test_a_read_has_few_bytes(bench: Bench) -> None:
     """However large the entries are, and however many: a read brings what an intake can hold, and the next one more."""
     for _ in range(40):
         await bench.raw.xadd(STREAM, {"event": b"x" * 1_000_000})
-    orders = Orders(bench.store, STREAM, 60)
+    orders = OrdersStream(bench.store, STREAM, 60)
     await orders.make_group()
     sizes = []
     while found := await orders.read():
@@ -94,7 +94,7 @@ async def test_a_read_has_few_bytes(bench: Bench) -> None:
 
 async def test_a_value_that_is_too_large_is_cut(bench: Bench) -> None:
     """Of an event that is too large no more is read than tells so, at first and when it is taken over."""
-    dead = Orders(bench.store, STREAM, 60)
+    dead = OrdersStream(bench.store, STREAM, 60)
     await dead.make_group()
     await publish(bench, 16)
     await dead.read()
@@ -104,33 +104,33 @@ async def test_a_value_that_is_too_large_is_cut(bench: Bench) -> None:
         b"event": MAX_EVENT_BYTES + 1,
         b"more": MAX_EVENT_BYTES + 1,
     }
-    *_, (_, fields) = await taken_over(Orders(bench.store, STREAM, 0))
+    *_, (_, fields) = await taken_over(OrdersStream(bench.store, STREAM, 0))
     assert len(fields[b"event"]) == MAX_EVENT_BYTES + 1
 
 
-async def portions_of(orders: Orders) -> list[TakenOver]:
+async def portions_of(orders: OrdersStream) -> list[ReclaimedEntries]:
     """What is taken over, as it comes."""
-    return [found async for found in orders.take_over()]
+    return [found async for found in orders.reclaim()]
 
 
 async def test_what_was_delivered_often_is_taken_over_alone(bench: Bench) -> None:
     """Entries are taken over a few at a time, and one by one when that did not help."""
     await publish(bench, 20)
-    dead = Orders(bench.store, STREAM, 60)
+    dead = OrdersStream(bench.store, STREAM, 60)
     await dead.make_group()
     await dead.read()
     await dead.read()
     for _ in range(DELIVERED_OFTEN - 1):
-        found = await portions_of(Orders(bench.store, STREAM, 0))
+        found = await portions_of(OrdersStream(bench.store, STREAM, 0))
         assert [(len(each.entries), each.alone) for each in found] == [(TAKEN_OVER_AT_ONCE, False), (4, False)]
-    found = await portions_of(Orders(bench.store, STREAM, 0))
+    found = await portions_of(OrdersStream(bench.store, STREAM, 0))
     assert [(len(each.entries), each.alone) for each in found] == [(1, True)] * 20
     assert sorted(numbers([entry for each in found for entry in each.entries])) == list(range(20))
 
 
 async def test_intakes_that_ended_with_an_entry(bench: Bench) -> None:
     """Who had an entry alone in hand is remembered until it is done, each intake once."""
-    first, second, third = (Orders(bench.store, STREAM, 60) for _ in range(3))
+    first, second, third = (OrdersStream(bench.store, STREAM, 60) for _ in range(3))
     assert [await each.ended_with("1-1") for each in (first, first, second, third)] == [0, 0, 1, 2]
     assert await first.ended_with("1-2") == 0
     await third.is_done("1-1")
@@ -139,7 +139,7 @@ async def test_intakes_that_ended_with_an_entry(bench: Bench) -> None:
 
 async def test_who_was_interrupted_did_not_end(bench: Bench) -> None:
     """A server that was away ends no intake: whoever comes back is not counted any more."""
-    first, second = (Orders(bench.store, STREAM, 60) for _ in range(2))
+    first, second = (OrdersStream(bench.store, STREAM, 60) for _ in range(2))
     await first.make_group()
     assert await first.ended_with("1-1") == 0
     await portions_of(first)
@@ -149,11 +149,11 @@ async def test_who_was_interrupted_did_not_end(bench: Bench) -> None:
 async def test_what_is_gone_is_told(bench: Bench) -> None:
     """An entry that was read, and trimmed before it was taken, is named once, and is pending no more."""
     await publish(bench, 3)
-    dead = Orders(bench.store, STREAM, 60)
+    dead = OrdersStream(bench.store, STREAM, 60)
     await dead.make_group()
     read = await dead.read()
     await bench.raw.xtrim(STREAM, maxlen=1, approximate=False)
-    (found,) = await portions_of(Orders(bench.store, STREAM, 0))
+    (found,) = await portions_of(OrdersStream(bench.store, STREAM, 0))
     assert found.lost == [stream_id for stream_id, _ in read[:2]]
     assert numbers(found.entries) == [2]
     assert (await bench.raw.xpending(STREAM, GROUP))["pending"] == 1
@@ -163,17 +163,17 @@ async def test_what_is_gone_is_told(bench: Bench) -> None:
 async def test_an_entry_that_was_deleted_meanwhile(bench: Bench) -> None:
     """What somebody deleted from the stream is not taken over, and does not stand in the way."""
     await publish(bench, 2)
-    dead = Orders(bench.store, STREAM, 60)
+    dead = OrdersStream(bench.store, STREAM, 60)
     await dead.make_group()
     first, _ = await dead.read()
     await bench.raw.xdel(STREAM, first[0])
-    assert numbers(await taken_over(Orders(bench.store, STREAM, 0))) == [1]
+    assert numbers(await taken_over(OrdersStream(bench.store, STREAM, 0))) == [1]
 
 
 async def test_who_leaves_in_order(bench: Bench) -> None:
     """An intake that ends leaves the group; one that still has entries in its name stays for others to find them."""
     await publish(bench, 1)
-    busy, idle = Orders(bench.store, STREAM, 60), Orders(bench.store, STREAM, 60)
+    busy, idle = OrdersStream(bench.store, STREAM, 60), OrdersStream(bench.store, STREAM, 60)
     await busy.make_group()
     await busy.read()
     await taken_over(idle)

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from tests.factories.ledger_harness import Bench
 from tests.integration.streams.test_orders import STREAM, left, publish
 from worker.ledger.records import server_ms
-from worker.streams.orders import GROUP, Orders
+from worker.streams.orders import GROUP, OrdersStream
 from worker.streams.upkeep import GONE_S, keep_orders, tell_of_lost, trim_orders
 
 LATER_MS = 4_000_000_000_000
@@ -27,7 +27,7 @@ async def ids(bench: Bench) -> list[str]:
     return [stream_id.decode() for stream_id, _ in await bench.raw.xrange(STREAM)]
 
 
-async def take(bench: Bench, intake: Orders) -> int:
+async def take(bench: Bench, intake: OrdersStream) -> int:
     """Read once, and take what was read; how many entries that were."""
     entries = await intake.read()
     await bench.ledger.accept([], [], [stream_id for stream_id, _ in entries], GROUP)
@@ -41,7 +41,7 @@ async def lost_orders(bench: Bench) -> int:
 
 async def test_entries_that_were_trimmed_unread(bench: Bench) -> None:
     """They are told of once, with the ids that they lie between; whoever reads on, and whatever is acknowledged."""
-    intake = Orders(bench.store, STREAM, 60)
+    intake = OrdersStream(bench.store, STREAM, 60)
     await intake.make_group()
     assert await told(bench) == []
     await publish(bench, 10)
@@ -68,7 +68,7 @@ async def test_a_group_that_was_created_behind_orders(bench: Bench) -> None:
     """What was published before a group that somebody created with `$` is told of; so is what a SETID skips."""
     await publish(bench, 4)
     await bench.raw.xgroup_create(STREAM, GROUP, id="$")
-    intake = Orders(bench.store, STREAM, 60)
+    intake = OrdersStream(bench.store, STREAM, 60)
     await intake.make_group()
     last = (await ids(bench))[-1]
     assert await told(bench) == [(4, "0-0", last)]
@@ -82,7 +82,7 @@ async def test_put_back_entries_are_no_alarm(bench: Bench) -> None:
     """A group that was put back to entries that it had missed, or taken, reads them; later losses are found again."""
     await publish(bench, 4)
     await bench.raw.xgroup_create(STREAM, GROUP, id="$")
-    intake = Orders(bench.store, STREAM, 60)
+    intake = OrdersStream(bench.store, STREAM, 60)
     assert len(await told(bench)) == 1
     await bench.raw.xgroup_setid(STREAM, GROUP, "0")
     assert await told(bench) == []
@@ -97,7 +97,7 @@ async def test_put_back_entries_are_no_alarm(bench: Bench) -> None:
 async def test_nothing_is_told_without_a_loss(bench: Bench, seed: int) -> None:
     """Whatever intakes read, take over, acknowledge and we trim: as long as nothing is lost, nothing is told."""
     chance = random.Random(seed)  # noqa: S311
-    intakes = [Orders(bench.store, STREAM, 0) for _ in range(3)]
+    intakes = [OrdersStream(bench.store, STREAM, 0) for _ in range(3)]
     await intakes[0].make_group()
     for _ in range(30):
         match chance.randrange(5):
@@ -106,7 +106,7 @@ async def test_nothing_is_told_without_a_loss(bench: Bench, seed: int) -> None:
             case 1 if await bench.raw.xlen(STREAM):
                 await bench.raw.xreadgroup(GROUP, "stuck", {STREAM: ">"}, count=chance.randint(1, 9))
             case 2:
-                async for found in chance.choice(intakes).take_over():
+                async for found in chance.choice(intakes).reclaim():
                     done = [stream_id for stream_id, _ in found.entries]
                     await bench.ledger.accept([], [], done, GROUP)
             case 3:
@@ -119,10 +119,10 @@ async def test_nothing_is_told_without_a_loss(bench: Bench, seed: int) -> None:
 async def test_consumers_that_are_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer that is silent for long is dropped, unless entries are in its name."""
     await publish(bench, 1)
-    busy, idle = Orders(bench.store, STREAM, 60), Orders(bench.store, STREAM, 60)
+    busy, idle = OrdersStream(bench.store, STREAM, 60), OrdersStream(bench.store, STREAM, 60)
     await busy.make_group()
     await busy.read()
-    [_ async for _ in idle.take_over()]
+    [_ async for _ in idle.reclaim()]
     now_ms = await server_ms(bench.redis)
     await keep_orders(bench.store, bench.settings, now_ms)
     assert len(await bench.raw.xinfo_consumers(STREAM, GROUP)) == 2

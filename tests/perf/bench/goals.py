@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 from tests.perf.bench.contenders import CELERY_PREFORK, CELERY_THREADS, FLOOR, OURS, OURS_MANY, TASKIQ
 from tests.perf.bench.flow import Flow
 from tests.perf.bench.measure import Row
-from tests.perf.bench.scenarios import Idle, Merchants, Part, Saturation, Scaled, Sweep, Waiting
+from tests.perf.bench.scenarios import Idle, MerchantFiles, Part, Saturation, Scaled, Scheduled, Sweep
 from tests.perf.bench.stub_limit import StubLimit
 
 _SLOW_API_MS = 200
@@ -100,14 +100,14 @@ def _lone(rows: Sequence[Row]) -> Iterator[Goal]:
 
 def _of_part(part: Part) -> Iterator[Goal]:
     match part:
-        case Waiting():
+        case Scheduled():
             name = f"CPU per order with {part.many:,} waiting, against {part.few:,}"
             yield from _at_most(name, 1.1, [part.many_cpu_ms / part.few_cpu_ms])
             yield from _at_least("intake beside allocation, events per second", 5000, [part.intake_events_per_s])
         case Sweep():
             name = f"orders per second with a sweep every {part.slow_s} s, against the default"
             yield from _at_least(name, 0.9, [part.slow_orders_per_s / part.default_orders_per_s])
-        case Merchants():
+        case MerchantFiles():
             name = f"CPU per order of {part.orders:,} over {part.merchants:,} merchants, against one"
             yield from _at_most(name, 1.2, [part.many_cpu_ms / part.one_cpu_ms])
         case Saturation():

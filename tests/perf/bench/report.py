@@ -10,7 +10,7 @@ from typing import Any, assert_never
 from tests.perf.bench.flow import Flow
 from tests.perf.bench.goals import Goal, goals
 from tests.perf.bench.measure import Row
-from tests.perf.bench.scenarios import Idle, Merchants, Part, Saturation, Scaled, Sweep, Waiting
+from tests.perf.bench.scenarios import Idle, MerchantFiles, Part, Saturation, Scaled, Scheduled, Sweep
 from tests.perf.bench.stub_limit import StubLimit
 
 _HEAD = """\
@@ -27,9 +27,9 @@ _KEYS: dict[type[Part], str] = {
     StubLimit: "stub",
     Row: "rows",
     Flow: "flow",
-    Waiting: "waiting",
+    Scheduled: "waiting",
     Sweep: "sweep",
-    Merchants: "merchants",
+    MerchantFiles: "merchants",
     Saturation: "saturation",
     Scaled: "scaled",
     Idle: "idle",
@@ -83,7 +83,7 @@ def _other(part: Part) -> Iterator[str]:
                 f"stub alone, {part.endpoint}: {part.shipments_per_s:,.0f} shipments/s, "
                 f"{part.cpu_ms_per_shipment:.4f} ms of CPU each"
             )
-        case Waiting():
+        case Scheduled():
             yield f"{part.few:,} waiting: {part.few_cpu_ms:.3f} ms per order; {part.many:,}: {part.many_cpu_ms:.3f} ms"
             yield (
                 f"intake took {part.intake_events_per_s:,.0f} events/s "
@@ -92,7 +92,7 @@ def _other(part: Part) -> Iterator[str]:
         case Sweep():
             slow = f"every {part.slow_s} s: {part.slow_orders_per_s:.0f}"
             yield f"sweep at its default: {part.default_orders_per_s:.0f} orders/s; {slow}"
-        case Merchants():
+        case MerchantFiles():
             yield (
                 f"{part.orders:,} orders of one merchant: {part.one_cpu_ms:.3f} ms each; "
                 f"of {part.merchants:,} merchants: {part.many_cpu_ms:.3f} ms"

@@ -16,11 +16,11 @@ from tests.perf.bench.stub_limit import StubLimit, stub_limits
 
 SLOW_SWEEP_S = 60
 _SLOW_API_MS = 200
-_MOST_COMMANDS = 8
+_MAX_COMMANDS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Waiting:
+class Scheduled:
     """CPU per order (intake, worker, beat) with few and with many orders waiting; what intake takes beside the work."""
 
     few: int
@@ -41,7 +41,7 @@ class Sweep:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Merchants:
+class MerchantFiles:
     """CPU per order when all are one merchant's, and when they are spread over many."""
 
     merchants: int
@@ -83,7 +83,7 @@ class Scaled:
     pss_mb: float
 
 
-Part = StubLimit | Row | Flow | Waiting | Sweep | Merchants | Saturation | Scaled | Idle
+Part = StubLimit | Row | Flow | Scheduled | Sweep | MerchantFiles | Saturation | Scaled | Idle
 
 Systems = Collection[str]
 """Names of the contenders that the table may have."""
@@ -127,7 +127,7 @@ def waiting(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
         yield _many_waiting(running, sizes, few_cpu_ms)
 
 
-def _many_waiting(running: Rig, sizes: Sizes, few_cpu_ms: float) -> Waiting:
+def _many_waiting(running: Rig, sizes: Sizes, few_cpu_ms: float) -> Scheduled:
     before = running.usage()
     running.feed(sizes.many_waiting)
     taken, settled, began = running.taken(), running.settled(), time.monotonic()
@@ -136,7 +136,7 @@ def _many_waiting(running: Rig, sizes: Sizes, few_cpu_ms: float) -> Waiting:
     # What intake spends on an order it has spent by now, and the others spend theirs later: counted one by one.
     intake_s = (running.usage() - before).roles["intake"] / sizes.many_waiting
     now_settled = running.settled()
-    return Waiting(
+    return Scheduled(
         few=sizes.few_waiting,
         many=running.fed - now_settled,
         few_cpu_ms=round(few_cpu_ms, 3),
@@ -172,7 +172,7 @@ def _swept(settings: Mapping[str, str], sizes: Sizes) -> float:
 def merchants(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
     """The same orders of one merchant and of many."""
     for orders in sizes.merchant_orders:
-        yield Merchants(
+        yield MerchantFiles(
             merchants=sizes.merchants,
             orders=orders,
             one_cpu_ms=round(_spread_over(1, orders, sizes), 3),
@@ -238,7 +238,7 @@ def idle(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
             cpu_percent=round(used.cpu_s / sizes.idle_s * 100, 2),
             cpu_percent_by_role={role: round(s / sizes.idle_s * 100, 2) for role, s in used.roles.items()},
             commands_per_s=round(called.total() / sizes.idle_s, 1),
-            commonest={name: round(n / sizes.idle_s, 1) for name, n in called.most_common(_MOST_COMMANDS)},
+            commonest={name: round(n / sizes.idle_s, 1) for name, n in called.most_common(_MAX_COMMANDS)},
         )
 
 

@@ -70,11 +70,11 @@ def _limit(endpoint: str, request: bytes, shipments: int, seconds: float) -> Stu
         length = _answer_bytes(port, request)
         before = cpu_s(pid)
         began = time.monotonic()
-        answered = uvloop.run(_load(port, request, length, seconds)) * shipments
+        call_record = uvloop.run(_load(port, request, length, seconds)) * shipments
         return StubLimit(
             endpoint=endpoint,
-            shipments_per_s=round(answered / (time.monotonic() - began)),
-            cpu_ms_per_shipment=round((cpu_s(pid) - before) / answered * 1000, 4),
+            shipments_per_s=round(call_record / (time.monotonic() - began)),
+            cpu_ms_per_shipment=round((cpu_s(pid) - before) / call_record * 1000, 4),
         )
 
 
@@ -91,11 +91,11 @@ def _answer_bytes(port: int, request: bytes) -> int:
 
 async def _load(port: int, request: bytes, answer_bytes: int, seconds: float) -> int:
     loop = asyncio.get_running_loop()
-    made = [
+    construct = [
         await loop.create_connection(lambda: _Client(request, answer_bytes), "127.0.0.1", port)
         for _ in range(_CONNECTIONS)
     ]
     await asyncio.sleep(seconds)
-    for transport, _ in made:
+    for transport, _ in construct:
         transport.close()
-    return sum(client.answers for _, client in made)
+    return sum(client.answers for _, client in construct)

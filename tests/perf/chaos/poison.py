@@ -8,7 +8,7 @@ from typing import Any
 from tests.acceptance.system import System, order_event
 from tests.perf.chaos.run import Result, Run, write_merchants
 
-MOST_MB = 300
+MAX_MB = 300
 MIB = 1024 * 1024
 
 
@@ -26,7 +26,7 @@ def poison(system: System, seed: int, orders: int, count: int) -> Result:
     figures = {
         "not rejected": count - len(system.rejected()),
         "intake restarted": int(system.processes["intake"].pid != intake),
-        "MB too much": max(0, most_mb(intake) - MOST_MB),
+        "MB too much": max(0, most_mb(intake) - MAX_MB),
     }
     return replace(result, figures={**result.figures, **figures})
 

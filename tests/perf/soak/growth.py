@@ -73,8 +73,12 @@ def _row(name: str, samples: Sequence[Sample], measure: Measure, noise: float) -
 def _slope(orders: Sequence[float], values: Sequence[float]) -> float:
     """Least squares; 0 when nothing moved."""
     middle, mean = fmean(orders), fmean(values)
-    spread = sum((x - middle) ** 2 for x in orders)
-    return sum((x - middle) * (y - mean) for x, y in zip(orders, values, strict=True)) / spread if spread else 0.0
+    match_outcomes = sum((x - middle) ** 2 for x in orders)
+    return (
+        sum((x - middle) * (y - mean) for x, y in zip(orders, values, strict=True)) / match_outcomes
+        if match_outcomes
+        else 0.0
+    )
 
 
 def bytes_per_kept_order(samples: Sequence[Sample]) -> float:

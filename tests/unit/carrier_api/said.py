@@ -13,7 +13,7 @@ from config.strategies.service_group import ServiceGroup
 from config.strategies.strategy import Strategy
 from config.strategies.virtual_service import VirtualService
 from tasks.rules.outcome import Outcome
-from worker.carrier_api.response import Reply
+from worker.carrier_api.response import ApiResponse
 from worker.carrier_api.v1.dialect import ConsignmentsV1
 from worker.carrier_api.v2.dialect import ShipmentsV2
 
@@ -33,22 +33,22 @@ QUOTE = Quote(quote="earliest")
 ALL: tuple[Strategy, ...] = (VIRTUAL, SERVICE, GROUP, DEFAULT, CHEAPEST, FILTERS, QUOTE)
 
 
-def reply(status: int, body: Any = b"", **more: Any) -> Reply:
+def response(status: int, body: Any = b"", **more: Any) -> ApiResponse:
     """An answer; a body that is not bytes is written as JSON."""
-    return Reply(status=status, body=body if isinstance(body, bytes) else json.dumps(body).encode(), **more)
+    return ApiResponse(status=status, body=body if isinstance(body, bytes) else json.dumps(body).encode(), **more)
 
 
-def error(status: int, *children: str, parent: str | None = None, **headers: str) -> Reply:
+def error(status: int, *children: str, parent: str | None = None, **headers: str) -> ApiResponse:
     """A v2 error with these child codes."""
     details = [{"code": child, "message": f"about {child}"} for child in children]
-    return reply(status, {"code": parent, "message": "no", "correlation_id": "c-1", "details": details}, **headers)
+    return response(status, {"code": parent, "message": "no", "correlation_id": "c-1", "details": details}, **headers)
 
 
-def v2(answer: Reply, strategy: Strategy = VIRTUAL) -> Outcome:
+def v2(answer: ApiResponse, strategy: Strategy = VIRTUAL) -> Outcome:
     """What v2 says about the one shipment that was asked for."""
     return V2.read(strategy, [REF], answer, NOW)[REF]
 
 
-def v1(answer: Reply) -> Outcome:
+def v1(answer: ApiResponse) -> Outcome:
     """What v1 says about the one consignment that was asked for."""
     return V1.read(DEFAULT, [EC], answer, NOW)[EC]

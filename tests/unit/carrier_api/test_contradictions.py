@@ -18,12 +18,12 @@ from tests.unit.carrier_api.said import (
     SERVICE,
     VIRTUAL,
     error,
-    reply,
+    response,
     v1,
     v2,
 )
-from worker.carrier_api.dialect import target, wire_for
-from worker.carrier_api.response import Reply
+from worker.carrier_api.dialect import dialect_for, target
+from worker.carrier_api.response import ApiResponse
 
 RESULT = {"shipment_reference": REF, "state": "allocated", "correlation_id": "c"}
 ALLOCATED = Allocated(correlation_id="c")
@@ -31,13 +31,15 @@ ALLOCATED = Allocated(correlation_id="c")
 
 def test_virtual_service_may_answer_202() -> None:
     """The OpenAPI document has only 200 for a virtual service, an earlier page has 202 too."""
-    assert v2(reply(202, {**RESULT, "state": "allocating"}), VIRTUAL) == Queued(reason="allocating", correlation_id="c")
-    assert v2(reply(202), VIRTUAL) == Queued(reason="queued")
+    assert v2(response(202, {**RESULT, "state": "allocating"}), VIRTUAL) == Queued(
+        reason="allocating", correlation_id="c"
+    )
+    assert v2(response(202), VIRTUAL) == Queued(reason="queued")
 
 
 def test_202_may_say_allocated() -> None:
     """202 means queued, and the document's own example of a 202 is allocated: the state decides."""
-    assert v2(reply(202, RESULT), SERVICE) == ALLOCATED
+    assert v2(response(202, RESULT), SERVICE) == ALLOCATED
 
 
 @pytest.mark.parametrize("status", [202, 207, 407])
@@ -46,13 +48,13 @@ def test_many_is_a_list_or_two_lists(status: int) -> None:
     results = [{**RESULT, "state": "allocating"}, {**RESULT, "shipment_reference": OTHER, "state": "allocation_failed"}]
     queues = {"queued": [REF], "rejected": [{"code": "allocation_failed", "references": [OTHER]}]}
     for body in (results, queues):
-        outcomes = said.V2.read(GROUP, [REF, OTHER], reply(status, body), NOW)
+        outcomes = said.V2.read(GROUP, [REF, OTHER], response(status, body), NOW)
         assert [type(outcome) for outcome in outcomes.values()] == [Queued, Refused]
 
 
 def test_partly_done_is_207_or_407() -> None:
     """A carrier service says 207 for what default rules and groups call 407, which elsewhere is a proxy's word."""
-    outcomes = [said.V2.read(DEFAULT, [REF, OTHER], reply(status, [RESULT]), NOW) for status in (207, 407)]
+    outcomes = [said.V2.read(DEFAULT, [REF, OTHER], response(status, [RESULT]), NOW) for status in (207, 407)]
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][REF] == ALLOCATED
 
@@ -65,25 +67,25 @@ def test_407_may_be_an_error() -> None:
 
 def test_default_rules_may_answer_for_one() -> None:
     """The page about default rules prints the single result of an endpoint that only an earlier document has."""
-    assert v2(reply(200, {**RESULT, "state": "Allocated"}), DEFAULT) == ALLOCATED
+    assert v2(response(200, {**RESULT, "state": "Allocated"}), DEFAULT) == ALLOCATED
 
 
 def test_state_in_any_case() -> None:
     """The enumeration is in lower case, an example says "Allocated"."""
-    assert v2(reply(200, {**RESULT, "state": "Allocated"})) == v2(reply(200, RESULT))
+    assert v2(response(200, {**RESULT, "state": "Allocated"})) == v2(response(200, RESULT))
 
 
 @pytest.mark.parametrize(("rel", "kind"), [("label", "label"), ("PDF", "Label")])
 def test_label_link_in_either_dress(rel: str, kind: str) -> None:
     """A label link has the relation "label" and the type "label", or the relation "PDF" and the type "Label"."""
     links = [{"href": "https://h/labels/x/pdf", "rel": rel, "type": kind}]
-    outcome = v2(reply(200, {**RESULT, "_links": links}))
+    outcome = v2(response(200, {**RESULT, "_links": links}))
     assert isinstance(outcome, Allocated)
     assert outcome.labels == (Label(href="https://h/labels/x/pdf", format="pdf"),)
 
 
-@pytest.mark.parametrize("answer", [error(400, "virtual_service_not_found"), error(404), reply(404)])
-def test_unknown_virtual_service_is_400_or_404(answer: Reply) -> None:
+@pytest.mark.parametrize("answer", [error(400, "virtual_service_not_found"), error(404), response(404)])
+def test_unknown_virtual_service_is_400_or_404(answer: ApiResponse) -> None:
     """The page "Allocating with a Virtual Service" says 404, the table of error codes a child of 400."""
     outcome = v2(answer, VIRTUAL)
     assert isinstance(outcome, Refused)
@@ -104,18 +106,18 @@ def test_invalid_state_is_400_or_521() -> None:
 def test_429_may_be_a_conflict() -> None:
     """To the rest of the world 429 is throttling, to the table of error codes it is `conflict`."""
     assert v2(error(429, "rule_conflict", parent="conflict")).reason == "conflict"
-    assert v2(reply(429)).reason == "throttled"
+    assert v2(response(429)).reason == "throttled"
 
 
 def test_bulk_path_is_the_reference_s() -> None:
     """One page writes `/shipments/allocation/…`, the API reference `/shipments/allocate/…`: the reference is right."""
     for strategy in (SERVICE, GROUP, DEFAULT, FILTERS):
-        assert target(strategy.call(V2, [REF], bulk=True)).startswith("/shipments/allocate")
+        assert target(strategy.request(V2, [REF], bulk=True)).startswith("/shipments/allocate")
 
 
 def test_group_key_has_no_blank() -> None:
     """An example of a request for a group has a blank at the end of a key, the OpenAPI document has none."""
-    body = wire_for(V2).encode(GROUP.call(V2, [REF], bulk=True)) or b""
+    body = dialect_for(V2).encode(GROUP.request(V2, [REF], bulk=True)) or b""
     assert json.loads(body).keys() == {"shipments", "service_group"}
 
 
@@ -128,12 +130,12 @@ SUMMARIES = [
 @pytest.mark.parametrize("summary", SUMMARIES)
 def test_summary_has_two_forms(summary: dict[str, object]) -> None:
     """One page prints `IsSuccess` and `Data`, another `StatusCode` and `Description`."""
-    assert v1(reply(200, [summary])) == Allocated()
+    assert v1(response(200, [summary])) == Allocated()
 
 
 def test_summary_is_alone_or_in_a_list() -> None:
     """Endpoints for one consignment answer with a summary in one example and with a list of one in another."""
-    assert v1(reply(200, SUMMARIES[0])) == v1(reply(200, [SUMMARIES[0]]))
+    assert v1(response(200, SUMMARIES[0])) == v1(response(200, [SUMMARIES[0]]))
 
 
 @pytest.mark.parametrize(("link", "label"), [("detail", "label"), ("Link", "Label")])
@@ -143,7 +145,7 @@ def test_links_of_v1_in_either_dress(link: str, label: str) -> None:
         {"Rel": label, "Href": f"https://h/labels/{EC}"},
         {"Rel": link, "Href": f"https://h/consignments/{EC}"},
     ]
-    outcomes = said.V1.read(DEFAULT, ["EC-1", EC], reply(200, [{"StatusCode": 200, "ApiLinks": links}]), NOW)
+    outcomes = said.V1.read(DEFAULT, ["EC-1", EC], response(200, [{"StatusCode": 200, "ApiLinks": links}]), NOW)
     assert outcomes[EC] == Allocated(labels=(Label(href=f"https://h/labels/{EC}"),))
 
 
@@ -152,7 +154,7 @@ def test_legs_from_zero_or_one() -> None:
     outcomes: list[Outcome] = []
     for first in (0, 1):
         legs = [{"Leg": first + 1, "TrackingReferences": ["B"]}, {"Leg": first, "TrackingReferences": ["A"]}]
-        outcomes.append(v1(reply(200, {"StatusCode": 200, "ConsignmentLegs": legs})))
+        outcomes.append(v1(response(200, {"StatusCode": 200, "ConsignmentLegs": legs})))
     assert outcomes == [Allocated(tracking_references=("A", "B"))] * 2
 
 
@@ -160,16 +162,16 @@ def test_failed_state_with_and_without_blank() -> None:
     """The page "Consignment States" writes "Allocation Failed", a name in an enumeration can have no blank."""
     expected = Unallocated(reason="allocation_failed", state="allocation_failed")
     for state in ("Allocation Failed", "AllocationFailed"):
-        assert said.V1.find(EC, reply(200, {"ConsignmentState": state}), NOW) == expected
+        assert said.V1.find(EC, response(200, {"ConsignmentState": state}), NOW) == expected
 
 
 def test_v1_state_has_two_names() -> None:
     """The consignment calls it `ConsignmentState`, its short form `Status`."""
     for key in ("ConsignmentState", "Status"):
-        assert said.V1.find(EC, reply(200, {key: "Allocated"}), NOW) == Allocated()
+        assert said.V1.find(EC, response(200, {key: "Allocated"}), NOW) == Allocated()
 
 
 def test_flag_of_filters_is_pickup() -> None:
     """v1's filter is `IsPickup`, although a quote's own field is `IsPickUp`."""
-    body = json.loads(wire_for(V1).encode(FILTERS.call(V1, [EC])) or b"")
+    body = json.loads(dialect_for(V1).encode(FILTERS.request(V1, [EC])) or b"")
     assert body["Filters"] == {"ServiceDirection": "Outbound", "IsPickup": False, "IsDropOff": True}

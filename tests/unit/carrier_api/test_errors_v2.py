@@ -17,7 +17,7 @@ from tests.unit.carrier_api.said import (
     V2,
     VIRTUAL,
     error,
-    reply,
+    response,
     v2,
 )
 
@@ -89,7 +89,7 @@ def test_parent_code(status: int, code: str, kind: type[Outcome], reason: str) -
 @pytest.mark.parametrize(("status", "kind", "reason"), BODILESS)
 def test_bare_status(status: int, kind: type[Outcome], reason: str, body: bytes) -> None:
     """Without a code, as in a proxy's page or an empty body, the status decides."""
-    outcome = v2(reply(status, body))
+    outcome = v2(response(status, body))
     assert (type(outcome), outcome.reason) == (kind, reason)
 
 
@@ -138,7 +138,7 @@ def test_throttled_says_how_long() -> None:
     assert v2(error(429, retry_after="30")) == Throttled(
         reason="throttled", message="no", correlation_id="c-1", retry_after_s=30.0
     )
-    assert v2(reply(429)) == Throttled(reason="throttled", message="HTTP 429", retry_after_s=None)
+    assert v2(response(429)) == Throttled(reason="throttled", message="HTTP 429", retry_after_s=None)
 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 503, 599])
@@ -148,7 +148,7 @@ def test_others_say_how_long_too(status: int) -> None:
     assert isinstance(outcome, Stopped | Unknown)
     assert outcome.retry_after_s == 30.0
     assert V2.find(REF, error(status, retry_after="30"), NOW) == outcome
-    assert V2.read_quotes(REF, error(status, retry_after="30"), NOW) == outcome
+    assert V2.parse_quotes(REF, error(status, retry_after="30"), NOW) == outcome
 
 
 def test_message_is_for_a_person() -> None:
@@ -162,15 +162,15 @@ def test_message_is_for_a_person() -> None:
         ],
     }
     expected = "No quotes could be generated; $.weight: is too heavy; Next Day: over 30 kg; no route"
-    assert v2(reply(531, body)) == Refused(reason="no_quotes_available", message=expected)
-    long = v2(reply(531, {"message": "x" * 1000}))
+    assert v2(response(531, body)) == Refused(reason="no_quotes_available", message=expected)
+    long = v2(response(531, {"message": "x" * 1000}))
     assert isinstance(long, Refused)
     assert len(long.message) == 300
 
 
 def test_proxy_page_is_named() -> None:
     """A page that is no answer of the API is told apart by its status and type; its content is not repeated."""
-    outcome = v2(reply(502, b"<html>secret</html>", content_type="text/html"))
+    outcome = v2(response(502, b"<html>secret</html>", content_type="text/html"))
     assert outcome == Unknown(reason="server_error", message="HTTP 502 text/html")
 
 

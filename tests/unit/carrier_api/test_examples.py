@@ -7,7 +7,7 @@ import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Label, Price, Queued, Stopped, Unallocated
 from tests.factories.vendor import example, needs_vendor, seed
-from tests.unit.carrier_api.said import DEFAULT, NOW, SERVICE, V2, VIRTUAL, reply
+from tests.unit.carrier_api.said import DEFAULT, NOW, SERVICE, V2, VIRTUAL, response
 from worker.carrier_api.quotes import Offer, choose
 
 pytestmark = needs_vendor
@@ -93,7 +93,7 @@ def test_v2_allocated(name: str) -> None:
     """An allocated shipment, with everything that the answer says about it."""
     reference, expected = V2_ALLOCATED[name]
     for status in (200, 202):
-        assert V2.read(VIRTUAL, [reference], reply(status, example(name)), NOW) == {reference: expected}
+        assert V2.read(VIRTUAL, [reference], response(status, example(name)), NOW) == {reference: expected}
 
 
 def test_v2_page() -> None:
@@ -101,7 +101,7 @@ def test_v2_page() -> None:
     reference, expected = V2_ALLOCATED["v2-virtual-service-1.json"]
     body = seed("uid: pro-api-help-shipments-allocating-with-a-virtual-service", '{\n    "shipment_reference"', "```")
     price = Price(net="2.00", gross="2.00", currency="GBP")
-    assert V2.read(VIRTUAL, [reference], reply(200, body), NOW) == {reference: replace(expected, price=price)}
+    assert V2.read(VIRTUAL, [reference], response(200, body), NOW) == {reference: replace(expected, price=price)}
 
 
 V2_QUEUED = {
@@ -130,7 +130,7 @@ V2_QUEUED = {
 def test_v2_queued(name: str, status: int) -> None:
     """All shipments but the last are queued; that one does not exist."""
     *queued, rejected = references = V2_QUEUED[name]
-    outcomes = V2.read(SERVICE, references, reply(status, example(name)), NOW)
+    outcomes = V2.read(SERVICE, references, response(status, example(name)), NOW)
     assert [outcomes[reference] for reference in queued] == [Queued(reason="queued")] * len(queued)
     last = outcomes[rejected]
     assert isinstance(last, Stopped)
@@ -139,7 +139,7 @@ def test_v2_queued(name: str, status: int) -> None:
 
 def test_v2_error() -> None:
     """A validation error stops the shipment with its details."""
-    assert V2.read(DEFAULT, ["x"], reply(400, example("v2-error-1.json")), NOW) == {
+    assert V2.read(DEFAULT, ["x"], response(400, example("v2-error-1.json")), NOW) == {
         "x": Stopped(
             reason="invalid_request",
             message="A provided property has an invalid format; "
@@ -152,7 +152,7 @@ def test_v2_error() -> None:
 def test_v2_shipment() -> None:
     """A shipment that may be allocated."""
     reference = "sp_00792693789526132644358207963136"
-    finding = V2.find(reference, reply(200, example("v2-get-shipment-1.json")), NOW)
+    finding = V2.find(reference, response(200, example("v2-get-shipment-1.json")), NOW)
     assert finding == Unallocated(state="unallocated")
 
 
@@ -193,7 +193,7 @@ def test_v2_quotes(name: str, prefix: str, first: int, day: int) -> None:
     expires = f"2020-07-{day - 2}T23:59:00+00:00"
     early = _v2_offer(prefix, first, "20.0", f"2020-07-{day}T12:00:00+00:00", expires)
     cheap = _v2_offer(prefix, first + 1, "12.0", f"2020-07-{day}T15:45:00+00:00", expires)
-    offers = V2.read_quotes("sp_00662089297971405204020773257216", reply(201, example(name)), NOW)
+    offers = V2.parse_quotes("sp_00662089297971405204020773257216", response(201, example(name)), NOW)
     assert offers == (early, cheap)
     at_the_time = datetime(2020, 7, 1, tzinfo=UTC)
     assert choose((early, cheap), "cheapest", at_the_time) == cheap

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Label, Unallocated
 from tests.factories.vendor import example, needs_vendor, seed
-from tests.unit.carrier_api.said import DEFAULT, NOW, V1, reply
+from tests.unit.carrier_api.said import DEFAULT, NOW, V1, response
 from worker.carrier_api.quotes import Offer, choose
 
 pytestmark = needs_vendor
@@ -37,7 +37,7 @@ def _v1_label(reference: str) -> tuple[Label, ...]:
 )
 def test_v1_summary(name: str, reference: str, expected: Allocated) -> None:
     """A summary in each of its three forms, asked for alone or with another."""
-    answer = reply(200, example(name))
+    answer = response(200, example(name))
     assert V1.read(DEFAULT, [reference], answer, NOW) == {reference: expected}
     assert V1.read(DEFAULT, ["EC-1", reference], answer, NOW)[reference] == expected
 
@@ -45,7 +45,7 @@ def test_v1_summary(name: str, reference: str, expected: Allocated) -> None:
 @pytest.mark.parametrize(("begin", "end"), [("[\n    {\n", "```"), ("<?xml", "```")])
 def test_v1_page(begin: str, end: str) -> None:
     """The page about allocation prints both forms of a summary of the same consignment."""
-    answer = reply(200, seed("The Allocation Summary Response", begin, end))
+    answer = response(200, seed("The Allocation Summary Response", begin, end))
     outcome = V1.read(DEFAULT, ["EC-000-05A-Z6S"], answer, NOW)["EC-000-05A-Z6S"]
     assert isinstance(outcome, Allocated)
     assert outcome.labels == _v1_label("EC-000-05A-Z6S")
@@ -53,7 +53,10 @@ def test_v1_page(begin: str, end: str) -> None:
 
 def test_v1_consignment() -> None:
     """A consignment that may be allocated, and the short form of one that is."""
-    whole, short = reply(200, example("v1-get-consignment-1.json")), reply(200, example("v1-get-consignment-2.json"))
+    whole, short = (
+        response(200, example("v1-get-consignment-1.json")),
+        response(200, example("v1-get-consignment-2.json")),
+    )
     assert V1.find("EC-000-05C-ZB4", whole, NOW) == Unallocated(state="unallocated")
     assert V1.find("EC-000-087-01A", short, NOW) == Allocated()
 
@@ -63,7 +66,7 @@ def test_v1_consignment() -> None:
 )
 def test_v1_answers_to_other_questions(name: str) -> None:
     """A list of references, a search result or a label is no answer to an allocation or to a read-back."""
-    answer = reply(200, example(name))
+    answer = response(200, example(name))
     assert not isinstance(V1.find("EC-000-05C-VQ4", answer, NOW), Allocated | Unallocated)
     outcomes = V1.read(DEFAULT, ["EC-000-05C-VQ4"], answer, NOW)
     assert not isinstance(outcomes["EC-000-05C-VQ4"], Allocated)
@@ -71,7 +74,7 @@ def test_v1_answers_to_other_questions(name: str) -> None:
 
 def test_v1_quotes() -> None:
     """Two offers of the same price: the earlier is also the choice for the cheapest."""
-    offers = V1.read_quotes("EC-000-05B-1CM", reply(200, example("v1-quotes-1.json")), NOW)
+    offers = V1.parse_quotes("EC-000-05B-1CM", response(200, example("v1-quotes-1.json")), NOW)
     assert isinstance(offers, tuple)
     assert offers[0] == Offer(
         reference="f6374a18-a6b5-48c1-841c-aa3f00e9951a",

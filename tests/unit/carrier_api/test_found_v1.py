@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Finding, Price, Queued, Stopped, Throttled, Unallocated, Unknown
-from tests.unit.carrier_api.said import EC, NOW, V1, reply
+from tests.unit.carrier_api.said import EC, NOW, V1, response
 from tests.unit.carrier_api.test_v1 import LEG, OTHER
 
 
 def find(**consignment: Any) -> Finding:
     """What a read-back of this consignment finds."""
-    return V1.find(EC, reply(200, {"Reference": EC, **consignment}), NOW)
+    return V1.find(EC, response(200, {"Reference": EC, **consignment}), NOW)
 
 
 @pytest.mark.parametrize("key", ["ConsignmentState", "Status"])
@@ -30,10 +30,10 @@ def test_read_back_states(key: str) -> None:
 def test_read_back_of_nothing() -> None:
     """No state, no form, or another consignment: unknown."""
     assert find().reason == "unreadable_answer"
-    assert V1.find(EC, reply(200, b"<html>"), NOW).reason == "unreadable_answer"
+    assert V1.find(EC, response(200, b"<html>"), NOW).reason == "unreadable_answer"
     assert find(Reference=OTHER, ConsignmentState="Allocated").reason == "other_shipment"
     short = {"ConsignmentReferenceForAllLegsAssignedByMpd": OTHER, "Status": "Allocated"}
-    assert V1.find(EC, reply(200, short), NOW).reason == "other_shipment"
+    assert V1.find(EC, response(200, short), NOW).reason == "other_shipment"
 
 
 CONSIGNMENT: dict[str, Any] = {
@@ -78,7 +78,7 @@ def test_read_back_as_xml() -> None:
         <ConsignmentLegs><ConsignmentLeg><Leg>0</Leg><TrackingReferences><string>T1</string></TrackingReferences>
         <CarrierReference>CX</CarrierReference><CarrierName>Carrier X</CarrierName></ConsignmentLeg></ConsignmentLegs>
         <Packages><Package><ConsignmentLegs/></Package></Packages></Consignment>"""
-    assert V1.find(EC, reply(200, body.encode(), content_type="application/xml"), NOW) == ADOPTED
+    assert V1.find(EC, response(200, body.encode(), content_type="application/xml"), NOW) == ADOPTED
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_read_back_as_xml() -> None:
 )
 def test_read_back_is_never_refused(status: int, kind: type[Finding], reason: str) -> None:
     """An error on a read-back says what is wrong with the consignment or the key."""
-    finding = V1.find(EC, reply(status, {"Message": "no"}), NOW)
+    finding = V1.find(EC, response(status, {"Message": "no"}), NOW)
     assert (type(finding), finding.reason) == (kind, reason)

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Finding, Label, Price, Queued, Unallocated, Unknown
-from tests.unit.carrier_api.said import NOW, OTHER, REF, V2, reply
+from tests.unit.carrier_api.said import NOW, OTHER, REF, V2, response
 from tests.unit.carrier_api.test_results_v2 import LABEL
 
 
 def find(**shipment: Any) -> Finding:
     """What a read-back of this shipment finds."""
-    return V2.find(REF, reply(200, {"reference": REF, **shipment}), NOW)
+    return V2.find(REF, response(200, {"reference": REF, **shipment}), NOW)
 
 
 @pytest.mark.parametrize("state", ["allocated", "manifesting", "booking_failed", "Dispatched", "lost", "delivered"])
@@ -28,8 +28,8 @@ def test_read_back_states() -> None:
     assert [find(state=state).reason for state in ("cancelling", "cancelled", "destroyed")] == ["wrong_state"] * 3
     assert find(state="teleported") == Unknown(reason="unknown_state", message="state teleported")
     assert find().reason == find(state=None).reason == "unreadable_answer"
-    assert V2.find(REF, reply(200, b"<html>"), NOW).reason == "unreadable_answer"
-    assert V2.find(REF, reply(200, {"reference": OTHER, "state": "allocated"}), NOW).reason == "other_shipment"
+    assert V2.find(REF, response(200, b"<html>"), NOW).reason == "unreadable_answer"
+    assert V2.find(REF, response(200, {"reference": OTHER, "state": "allocated"}), NOW).reason == "other_shipment"
 
 
 def test_read_back_collects_the_allocation() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tasks.rules.outcome import Allocated, Label
-from tests.unit.carrier_api.said import reply, v2
+from tests.unit.carrier_api.said import response, v2
 from tests.unit.carrier_api.test_results_v2 import LABEL, result
 
 
@@ -23,7 +23,7 @@ from tests.unit.carrier_api.test_results_v2 import LABEL, result
 )
 def test_label(link: dict[str, Any], label: str | None) -> None:
     """A label is known by its type or relation, its format by the path or the relation."""
-    outcome = v2(reply(200, result(_links=[link])))
+    outcome = v2(response(200, result(_links=[link])))
     assert isinstance(outcome, Allocated)
     assert outcome.labels == (Label(href=link["href"], format=label),)
 
@@ -42,4 +42,4 @@ def test_label(link: dict[str, Any], label: str | None) -> None:
 )
 def test_no_label(link: object) -> None:
     """Only http links that say they are labels are labels."""
-    assert v2(reply(200, result(_links=[link, LABEL, LABEL]))) == v2(reply(200, result(_links=[LABEL])))
+    assert v2(response(200, result(_links=[link, LABEL, LABEL]))) == v2(response(200, result(_links=[LABEL])))

@@ -12,23 +12,23 @@ from hypothesis import strategies as st
 from config.strategies.strategy import QuoteChoice, Strategy
 from tasks.rules.outcome import (
     Allocated,
+    BulkRefused,
     Finding,
     NotSent,
     NotYet,
     Outcome,
     Refused,
-    RefusedTogether,
     Stopped,
     Throttled,
     Unallocated,
     Unknown,
 )
 from tests.unit.carrier_api.said import ALL, EC, NOW, OTHER, REF, V1, V2
-from worker.carrier_api.dialect import Wire
+from worker.carrier_api.dialect import Dialect
 from worker.carrier_api.fields import tables
 from worker.carrier_api.quotes import Offer, choose
-from worker.carrier_api.response import Reply
-from worker.carrier_api.states import standing
+from worker.carrier_api.response import ApiResponse
+from worker.carrier_api.states import allocation_state
 
 ASKED = ("sp_1", REF, EC)
 NAMES = st.sampled_from([*ASKED, OTHER, "", None])
@@ -91,7 +91,7 @@ BODIES = (
     | TABLES.map(lambda table: b"<AllocationSummary>" + _as_xml(table) + b"</AllocationSummary>")
 )
 REPLIES = st.builds(
-    Reply,
+    ApiResponse,
     status=st.sampled_from([200, 201, 202, 207, 400, 401, 404, 407, 410, 429, 500, 521, 531]) | st.integers(0, 999),
     body=BODIES,
     whole=st.booleans(),
@@ -113,14 +113,14 @@ def _entries(body: Any) -> list[dict[str, Any]]:
 
 def _claims_v2(body: Any) -> set[str | None]:
     """For whom a v2 body says "allocated" or a later state; None where it does not say for whom."""
-    allocated = (entry for entry in _entries(body) if standing(entry.get("state")) == "allocated")
+    allocated = (entry for entry in _entries(body) if allocation_state(entry.get("state")) == "allocated")
     return {entry.get("shipment_reference") or None for entry in allocated}
 
 
 def _claims_v1(body: bytes) -> set[str | None]:
     """Whom a v1 body names in a summary that says it was a success; None for one that names nobody."""
     claims: set[str | None] = set()
-    for entry in _entries(Reply(status=200, body=body).content):
+    for entry in _entries(ApiResponse(status=200, body=body).content):
         if entry.get("IsSuccess") in (True, "true") or entry.get("StatusCode") in ("200", "202"):
             links = [
                 link for link in tables(entry.get("ApiLinks")) if str(link.get("Rel")).lower() in ("detail", "link")
@@ -132,54 +132,54 @@ def _claims_v1(body: bytes) -> set[str | None]:
 
 @settings(max_examples=300)
 @given(REPLIES, REFERENCES, st.sampled_from(ALL))
-def test_v2_is_never_wrong(reply: Reply, references: list[str], strategy: Strategy) -> None:
+def test_v2_is_never_wrong(response: ApiResponse, references: list[str], strategy: Strategy) -> None:
     """One outcome for each shipment, of the kinds that an answer can have, and none allocated without its state."""
-    outcomes = V2.read(strategy, references, reply, NOW)
+    outcomes = V2.read(strategy, references, response, NOW)
     assert list(outcomes) == references
     for reference, outcome in outcomes.items():
         assert isinstance(outcome, get_args(Outcome))
         assert not isinstance(outcome, NotSent)
-        if isinstance(outcome, RefusedTogether):
+        if isinstance(outcome, BulkRefused):
             assert len(references) > 1
             # Only these may come of a request that was sent twice, and then a part may have gone through.
             assert outcome.partly == (outcome.reason in ("conflict", "invalid_state"))
         if isinstance(outcome, Allocated):
-            claims = _claims_v2(json.loads(reply.body))
+            claims = _claims_v2(json.loads(response.body))
             assert reference in claims or (len(references) == 1 and claims == {None})
 
 
 @settings(max_examples=300)
 @given(REPLIES, REFERENCES, st.sampled_from(ALL[1:]))
-def test_v1_is_never_wrong(reply: Reply, references: list[str], strategy: Strategy) -> None:
+def test_v1_is_never_wrong(response: ApiResponse, references: list[str], strategy: Strategy) -> None:
     """One outcome for each consignment, none certainly refused, none allocated without a success that is its own."""
-    outcomes = V1.read(strategy, references, reply, NOW)
+    outcomes = V1.read(strategy, references, response, NOW)
     assert list(outcomes) == references
     for reference, outcome in outcomes.items():
         assert isinstance(outcome, get_args(Outcome))
         assert not (isinstance(outcome, Refused) and outcome.certain)
-        assert not isinstance(outcome, RefusedTogether) or (len(references) > 1 and outcome.partly)
+        assert not isinstance(outcome, BulkRefused) or (len(references) > 1 and outcome.partly)
         if isinstance(outcome, Allocated):
-            claims = _claims_v1(reply.body)
+            claims = _claims_v1(response.body)
             assert reference in claims or (len(references) == 1 and claims == {None})
 
 
 @settings(max_examples=300)
 @given(REPLIES, st.sampled_from(ASKED), st.sampled_from([V1, V2]))
-def test_read_back_is_never_wrong(reply: Reply, reference: str, wire: Wire) -> None:
+def test_read_back_is_never_wrong(response: ApiResponse, reference: str, wire: Dialect) -> None:
     """A finding is never refused, and only a 200 with a state can say where a shipment stands."""
-    finding = wire.find(reference, reply, NOW)
+    finding = wire.find(reference, response, NOW)
     assert isinstance(finding, get_args(Finding))
-    assert not isinstance(finding, Refused | RefusedTogether | NotSent)
+    assert not isinstance(finding, Refused | BulkRefused | NotSent)
     if isinstance(finding, Allocated | Unallocated):
-        assert reply.status == 200
-        assert b"tate" in reply.body or b"Status" in reply.body
+        assert response.status == 200
+        assert b"tate" in response.body or b"Status" in response.body
 
 
 @settings(max_examples=200)
 @given(REPLIES, st.sampled_from(ASKED), st.sampled_from([V1, V2]), st.sampled_from(["cheapest", "earliest"]))
-def test_quotes_are_never_wrong(reply: Reply, reference: str, wire: Wire, by: QuoteChoice) -> None:
+def test_quotes_are_never_wrong(response: ApiResponse, reference: str, wire: Dialect, by: QuoteChoice) -> None:
     """Asking for quotes gives at least one offer or an outcome, and never one that may be an allocation."""
-    answer = wire.read_quotes(reference, reply, NOW)
+    answer = wire.parse_quotes(reference, response, NOW)
     if isinstance(answer, tuple):
         assert answer
         assert all(isinstance(offer, Offer) for offer in answer)
@@ -190,10 +190,10 @@ def test_quotes_are_never_wrong(reply: Reply, reference: str, wire: Wire, by: Qu
 
 
 @given(REPLIES)
-def test_form_and_time_never_fail(reply: Reply) -> None:
+def test_form_and_time_never_fail(response: ApiResponse) -> None:
     """Whose answer it is can always be said, and when it was written."""
-    assert reply.form in ("own", "empty", "foreign")
-    assert reply.written_at is None or reply.written_at.tzinfo
+    assert response.form in ("own", "empty", "foreign")
+    assert response.written_at is None or response.written_at.tzinfo
 
 
 TEXTS: list[Callable[[str], bytes]] = [
@@ -208,6 +208,6 @@ TEXTS: list[Callable[[str], bytes]] = [
 def test_what_is_passed_on_can_be_written(write: Callable[[str], bytes], words: str, status: int) -> None:
     """Whatever an answer holds, an outcome holds only texts that can be encoded, and short messages."""
     for wire in (V1, V2):
-        outcome = wire.read(ALL[0], [REF], Reply(status=status, body=write(words)), NOW)[REF]
+        outcome = wire.read(ALL[0], [REF], ApiResponse(status=status, body=write(words)), NOW)[REF]
         assert json.dumps(asdict(outcome), ensure_ascii=False).encode()
         assert len(getattr(outcome, "message", "")) <= 300

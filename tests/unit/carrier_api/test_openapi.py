@@ -8,25 +8,25 @@ from typing import Any
 import jsonschema
 import pytest
 
-from config.strategies.quote import call_with_quote, quotes_call
-from config.strategies.strategy import V1, V2, Call
+from config.strategies.quote import quotes_request, request_with_quote
+from config.strategies.strategy import V1, V2, RequestSpec
 from tests.factories.vendor import example, needs_vendor, openapi
 from tests.unit.carrier_api.said import ALL, DEFAULT, EC, OTHER, REF, SERVICE
-from worker.carrier_api.dialect import target, wire_for
-from worker.carrier_api.states import standing
+from worker.carrier_api.dialect import dialect_for, target
+from worker.carrier_api.states import allocation_state
 
 pytestmark = needs_vendor
 
-WIRE = wire_for(V2)
+WIRE = dialect_for(V2)
 CALLS = [
-    *(s.call(V2, [REF, OTHER][: s.per_call(V2, bulk=bulk)], bulk=bulk) for s, bulk in product(ALL, (False, True))),
-    call_with_quote(V2, REF, "qu_00662089901143042926175691997184"),
-    quotes_call(V2, REF),
-    WIRE.find_call(REF),
+    *(s.request(V2, [REF, OTHER][: s.per_call(V2, bulk=bulk)], bulk=bulk) for s, bulk in product(ALL, (False, True))),
+    request_with_quote(V2, REF, "qu_00662089901143042926175691997184"),
+    quotes_request(V2, REF),
+    WIRE.read_back_request(REF),
 ]
 
 
-def _operation(document: Any, call: Call) -> Any:
+def _operation(document: Any, call: RequestSpec) -> Any:
     """The operation of the document that the call is meant for; a literal path wins over a template."""
     paths = sorted(document["paths"], key=lambda path: path.count("{"))
     matches = (path for path in paths if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), target(call)))
@@ -34,7 +34,7 @@ def _operation(document: Any, call: Call) -> Any:
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.method} {'/'.join(call.path)}")
-def test_request_is_valid(call: Call) -> None:
+def test_request_is_valid(call: RequestSpec) -> None:
     """Path, method, required headers and body are those of the document."""
     document = openapi("shipments-v2.json")
     operation = _operation(document, call)
@@ -56,12 +56,12 @@ def test_key_header_is_the_documented_one() -> None:
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("v2-carrier-service-2.json", SERVICE.call(V2, ["sp_00794372987452683804666199932928"], bulk=True)),
-        ("v1-carrier-service-1.json", SERVICE.call(V1, [EC])),
-        ("v1-default-rules-1.json", DEFAULT.call(V1, [EC])),
+        ("v2-carrier-service-2.json", SERVICE.request(V2, ["sp_00794372987452683804666199932928"], bulk=True)),
+        ("v1-carrier-service-1.json", SERVICE.request(V1, [EC])),
+        ("v1-default-rules-1.json", DEFAULT.request(V1, [EC])),
     ],
 )
-def test_body_has_the_shape_of_the_example(name: str, call: Call) -> None:
+def test_body_has_the_shape_of_the_example(name: str, call: RequestSpec) -> None:
     """A body has exactly the keys that the vendor's example has."""
     assert call.body is not None
     assert call.body.keys() == json.loads(example(name)).keys()
@@ -71,5 +71,5 @@ def test_every_state_has_a_meaning() -> None:
     """Every state of the document is known, and all but six of them are an allocation."""
     states = openapi("shipments-v2.json")["components"]["schemas"]["ShipmentState"]["enum"]
     others = {"unallocated", "allocating", "allocation_failed", "cancelling", "cancelled", "destroyed"}
-    assert {state for state in states if standing(state) != "allocated"} == others
-    assert all(standing(state) for state in others)
+    assert {state for state in states if allocation_state(state) != "allocated"} == others
+    assert all(allocation_state(state) for state in others)

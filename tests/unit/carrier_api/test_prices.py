@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from config.strategies.strategy import QuoteChoice
 from tasks.rules.outcome import Refused
-from tests.unit.carrier_api.said import EC, NOW, REF, V1, V2, reply
+from tests.unit.carrier_api.said import EC, NOW, REF, V1, V2, response
 from worker.carrier_api.prices import UNREADABLE, readings
 from worker.carrier_api.quotes import Offer, choose
 
@@ -229,8 +229,8 @@ def test_price_of_a_quote(price: Any, gross: str | None, currency: str | None) -
     """The price stays the API's own text in both flavours; what is no text is there, but cannot be read."""
     v1_price = {name.capitalize(): value for name, value in price.items()} if isinstance(price, dict) else price
     for found in (
-        V2.read_quotes(REF, reply(200, {"quotes": [{"reference": "q", "price": price}]}), NOW),
-        V1.read_quotes(EC, reply(200, {"Quotes": [{"QuoteReference": "q", "Price": v1_price}]}), NOW),
+        V2.parse_quotes(REF, response(200, {"quotes": [{"reference": "q", "price": price}]}), NOW),
+        V1.parse_quotes(EC, response(200, {"Quotes": [{"QuoteReference": "q", "Price": v1_price}]}), NOW),
     ):
         assert found == (Offer(reference="q", gross=gross, currency=currency),)
 
@@ -241,7 +241,7 @@ def test_the_point_of_a_json_number(dear: Any, chosen: str | None) -> None:
     quotes = [{"reference": "p", "price": {"gross": dear}}, {"reference": "q", "price": {"gross": "1.10"}}]
     if dear == "1.125":
         quotes[1]["price"] = {"gross": "9.90"}
-    offers = V2.read_quotes(REF, reply(200, json.dumps({"quotes": quotes}).encode()), NOW)
+    offers = V2.parse_quotes(REF, response(200, json.dumps({"quotes": quotes}).encode()), NOW)
     assert isinstance(offers, tuple)
     found = choose(offers, "cheapest", NOW)
     assert (found.reference if isinstance(found, Offer) else None) == chosen

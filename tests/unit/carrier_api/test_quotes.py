@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from config.strategies.strategy import QuoteChoice
 from tasks.rules.outcome import Carrier, NotYet, Outcome, Refused, Stopped, Throttled, Unknown
-from tests.unit.carrier_api.said import EC, NOW, OTHER, REF, V1, V2, error, reply
+from tests.unit.carrier_api.said import EC, NOW, OTHER, REF, V1, V2, error, response
 from worker.carrier_api.quotes import Offer, choose
 
 TIMES = st.none() | st.timedeltas(timedelta(days=-9), timedelta(days=9)).map(lambda delta: NOW + delta)
@@ -73,7 +73,7 @@ def test_quote_of_v2() -> None:
         "expires": "2026-11-21T11:00:00Z",
     }
     quotes = [quote, {**quote, "shipment_reference": OTHER}, {**quote, "reference": None}, None]
-    assert V2.read_quotes(REF, reply(201, {"quotes": quotes}), NOW) == (
+    assert V2.parse_quotes(REF, response(201, {"quotes": quotes}), NOW) == (
         Offer(
             reference="qu_1",
             gross="1.32",
@@ -92,7 +92,7 @@ def test_quote_of_v1_as_xml() -> None:
         <IsoCode>EUR</IsoCode></Currency></Price><ExpiryDate>2026-11-21T12:00:00+01:00
         </ExpiryDate><Legs><Leg><CarrierService><CarrierReference>RM</CarrierReference></CarrierService></Leg></Legs>
         </Quote></Quotes></QuotesResponse>"""
-    assert V1.read_quotes(EC, reply(200, body.encode()), NOW) == (
+    assert V1.parse_quotes(EC, response(200, body.encode()), NOW) == (
         Offer(
             reference="q",
             gross="1.20",
@@ -123,7 +123,7 @@ EXCLUDED = [{"carrier": {"service_name": "Fast"}, "exclusion": {"reason": "too h
 )
 def test_no_quotes_from_v2(status: int, body: Any, expected: object) -> None:
     """Without a usable quote, what asking for them came to."""
-    outcome = V2.read_quotes(REF, reply(status, body), NOW)
+    outcome = V2.parse_quotes(REF, response(status, body), NOW)
     assert not isinstance(outcome, tuple)
     assert (type(outcome), outcome.reason) == expected
 
@@ -131,9 +131,9 @@ def test_no_quotes_from_v2(status: int, body: Any, expected: object) -> None:
 def test_excluded_services_are_named() -> None:
     """That no carrier quotes is said with the reasons, alike under 201 and 531."""
     expected = Refused(reason="no_quotes_available", message="Fast: too heavy")
-    assert V2.read_quotes(REF, reply(201, {"quotes": [], "excluded_services": EXCLUDED}), NOW) == expected
-    assert V2.read_quotes(REF, reply(531, {"excluded_services": EXCLUDED}), NOW) == expected
-    assert V2.read_quotes(REF, error(429, "rule_conflict"), NOW) == Refused(
+    assert V2.parse_quotes(REF, response(201, {"quotes": [], "excluded_services": EXCLUDED}), NOW) == expected
+    assert V2.parse_quotes(REF, response(531, {"excluded_services": EXCLUDED}), NOW) == expected
+    assert V2.parse_quotes(REF, error(429, "rule_conflict"), NOW) == Refused(
         reason="conflict", message="no; about rule_conflict", correlation_id="c-1"
     )
 
@@ -155,6 +155,6 @@ def test_excluded_services_are_named() -> None:
 )
 def test_no_quotes_from_v1(status: int, body: Any, expected: object) -> None:
     """v1 names a cause only in its list of unqualified services; without one a refusal is uncertain."""
-    outcome: Outcome | tuple[Offer, ...] = V1.read_quotes(EC, reply(status, body), NOW)
+    outcome: Outcome | tuple[Offer, ...] = V1.parse_quotes(EC, response(status, body), NOW)
     assert not isinstance(outcome, tuple)
     assert (type(outcome), outcome.reason, getattr(outcome, "certain", None)) == expected

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.carrier_api.said import NOW, reply
-from worker.carrier_api.bodies import read_json
+from tests.unit.carrier_api.said import NOW, response
+from worker.carrier_api.bodies import parse_json
 from worker.carrier_api.fields import instant, message, slug, text
 from worker.carrier_api.prices import decimal_text
 from worker.carrier_api.response import LONGEST_WAIT_S, retry_after_s
@@ -19,29 +19,29 @@ from worker.carrier_api.response import LONGEST_WAIT_S, retry_after_s
 def test_numbers_keep_their_text() -> None:
     """A number arrives in the words of the API, with its zeros and without a float between."""
     body = b'{"net": 2.00, "gross": 0.10000000000000000001, "whole": 12, "big": 1e400}'
-    assert read_json(body) == {"net": "2.00", "gross": "0.10000000000000000001", "whole": "12", "big": "1e400"}
+    assert parse_json(body) == {"net": "2.00", "gross": "0.10000000000000000001", "whole": "12", "big": "1e400"}
 
 
 def test_no_number_is_null() -> None:
     """NaN and Infinity, which are no JSON, are no numbers either."""
-    assert read_json(b"[NaN, Infinity, -Infinity]") == [None, None, None]
+    assert parse_json(b"[NaN, Infinity, -Infinity]") == [None, None, None]
 
 
 def test_byte_order_mark_is_no_content() -> None:
     """A byte order mark before the JSON is skipped."""
-    assert read_json(b"\xef\xbb\xbf{}") == {}
+    assert parse_json(b"\xef\xbb\xbf{}") == {}
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"\xff\xfe{", b"[" * 200_000, b'{"a": 1}}'])
 def test_rubbish_is_nothing(body: bytes) -> None:
     """What is no JSON is None, also when it is deep enough to exhaust a stack."""
-    assert read_json(body) is None
+    assert parse_json(body) is None
 
 
 @given(st.binary(max_size=200))
 def test_reading_never_raises(body: bytes) -> None:
     """Any bytes can be read."""
-    read_json(body)
+    parse_json(body)
 
 
 _LEAVES = st.none() | st.booleans() | st.text(max_size=5)
@@ -51,7 +51,7 @@ _LEAVES = st.none() | st.booleans() | st.text(max_size=5)
 @given(st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=8))
 def test_json_survives(value: Any) -> None:
     """JSON without numbers is read as it was written."""
-    assert read_json(json.dumps(value).encode()) == value
+    assert parse_json(json.dumps(value).encode()) == value
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_date_and_seconds_agree(seconds: int) -> None:
         ("Sat, 21 Nov 2026 11:00:00 -0000", NOW + timedelta(hours=1)),
     ],
 )
-def test_moment(date: str | None, moment: datetime) -> None:
+def test_moment(date: str | None, context: datetime) -> None:
     """An answer was written at its own `Date`; without a readable one that is now."""
-    assert (reply(200, date=date).written_at or NOW) == moment
+    assert (response(200, date=date).written_at or NOW) == context
 
 
 @given(st.text())

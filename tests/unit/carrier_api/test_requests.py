@@ -4,7 +4,7 @@ import json
 
 from config.strategies.strategy import V1
 from tests.unit.carrier_api.said import DEFAULT, EC, GROUP
-from worker.carrier_api.dialect import target, wire_for
+from worker.carrier_api.dialect import dialect_for, target
 from worker.carrier_api.v1.dialect import ConsignmentsV1
 
 
@@ -21,12 +21,12 @@ def test_headers_of_v1() -> None:
 
 def test_bodies_of_v1() -> None:
     """A v1 body is JSON or XML as the merchant chose; a call without a body has none in either."""
-    call = DEFAULT.call(V1, [EC])
-    assert json.loads(wire_for(V1).encode(call) or b"") == {"ConsignmentReferences": [EC]}
-    assert b"<AllocateConsignmentsRequest" in (wire_for(V1, "xml").encode(call) or b"")
-    assert wire_for(V1, "xml").encode(GROUP.call(V1, [EC])) is None
+    call = DEFAULT.request(V1, [EC])
+    assert json.loads(dialect_for(V1).encode(call) or b"") == {"ConsignmentReferences": [EC]}
+    assert b"<AllocateConsignmentsRequest" in (dialect_for(V1, "xml").encode(call) or b"")
+    assert dialect_for(V1, "xml").encode(GROUP.request(V1, [EC])) is None
 
 
 def test_read_back_of_v1() -> None:
     """A consignment is read whole, not by its short status: the answer must name carrier and price."""
-    assert target(wire_for(V1).find_call(EC)) == f"/consignments/{EC}"
+    assert target(dialect_for(V1).read_back_request(EC)) == f"/consignments/{EC}"

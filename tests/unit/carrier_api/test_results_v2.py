@@ -15,7 +15,7 @@ from tasks.rules.outcome import (
     Stopped,
     Unknown,
 )
-from tests.unit.carrier_api.said import DEFAULT, FILTERS, NOW, OTHER, REF, SERVICE, V2, reply, v2
+from tests.unit.carrier_api.said import DEFAULT, FILTERS, NOW, OTHER, REF, SERVICE, V2, response, v2
 
 LABEL = {"href": f"https://api.sorted.com/pro/labels/{REF}/pdf", "rel": "label", "type": "label"}
 
@@ -27,7 +27,7 @@ def result(reference: str = REF, state: str | None = "allocated", **more: Any) -
 
 def many(body: Any, status: int = 202) -> list[tuple[type[Outcome], str | None]]:
     """What an answer says about two shipments."""
-    outcomes = V2.read(DEFAULT, [REF, OTHER], reply(status, body), NOW)
+    outcomes = V2.read(DEFAULT, [REF, OTHER], response(status, body), NOW)
     assert list(outcomes) == [REF, OTHER]
     return [(type(outcome), outcome.reason) for outcome in outcomes.values()]
 
@@ -41,7 +41,7 @@ ALLOCATED = (Allocated, None)
 @pytest.mark.parametrize("state", ["allocated", "Allocated", "ALLOCATED", "manifested"])
 def test_state_decides(status: int, state: str) -> None:
     """The state of the body decides, in any case of its letters and under each status that carries a result."""
-    assert v2(reply(status, result(state=state))) == Allocated(correlation_id="c-1")
+    assert v2(response(status, result(state=state))) == Allocated(correlation_id="c-1")
 
 
 @pytest.mark.parametrize(
@@ -63,38 +63,38 @@ def test_state_decides(status: int, state: str) -> None:
 def test_other_states(state: Any, on_200: object, on_202: object) -> None:
     """What is not allocated is never taken for it; where 200 leaves a doubt, 202 means queued."""
     for status, expected in ((200, on_200), (202, on_202)):
-        outcome = v2(reply(status, result(state=state)))
+        outcome = v2(response(status, result(state=state)))
         assert (type(outcome), outcome.reason) == expected
 
 
 def test_success_in_words_is_no_success() -> None:
     """A message that speaks of success decides nothing."""
     body = {"message": f"Shipment {REF} has been allocated successfully", "shipment_reference": REF}
-    assert isinstance(v2(reply(200, body)), Unknown)
+    assert isinstance(v2(response(200, body)), Unknown)
 
 
 def test_failure_says_why() -> None:
     """A result whose state is a failure is a definite no, with the codes and words of its details."""
     details = [{"code": "allocation_failed", "message": "no", "details": [{"code": "carrier_service_not_found"}]}]
-    assert v2(reply(200, result(state="allocation_failed", details=details))) == Refused(
+    assert v2(response(200, result(state="allocation_failed", details=details))) == Refused(
         reason="carrier_service_not_found", message="no", correlation_id="c-1"
     )
-    odd = v2(reply(200, result(state="allocation_failed", details=[{"code": "shipment_invalid_state"}])))
+    odd = v2(response(200, result(state="allocation_failed", details=[{"code": "shipment_invalid_state"}])))
     assert (type(odd), odd.reason) == (Refused, "shipment_invalid_state")
-    clash = v2(reply(200, result(state="allocation_failed", details=[{"code": "rule_conflict"}])))
+    clash = v2(response(200, result(state="allocation_failed", details=[{"code": "rule_conflict"}])))
     assert (type(clash), clash.reason) == (Refused, "conflict")
 
 
 def test_another_shipment_is_no_answer() -> None:
     """An allocation of another shipment says nothing about ours."""
-    assert isinstance(v2(reply(200, result(OTHER))), Unknown)
+    assert isinstance(v2(response(200, result(OTHER))), Unknown)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{}", b'"allocated"', b'{"code": "x"}'])
 def test_unreadable_answer(body: bytes) -> None:
     """A body without a known form is unknown, or queued where the status says so."""
     for status in (200, 407):
-        assert v2(reply(status, body)).reason == "unreadable_answer"
+        assert v2(response(status, body)).reason == "unreadable_answer"
     for status in (202, 207):
         assert many(body, status) == [QUEUED] * 2
 
@@ -117,8 +117,8 @@ def test_nameless_success_is_not_guessed() -> None:
     """In an answer for several, a success that names no shipment belongs to none."""
     nameless = {"state": "allocated"}
     assert many([nameless]) == many(nameless) == many([nameless, nameless]) == [MISSING] * 2
-    assert isinstance(v2(reply(200, nameless)), Allocated)
-    assert isinstance(v2(reply(200, [nameless, nameless])), Unknown)
+    assert isinstance(v2(response(200, nameless)), Allocated)
+    assert isinstance(v2(response(200, [nameless, nameless])), Unknown)
 
 
 def test_contradiction_is_unknown() -> None:
@@ -150,14 +150,14 @@ def test_queued_and_rejected(entry: dict[str, str], expected: tuple[type[Outcome
 def test_rejection_without_a_code_is_uncertain() -> None:
     """A rejection that names no cause is read back before it counts."""
     body = {"rejected": [{"references": [REF]}, {"code": "too_heavy", "references": [OTHER]}]}
-    outcomes = V2.read(SERVICE, [REF, OTHER], reply(202, body), NOW)
+    outcomes = V2.read(SERVICE, [REF, OTHER], response(202, body), NOW)
     assert [isinstance(o, Refused) and o.certain for o in outcomes.values()] == [False, True]
 
 
 def test_answer_of_filters() -> None:
     """Filters name the shipments they took in by links; the others are unknown."""
     body = {"reference": "r", "message": "m", "shipments": [{"reference": REF, "rel": "shipment", "href": "x"}]}
-    outcomes = V2.read(FILTERS, [REF, OTHER], reply(202, body), NOW)
+    outcomes = V2.read(FILTERS, [REF, OTHER], response(202, body), NOW)
     assert [(type(o), o.reason) for o in outcomes.values()] == [QUEUED, MISSING]
     assert many({**body, "shipments": None}) == [QUEUED] * 2
 
@@ -168,18 +168,18 @@ def test_what_is_not_said_is_null() -> None:
     carrier = {"reference": 5.0, "name": ["x"], "service_reference": "S"}
     tracking: dict[str, Any] = {"shipment": {"tracking_references": ["T", "", None, {}]}}
     body = result(price=price, carrier=carrier, tracking_details=tracking)
-    assert v2(reply(200, body)) == Allocated(
+    assert v2(response(200, body)) == Allocated(
         carrier=Carrier(reference="5.0", service_reference="S"),
         price=Price(gross="2.5"),
         tracking_references=("T",),
         correlation_id="c-1",
     )
-    assert v2(reply(200, result(price={}, carrier=[], tracking_details="x"))) == Allocated(correlation_id="c-1")
+    assert v2(response(200, result(price={}, carrier=[], tracking_details="x"))) == Allocated(correlation_id="c-1")
 
 
 def test_tracking_of_contents_stands_in() -> None:
     """Where the carrier gave no reference for the whole, those of the contents are taken."""
     details = {"shipment": {"tracking_references": []}, "contents": [{"tracking_references": ["A"]}, {}, {"x": 1}]}
-    outcome = v2(reply(200, result(tracking_details=details)))
+    outcome = v2(response(200, result(tracking_details=details)))
     assert isinstance(outcome, Allocated)
     assert outcome.tracking_references == ("A",)

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from config.strategies.catalogue import STRATEGIES, AnyStrategy, available
 from config.strategies.filters import Filters, ServiceFilters
-from config.strategies.quote import Quote, call_with_quote, quotes_call
-from config.strategies.strategy import V1, V2, Call, Flavour, Strategy
+from config.strategies.quote import Quote, quotes_request, request_with_quote
+from config.strategies.strategy import V1, V2, Flavour, RequestSpec, Strategy
 from tests.unit.carrier_api.said import ALL, CHEAPEST, DEFAULT, EC, FILTERS, GROUP, QUOTE, REF, SERVICE, VIRTUAL
 from worker.carrier_api.dialect import target
 
@@ -98,10 +98,10 @@ def test_catalogue_is_the_contract() -> None:
 
 def test_unfit_strategies_say_so() -> None:
     """A strategy that the flavour does not have, and tags with v1, are explained; all else fits."""
-    assert VIRTUAL.unfit(V1) is not None
-    assert TAGGED.unfit(V1) == "filters has no tags in consignments-v1"
+    assert VIRTUAL.unsupported_reason(V1) is not None
+    assert TAGGED.unsupported_reason(V1) == "filters has no tags in consignments-v1"
     fits: list[tuple[Strategy, Flavour]] = [(TAGGED, V2), *((s, V2) for s in ALL), *((s, V1) for s in ALL[1:])]
-    assert [strategy for strategy, flavour in fits if strategy.unfit(flavour)] == []
+    assert [strategy for strategy, flavour in fits if strategy.unsupported_reason(flavour)] == []
 
 
 def test_shipments_per_call() -> None:
@@ -115,21 +115,21 @@ def test_shipments_per_call() -> None:
     ("call", "path", "body", "root"),
     [
         (
-            SERVICE.call(V1, [EC, "B"]),
+            SERVICE.request(V1, [EC, "B"]),
             "/allocation/allocatewithcarrierservice",
             {"ConsignmentReferences": [EC, "B"], "MpdCarrierServiceReference": "FF_LINET-00001"},
             "AllocateConsignmentsWithCarrierServiceRequest",
         ),
-        (GROUP.call(V1, [EC]), f"/allocation/{EC}/allocatewithservicegroup/freight", None, None),
+        (GROUP.request(V1, [EC]), f"/allocation/{EC}/allocatewithservicegroup/freight", None, None),
         (
-            DEFAULT.call(V1, [EC]),
+            DEFAULT.request(V1, [EC]),
             "/allocation/allocate",
             {"ConsignmentReferences": [EC]},
             "AllocateConsignmentsRequest",
         ),
-        (CHEAPEST.call(V1, [EC]), f"/allocation/{EC}/allocatewithcheapestquote", None, None),
+        (CHEAPEST.request(V1, [EC]), f"/allocation/{EC}/allocatewithcheapestquote", None, None),
         (
-            FILTERS.call(V1, [EC]),
+            FILTERS.request(V1, [EC]),
             "/allocation/allocateConsignmentsWithServiceFilters",
             {
                 "ConsignmentReferences": [EC],
@@ -137,10 +137,10 @@ def test_shipments_per_call() -> None:
             },
             "AllocateConsignmentsWithServiceFiltersRequest",
         ),
-        (call_with_quote(V1, EC, "f637"), f"/allocation/{EC}/allocatewithquote/f637", None, None),
+        (request_with_quote(V1, EC, "f637"), f"/allocation/{EC}/allocatewithquote/f637", None, None),
     ],
 )
-def test_calls_of_v1(call: Call, path: str, body: dict[str, Any] | None, root: str | None) -> None:
+def test_calls_of_v1(call: RequestSpec, path: str, body: dict[str, Any] | None, root: str | None) -> None:
     """v1's calls, which no OpenAPI document describes: path, body and XML root of the vendor's help pages."""
     assert (call.method, target(call), call.body, call.root) == ("PUT", path, body, root)
 
@@ -148,10 +148,10 @@ def test_calls_of_v1(call: Call, path: str, body: dict[str, Any] | None, root: s
 @pytest.mark.parametrize("flavour", [V1, V2])
 def test_quotes_come_first(flavour: Flavour) -> None:
     """Where a strategy needs a quote, its call asks for the quotes; v1 finds the cheapest by itself."""
-    assert QUOTE.call(flavour, [REF]) == quotes_call(flavour, REF)
+    assert QUOTE.request(flavour, [REF]) == quotes_request(flavour, REF)
     assert flavour in QUOTE.needs_quote
     assert (flavour in CHEAPEST.needs_quote) == (flavour == V2)
-    assert CHEAPEST.call(V2, [REF]) == quotes_call(V2, REF)
+    assert CHEAPEST.request(V2, [REF]) == quotes_request(V2, REF)
 
 
 def test_choice_of_the_quote() -> None:
@@ -168,9 +168,9 @@ def test_segments_cannot_escape(path: list[str]) -> None:
     """A path has as many segments as were meant, none of them `.` or `..`, and no query, whatever a reference holds."""
     if {".", ".."} & set(path):
         with pytest.raises(ValueError, match="no such path"):
-            target(Call(method="GET", path=tuple(path)))
+            target(RequestSpec(method="GET", path=tuple(path)))
     else:
-        found = target(Call(method="GET", path=tuple(path)))
+        found = target(RequestSpec(method="GET", path=tuple(path)))
         assert found.count("/") == len(path)
         assert not {"?", "#", "\\", " ", "\n"} & set(found)
 
@@ -179,4 +179,4 @@ def test_segments_cannot_escape(path: list[str]) -> None:
 def test_no_segment_is_resolved_away(segment: str) -> None:
     """A reference that a URL would resolve to another path is refused."""
     with pytest.raises(ValueError, match="no such path"):
-        target(Call(method="GET", path=("shipments", segment)))
+        target(RequestSpec(method="GET", path=("shipments", segment)))

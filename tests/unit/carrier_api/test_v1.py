@@ -15,7 +15,7 @@ from tasks.rules.outcome import (
     Throttled,
     Unknown,
 )
-from tests.unit.carrier_api.said import ALL, EC, NOW, V1, reply, v1
+from tests.unit.carrier_api.said import ALL, EC, NOW, V1, response, v1
 
 OTHER = "EC-000-05B-MMA"
 DETAIL = {"Rel": "detail", "Href": f"https://api.electioapp.com/consignments/{EC}"}
@@ -26,7 +26,7 @@ MISSING = (Unknown, "missing_in_answer")
 
 def many(body: Any, status: int = 200) -> list[tuple[type[Outcome], str | None]]:
     """What an answer says about two consignments."""
-    outcomes = V1.read(ALL[3], [EC, OTHER], reply(status, body), NOW)
+    outcomes = V1.read(ALL[3], [EC, OTHER], response(status, body), NOW)
     assert list(outcomes) == [EC, OTHER]
     return [(type(outcome), outcome.reason) for outcome in outcomes.values()]
 
@@ -57,16 +57,16 @@ def many(body: Any, status: int = 200) -> list[tuple[type[Outcome], str | None]]
 def test_own_flag_decides(summary: dict[str, Any], expected: object) -> None:
     """A summary succeeds or fails by its flag or its own status code, alone or in a list, never by its words."""
     for body in (summary, [summary]):
-        outcome = v1(reply(200, body))
+        outcome = v1(response(200, body))
         assert (type(outcome), outcome.reason) == expected
 
 
 @pytest.mark.parametrize("status", [400, 404])
 def test_refusal_names_no_cause(status: int) -> None:
     """A refusal may just as well mean that the consignment is already allocated: it is uncertain, with its words."""
-    assert v1(reply(status, {"Message": "no"})) == Refused(reason="refused", message="no", certain=False)
-    assert v1(reply(200, [{"IsSuccess": False, "Message": "no"}])) == v1(reply(status, {"Description": "no"}))
-    assert v1(reply(status)) == Refused(reason="refused", message=f"HTTP {status}", certain=False)
+    assert v1(response(status, {"Message": "no"})) == Refused(reason="refused", message="no", certain=False)
+    assert v1(response(200, [{"IsSuccess": False, "Message": "no"}])) == v1(response(status, {"Description": "no"}))
+    assert v1(response(status)) == Refused(reason="refused", message=f"HTTP {status}", certain=False)
 
 
 @pytest.mark.parametrize(
@@ -83,25 +83,25 @@ def test_refusal_names_no_cause(status: int) -> None:
 def test_status(status: int, kind: type[Outcome], reason: str) -> None:
     """Where v1 has no other meaning for a status, it is that of v2; v2's two own statuses are server errors here."""
     for body in (b"", b"<html></html>", b'{"message": "no"}', b'[{"IsSuccess": true}]'):
-        outcome = v1(reply(status, body))
+        outcome = v1(response(status, body))
         assert (type(outcome), outcome.reason) == (kind, reason)
 
 
 def test_throttled_says_how_long() -> None:
     """The gateway's words and its `Retry-After` are passed on."""
-    answer = reply(429, {"statusCode": 429, "message": "Rate limit is exceeded."}, retry_after="7")
+    answer = response(429, {"statusCode": 429, "message": "Rate limit is exceeded."}, retry_after="7")
     assert v1(answer) == Throttled(reason="throttled", message="Rate limit is exceeded.", retry_after_s=7.0)
 
 
 def test_202_is_queued() -> None:
     """202 is only queued, also where it was successfully so, unless a summary says more."""
     for body in (b"", b"{}", b"[{}]", b"[]", b'[{"IsSuccess": true}]', b'{"StatusCode": 202, "IsSuccess": true}'):
-        assert v1(reply(202, body)) == Queued(reason="queued")
-    assert v1(reply(200, [{"StatusCode": 202}])) == Queued(reason="queued")
-    assert isinstance(v1(reply(202, [{"StatusCode": 200, "IsSuccess": True}])), Allocated)
-    assert v1(reply(202, [{"IsSuccess": False}])).reason == "refused"
+        assert v1(response(202, body)) == Queued(reason="queued")
+    assert v1(response(200, [{"StatusCode": 202}])) == Queued(reason="queued")
+    assert isinstance(v1(response(202, [{"StatusCode": 200, "IsSuccess": True}])), Allocated)
+    assert v1(response(202, [{"IsSuccess": False}])).reason == "refused"
     assert many(b"", 202) == [(Queued, "queued")] * 2
-    assert v1(reply(202, b"<html><body>please wait</body></html>")).reason == "unreadable_answer"
+    assert v1(response(202, b"<html><body>please wait</body></html>")).reason == "unreadable_answer"
 
 
 def test_207_is_several_answers() -> None:
@@ -147,15 +147,15 @@ def test_nameless_success_is_not_guessed() -> None:
     """In an answer for several, a success that names nobody belongs to nobody; the words may name anybody."""
     nameless = {"IsSuccess": True, "Message": f"Consignment {EC} has been allocated", "ApiLinks": None}
     assert many([nameless]) == many([nameless, nameless]) == many(nameless) == [MISSING] * 2
-    assert v1(reply(200, [nameless, nameless])).reason == "missing_in_answer"
-    assert v1(reply(200, [{"IsSuccess": True, "Data": OTHER}])).reason == "missing_in_answer"
+    assert v1(response(200, [nameless, nameless])).reason == "missing_in_answer"
+    assert v1(response(200, [{"IsSuccess": True, "Data": OTHER}])).reason == "missing_in_answer"
 
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_legs(first: int) -> None:
     """Tracking references of all legs in the order of their numbers, from 0 or from 1; the carrier is the first's."""
     legs = [{**LEG, "Leg": first + 1, "TrackingReferences": ["T2", "T3"], "CarrierName": "Y"}, {**LEG, "Leg": first}]
-    assert v1(reply(200, {"StatusCode": 200, "ConsignmentLegs": legs})) == Allocated(
+    assert v1(response(200, {"StatusCode": 200, "ConsignmentLegs": legs})) == Allocated(
         carrier=Carrier(reference="CX", name="Carrier X"), tracking_references=("T1", "T2", "T3")
     )
 
@@ -163,7 +163,7 @@ def test_legs(first: int) -> None:
 def test_summary_names_the_carrier() -> None:
     """Where the summary itself names a carrier, the legs do not."""
     body = {"StatusCode": 200, "ConsignmentLegs": [LEG, None], "CarrierName": "Z", "CarrierServiceReference": "Z1"}
-    outcome = v1(reply(200, body))
+    outcome = v1(response(200, body))
     assert isinstance(outcome, Allocated)
     assert outcome.carrier == Carrier(name="Z", service_reference="Z1")
 
@@ -171,7 +171,7 @@ def test_summary_names_the_carrier() -> None:
 def test_labels_have_the_format_that_is_said() -> None:
     """A label link without a format in its path has none."""
     links = [{"Rel": "Label", "Href": f"https://h/labels/{EC}"}, {"Rel": "label", "Href": f"https://h/labels/{EC}/ZPL"}]
-    outcome = v1(reply(200, {"StatusCode": 200, "ApiLinks": links}))
+    outcome = v1(response(200, {"StatusCode": 200, "ApiLinks": links}))
     assert isinstance(outcome, Allocated)
     assert outcome.labels == (
         Label(href=f"https://h/labels/{EC}"),

@@ -4,22 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.carrier_api.said import reply
-from worker.carrier_api.v1.xml import NAMESPACE, read_xml, why_no_document, write_xml
+from tests.unit.carrier_api.said import response
+from worker.carrier_api.v1.xml import NAMESPACE, parse_xml, why_no_document, write_xml
 
 
 def test_namespaces_are_left_out() -> None:
     """Elements are known by their local name, in whichever namespace they are."""
-    assert read_xml(b'<a xmlns="u:1"><B xmlns="u:2"> 1 </B><p:C xmlns:p="u:3"/></a>') == {"B": "1", "C": None}
+    assert parse_xml(b'<a xmlns="u:1"><B xmlns="u:2"> 1 </B><p:C xmlns:p="u:3"/></a>') == {"B": "1", "C": None}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_lists_stay_lists(count: int) -> None:
     """A list of one, or of none, is a list."""
     links = b"<ApiLink><Rel>label</Rel></ApiLink>" * count
-    assert read_xml(b"<S><ApiLinks>" + links + b"</ApiLinks></S>") == {"ApiLinks": [{"Rel": "label"}] * count}
+    assert parse_xml(b"<S><ApiLinks>" + links + b"</ApiLinks></S>") == {"ApiLinks": [{"Rel": "label"}] * count}
     assert (
-        read_xml(b"<ArrayOfAllocationSummary>" + b"<S><A>1</A></S>" * count + b"</ArrayOfAllocationSummary>")
+        parse_xml(b"<ArrayOfAllocationSummary>" + b"<S><A>1</A></S>" * count + b"</ArrayOfAllocationSummary>")
         == [{"A": "1"}] * count
     )
 
@@ -42,12 +42,12 @@ def test_lists_stay_lists(count: int) -> None:
 )
 def test_dangerous_or_broken_is_nothing(body: bytes) -> None:
     """A document with a DOCTYPE, and so with entities, is refused; a broken one is nothing."""
-    assert read_xml(body) is None
+    assert parse_xml(body) is None
 
 
 def test_a_word_is_no_document_type() -> None:
     """What only looks like a document type is text."""
-    assert read_xml(b"<a><b><![CDATA[<!DOCTYPE x>]]></b></a>") == {"b": "<!DOCTYPE x>"}
+    assert parse_xml(b"<a><b><![CDATA[<!DOCTYPE x>]]></b></a>") == {"b": "<!DOCTYPE x>"}
 
 
 @pytest.mark.parametrize(
@@ -62,29 +62,29 @@ def test_why_it_is_no_document(body: bytes, why: str) -> None:
 
 def test_a_lost_letter_is_replaced() -> None:
     """A letter that is not UTF-8 costs no more than itself."""
-    assert read_xml(b"<a><b>caf\xe9</b></a>") == {"b": "caf\ufffd"}
+    assert parse_xml(b"<a><b>caf\xe9</b></a>") == {"b": "caf\ufffd"}
 
 
 def test_depth_costs_nothing() -> None:
     """A document as deep as it is long is read without recursion."""
-    assert read_xml(b"<a>" * 50_000 + b"</a>" * 50_000) is not None
+    assert parse_xml(b"<a>" * 50_000 + b"</a>" * 50_000) is not None
 
 
 def test_declared_encoding_is_not_believed() -> None:
     """.NET writes documents that say utf-16 and are utf-8."""
-    assert read_xml('<?xml version="1.0" encoding="utf-16"?><a><b>é</b></a>'.encode()) == {"b": "é"}
+    assert parse_xml('<?xml version="1.0" encoding="utf-16"?><a><b>é</b></a>'.encode()) == {"b": "é"}
 
 
 @given(st.binary(max_size=100).map(lambda tail: b"<a>" + tail) | st.text("<>/ab&;! ").map(str.encode))
 def test_reading_never_raises(body: bytes) -> None:
     """Any bytes can be read."""
-    read_xml(body)
+    parse_xml(body)
 
 
 def test_first_character_tells_the_format() -> None:
     """XML is read as XML even where the headers say JSON, and after a byte order mark."""
     xml, json = b"\xef\xbb\xbf\r\n <?xml version='1.0'?><a><b>1</b></a>", b' {"b": 1}'
-    assert reply(200, xml).content == reply(200, json).content == {"b": "1"}
+    assert response(200, xml).content == response(200, json).content == {"b": "1"}
 
 
 def test_request_is_written_in_order() -> None:

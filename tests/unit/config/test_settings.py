@@ -7,7 +7,7 @@ import pytest
 
 from config.cpu_limit import usable_cores
 from config.settings import Settings, SettingsError, is_loopback
-from config.urls import place
+from config.urls import server_address
 from worker.processes.environment import load
 
 REDIS = "redis://redis.test:6379/0"
@@ -201,4 +201,4 @@ def test_hosts_without_tls(environment: pytest.MonkeyPatch) -> None:
 )
 def test_place_shows_no_password(url: str, shown: str) -> None:
     """A log line says where a server is, and not how to get in."""
-    assert place(url) == shown
+    assert server_address(url) == shown

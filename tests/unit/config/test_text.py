@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from config.merchant_files.conditions import Conditions
 from config.merchant_files.merchant_file import Merchant, find_key, read
 from config.text import caseless, normal
-from tasks.rules.order import Order, read_order
+from tasks.rules.order import Order, parse_order
 from tasks.rules.plan import Facts, matches
 from tests.factories.merchant_files import SERVICE, V2_API
 from tests.factories.order_events import event
@@ -125,9 +125,9 @@ def test_equivalent_texts_match(ways: tuple[str, str], kind: str) -> None:
 def test_a_mark_before_an_event() -> None:
     """An event is the same order with a mark before it, and wrong for the same reason."""
     whole = json.dumps(event()).encode()
-    assert isinstance(read_order(whole), Order)
+    assert isinstance(parse_order(whole), Order)
     for text in (whole, b"{}", b"{", b'{"specversion": "1.0"', whole.replace(b"created", b"paid"), b""):
-        assert read_order(BOM + text) == read_order(text)
+        assert parse_order(BOM + text) == parse_order(text)
 
 
 def test_a_mark_before_a_merchant_file(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from string import Template
 import pytest
 
 from config.merchant_files.merchant_file import Merchant, read
-from tasks.rules.order import Order, Rejection, read_order
+from tasks.rules.order import Order, Rejection, parse_order
 from worker.lab.demo.merchants import MERCHANTS
 from worker.lab.demo.processes import PROCFILE
 from worker.lab.demo.scenes import SCENES, Scene
@@ -40,7 +40,7 @@ def test_both_generations_speak(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.title)
 def test_endings_are_possible(scene: Scene, tmp_path: Path) -> None:
     """A scene's event is read or rejected as announced; its rule is in the merchant's file, its service exists."""
-    match read_order(scene.event.encode()):
+    match parse_order(scene.event.encode()):
         case Order(data=data):
             rules = merchant(tmp_path, data.merchant).file.rules
             assert scene.ending.rule in {"default", *(rule.name for rule in rules)}

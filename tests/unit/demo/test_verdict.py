@@ -36,7 +36,7 @@ def seen(*, outcomes: tuple[str, ...] = ("allocated",), events: int = 1, **data:
         shipment=shipment,
         why="",
         facts={},
-        story=tuple((number, {"outcome": outcome}) for number, outcome in enumerate(outcomes, start=1)),
+        history=tuple((number, {"outcome": outcome}) for number, outcome in enumerate(outcomes, start=1)),
         where=Settled(state="allocated", reason="", at=0.0, event={"data": said}),
         paused=None,
         now=0.0,

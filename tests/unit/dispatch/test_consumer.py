@@ -21,9 +21,9 @@ class Dispatcher:
 
 def a_consumer() -> Any:
     """One that has a loop and a dispatcher, and nothing to consume."""
-    made: Any = Consumer.__new__(Consumer)
-    made.hub, made.event_dispatcher = Hub(), Dispatcher()
-    return made
+    construct: Any = Consumer.__new__(Consumer)
+    construct.hub, construct.event_dispatcher = Hub(), Dispatcher()
+    return construct
 
 
 def fire_all(hub: Hub) -> None:

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from worker.observability.watchdog import LOOK_EVERY_S, STILL_S, Progress
+from worker.observability.watchdog import LOOK_EVERY_S, STALLED_S, Progress
 
 
 @dataclass
@@ -33,7 +33,7 @@ def later(progress: Progress, seconds: float) -> bool:
     """Whether the worker stands still after some seconds more."""
     progress._looked_at -= seconds
     progress._moved_at -= seconds
-    return progress.stands_still()
+    return progress.is_stalled()
 
 
 def test_messages_wait_and_none_is_read(progress: Progress) -> None:
@@ -47,7 +47,7 @@ def test_a_worker_that_does_its_work(progress: Progress, worker: Worker, sign: s
     changes = {"waiting": (0, 0), "received": (1, 2), "running": (1, 1)}[sign]
     for value in changes:
         setattr(worker, sign, value)
-        assert not later(progress, STILL_S + 1)
+        assert not later(progress, STALLED_S + 1)
 
 
 def test_it_does_not_ask_all_the_time() -> None:
@@ -57,5 +57,5 @@ def test_it_does_not_ask_all_the_time() -> None:
     for _ in range(2):
         later(progress, LOOK_EVERY_S)
     for _ in range(10):
-        progress.stands_still()
+        progress.is_stalled()
     assert next(looks) <= 2

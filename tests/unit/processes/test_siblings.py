@@ -2,12 +2,12 @@
 
 import multiprocessing
 
-from worker.processes.siblings import Children
+from worker.processes.siblings import Siblings
 
 
 def test_one_child_is_kept_free() -> None:
     """Others are free as long as not every child is in the middle of a task, whoever asks."""
-    children = Children(2)
+    children = Siblings(2)
     children.is_child(0)
     children.is_busy()
     assert children.others_are_free()
@@ -18,7 +18,7 @@ def test_one_child_is_kept_free() -> None:
 
 def test_processes_share_it() -> None:
     """What one process says another one sees, over a fork; whoever takes a dead child's number begins free."""
-    children = Children(1)
+    children = Siblings(1)
 
     def busy() -> None:
         children.is_child(0)
@@ -35,6 +35,6 @@ def test_processes_share_it() -> None:
 
 def test_one_child_speaks_for_all() -> None:
     """Of what is done once for all children each turn is one child's; the next comes when its time has."""
-    children = Children(2)
+    children = Siblings(2)
     assert [children.has_turn(3600) for _ in range(3)] == [True, False, False]
     assert children.has_turn(0)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tasks.rules.decision import Move
+from tasks.rules.decision import Decision
 from tasks.rules.outcome import Finding, Outcome
 from tasks.rules.shipment import Shipment
 
@@ -35,7 +35,7 @@ class Moved:
     """
 
     now: float
-    move: Move
+    decision: Decision
     booked: bool
     about: Called | Looked | Outcome | None = None
     hindered: bool = False

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tasks.rules.decision import Fail, FallBack
 from tasks.rules.next_decision import end_of_time
-from tasks.rules.outcome import Queued, Refused, RefusedTogether, Unallocated, Unknown
+from tasks.rules.outcome import BulkRefused, Queued, Refused, Unallocated, Unknown
 from tasks.rules.shipment import Shipment
 from tests.unit.rules.diary import Called, Looked, Moved
 from tests.unit.rules.lives import Life
@@ -57,7 +57,7 @@ def open_for_s(life: Life, call: Called) -> float:
             return life.world.retry.queue_s
         case None | Unknown() | Refused(reason="conflict"):
             return life.world.retry.quiet_s
-        case RefusedTogether(partly=True) if not call.shipment.progress.refused_partly:
+        case BulkRefused(partly=True) if not call.shipment.progress.refused_partly:
             return life.world.retry.quiet_s
         case _:
             return 0.0
@@ -104,10 +104,12 @@ def was_seen_to_fail(life: Life, call: Called, now: float) -> bool:
 
 def time_is_over(life: Life, shipment: Shipment, now: float) -> float:
     """When its deadline is over, and the quiet time that lasts longer."""
-    return end_of_time(shipment, life.moment(0)._replace(now=now))
+    return end_of_time(shipment, life.context(0)._replace(now=now))
 
 
 def by_refusal(moved: Moved) -> bool:
     """Whether a step was left, or the shipment failed, as it was refused."""
     reasons = ("all_steps_refused", "conflict", "invalid_request", "shipment_gone", "shipment_not_found")
-    return isinstance(moved.move, FallBack) or (isinstance(moved.move, Fail) and moved.move.reason in reasons)
+    return isinstance(moved.decision, FallBack) or (
+        isinstance(moved.decision, Fail) and moved.decision.reason in reasons
+    )

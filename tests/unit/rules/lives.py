@@ -4,14 +4,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tasks.rules.after_call import after_call, after_quotes
-from tasks.rules.after_read_back import after_read
-from tasks.rules.before_call import first_move, held_up, paused_move
-from tasks.rules.decision import Call, Fail, Moment, Move, Park, Read, Settle
+from tasks.rules.after_read_back import after_read_back
+from tasks.rules.before_call import first_decision, held_up, paused_decision
+from tasks.rules.decision import Call, Context, Decision, Fail, Park, ReadBack, Settle
 from tasks.rules.next_decision import may_still_call
-from tasks.rules.outcome import RefusedTogether
-from tasks.rules.progress import read_progress
-from tasks.rules.replay import start_afresh
-from tasks.rules.shipment import Shipment, from_ledger, stopped_call
+from tasks.rules.outcome import BulkRefused
+from tasks.rules.progress import parse_progress
+from tasks.rules.replay import choose_new_plan
+from tasks.rules.shipment import Shipment, from_record, stopped_call
 from tests.factories.records import fresh_record, merchant
 from tests.factories.shipments import NOW, REFUSED
 from tests.factories.world import LateApi, Turn, World
@@ -50,7 +50,7 @@ class Life:
 
     def replay(self, failed: Fail) -> None:
         """Put it back as `allocation replay` does."""
-        start = start_afresh(merchant(self.world.steps), self.record["facts"], failed.shipment.progress, self.now)
+        start = choose_new_plan(merchant(self.world.steps), self.record["facts"], failed.shipment.progress, self.now)
         self.now += self.turn.wait_s
         begins = {"facts": start.facts, "received": self.now * 1000, "progress": start.progress.as_json(), "lost": 0}
         self.note({**self.record, **begins})
@@ -62,49 +62,49 @@ class Life:
         """What the next request meets."""
         return self.world.turn(self.requests)
 
-    def moment(self, tries: int, sent: float = 0.0, company: int = 1) -> Moment:
+    def context(self, tries: int, sent: float = 0.0, group_size: int = 1) -> Context:
         """A moment in this world."""
-        return Moment(
+        return Context(
             now=self.now,
             random=self.world.random,
             tries=tries,
             retry=self.world.retry,
             timeout_s=self.world.timeout_s,
             sent=sent,
-            company=company,
+            group_size=group_size,
         )
 
-    def visit(self) -> Move | None:
+    def visit(self) -> Decision | None:
         """From taking the shipment up to its leaving the task; None when the task was lost with it."""
-        taken = from_ledger("acme", "sp_1", self.record)
-        moment = self.moment(0)
+        claim = from_record("acme", "sp_1", self.record)
+        context = self.context(0)
         if self.now < self.paused_until:
-            move = paused_move(taken, moment, "no key", has_key=self.turn.company % 2 == 0)
-            move = self.decided(move, hindered=True)
+            decision = paused_decision(claim, context, "no key", has_key=self.turn.group_size % 2 == 0)
+            decision = self.decided(decision, hindered=True)
         else:
-            move = self.decided(first_move(taken, moment))
+            decision = self.decided(first_decision(claim, context))
         tries = 0
-        while isinstance(move, Call | Read):
-            self.now += move.pause_s
+        while isinstance(decision, Call | ReadBack):
+            self.now += decision.pause_s
             turn = self.turn
             if turn.happens not in ("", "lost", "stopped"):
-                return self.interrupted(move.shipment, turn)
-            if (following := self.ask(move, turn, tries)) is None:
+                return self.interrupted(decision.shipment, turn)
+            if (following := self.ask(decision, turn, tries)) is None:
                 return None
-            move, tries = following, tries + 1
-        return self.leave(move)
+            decision, tries = following, tries + 1
+        return self.leave(decision)
 
-    def decided(self, move: Move, about: Any = None, *, hindered: bool = False) -> Move:
+    def decided(self, decision: Decision, about: Any = None, *, hindered: bool = False) -> Decision:
         """Log a decision."""
         booked = self.api.will_be_booked()
-        self.log.append(Moved(now=self.now, move=move, booked=booked, about=about, hindered=hindered))
-        return move
+        self.log.append(Moved(now=self.now, decision=decision, booked=booked, about=about, hindered=hindered))
+        return decision
 
-    def leave(self, move: Move) -> Move:
+    def leave(self, decision: Decision) -> Decision:
         """Report how it leaves, and wait as long as that says."""
-        self.keep(move.shipment)
-        self.now += move.wait_s if isinstance(move, Park) else 0.01
-        return move
+        self.keep(decision.shipment)
+        self.now += decision.wait_s if isinstance(decision, Park) else 0.01
+        return decision
 
     def keep(self, shipment: Shipment) -> None:
         """Report."""
@@ -114,7 +114,7 @@ class Life:
         """Write, as the ledger does: what was found since the last report is in the progress by now."""
         self.before, self.record = self.record, {**record, "lost_call": 0, "changed": 0}
 
-    def interrupted(self, shipment: Shipment, turn: Turn) -> Move | None:
+    def interrupted(self, shipment: Shipment, turn: Turn) -> Decision | None:
         """What comes in the way before the request goes out."""
         self.requests += 1
         match turn.happens:
@@ -125,40 +125,40 @@ class Life:
             case "forgotten":
                 self.record = {**self.forgotten(), "changed": self.now * 1000}
             case "held":
-                return self.leave(self.decided(held_up(shipment, self.moment(0), turn.wait_s or 1), hindered=True))
+                return self.leave(self.decided(held_up(shipment, self.context(0), turn.wait_s or 1), hindered=True))
             case "paused":
                 self.paused_until = self.now + turn.wait_s
         return None
 
     def forgotten(self) -> dict[str, Any]:
         """The last report is lost; one of a queued call is not, as a quiet time is all that follows a change."""
-        queued = read_progress(self.record.get("progress")).open_kind == "queued"
+        queued = parse_progress(self.record.get("progress")).open_kind == "queued"
         return self.record if queued else self.before
 
-    def lose(self, turn: Turn) -> Move | None:
+    def lose(self, turn: Turn) -> Decision | None:
         """A worker is lost; every second time that is told to be the shipment's own fault."""
-        self.record = {**self.record, "lost": self.record.get("lost", 0) + turn.company % 2}
+        self.record = {**self.record, "lost": self.record.get("lost", 0) + turn.group_size % 2}
         self.now += LEASE_S
         return None
 
-    def ask(self, move: Call | Read, turn: Turn, tries: int) -> Move | None:
+    def ask(self, decision: Call | ReadBack, turn: Turn, tries: int) -> Decision | None:
         """The request that the move asks for, or what must come before it."""
-        shipment = move.shipment
-        if isinstance(move, Read):
+        shipment = decision.shipment
+        if isinstance(decision, ReadBack):
             return self.look(shipment, turn, tries)
         if shipment.progress.must_read and self.now + MARGIN_S > shipment.cleared_until:
-            return Read(shipment=shipment)
+            return ReadBack(shipment=shipment)
         if self.world.wants_quotes and turn.quotes is not None:
             self.requests += 1
             self.now += turn.took * self.world.timeout_s
-            move_on = after_quotes(shipment, turn.quotes, self.moment(tries + 1))
+            move_on = after_quotes(shipment, turn.quotes, self.context(tries + 1))
             self.keep(move_on.shipment)
             return self.decided(move_on, turn.quotes)
-        if not may_still_call(shipment, self.moment(0)):
-            return self.decided(held_up(shipment, self.moment(0), 0.0))
+        if not may_still_call(shipment, self.context(0)):
+            return self.decided(held_up(shipment, self.context(0), 0.0))
         return self.call(shipment, turn, tries)
 
-    def look(self, shipment: Shipment, turn: Turn, tries: int) -> Move | None:
+    def look(self, shipment: Shipment, turn: Turn, tries: int) -> Decision | None:
         """Read it back: the state is that of the moment in which the request was sent."""
         self.requests += 1
         sent, finding = self.now, turn.trouble or self.api.read(self.now)
@@ -167,13 +167,13 @@ class Life:
             return self.lose(turn)
         looked = Looked(sent=sent, finding=finding, shipment=shipment)
         self.log.append(looked)
-        return self.judged(after_read(shipment, finding, self.moment(tries + 1, sent)), looked)
+        return self.judged(after_read_back(shipment, finding, self.context(tries + 1, sent)), looked)
 
-    def call(self, shipment: Shipment, turn: Turn, tries: int) -> Move | None:
+    def call(self, shipment: Shipment, turn: Turn, tries: int) -> Decision | None:
         """Call; the answer may be lost on its way to us."""
         self.requests += 1
-        together, company = isinstance(turn.answer, RefusedTogether), shipment.progress.company
-        if together and company == 1:
+        together, group_size = isinstance(turn.answer, BulkRefused), shipment.progress.group_size
+        if together and group_size == 1:
             turn = replace(turn, answer=REFUSED)
         start, called = self.now, self.called(shipment, turn)
         self.log.append(called)
@@ -183,19 +183,21 @@ class Life:
         self.now = called.end
         if called.outcome is None:
             return Park(shipment=stopped_call(shipment, self.now), wait_s=0)
-        moment = self.moment(tries + 1, start, company or turn.company if together else 1)
-        return self.judged(after_call(shipment, called.outcome, moment), called)
+        context = self.context(tries + 1, start, group_size or turn.group_size if together else 1)
+        return self.judged(after_call(shipment, called.outcome, context), called)
 
     def called(self, shipment: Shipment, turn: Turn) -> Called:
         """What the API makes of a call, and what is heard of that."""
         is_lost, retry = turn.happens == "lost", self.world.retry
         end = self.now + (LONGEST_CALL_S if is_lost else turn.took * self.world.timeout_s)
-        heard = turn.happens not in ("lost", "stopped")
-        longest_s = retry.queue_s if heard and turn.answer.reason == "queued" else retry.quiet_s
+        feedback = turn.happens not in ("lost", "stopped")
+        longest_s = retry.queue_s if feedback and turn.answer.reason == "queued" else retry.quiet_s
         outcome = self.api.call(turn, self.now, end, longest_s, was_partly=shipment.progress.refused_partly)
-        return Called(start=self.now, end=end, shipment=shipment, outcome=outcome if heard else None, is_lost=is_lost)
+        return Called(
+            start=self.now, end=end, shipment=shipment, outcome=outcome if feedback else None, is_lost=is_lost
+        )
 
-    def judged(self, move: Move, about: Called | Looked) -> Move:
+    def judged(self, decision: Decision, about: Called | Looked) -> Decision:
         """Log and report a decision."""
-        self.keep(move.shipment)
-        return self.decided(move, about)
+        self.keep(decision.shipment)
+        return self.decided(decision, about)

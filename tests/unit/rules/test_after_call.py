@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.rules.after_call import after_call
 from tasks.rules.backoff import RETRY_AFTER_MOST_S, SHORT_TRIES
-from tasks.rules.decision import Call, Fail, FallBack, Move, Park, Read, Settle
+from tasks.rules.decision import Call, Decision, Fail, FallBack, Park, ReadBack, Settle
 from tasks.rules.next_decision import PAUSED_WAIT_S
 from tasks.rules.outcome import Outcome, Throttled
 from tasks.rules.shipment import Shipment
@@ -33,7 +33,7 @@ from tests.factories.shipments import (
     UNSURE,
     VIRTUAL,
     WRONG_STATE,
-    moment,
+    context,
     shipment,
 )
 
@@ -50,14 +50,14 @@ def called(*, age_s: float = 0, **progress: Any) -> Shipment:
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_call_is_an_attempt(outcome: Outcome) -> None:
     """Whatever a call came to, it is counted, and its step is the last that was attempted."""
-    progress = after_call(shipment(*PLAN, step=1, attempts=2, attempted=0), outcome, moment()).shipment.progress
+    progress = after_call(shipment(*PLAN, step=1, attempts=2, attempted=0), outcome, context()).shipment.progress
     assert (progress.attempts, progress.attempted) == (3, 1)
 
 
 def test_allocated_settles() -> None:
     """Our own answer is not an adoption."""
     settled = Settle(shipment=called(), allocated=ALLOCATED, adopted=False)
-    assert after_call(shipment(*PLAN), ALLOCATED, moment()) == settled
+    assert after_call(shipment(*PLAN), ALLOCATED, context()) == settled
 
 
 def test_a_refused_step_falls_back() -> None:
@@ -71,33 +71,33 @@ def test_a_refused_step_falls_back() -> None:
         "denials": 1,
     }
     before = shipment(*PLAN, **counts, denied_at=1.0, give_up_at=9.0)
-    assert after_call(before, REFUSED, moment()) == FallBack(shipment=called(step=1, last_refusal="allocation_failed"))
+    assert after_call(before, REFUSED, context()) == FallBack(shipment=called(step=1, last_refusal="allocation_failed"))
 
 
 def test_a_refused_call_may_leave_another_state() -> None:
     """What was read before a refused call says nothing about the state in which the next step begins."""
-    move = after_call(shipment(*PLAN, last_read="unallocated"), REFUSED, moment())
-    assert move.shipment.progress.last_read is None
+    decision = after_call(shipment(*PLAN, last_read="unallocated"), REFUSED, context())
+    assert decision.shipment.progress.last_read is None
 
 
 @pytest.mark.parametrize("step", [0, 1])
 def test_every_step_but_the_last_has_a_fallback(step: int) -> None:
     """Fallback follows any refused step, not only a virtual service."""
-    move = after_call(shipment(*PLAN, step=step), REFUSED, moment())
-    assert isinstance(move, FallBack)
-    assert move.shipment.strategy == PLAN[step + 1]
+    decision = after_call(shipment(*PLAN, step=step), REFUSED, context())
+    assert isinstance(decision, FallBack)
+    assert decision.shipment.strategy == PLAN[step + 1]
 
 
 def test_the_last_refusal_fails() -> None:
     """When the last step is refused the shipment fails, and the message names step and cause."""
-    move = after_call(shipment(*PLAN, step=2), REFUSED, moment())
-    assert isinstance(move, Fail)
-    assert (move.reason, move.message) == ("all_steps_refused", "service_group G: nobody would")
+    decision = after_call(shipment(*PLAN, step=2), REFUSED, context())
+    assert isinstance(decision, Fail)
+    assert (decision.reason, decision.message) == ("all_steps_refused", "service_group G: nobody would")
 
 
 def test_a_refusal_that_names_no_cause_is_read_back_at_once() -> None:
     """It may just as well mean that the shipment is allocated already, so it does not count yet; nothing is open."""
-    assert after_call(shipment(*PLAN), UNSURE, moment()) == Read(
+    assert after_call(shipment(*PLAN), UNSURE, context()) == ReadBack(
         shipment=called(refusal="refused", refusal_message="no")
     )
 
@@ -105,36 +105,36 @@ def test_a_refusal_that_names_no_cause_is_read_back_at_once() -> None:
 def test_an_invalid_request_is_read_back_at_once() -> None:
     """An answer that could not be read might say "already allocated" in words we missed, so it does not count yet."""
     after = called(refusal="invalid_request", refusal_message="weight is missing")
-    assert after_call(shipment(*PLAN), INVALID, moment()) == Read(shipment=after)
+    assert after_call(shipment(*PLAN), INVALID, context()) == ReadBack(shipment=after)
 
 
 @pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN, NOT_YET])
 def test_what_did_not_happen_is_tried_again(outcome: Outcome) -> None:
     """A call that was not sent, or came too early, is repeated: soon at first, then after a growing wait."""
-    assert after_call(shipment(*PLAN), outcome, moment(tries=1)) == Call(shipment=called(), pause_s=0.1)
-    parked = after_call(shipment(*PLAN, waits=2), outcome, moment(tries=SHORT_TRIES, random=0.0))
+    assert after_call(shipment(*PLAN), outcome, context(tries=1)) == Call(shipment=called(), pause_s=0.1)
+    parked = after_call(shipment(*PLAN, waits=2), outcome, context(tries=SHORT_TRIES, random=0.0))
     assert parked == Park(shipment=called(waits=3), wait_s=4)
 
 
 def test_throttled_is_parked_at_once() -> None:
     """Who is throttled never calls again in the same visit."""
     parked = Park(shipment=called(waits=1), wait_s=1)
-    assert after_call(shipment(*PLAN), THROTTLED, moment(tries=1, random=0.0)) == parked
+    assert after_call(shipment(*PLAN), THROTTLED, context(tries=1, random=0.0)) == parked
 
 
 @given(st.floats(0, 1e6), st.integers(0, 50))
 def test_retry_after_is_honoured(asked_s: float, waits: int) -> None:
     """A throttled shipment is parked for as long as the API asked, up to an hour."""
-    move = after_call(shipment(waits=waits), Throttled(reason="throttled", retry_after_s=asked_s), moment())
-    assert isinstance(move, Park)
-    assert move.wait_s >= min(asked_s, RETRY_AFTER_MOST_S)
+    decision = after_call(shipment(waits=waits), Throttled(reason="throttled", retry_after_s=asked_s), context())
+    assert isinstance(decision, Park)
+    assert decision.wait_s >= min(asked_s, RETRY_AFTER_MOST_S)
 
 
 def test_a_missing_shipment_may_still_come() -> None:
     """For a minute after the event, which may run ahead, a shipment that is not there is called for again."""
-    early = after_call(shipment(*PLAN, age_s=59.9), NOT_FOUND, moment())
+    early = after_call(shipment(*PLAN, age_s=59.9), NOT_FOUND, context())
     assert isinstance(early, Call)
-    late = after_call(shipment(*PLAN, age_s=60), NOT_FOUND, moment())
+    late = after_call(shipment(*PLAN, age_s=60), NOT_FOUND, context())
     assert isinstance(late, Fail)
     assert (late.reason, late.message) == ("shipment_not_found", "no such shipment")
 
@@ -142,16 +142,16 @@ def test_a_missing_shipment_may_still_come() -> None:
 @pytest.mark.parametrize(("outcome", "reason"), [(GONE, "shipment_gone"), (WRONG_STATE, "wrong_state")])
 def test_stopped_fails_without_fallback(outcome: Outcome, reason: str) -> None:
     """Where no other step can help, none is tried."""
-    move = after_call(shipment(*PLAN), outcome, moment())
-    assert isinstance(move, Fail)
-    assert move.reason == reason
+    decision = after_call(shipment(*PLAN), outcome, context())
+    assert isinstance(decision, Fail)
+    assert decision.reason == reason
 
 
 def test_no_access_pauses_the_merchant() -> None:
     """A key that does not work pauses the merchant; the shipment that met it waits like the others."""
-    move = after_call(shipment(*PLAN), NO_ACCESS, moment())
-    assert move == Park(shipment=called(), wait_s=PAUSED_WAIT_S, pause_merchant="the key does not work")
-    late = after_call(shipment(*PLAN, age_s=48 * HOUR_S), NO_ACCESS, moment())
+    decision = after_call(shipment(*PLAN), NO_ACCESS, context())
+    assert decision == Park(shipment=called(), wait_s=PAUSED_WAIT_S, pause_merchant="the key does not work")
+    late = after_call(shipment(*PLAN, age_s=48 * HOUR_S), NO_ACCESS, context())
     assert isinstance(late, Fail)
     assert (late.reason, late.message) == ("unauthorised", "the key does not work")
 
@@ -159,22 +159,22 @@ def test_no_access_pauses_the_merchant() -> None:
 @pytest.mark.parametrize("outcome", [NOT_SENT, NOT_YET])
 def test_no_call_that_the_deadline_would_cut_short(outcome: Outcome) -> None:
     """With less than the time limit and a quiet time left nothing is called for again; the deadline is waited for."""
-    assert isinstance(after_call(shipment(*PLAN, age_s=LAST_CALL_S), outcome, moment()), Call)
-    late = after_call(shipment(*PLAN, age_s=LAST_CALL_S + 1), outcome, moment())
+    assert isinstance(after_call(shipment(*PLAN, age_s=LAST_CALL_S), outcome, context()), Call)
+    late = after_call(shipment(*PLAN, age_s=LAST_CALL_S + 1), outcome, context())
     assert late == Park(shipment=called(age_s=LAST_CALL_S + 1), wait_s=TIMEOUT_S + QUIET_S - 1)
 
 
 @pytest.mark.parametrize("outcome", [THROTTLED, NOT_SENT, NOT_YET])
 def test_the_deadline_ends_what_is_not_open(outcome: Outcome) -> None:
     """An outcome that opens and decides nothing, past the deadline, is the end."""
-    move = after_call(shipment(*PLAN, age_s=48 * HOUR_S), outcome, moment())
-    assert isinstance(move, Fail)
-    assert (move.reason, move.message) == ("deadline_passed", "not allocated in time")
+    decision = after_call(shipment(*PLAN, age_s=48 * HOUR_S), outcome, context())
+    assert isinstance(decision, Fail)
+    assert (decision.reason, decision.message) == ("deadline_passed", "not allocated in time")
 
 
-def never_falls_back(move: Move) -> bool:
+def never_falls_back(decision: Decision) -> bool:
     """Whether the move stays at the step."""
-    return not isinstance(move, FallBack) and move.shipment.progress.step == 0
+    return not isinstance(decision, FallBack) and decision.shipment.progress.step == 0
 
 
 @pytest.mark.parametrize("outcome", [outcome for outcome in OUTCOMES if outcome is not REFUSED])
@@ -182,10 +182,10 @@ def never_falls_back(move: Move) -> bool:
 @pytest.mark.parametrize("age_s", [0.0, 100.0, LAST_CALL_S + 1, 48 * HOUR_S])
 def test_only_a_refusal_falls_back(outcome: Outcome, tries: int, age_s: float) -> None:
     """No outage, throttle, doubt, conflict or lack of time ever pushes a shipment into its fallback."""
-    assert never_falls_back(after_call(shipment(*PLAN, age_s=age_s, open_calls=7), outcome, moment(tries=tries)))
+    assert never_falls_back(after_call(shipment(*PLAN, age_s=age_s, open_calls=7), outcome, context(tries=tries)))
 
 
 def test_a_conflict_does_not_count_yet() -> None:
     """A gateway may have sent our request twice, which is then in conflict with itself."""
-    after = after_call(shipment(*PLAN), CONFLICT, moment()).shipment.progress
+    after = after_call(shipment(*PLAN), CONFLICT, context()).shipment.progress
     assert (after.open_kind, after.refusal) == ("unknown", "conflict")

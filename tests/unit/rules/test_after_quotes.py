@@ -2,9 +2,9 @@
 
 import pytest
 
-from tasks.rules.after_call import MOST_EXPIRED_QUOTES, after_call, after_quotes
+from tasks.rules.after_call import MAX_EXPIRED_QUOTES, after_call, after_quotes
 from tasks.rules.backoff import SHORT_TRIES
-from tasks.rules.decision import Call, Fail, FallBack, Park, Read
+from tasks.rules.decision import Call, Fail, FallBack, Park, ReadBack
 from tasks.rules.next_decision import PAUSED_WAIT_S
 from tasks.rules.outcome import NotYet, Outcome
 from tests.factories.shipments import (
@@ -24,7 +24,7 @@ from tests.factories.shipments import (
     UNKNOWN,
     UNSURE,
     VIRTUAL,
-    moment,
+    context,
     opened,
     shipment,
 )
@@ -37,59 +37,59 @@ EXPIRED = NotYet(reason="quote_expired", message="every quote had expired when i
 @pytest.mark.parametrize("tries", [1, SHORT_TRIES])
 def test_asking_is_no_call(outcome: Outcome, tries: int) -> None:
     """Whatever the answer, nothing is open and nothing is an attempt."""
-    progress = after_quotes(shipment(*PLAN), outcome, moment(tries=tries)).shipment.progress
+    progress = after_quotes(shipment(*PLAN), outcome, context(tries=tries)).shipment.progress
     assert (progress.open_kind, progress.open_calls, progress.attempts, progress.attempted) == (None, 0, 0, None)
 
 
 @pytest.mark.parametrize("outcome", [UNKNOWN, NOT_SENT, NOT_YET])
 def test_it_is_asked_again(outcome: Outcome) -> None:
     """Without an answer quotes are asked for again: soon at first, then after a growing wait."""
-    assert after_quotes(shipment(*PLAN), outcome, moment(tries=1)) == Call(shipment=shipment(*PLAN), pause_s=0.1)
-    parked = after_quotes(shipment(*PLAN, waits=2), outcome, moment(tries=SHORT_TRIES, random=0.0))
+    assert after_quotes(shipment(*PLAN), outcome, context(tries=1)) == Call(shipment=shipment(*PLAN), pause_s=0.1)
+    parked = after_quotes(shipment(*PLAN, waits=2), outcome, context(tries=SHORT_TRIES, random=0.0))
     assert parked == Park(shipment=shipment(*PLAN, waits=3), wait_s=4)
 
 
 def test_a_refusal_counts_at_once() -> None:
     """No quotes at all refuse the step; a conflict does so too, as nothing was asked for that could go through."""
     for refusal in (REFUSED, CONFLICT):
-        assert isinstance(after_quotes(shipment(*PLAN), refusal, moment()), FallBack)
+        assert isinstance(after_quotes(shipment(*PLAN), refusal, context()), FallBack)
 
 
 @pytest.mark.parametrize("outcome", [UNSURE, INVALID])
 def test_what_names_no_cause_is_read_back(outcome: Outcome) -> None:
     """It may mean that the shipment is allocated."""
-    move = after_quotes(shipment(*PLAN), outcome, moment())
-    assert isinstance(move, Read)
-    assert move.shipment.progress.refusal == outcome.reason
+    decision = after_quotes(shipment(*PLAN), outcome, context())
+    assert isinstance(decision, ReadBack)
+    assert decision.shipment.progress.refusal == outcome.reason
 
 
 def test_a_refusal_after_an_open_call_is_read_back() -> None:
     """An earlier call may have gone through meanwhile."""
     before = shipment(*PLAN, **opened(ago_s=QUIET_S + 5)).cleared(NOW + 5)
-    move = after_quotes(before, REFUSED, moment())
-    assert isinstance(move, Read)
-    assert (move.shipment.progress.refusal, move.shipment.cleared_until) == ("allocation_failed", 0.0)
+    decision = after_quotes(before, REFUSED, context())
+    assert isinstance(decision, ReadBack)
+    assert (decision.shipment.progress.refusal, decision.shipment.cleared_until) == ("allocation_failed", 0.0)
 
 
 def test_an_invalid_state_is_read_back() -> None:
     """It may be allocated already; the answer opens no call, and does not go round in circles within a visit."""
-    move = after_quotes(shipment(*PLAN).cleared(NOW + 5), INVALID_STATE, moment(tries=1))
-    assert move == Read(shipment=shipment(*PLAN, unread=True), pause_s=0.1)
-    later = after_quotes(shipment(*PLAN, waits=2), INVALID_STATE, moment(tries=SHORT_TRIES, random=0.0))
+    decision = after_quotes(shipment(*PLAN).cleared(NOW + 5), INVALID_STATE, context(tries=1))
+    assert decision == ReadBack(shipment=shipment(*PLAN, unread=True), pause_s=0.1)
+    later = after_quotes(shipment(*PLAN, waits=2), INVALID_STATE, context(tries=SHORT_TRIES, random=0.0))
     assert later == Park(shipment=shipment(*PLAN, unread=True, waits=3), wait_s=4)
 
 
 def test_expired_quotes_refuse_the_step_in_the_end() -> None:
     """Only expired quotes, a few times, and the step is refused, whether they expired before or in the call."""
     of = shipment(*PLAN)
-    for _ in range(MOST_EXPIRED_QUOTES - 2):
-        again = after_quotes(of, EXPIRED, moment())
+    for _ in range(MAX_EXPIRED_QUOTES - 2):
+        again = after_quotes(of, EXPIRED, context())
         assert isinstance(again, Call)
         of = again.shipment
-    in_the_call = after_call(of, EXPIRED, moment())
+    in_the_call = after_call(of, EXPIRED, context())
     assert isinstance(in_the_call, Call)
     assert in_the_call.shipment.progress.attempts == 1
-    last = after_quotes(in_the_call.shipment, EXPIRED, moment())
+    last = after_quotes(in_the_call.shipment, EXPIRED, context())
     assert isinstance(last, FallBack)
     progress = last.shipment.progress
     assert (progress.last_refusal, progress.expired_quotes) == ("quote_expired", 0)
@@ -98,9 +98,9 @@ def test_expired_quotes_refuse_the_step_in_the_end() -> None:
 def test_other_ends() -> None:
     """Throttled waits, a key that does not work pauses, and a shipment that is not there is the end."""
     throttled = Park(shipment=shipment(*PLAN, waits=1), wait_s=1)
-    assert after_quotes(shipment(*PLAN), THROTTLED, moment(random=0.0)) == throttled
+    assert after_quotes(shipment(*PLAN), THROTTLED, context(random=0.0)) == throttled
     paused = Park(shipment=shipment(*PLAN), wait_s=PAUSED_WAIT_S, pause_merchant="the key does not work")
-    assert after_quotes(shipment(*PLAN), NO_ACCESS, moment()) == paused
-    missing = after_quotes(shipment(*PLAN, age_s=61), NOT_FOUND, moment())
+    assert after_quotes(shipment(*PLAN), NO_ACCESS, context()) == paused
+    missing = after_quotes(shipment(*PLAN, age_s=61), NOT_FOUND, context())
     assert isinstance(missing, Fail)
     assert missing.reason == "shipment_not_found"

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tasks.rules.after_read_back import after_read
+from tasks.rules.after_read_back import after_read_back
 from tasks.rules.backoff import SHORT_TRIES
-from tasks.rules.before_call import MOST_LOSSES
-from tasks.rules.decision import Call, Fail, FallBack, Park, Read, Settle
+from tasks.rules.before_call import MAX_LOSSES
+from tasks.rules.decision import Call, Fail, FallBack, Park, ReadBack, Settle
 from tasks.rules.next_decision import CREATION_GRACE_S, PAUSED_WAIT_S
 from tasks.rules.outcome import Finding, Throttled
 from tasks.rules.quiet_time import CLEARED_S
@@ -38,7 +38,7 @@ from tests.factories.shipments import (
     UNKNOWN,
     VIRTUAL,
     WRONG_STATE,
-    moment,
+    context,
     opened,
     shipment,
 )
@@ -61,8 +61,8 @@ def queued(**progress: Any) -> Shipment:
 @pytest.mark.parametrize("before", [doubtful(), queued(), doubtful(refusal="no"), shipment(unread=True, read_at=NOW)])
 def test_what_is_found_allocated_is_adopted(before: Shipment) -> None:
     """A success that our own answer did not tell is adopted, whatever had been open, also after the deadline."""
-    assert after_read(before, ALLOCATED, moment()) == Settle(shipment=before, allocated=ALLOCATED, adopted=True)
-    late = after_read(before, ALLOCATED, moment(now=NOW + 49 * HOUR_S))
+    assert after_read_back(before, ALLOCATED, context()) == Settle(shipment=before, allocated=ALLOCATED, adopted=True)
+    late = after_read_back(before, ALLOCATED, context(now=NOW + 49 * HOUR_S))
     assert isinstance(late, Settle)
 
 
@@ -72,14 +72,14 @@ def test_an_open_call_that_did_nothing_is_repeated(finding: Finding, kind: str) 
     """After its time a shipment that is read as not allocated is called for again, at the same step."""
     before = doubtful() if kind == "unknown" else queued()
     after = before.with_progress(last_read=getattr(finding, "state", None))
-    assert after_read(before, finding, moment()) == Call(shipment=after.cleared(NOW + CLEARED_S))
+    assert after_read_back(before, finding, context()) == Call(shipment=after.cleared(NOW + CLEARED_S))
 
 
 def test_a_reading_allows_a_call_for_a_while() -> None:
     """It is valid for ten seconds from its answer on, and however slow that was."""
-    move = after_read(doubtful(), UNALLOCATED, moment(now=NOW + 20, sent=NOW))
-    assert isinstance(move, Call)
-    assert move.shipment.cleared_until == NOW + 30
+    decision = after_read_back(doubtful(), UNALLOCATED, context(now=NOW + 20, sent=NOW))
+    assert isinstance(decision, Call)
+    assert decision.shipment.cleared_until == NOW + 30
 
 
 @pytest.mark.parametrize("finding", [UNALLOCATED, CAME_TO_NOTHING])
@@ -89,43 +89,46 @@ def test_a_refusal_counts_once_it_is_read(finding: Finding) -> None:
     after = before.with_progress(
         step=1, open_calls=0, refusal=None, refusal_message="", last_read=getattr(finding, "state", None)
     )
-    assert after_read(before, finding, moment()) == FallBack(shipment=after.with_progress(last_refusal="refused"))
+    assert after_read_back(before, finding, context()) == FallBack(shipment=after.with_progress(last_refusal="refused"))
 
 
 def test_the_last_refusal_fails_once_it_is_read() -> None:
     """At the last step it is the end, in the API's own words."""
-    move = after_read(doubtful(step=1, refusal="refused", refusal_message="no"), UNALLOCATED, moment())
-    assert isinstance(move, Fail)
-    assert (move.reason, move.message) == ("all_steps_refused", "service_group G: no")
+    decision = after_read_back(doubtful(step=1, refusal="refused", refusal_message="no"), UNALLOCATED, context())
+    assert isinstance(decision, Fail)
+    assert (decision.reason, decision.message) == ("all_steps_refused", "service_group G: no")
 
 
 def test_a_conflict_fails_as_one() -> None:
     """A conflict at the last step is told apart from a refusal."""
-    move = after_read(doubtful(step=1, refusal="conflict"), UNALLOCATED, moment())
-    assert isinstance(move, Fail)
-    assert (move.reason, move.message) == ("conflict", "service_group G: conflict")
-    assert isinstance(after_read(doubtful(refusal="conflict"), UNALLOCATED, moment()), FallBack)
+    decision = after_read_back(doubtful(step=1, refusal="conflict"), UNALLOCATED, context())
+    assert isinstance(decision, Fail)
+    assert (decision.reason, decision.message) == ("conflict", "service_group G: conflict")
+    assert isinstance(after_read_back(doubtful(refusal="conflict"), UNALLOCATED, context()), FallBack)
 
 
 @pytest.mark.parametrize("reason", ["invalid_request", "shipment_not_found", "shipment_gone", "wrong_state"])
 def test_what_no_step_can_help_fails_once_it_is_read(reason: str) -> None:
     """Such a refusal is no better at another step: read as not allocated, it fails in the API's own words."""
     before = doubtful(refusal=reason, refusal_message="weight is missing")
-    move = after_read(before, UNALLOCATED, moment())
-    assert isinstance(move, Fail)
-    assert (move.reason, move.message) == (reason, "weight is missing")
-    assert isinstance(after_read(before, ALLOCATED, moment()), Settle)
+    decision = after_read_back(before, UNALLOCATED, context())
+    assert isinstance(decision, Fail)
+    assert (decision.reason, decision.message) == (reason, "weight is missing")
+    assert isinstance(after_read_back(before, ALLOCATED, context()), Settle)
 
 
 @pytest.mark.parametrize("kind", ["unknown", "queued"])
 def test_open_calls_are_bounded(kind: str) -> None:
     """As many open calls of a step may come to nothing as the file says; the last is read back like the others."""
     before = doubtful() if kind == "unknown" else queued()
-    almost = after_read(before.with_progress(open_calls=2), UNALLOCATED, moment(attempts=3))
+    almost = after_read_back(before.with_progress(open_calls=2), UNALLOCATED, context(attempts=3))
     assert isinstance(almost, Call)
-    move = after_read(before.with_progress(open_calls=3), UNALLOCATED, moment(attempts=3))
-    assert isinstance(move, Fail)
-    assert (move.reason, move.message) == ("attempts_exhausted", "3 calls for virtual_service V came to nothing")
+    decision = after_read_back(before.with_progress(open_calls=3), UNALLOCATED, context(attempts=3))
+    assert isinstance(decision, Fail)
+    assert (decision.reason, decision.message) == (
+        "attempts_exhausted",
+        "3 calls for virtual_service V came to nothing",
+    )
 
 
 @pytest.mark.parametrize("finding", [*SILENT, THROTTLED, QUEUED, NO_ACCESS, FORBIDDEN])
@@ -133,47 +136,49 @@ def test_open_calls_are_bounded(kind: str) -> None:
 def test_without_an_answer_nothing_follows_but_another_reading(finding: Finding, open_calls: int) -> None:
     """As long as no read-back tells, a shipment is not called for, does not fall back and does not fail."""
     for tries in (1, SHORT_TRIES):
-        move = after_read(doubtful(open_calls=open_calls, losses=9), finding, moment(tries=tries))
-        assert isinstance(move, Read | Park)
-        assert move.shipment.progress.must_read
+        decision = after_read_back(doubtful(open_calls=open_calls, losses=9), finding, context(tries=tries))
+        assert isinstance(decision, ReadBack | Park)
+        assert decision.shipment.progress.must_read
 
 
 @pytest.mark.parametrize("finding", [*SILENT, THROTTLED])
 def test_at_the_deadline_it_fails_and_says_so(finding: Finding) -> None:
     """When the last read-back gets no answer the shipment fails although nobody knows, and the message says so."""
-    move = after_read(doubtful(age_s=48 * HOUR_S), finding, moment())
-    assert isinstance(move, Fail)
-    assert move.reason == "deadline_passed"
-    assert move.message == "not allocated in time; its last call may have gone through and could not be read back"
+    decision = after_read_back(doubtful(age_s=48 * HOUR_S), finding, context())
+    assert isinstance(decision, Fail)
+    assert decision.reason == "deadline_passed"
+    assert decision.message == "not allocated in time; its last call may have gone through and could not be read back"
 
 
 def test_it_says_that_the_api_had_been_at_it() -> None:
     """A shipment that was last seen allocating may well be allocated, which the message says."""
     before = doubtful(age_s=48 * HOUR_S, last_read="allocating")
-    move = after_read(before, UNKNOWN, moment())
-    assert isinstance(move, Fail)
-    assert move.message == "not allocated in time; the API was allocating it, and it could not be read back any more"
+    decision = after_read_back(before, UNKNOWN, context())
+    assert isinstance(decision, Fail)
+    assert (
+        decision.message == "not allocated in time; the API was allocating it, and it could not be read back any more"
+    )
 
 
 def test_reading_is_repeated_with_patience() -> None:
     """A read-back without an answer is repeated soon, then after a growing wait."""
-    assert after_read(doubtful(), UNKNOWN, moment(tries=1)) == Read(shipment=doubtful(), pause_s=0.1)
+    assert after_read_back(doubtful(), UNKNOWN, context(tries=1)) == ReadBack(shipment=doubtful(), pause_s=0.1)
     later = Park(shipment=doubtful(waits=4), wait_s=8)
-    assert after_read(doubtful(waits=3), UNKNOWN, moment(tries=SHORT_TRIES, random=0.0)) == later
+    assert after_read_back(doubtful(waits=3), UNKNOWN, context(tries=SHORT_TRIES, random=0.0)) == later
 
 
 def test_a_throttled_reading_waits() -> None:
     """Who is throttled does not even read again in the same visit, and waits as long as the API asked."""
-    assert after_read(doubtful(), THROTTLED, moment(random=0.0)) == Park(shipment=doubtful(waits=1), wait_s=1)
-    asked = after_read(doubtful(), Throttled(reason="throttled", retry_after_s=77), moment())
+    assert after_read_back(doubtful(), THROTTLED, context(random=0.0)) == Park(shipment=doubtful(waits=1), wait_s=1)
+    asked = after_read_back(doubtful(), Throttled(reason="throttled", retry_after_s=77), context())
     assert asked == Park(shipment=doubtful(waits=1), wait_s=77)
 
 
 def test_a_missing_shipment_may_still_come() -> None:
     """In the first minute a shipment that is not found is read again, not called for: it may be there, allocated."""
     young = doubtful(age_s=CREATION_GRACE_S - 1)
-    assert after_read(young, NOT_FOUND, moment(tries=1)) == Read(shipment=young, pause_s=0.1)
-    late = after_read(doubtful(age_s=CREATION_GRACE_S), NOT_FOUND, moment(tries=1))
+    assert after_read_back(young, NOT_FOUND, context(tries=1)) == ReadBack(shipment=young, pause_s=0.1)
+    late = after_read_back(doubtful(age_s=CREATION_GRACE_S), NOT_FOUND, context(tries=1))
     assert isinstance(late, Fail)
     assert late.reason == "shipment_not_found"
 
@@ -181,24 +186,24 @@ def test_a_missing_shipment_may_still_come() -> None:
 @pytest.mark.parametrize(("finding", "reason"), [(GONE, "shipment_gone"), (WRONG_STATE, "wrong_state")])
 def test_what_no_step_can_help(finding: Finding, reason: str) -> None:
     """A shipment that is gone, cancelled or destroyed fails without fallback."""
-    move = after_read(doubtful(), finding, moment())
-    assert isinstance(move, Fail)
-    assert move.reason == reason
+    decision = after_read_back(doubtful(), finding, context())
+    assert isinstance(decision, Fail)
+    assert decision.reason == reason
 
 
 def test_no_access_keeps_what_is_open() -> None:
     """A merchant that is paused while a read-back was due owes it still when it is resumed."""
-    move = after_read(doubtful(), NO_ACCESS, moment())
-    assert move == Park(shipment=doubtful(), wait_s=PAUSED_WAIT_S, pause_merchant="the key does not work")
+    decision = after_read_back(doubtful(), NO_ACCESS, context())
+    assert decision == Park(shipment=doubtful(), wait_s=PAUSED_WAIT_S, pause_merchant="the key does not work")
 
 
 def test_a_shipment_that_lost_its_workers_is_only_read() -> None:
     """After three lost workers a read-back may still adopt or refuse, but no further call goes out."""
-    lost = after_read(doubtful(losses=MOST_LOSSES), UNALLOCATED, moment())
+    lost = after_read_back(doubtful(losses=MAX_LOSSES), UNALLOCATED, context())
     assert isinstance(lost, Fail)
     assert (lost.reason, lost.message) == ("worker_lost", "lost its worker 3 times")
-    assert isinstance(after_read(doubtful(losses=MOST_LOSSES), ALLOCATED, moment()), Settle)
-    assert isinstance(after_read(doubtful(losses=MOST_LOSSES, refusal="no"), UNALLOCATED, moment()), FallBack)
+    assert isinstance(after_read_back(doubtful(losses=MAX_LOSSES), ALLOCATED, context()), Settle)
+    assert isinstance(after_read_back(doubtful(losses=MAX_LOSSES, refusal="no"), UNALLOCATED, context()), FallBack)
 
 
 def test_no_call_that_the_deadline_would_cut_short() -> None:
@@ -206,9 +211,9 @@ def test_no_call_that_the_deadline_would_cut_short() -> None:
     left_s = TIMEOUT_S + QUIET_S
     late = doubtful(age_s=48 * HOUR_S - left_s + 1)
     waits = Park(shipment=late.with_progress(last_read="unallocated"), wait_s=left_s - 1)
-    assert after_read(late, UNALLOCATED, moment()) == waits
-    assert isinstance(after_read(doubtful(age_s=48 * HOUR_S - left_s), UNALLOCATED, moment()), Call)
-    over = after_read(doubtful(age_s=48 * HOUR_S), UNALLOCATED, moment())
+    assert after_read_back(late, UNALLOCATED, context()) == waits
+    assert isinstance(after_read_back(doubtful(age_s=48 * HOUR_S - left_s), UNALLOCATED, context()), Call)
+    over = after_read_back(doubtful(age_s=48 * HOUR_S), UNALLOCATED, context())
     assert isinstance(over, Fail)
     assert (over.reason, over.message) == ("deadline_passed", "not allocated in time")
 
@@ -216,16 +221,16 @@ def test_no_call_that_the_deadline_would_cut_short() -> None:
 @pytest.mark.parametrize("finding", FINDINGS)
 def test_reading_is_no_attempt(finding: Finding) -> None:
     """An attempt is a call for a step, and a read-back is none."""
-    progress = after_read(doubtful(attempts=4), finding, moment()).shipment.progress
+    progress = after_read_back(doubtful(attempts=4), finding, context()).shipment.progress
     assert (progress.attempts, progress.attempted) == (4, 0)
 
 
 def test_a_refusal_by_who_does_not_know_the_shipment() -> None:
     """A refusal that a read-back was to confirm is none if that finds no shipment: the step is asked for again."""
     young = shipment(VIRTUAL, GROUP, age_s=1, attempts=1, attempted=0, refusal="virtual_service_not_found")
-    missing = after_read(young, NOT_FOUND, moment(sent=NOW))
-    assert isinstance(missing, Read)
+    missing = after_read_back(young, NOT_FOUND, context(sent=NOW))
+    assert isinstance(missing, ReadBack)
     assert (missing.shipment.progress.refusal, missing.shipment.progress.must_read) == (None, True)
-    there = after_read(missing.shipment, UNALLOCATED, moment(sent=NOW))
+    there = after_read_back(missing.shipment, UNALLOCATED, context(sent=NOW))
     assert isinstance(there, Call)
     assert there.shipment.progress.step == 0

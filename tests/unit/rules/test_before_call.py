@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tasks.rules.before_call import HOPELESS_LOSSES, LAST_READ_S, MOST_LOSSES, first_move, held_up, paused_move
-from tasks.rules.decision import Call, Fail, Park, Read
+from tasks.rules.before_call import HOPELESS_LOSSES, LAST_READ_S, MAX_LOSSES, first_decision, held_up, paused_decision
+from tasks.rules.decision import Call, Fail, Park, ReadBack
 from tasks.rules.next_decision import PAUSED_WAIT_S
-from tests.factories.shipments import HOUR_S, QUIET_S, TIMEOUT_S, moment, opened, shipment
+from tests.factories.shipments import HOUR_S, QUIET_S, TIMEOUT_S, context, opened, shipment
 
 UNREAD = "; its last call may have gone through and could not be read back"
 OVER = opened(ago_s=QUIET_S)
@@ -16,7 +16,7 @@ OVER = opened(ago_s=QUIET_S)
 
 def test_a_new_shipment_is_called_for() -> None:
     """Nothing stands in the way of the first call, which goes out at once."""
-    assert first_move(shipment(), moment()) == Call(shipment=shipment())
+    assert first_decision(shipment(), context()) == Call(shipment=shipment())
 
 
 @pytest.mark.parametrize("state", [OVER, opened("queued", 900), {"unread": True}, {"refusal": "no"}])
@@ -24,61 +24,61 @@ def test_what_must_be_read_is_read_first(state: dict[str, Any]) -> None:
     """What an earlier call left open is read back before anything else, also past the deadline."""
     for age_s in (0.0, 49 * HOUR_S):
         of = shipment(age_s=age_s, **state)
-        assert first_move(of, moment()) == Read(shipment=of)
+        assert first_decision(of, context()) == ReadBack(shipment=of)
 
 
 @pytest.mark.parametrize("kind", ["unknown", "queued"])
 @pytest.mark.parametrize("age_s", [0.0, 49 * HOUR_S])
 def test_within_the_quiet_time_the_schedule_says_when(kind: str, age_s: float) -> None:
     """A visit that comes too early waits for the next read-back, which is due by the call and the last one."""
-    of = shipment(age_s=age_s, **opened(kind, ago_s=20, read_at=moment().now - 5))
-    move = first_move(of, moment(tries=0))
-    assert isinstance(move, Park)
-    assert 1 < move.wait_s < 20
-    due = shipment(age_s=age_s, **opened(kind, ago_s=40, read_at=moment().now - 30))
-    assert first_move(due, moment(tries=0)) == Read(shipment=due)
+    of = shipment(age_s=age_s, **opened(kind, ago_s=20, read_at=context().now - 5))
+    decision = first_decision(of, context(tries=0))
+    assert isinstance(decision, Park)
+    assert 1 < decision.wait_s < 20
+    due = shipment(age_s=age_s, **opened(kind, ago_s=40, read_at=context().now - 30))
+    assert first_decision(due, context(tries=0)) == ReadBack(shipment=due)
 
 
 def test_the_deadline_ends_it() -> None:
     """A shipment that nothing is open of fails from its deadline on."""
-    late = first_move(shipment(age_s=48 * HOUR_S), moment())
+    late = first_decision(shipment(age_s=48 * HOUR_S), context())
     assert isinstance(late, Fail)
     assert (late.reason, late.message) == ("deadline_passed", "not allocated in time")
-    assert isinstance(first_move(shipment(age_s=2 * HOUR_S), moment(deadline_hours=2)), Fail)
+    assert isinstance(first_decision(shipment(age_s=2 * HOUR_S), context(deadline_hours=2)), Fail)
 
 
 def test_no_call_that_the_deadline_would_cut_short() -> None:
     """A call starts with at least its time limit and a quiet time left; after that the deadline is waited for."""
     left_s = TIMEOUT_S + QUIET_S
     almost, late = shipment(age_s=48 * HOUR_S - left_s), shipment(age_s=48 * HOUR_S - left_s + 1)
-    assert first_move(almost, moment()) == Call(shipment=almost)
-    assert first_move(late, moment()) == Park(shipment=late, wait_s=left_s - 1)
+    assert first_decision(almost, context()) == Call(shipment=almost)
+    assert first_decision(late, context()) == Park(shipment=late, wait_s=left_s - 1)
 
 
 def test_a_shipment_that_loses_its_worker() -> None:
     """Two lost workers change nothing; after the third the shipment fails."""
-    assert isinstance(first_move(shipment(losses=MOST_LOSSES - 1), moment()), Call)
-    lost = first_move(shipment(losses=MOST_LOSSES), moment())
+    assert isinstance(first_decision(shipment(losses=MAX_LOSSES - 1), context()), Call)
+    lost = first_decision(shipment(losses=MAX_LOSSES), context())
     assert isinstance(lost, Fail)
     assert (lost.reason, lost.message) == ("worker_lost", "lost its worker 3 times")
 
 
 def test_a_lost_call_is_read_back_before_it_fails() -> None:
     """A shipment whose call may have gone through does not fail unread, however many workers it lost."""
-    of = shipment(losses=MOST_LOSSES, **OVER)
-    assert first_move(of, moment()) == Read(shipment=of)
-    assert isinstance(first_move(shipment(losses=MOST_LOSSES, **opened(ago_s=10)), moment()), Read)
+    of = shipment(losses=MAX_LOSSES, **OVER)
+    assert first_decision(of, context()) == ReadBack(shipment=of)
+    assert isinstance(first_decision(shipment(losses=MAX_LOSSES, **opened(ago_s=10)), context()), ReadBack)
 
 
 def test_a_shipment_whose_reading_kills_workers() -> None:
     """When even reading it back loses worker after worker it waits, and fails at its deadline, which is told."""
     of = shipment(losses=HOPELESS_LOSSES, **OVER)
-    assert first_move(of, moment()) == Park(shipment=of, wait_s=3600)
+    assert first_decision(of, context()) == Park(shipment=of, wait_s=3600)
     almost = shipment(losses=HOPELESS_LOSSES, age_s=48 * HOUR_S - 60, **OVER)
-    assert first_move(almost, moment()) == Park(shipment=almost, wait_s=60)
+    assert first_decision(almost, context()) == Park(shipment=almost, wait_s=60)
     quiet = shipment(losses=HOPELESS_LOSSES, age_s=48 * HOUR_S, **opened(ago_s=10))
-    assert first_move(quiet, moment()) == Park(shipment=quiet, wait_s=QUIET_S - 10)
-    late = first_move(shipment(losses=HOPELESS_LOSSES, age_s=48 * HOUR_S, **OVER), moment())
+    assert first_decision(quiet, context()) == Park(shipment=quiet, wait_s=QUIET_S - 10)
+    late = first_decision(shipment(losses=HOPELESS_LOSSES, age_s=48 * HOUR_S, **OVER), context())
     assert isinstance(late, Fail)
     assert late.reason == "worker_lost"
     assert late.message == f"lost its worker 6 times{UNREAD}"
@@ -88,19 +88,19 @@ def test_a_shipment_whose_reading_kills_workers() -> None:
 def test_a_paused_merchants_shipments_wait(has_key: bool) -> None:  # noqa: FBT001  # a row of the table
     """While nothing of a merchant can be called, its shipments are parked, and never beyond their deadline."""
     for of in (shipment(), shipment(**OVER), shipment(**opened("queued"))):
-        assert paused_move(of, moment(), "no key", has_key=has_key) == Park(shipment=of, wait_s=PAUSED_WAIT_S)
+        assert paused_decision(of, context(), "no key", has_key=has_key) == Park(shipment=of, wait_s=PAUSED_WAIT_S)
     almost = shipment(age_s=48 * HOUR_S - 60)
-    assert paused_move(almost, moment(), "no key", has_key=has_key) == Park(shipment=almost, wait_s=60)
+    assert paused_decision(almost, context(), "no key", has_key=has_key) == Park(shipment=almost, wait_s=60)
     quiet = shipment(age_s=48 * HOUR_S, **opened(ago_s=10))
-    assert paused_move(quiet, moment(), "no key", has_key=has_key) == Park(shipment=quiet, wait_s=QUIET_S - 10)
+    assert paused_decision(quiet, context(), "no key", has_key=has_key) == Park(shipment=quiet, wait_s=QUIET_S - 10)
 
 
 def test_a_paused_merchants_shipments_fail_at_their_deadline() -> None:
     """Only at its deadline a paused merchant's shipment fails, as unauthorised; without a key it says what is open."""
-    late = paused_move(shipment(age_s=48 * HOUR_S), moment(), "not allowed", has_key=True)
+    late = paused_decision(shipment(age_s=48 * HOUR_S), context(), "not allowed", has_key=True)
     assert isinstance(late, Fail)
     assert (late.reason, late.message) == ("unauthorised", "not allowed")
-    unread = paused_move(shipment(age_s=48 * HOUR_S, **OVER), moment(), "no key", has_key=False)
+    unread = paused_decision(shipment(age_s=48 * HOUR_S, **OVER), context(), "no key", has_key=False)
     assert isinstance(unread, Fail)
     assert unread.message == "no key" + UNREAD
 
@@ -108,23 +108,23 @@ def test_a_paused_merchants_shipments_fail_at_their_deadline() -> None:
 def test_what_is_open_is_read_back_in_a_pause_too() -> None:
     """At its deadline a shipment is read back if that can be tried: who may not call may still be allowed to read."""
     of = shipment(age_s=48 * HOUR_S, **OVER)
-    assert paused_move(of, moment(), "not allowed", has_key=True) == Read(shipment=of)
+    assert paused_decision(of, context(), "not allowed", has_key=True) == ReadBack(shipment=of)
 
 
 def test_a_limit_or_breaker_holds_it_up() -> None:
     """What is held up waits as long as it is told and a little longer, which is no attempt and no step back."""
     of = shipment(unread=True, attempts=3, waits=4)
-    assert held_up(of, moment(random=0.0), 10) == Park(shipment=of, wait_s=10)
-    assert held_up(of, moment(random=0.5), 10) == Park(shipment=of, wait_s=12.5)
+    assert held_up(of, context(random=0.0), 10) == Park(shipment=of, wait_s=10)
+    assert held_up(of, context(random=0.5), 10) == Park(shipment=of, wait_s=12.5)
     almost = shipment(age_s=48 * HOUR_S - 5)
-    assert held_up(almost, moment(), 10) == Park(shipment=almost, wait_s=5)
+    assert held_up(almost, context(), 10) == Park(shipment=almost, wait_s=5)
     quiet = shipment(age_s=48 * HOUR_S, **opened(ago_s=QUIET_S - 5))
-    assert held_up(quiet, moment(), 10) == Park(shipment=quiet, wait_s=5)
+    assert held_up(quiet, context(), 10) == Park(shipment=quiet, wait_s=5)
 
 
 def test_holding_up_ends_at_the_deadline() -> None:
     """A limit or breaker never keeps a shipment beyond its deadline of which nothing is open."""
-    late = held_up(shipment(age_s=48 * HOUR_S), moment(), 10)
+    late = held_up(shipment(age_s=48 * HOUR_S), context(), 10)
     assert isinstance(late, Fail)
     assert (late.reason, late.message) == ("deadline_passed", "not allocated in time")
 
@@ -133,10 +133,10 @@ def test_the_last_reading_is_waited_for() -> None:
     """What is open waits half a minute longer for leave to be read back, and only then fails unread."""
     long_over = opened(ago_s=HOUR_S)
     of = shipment(age_s=48 * HOUR_S, **long_over)
-    assert held_up(of, moment(random=0.0), 10) == Park(shipment=of, wait_s=10)
+    assert held_up(of, context(random=0.0), 10) == Park(shipment=of, wait_s=10)
     almost = shipment(age_s=48 * HOUR_S + LAST_READ_S - 5, **long_over)
-    assert held_up(almost, moment(), 10) == Park(shipment=almost, wait_s=5)
-    late = held_up(shipment(age_s=48 * HOUR_S + LAST_READ_S, **long_over), moment(), 10)
+    assert held_up(almost, context(), 10) == Park(shipment=almost, wait_s=5)
+    late = held_up(shipment(age_s=48 * HOUR_S + LAST_READ_S, **long_over), context(), 10)
     assert isinstance(late, Fail)
     assert (late.reason, late.message) == ("deadline_passed", "not allocated in time" + UNREAD)
 
@@ -144,5 +144,5 @@ def test_the_last_reading_is_waited_for() -> None:
 def test_its_turn_is_waited_for_however_late() -> None:
     """A limit of the merchant's own file keeps what is open until it was read back: the answer comes with its turn."""
     late = shipment(age_s=49 * HOUR_S, **opened(ago_s=HOUR_S))
-    assert held_up(late, moment(random=0.0), 10, by_us=True) == Park(shipment=late, wait_s=10)
-    assert isinstance(held_up(shipment(age_s=49 * HOUR_S), moment(), 10, by_us=True), Fail)
+    assert held_up(late, context(random=0.0), 10, by_limit=True) == Park(shipment=late, wait_s=10)
+    assert isinstance(held_up(shipment(age_s=49 * HOUR_S), context(), 10, by_limit=True), Fail)

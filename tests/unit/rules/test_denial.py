@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tasks.rules.after_call import after_call
-from tasks.rules.after_read_back import after_read
+from tasks.rules.after_read_back import after_read_back
 from tasks.rules.decision import Fail, FallBack, Park
 from tasks.rules.denial import OWN_DENIALS, accepts_key, own_denial
 from tasks.rules.next_decision import OWN_DENIAL_WAIT_S, PAUSED_WAIT_S
-from tasks.rules.outcome import Finding, Heard, Refused, Unknown, health
+from tasks.rules.outcome import Feedback, Finding, Refused, Unknown, signal_of
 from tests.factories.shipments import (
     ALLOCATED,
     FORBIDDEN,
@@ -24,7 +24,7 @@ from tests.factories.shipments import (
     REFUSED,
     THROTTLED,
     VIRTUAL,
-    moment,
+    context,
     opened,
     shipment,
 )
@@ -35,11 +35,11 @@ HERE = replace(FORBIDDEN, reason="forbidden_here")
 
 def test_the_first_is_the_keys() -> None:
     """A 403 pauses the merchant, and it is noted when this shipment got it; a 401 is always the key's."""
-    move = after_call(shipment(*PLAN), FORBIDDEN, moment())
-    assert isinstance(move, Park)
-    assert (move.wait_s, move.pause_merchant) == (PAUSED_WAIT_S, "not allowed")
-    assert move.shipment.progress.denied_at == NOW
-    assert after_call(shipment(*PLAN), NO_ACCESS, moment()).shipment.progress.denied_at is None
+    decision = after_call(shipment(*PLAN), FORBIDDEN, context())
+    assert isinstance(decision, Park)
+    assert (decision.wait_s, decision.pause_merchant) == (PAUSED_WAIT_S, "not allowed")
+    assert decision.shipment.progress.denied_at == NOW
+    assert after_call(shipment(*PLAN), NO_ACCESS, context()).shipment.progress.denied_at is None
 
 
 @pytest.mark.parametrize("last_good", [0.0, NOW - 100, NOW - 50])
@@ -53,16 +53,16 @@ def test_when_others_are_not_it_is_its_own() -> None:
     """It waits, without a pause for the others, and is believed to be refused the second time."""
     once = shipment(*PLAN, denied_at=NOW - 50)
     assert own_denial(once, FORBIDDEN, NOW - 1, of_step=True) == HERE
-    move = after_call(once, HERE, moment())
-    assert isinstance(move, Park)
-    assert (move.wait_s, move.pause_merchant) == (OWN_DENIAL_WAIT_S, None)
-    twice = move.shipment
+    decision = after_call(once, HERE, context())
+    assert isinstance(decision, Park)
+    assert (decision.wait_s, decision.pause_merchant) == (OWN_DENIAL_WAIT_S, None)
+    twice = decision.shipment
     assert (twice.progress.denials, twice.progress.denied_at) == (OWN_DENIALS - 1, NOW)
     assert own_denial(twice, FORBIDDEN, NOW - 1, of_step=True) == FORBIDDEN
     refused = own_denial(twice, FORBIDDEN, NOW + 1, of_step=True)
     assert refused == Refused(reason="forbidden", message="not allowed")
     assert isinstance(refused, Refused)
-    fell_back = after_call(twice, refused, moment())
+    fell_back = after_call(twice, refused, context())
     assert isinstance(fell_back, FallBack)
     assert (fell_back.shipment.progress.denied_at, fell_back.shipment.progress.denials) == (None, 0)
 
@@ -71,9 +71,9 @@ def test_a_read_back_never_refuses_a_step() -> None:
     """Who may not read a shipment may still call for it: it waits, as often as that is."""
     of = shipment(*PLAN, denied_at=NOW - 50, denials=9)
     assert own_denial(of, FORBIDDEN, NOW - 1, of_step=False) == HERE
-    move = after_read(of, HERE, moment())
-    assert isinstance(move, Park)
-    assert (move.wait_s, move.pause_merchant) == (OWN_DENIAL_WAIT_S, None)
+    decision = after_read_back(of, HERE, context())
+    assert isinstance(decision, Park)
+    assert (decision.wait_s, decision.pause_merchant) == (OWN_DENIAL_WAIT_S, None)
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,17 @@ def test_a_read_back_never_refuses_a_step() -> None:
 )
 def test_which_answers_accept_the_key(finding: Finding, expected: bool) -> None:  # noqa: FBT001  # a row of the table
     """Any answer of the API itself does, but for another denial that is not the shipment's own."""
-    assert accepts_key(Heard(answer=health(finding), purpose="allocate"), finding) is expected
+    assert accepts_key(Feedback(signal=signal_of(finding), purpose="allocate"), finding) is expected
 
 
 def test_the_deadline_ends_it() -> None:
     """At its deadline it fails as unauthorised, not before the end of a quiet time, and says what could not be read."""
     for answer in (FORBIDDEN, HERE, NO_ACCESS):
         long_over = {**opened(ago_s=HOUR_S), "unread": True}
-        late = after_read(shipment(*PLAN, age_s=48 * HOUR_S, **long_over), answer, moment())
+        late = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **long_over), answer, context())
         assert isinstance(late, Fail)
         assert late.reason == "unauthorised"
         assert late.message.endswith("; its last call may have gone through and could not be read back")
-        waits = after_read(shipment(*PLAN, age_s=48 * HOUR_S, **opened(ago_s=10)), answer, moment())
+        waits = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **opened(ago_s=10)), answer, context())
         assert isinstance(waits, Park)
         assert waits.wait_s == QUIET_S - 10

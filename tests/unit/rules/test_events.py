@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tasks.events.settled import allocated_event, failed_event
 from tasks.rules.outcome import Allocated, Carrier, Label, Price
 from tasks.rules.shipment import Shipment
-from tasks.rules.unreadable import Unreadable, stand_in
+from tasks.rules.unreadable import UnreadableRecord, stand_in
 from tests.factories.shipments import ALLOCATED, CARRIER, GROUP, NOW, VIRTUAL, opened, shipment
 
 ENVELOPE = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"}
@@ -111,7 +111,7 @@ def test_failed() -> None:
 
 def test_what_a_record_does_not_tell() -> None:
     """Of a shipment whose record cannot be read, what is not known is null, in both events."""
-    found = stand_in(Unreadable(merchant="acme", reference="sp_1", received=NOW, error="ValueError: no"))
+    found = stand_in(UnreadableRecord(merchant="acme", reference="sp_1", received=NOW, error="ValueError: no"))
     for data in (failed(found, [])["data"], allocated(found, adopted=True)["data"]):
         assert (data["merchant"], data["shipment"]) == ("acme", "sp_1")
         assert [data[name] for name in ("order", "order_event", "api", "rule", "attempts")] == [None] * 5

@@ -7,8 +7,8 @@ from hypothesis import given
 from tasks.rules.before_call import HOPELESS_LOSSES, LAST_READ_S
 from tasks.rules.decision import Fail, Park
 from tasks.rules.next_decision import PAUSED_WAIT_S
-from tasks.rules.outcome import NotSent, NotYet, Queued, Refused, RefusedTogether, Throttled, Unallocated, Unknown
-from tasks.rules.progress import read_progress
+from tasks.rules.outcome import BulkRefused, NotSent, NotYet, Queued, Refused, Throttled, Unallocated, Unknown
+from tasks.rules.progress import parse_progress
 from tests.factories.world import WORLDS, World
 from tests.unit.rules.diary import Called, Looked, Moved
 from tests.unit.rules.laws import (
@@ -31,7 +31,7 @@ from tests.unit.rules.lives import Life
 LONGEST_IDLE_S = 3600.0 + PAUSED_WAIT_S
 """Within so long a call, a read-back or the deadline follows: an hour for a `Retry-After`, after a pause."""
 
-MOST_IN_A_VISIT = 8
+MAX_IN_A_VISIT = 8
 
 
 @given(WORLDS)
@@ -49,7 +49,7 @@ def test_what_lies_between_two_calls(world: World) -> None:
             read = was_read_after(life, earlier, open_for_s(life, earlier), call.start)
             assert read or was_seen_to_fail(life, earlier, call.start)
         for earlier in calls(life):
-            if earlier.end <= call.start and isinstance(earlier.outcome, RefusedTogether) and earlier.outcome.partly:
+            if earlier.end <= call.start and isinstance(earlier.outcome, BulkRefused) and earlier.outcome.partly:
                 assert was_read_after(life, earlier, 0.0, call.start) or earlier is call
 
 
@@ -61,11 +61,11 @@ def test_no_end_before_its_time(world: World) -> None:
     """
     life = Life(world=world)
     for moved in decisions(life):
-        if not isinstance(moved.move, Fail):
+        if not isinstance(moved.decision, Fail):
             continue
         assert all(is_over(life, call, moved.now) for call in open_calls_before(life, moved))
-        message, deadline = moved.move.message, moved.move.shipment.received + world.retry.deadline_s
-        assert moved.now >= deadline - SLACK_S or moved.move.reason not in ("deadline_passed", "unauthorised")
+        message, deadline = moved.decision.message, moved.decision.shipment.received + world.retry.deadline_s
+        assert moved.now >= deadline - SLACK_S or moved.decision.reason not in ("deadline_passed", "unauthorised")
         if moved.booked:
             assert "could not be read back" in message or "allocating it" in message
 
@@ -81,7 +81,7 @@ def test_a_refusal_counts_after_a_read_back(world: World) -> None:
             before = moved.about.shipment.progress
             assert before.refusal is not None or before.open_kind == "queued"
         elif isinstance(moved.about, Called):
-            assert isinstance(moved.move, Fail) or (
+            assert isinstance(moved.decision, Fail) or (
                 isinstance(moved.about.outcome, Refused) and moved.about.outcome.certain
             )
             assert moved.about.shipment.progress.open_kind is None
@@ -98,7 +98,7 @@ def test_no_outage_changes_the_step(world: World) -> None:
     for moved in decisions(Life(world=world)):
         match moved.about:
             case Called(outcome=answer) | Looked(finding=answer) if isinstance(answer, NO_REFUSAL):
-                assert moved.move.shipment.progress.step == moved.about.shipment.progress.step
+                assert moved.decision.shipment.progress.step == moved.about.shipment.progress.step
 
 
 @given(WORLDS)
@@ -108,12 +108,12 @@ def test_something_follows_soon(world: World) -> None:
     for entry in life.log:
         if not isinstance(entry, Moved) or entry.about is not None or entry.hindered:
             idle_s = 0.0
-        if not isinstance(entry, Moved) or not isinstance(entry.move, Park):
+        if not isinstance(entry, Moved) or not isinstance(entry.decision, Park):
             continue
-        shipment, back = entry.move.shipment, entry.now + entry.move.wait_s
+        shipment, back = entry.decision.shipment, entry.now + entry.decision.wait_s
         end = time_is_over(life, shipment, entry.now)
         assert back <= max(end, entry.now) + (LAST_READ_S if entry.hindered else SLACK_S)
-        idle_s += entry.move.wait_s
+        idle_s += entry.decision.wait_s
         assert idle_s <= LONGEST_IDLE_S or back >= end - SLACK_S or shipment.losses >= HOPELESS_LOSSES
 
 
@@ -130,10 +130,10 @@ def test_few_requests(world: World) -> None:
     """A visit asks a few times before the shipment leaves the task, and a quiet time has ten read-backs at most."""
     life, in_a_row = Life(world=world), 0
     for entry in life.log:
-        splits = isinstance(entry, Called) and isinstance(entry.outcome, RefusedTogether)
+        splits = isinstance(entry, Called) and isinstance(entry.outcome, BulkRefused)
         begins = isinstance(entry, Moved) and entry.about is None
         in_a_row = 0 if splits or begins else in_a_row + isinstance(entry, Called | Looked)
-        assert in_a_row <= MOST_IN_A_VISIT
+        assert in_a_row <= MAX_IN_A_VISIT
     if any(turn.happens in ("changed", "forgotten") for turn in world.turns):
         return
     for call in calls(life):
@@ -150,22 +150,22 @@ def test_what_is_counted(world: World) -> None:
     if not never_forgotten(life):
         return
     for log, last in portions(life):
-        heard = [call for call in log if isinstance(call, Called) and not call.is_lost]
+        feedback = [call for call in log if isinstance(call, Called) and not call.is_lost]
         open_calls = Counter(
             call.shipment.progress.step
-            for call in heard
-            if open_for_s(life, call) and not isinstance(call.outcome, RefusedTogether)
+            for call in feedback
+            if open_for_s(life, call) and not isinstance(call.outcome, BulkRefused)
         )
         assert max(open_calls.values(), default=0) <= world.retry.attempts
-        if isinstance(last.move, Fail) and last.move.reason == "attempts_exhausted":
-            assert open_calls[last.move.shipment.progress.step] == world.retry.attempts
+        if isinstance(last.decision, Fail) and last.decision.reason == "attempts_exhausted":
+            assert open_calls[last.decision.shipment.progress.step] == world.retry.attempts
     everything = [call for call in calls(life) if not call.is_lost]
-    assert decisions(life)[-1].move.shipment.progress.attempts == len(everything)
+    assert decisions(life)[-1].decision.shipment.progress.attempts == len(everything)
 
 
 @given(WORLDS)
 def test_any_worker_can_go_on(world: World) -> None:
     """What is written of a shipment after every decision is all that is to be known of how far it has come."""
     for moved in decisions(Life(world=world)):
-        progress = moved.move.shipment.progress
-        assert read_progress(progress.as_json()) == progress
+        progress = moved.decision.shipment.progress
+        assert parse_progress(progress.as_json()) == progress

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.rules.after_call import after_call
 from tasks.rules.backoff import SHORT_TRIES
-from tasks.rules.decision import Call, Park, Read, Settle
+from tasks.rules.decision import Call, Park, ReadBack, Settle
 from tasks.rules.outcome import Outcome, Throttled
 from tasks.rules.shipment import Shipment, stopped_call
 from tests.factories.shipments import (
@@ -34,7 +34,7 @@ from tests.factories.shipments import (
     UNSURE,
     VIRTUAL,
     WRONG_STATE,
-    moment,
+    context,
     opened,
     shipment,
 )
@@ -46,7 +46,7 @@ EARLIER = opened(ago_s=QUIET_S + 5, read_at=NOW - 1, last_read="unallocated")
 
 def after(outcome: Outcome, **progress: Any) -> Shipment:
     """A shipment after a call with this outcome."""
-    return after_call(shipment(*PLAN, **progress), outcome, moment()).shipment
+    return after_call(shipment(*PLAN, **progress), outcome, context()).shipment
 
 
 @pytest.mark.parametrize("outcome", [UNKNOWN, INVALID_STATE, CONFLICT])
@@ -76,7 +76,7 @@ def test_what_is_queued_is_open() -> None:
 )
 def test_before_its_first_call_a_shipment_is_unallocated(before: Shipment, expected: str | None) -> None:
     """Of the first call ever no step of ours can have left a state, so the failure that is read after it is its own."""
-    assert after_call(before, QUEUED, moment()).shipment.progress.read_before == expected
+    assert after_call(before, QUEUED, context()).shipment.progress.read_before == expected
 
 
 @pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN, NOT_YET, THROTTLED, REFUSED, UNSURE, INVALID, NO_ACCESS])
@@ -89,10 +89,10 @@ def test_what_surely_had_no_effect_is_not_open(outcome: Outcome) -> None:
 @pytest.mark.parametrize("outcome", [UNKNOWN, QUEUED, CONFLICT, INVALID_STATE])
 def test_an_open_call_is_read_back_soon(outcome: Outcome) -> None:
     """The first read-back of a quiet time comes a moment after the call, or with the next visit."""
-    move = after_call(shipment(*PLAN), outcome, moment())
-    assert isinstance(move, Read)
-    assert move.pause_s == pytest.approx(0.1, abs=1e-6)
-    late = after_call(shipment(*PLAN), outcome, moment(tries=SHORT_TRIES))
+    decision = after_call(shipment(*PLAN), outcome, context())
+    assert isinstance(decision, ReadBack)
+    assert decision.pause_s == pytest.approx(0.1, abs=1e-6)
+    late = after_call(shipment(*PLAN), outcome, context(tries=SHORT_TRIES))
     assert isinstance(late, Park)
     assert late.wait_s == pytest.approx(0.1, abs=1e-6)
     assert late.shipment.progress.must_read
@@ -110,17 +110,17 @@ def test_an_open_call_takes_the_place_of_an_earlier_one() -> None:
 def test_what_was_not_sent_withdraws_only_its_own_mark(outcome: Outcome) -> None:
     """An earlier open call stays as it is noted, and nothing was asked for again."""
     before = shipment(*PLAN, **EARLIER)
-    move = after_call(before.cleared(NOW + 5), outcome, moment(tries=1))
-    assert move == Call(shipment=shipment(*PLAN, **EARLIER | {"attempts": 2}).cleared(NOW + 5), pause_s=0.1)
+    decision = after_call(before.cleared(NOW + 5), outcome, context(tries=1))
+    assert decision == Call(shipment=shipment(*PLAN, **EARLIER | {"attempts": 2}).cleared(NOW + 5), pause_s=0.1)
 
 
 def test_throttled_leaves_an_earlier_open_call() -> None:
     """So does a throttled call, which is made again after another read-back."""
-    move = after_call(shipment(*PLAN, **EARLIER), Throttled(reason="throttled", retry_after_s=77), moment())
-    progress = move.shipment.progress
-    assert isinstance(move, Park)
+    decision = after_call(shipment(*PLAN, **EARLIER), Throttled(reason="throttled", retry_after_s=77), context())
+    progress = decision.shipment.progress
+    assert isinstance(decision, Park)
     assert (progress.open_kind, progress.open_at) == ("unknown", NOW - QUIET_S - 5)
-    assert (progress.must_read, move.shipment.cleared_until) == (True, 0.0)
+    assert (progress.must_read, decision.shipment.cleared_until) == (True, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -138,26 +138,26 @@ def test_throttled_leaves_an_earlier_open_call() -> None:
 def test_a_refusal_after_an_open_call_is_read_back(outcome: Outcome, reason: str, step: int) -> None:
     """Whatever the step of the open call: it may have gone through meanwhile, so the refusal does not count yet."""
     before = shipment(*PLAN, age_s=100, step=step, **EARLIER).cleared(NOW + 9)
-    move = after_call(before, outcome, moment())
-    assert isinstance(move, Read)
-    assert (move.pause_s, move.shipment.cleared_until) == (0.0, 0.0)
-    assert (move.shipment.progress.step, move.shipment.progress.refusal) == (step, reason)
+    decision = after_call(before, outcome, context())
+    assert isinstance(decision, ReadBack)
+    assert (decision.pause_s, decision.shipment.cleared_until) == (0.0, 0.0)
+    assert (decision.shipment.progress.step, decision.shipment.progress.refusal) == (step, reason)
 
 
 def test_a_success_after_an_open_call_settles() -> None:
     """Whatever was open, it is allocated, and was asked for again."""
-    move = after_call(shipment(*PLAN, **EARLIER), ALLOCATED, moment())
-    assert isinstance(move, Settle)
-    assert move.shipment.progress.asked_again == 1
+    decision = after_call(shipment(*PLAN, **EARLIER), ALLOCATED, context())
+    assert isinstance(decision, Settle)
+    assert decision.shipment.progress.asked_again == 1
 
 
 @pytest.mark.parametrize(("outcome", "seconds"), [(UNKNOWN, QUIET_S), (QUEUED, QUEUE_S), (CONFLICT, QUIET_S)])
 def test_the_deadline_waits_for_an_open_call(outcome: Outcome, seconds: float) -> None:
     """A call that is still open at the deadline is waited for, as long as it may take effect."""
     before = shipment(*PLAN, age_s=48 * HOUR_S)
-    move = after_call(before, outcome, moment(tries=SHORT_TRIES))
-    assert isinstance(move, Park)
-    assert move.wait_s <= seconds
+    decision = after_call(before, outcome, context(tries=SHORT_TRIES))
+    assert isinstance(decision, Park)
+    assert decision.wait_s <= seconds
 
 
 @pytest.mark.parametrize("open_before", [{}, EARLIER])

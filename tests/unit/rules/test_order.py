@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.rules.order import NotOurs, Order, Rejection, read_order
+from tasks.rules.order import IgnoredEvent, Order, Rejection, parse_order
 from tests.factories.order_events import event, order, read, reason, shipment, without
 
 
@@ -79,7 +79,7 @@ def test_data_is_required(data: Any) -> None:
 )
 def test_what_is_no_json(text: bytes) -> None:
     """What cannot be parsed, also for its depth or its encoding, is bad JSON."""
-    found = read_order(text)
+    found = parse_order(text)
     assert isinstance(found, Rejection)
     assert found.reason == "bad_json"
 
@@ -131,15 +131,15 @@ NO_BASE64: tuple[Any, ...] = ("", "%", "e30", "bm8=", "/w==", 5, None, [], "é")
 def test_wrong_base64(wrong: dict[str, Any]) -> None:
     """Both at once, what is no base64, no JSON, or no order, is a bad order; of another type it is not ours."""
     assert reason(wrong) == "bad_order"
-    assert isinstance(read(wrong | {"type": "order.cancelled"}), NotOurs)
+    assert isinstance(read(wrong | {"type": "order.cancelled"}), IgnoredEvent)
 
 
 def test_size_is_judged_first() -> None:
     """An event of exactly 1 MiB is read, and of one with a byte more not even the JSON is looked at."""
     text, most = json.dumps(event()).encode(), 1024 * 1024
-    assert isinstance(read_order(text + b" " * (most - len(text))), Order)
+    assert isinstance(parse_order(text + b" " * (most - len(text))), Order)
     for too_large in (text + b" " * (most + 1 - len(text)), b"{" * (most + 1)):
-        found = read_order(too_large)
+        found = parse_order(too_large)
         assert isinstance(found, Rejection)
         assert found.reason == "event_too_large"
 
@@ -147,7 +147,7 @@ def test_size_is_judged_first() -> None:
 @pytest.mark.parametrize("data", [None, 5, {}, {"merchant": ""}])
 def test_other_types_are_not_ours(data: Any) -> None:
     """An event of another type is neither taken nor rejected, whatever its data is."""
-    assert read(event() | {"type": "order.cancelled", "data": data}) == NotOurs(type="order.cancelled")
+    assert read(event() | {"type": "order.cancelled", "data": data}) == IgnoredEvent(type="order.cancelled")
 
 
 def test_extra_keys_are_ignored() -> None:
@@ -188,11 +188,11 @@ JSON = st.recursive(
 @given(st.binary(max_size=100))
 def test_reading_bytes_never_raises(text: bytes) -> None:
     """Any bytes are read or rejected."""
-    assert isinstance(read_order(text), Rejection)
+    assert isinstance(parse_order(text), Rejection)
 
 
 @given(st.sampled_from(["id", "type", "time", "data", "merchant", "shipments", "reference", "value", "tags"]), JSON)
 def test_reading_rubbish_never_raises(key: str, rubbish: Any) -> None:
     """Any JSON in any place is read or rejected."""
     for table in (event() | {key: rubbish}, event(**{key: rubbish}), event(shipment(**{key: rubbish}))):
-        assert isinstance(read(table), Order | Rejection | NotOurs)
+        assert isinstance(read(table), Order | Rejection | IgnoredEvent)

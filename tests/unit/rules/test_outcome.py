@@ -4,14 +4,14 @@ from typing import get_args
 
 import pytest
 
-from tasks.rules.outcome import WORDS, Finding, Health, NotSent, Refused, RefusedTogether, Stopped, Unknown, health
+from tasks.rules.outcome import WORDS, BulkRefused, Finding, NotSent, Refused, Signal, Stopped, Unknown, signal_of
 from tests.factories.shipments import FINDINGS, FORBIDDEN, FOREIGN, NO_ACCESS, NOT_SENT, THROTTLED, UNKNOWN
 
 
 def test_each_outcome_has_its_word() -> None:
     """Every outcome that a call or a reading can come to has one word; a refusal in company is a refusal, too."""
     assert set(WORDS) == set(get_args(Finding)) == {type(finding) for finding in FINDINGS}
-    assert WORDS[RefusedTogether] == WORDS[Refused]
+    assert WORDS[BulkRefused] == WORDS[Refused]
     assert len(set(WORDS.values())) == len(WORDS) - 1
 
 
@@ -21,7 +21,7 @@ NO_GOOD_SIGNS = (THROTTLED, NOT_SENT, FOREIGN, UNKNOWN, NO_ACCESS, FORBIDDEN)
 @pytest.mark.parametrize("finding", [finding for finding in FINDINGS if finding not in NO_GOOD_SIGNS])
 def test_an_answer_is_a_good_sign(finding: Finding) -> None:
     """Whatever the API decided, also against the shipment, it is there and answers."""
-    assert health(finding) == "good"
+    assert signal_of(finding) == "good"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,6 @@ def test_an_answer_is_a_good_sign(finding: Finding) -> None:
         (Unknown(reason="invalid_state"), "good"),
     ],
 )
-def test_what_is_no_good_sign(finding: Finding, expected: Health) -> None:
+def test_what_is_no_good_sign(finding: Finding, expected: Signal) -> None:
     """No answer, or a server's error, speaks against the API; an answer that leaves a doubt does not."""
-    assert health(finding) == expected
+    assert signal_of(finding) == expected

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.rules.progress import OpenKind, Progress, read_progress
+from tasks.rules.progress import OpenKind, Progress, parse_progress
 from tests.factories.records import EVERY, record, taken_up
 from tests.factories.shipments import NOW, opened
 
@@ -29,7 +29,7 @@ PROGRESS = st.builds(
     refusal=WORDS,
     refusal_message=st.text(max_size=10),
     open_calls=COUNTS,
-    company=st.none() | COUNTS,
+    group_size=st.none() | COUNTS,
     refused_partly=st.booleans(),
     expired_quotes=COUNTS,
     denied_at=TIMES,
@@ -48,7 +48,7 @@ PROGRESS = st.builds(
 @given(PROGRESS)
 def test_progress_survives(progress: Progress) -> None:
     """Whatever a task wrote about its progress, the next one reads."""
-    assert read_progress(progress.as_json()) == progress
+    assert parse_progress(progress.as_json()) == progress
     assert taken_up(progress).progress == progress
 
 
@@ -56,7 +56,7 @@ def test_progress_of_most_shipments_is_short() -> None:
     """What is as at the beginning is not written, and nothing written is the beginning."""
     assert Progress().as_json() == "{}"
     assert json.loads(Progress(attempts=1).as_json()) == {"attempts": 1}
-    assert read_progress("") == read_progress(b"") == read_progress(None) == Progress()
+    assert parse_progress("") == parse_progress(b"") == parse_progress(None) == Progress()
 
 
 def test_what_a_newer_version_wrote_is_carried_along() -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from config.merchant_files.retry import Retry
 from tasks.rules.progress import Progress
-from tasks.rules.quiet_time import FIRST_READ_S, MOST_APART_S, decides_queued, is_quiet, next_read, quiet_end
+from tasks.rules.quiet_time import FIRST_READ_S, MAX_APART_S, decides_queued, is_quiet, next_read, quiet_end
 from tests.factories.shipments import NOW, QUEUE_S, QUIET_S, opened
 
-MOST_READS = 10
+MAX_READS = 10
 LATENCIES = st.lists(st.floats(0, 36), min_size=1, max_size=40)
 
 
@@ -58,7 +58,7 @@ def sent_times(progress: Progress, retry: Retry, latencies: list[float], last_re
 def test_ten_read_backs_at_most(quiet_s: float, latencies: list[float]) -> None:
     """A quiet time of any length, and answers of any slowness: at most ten read-backs, the last one after its end."""
     times = sent_times(opened_progress(), Retry(quiet_seconds=quiet_s), latencies)
-    assert 2 <= len(times) <= MOST_READS
+    assert 2 <= len(times) <= MAX_READS
     assert times[-1] >= quiet_s
 
 
@@ -82,7 +82,7 @@ def test_a_queued_shipment_is_read_every_minute(quiet_s: float, more_s: float, l
     """While it is in the API's queue no pause is longer than a minute, beside the slowness of the answers."""
     retry = Retry(quiet_seconds=quiet_s, queue_seconds=quiet_s + more_s)
     times = sent_times(opened_progress("queued"), retry, latencies)
-    longest_s = max(MOST_APART_S, *latencies) + 0.01
+    longest_s = max(MAX_APART_S, *latencies) + 0.01
     assert all(later - earlier <= longest_s for earlier, later in pairwise(times))
 
 
@@ -90,8 +90,8 @@ def test_so_is_one_that_is_allocating() -> None:
     """Whatever the call was answered, a shipment that is seen to be allocating is read every minute."""
     at_it = opened_progress(read_at=NOW + 600, last_read="allocating", quiet_from=NOW + 600)
     retry = Retry(quiet_seconds=3600)
-    assert next_read(at_it, retry) == NOW + 600 + MOST_APART_S
-    assert next_read(replace(at_it, last_read="unallocated"), retry) > NOW + 600 + MOST_APART_S
+    assert next_read(at_it, retry) == NOW + 600 + MAX_APART_S
+    assert next_read(replace(at_it, last_read="unallocated"), retry) > NOW + 600 + MAX_APART_S
 
 
 @pytest.mark.parametrize(

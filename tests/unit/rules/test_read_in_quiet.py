@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tasks.rules.after_read_back import STUCK_AFTER_S, after_read
+from tasks.rules.after_read_back import STUCK_AFTER_S, after_read_back
 from tasks.rules.backoff import SHORT_TRIES
-from tasks.rules.decision import Call, Fail, FallBack, Park, Read, Settle
+from tasks.rules.decision import Call, Fail, FallBack, Park, ReadBack, Settle
 from tasks.rules.outcome import Finding, Throttled
-from tasks.rules.quiet_time import MOST_APART_S
+from tasks.rules.quiet_time import MAX_APART_S
 from tasks.rules.shipment import Shipment
 from tests.factories.shipments import (
     ALLOCATED,
@@ -25,7 +25,7 @@ from tests.factories.shipments import (
     UNALLOCATED,
     VIRTUAL,
     WRONG_STATE,
-    moment,
+    context,
     opened,
     shipment,
 )
@@ -38,7 +38,7 @@ def in_quiet(kind: str = "unknown", ago_s: float = 10.0, *, age_s: float = 1000.
 
 def test_what_is_found_allocated_is_adopted_at_once() -> None:
     """Nothing is waited for any more."""
-    assert isinstance(after_read(in_quiet(), ALLOCATED, moment()), Settle)
+    assert isinstance(after_read_back(in_quiet(), ALLOCATED, context()), Settle)
 
 
 @pytest.mark.parametrize("finding", [finding for finding in FINDINGS if finding is not ALLOCATED])
@@ -47,39 +47,39 @@ def test_what_is_found_allocated_is_adopted_at_once() -> None:
 def test_nothing_else_decides(finding: Finding, kind: str, age_s: float) -> None:
     """Not allocated means nothing yet, and neither 404, 410, a wrong state, 400 nor the deadline end it before."""
     for tries in (1, SHORT_TRIES):
-        move = after_read(in_quiet(kind, age_s=age_s, open_calls=99), finding, moment(tries=tries))
-        assert isinstance(move, Read | Park)
-        assert move.shipment.progress.open_kind == kind
+        decision = after_read_back(in_quiet(kind, age_s=age_s, open_calls=99), finding, context(tries=tries))
+        assert isinstance(decision, ReadBack | Park)
+        assert decision.shipment.progress.open_kind == kind
 
 
 @pytest.mark.parametrize("reason", ["refused", "invalid_request", "conflict"])
 def test_nor_does_it_make_a_refusal_count(reason: str) -> None:
     """A refusal that follows an open call counts after its quiet time alone."""
-    move = after_read(in_quiet(refusal=reason), UNALLOCATED, moment())
-    assert isinstance(move, Park)
-    assert move.shipment.progress.refusal == reason
+    decision = after_read_back(in_quiet(refusal=reason), UNALLOCATED, context())
+    assert isinstance(decision, Park)
+    assert decision.shipment.progress.refusal == reason
 
 
 def test_the_schedule_says_when_it_is_read_again() -> None:
     """A wait of more than a second is spent in the schedule; what was said, and when it was asked, is noted."""
-    move = after_read(in_quiet(), UNALLOCATED, moment())
-    assert isinstance(move, Park)
-    assert 5 < move.wait_s < 15
-    assert move.shipment.progress.last_read == "unallocated"
-    soon = after_read(in_quiet(ago_s=0.1), UNALLOCATED, moment())
-    assert isinstance(soon, Read)
+    decision = after_read_back(in_quiet(), UNALLOCATED, context())
+    assert isinstance(decision, Park)
+    assert 5 < decision.wait_s < 15
+    assert decision.shipment.progress.last_read == "unallocated"
+    soon = after_read_back(in_quiet(ago_s=0.1), UNALLOCATED, context())
+    assert isinstance(soon, ReadBack)
     assert 0 < soon.pause_s < 1
-    assert isinstance(after_read(in_quiet(ago_s=0.1), UNALLOCATED, moment(tries=SHORT_TRIES)), Park)
+    assert isinstance(after_read_back(in_quiet(ago_s=0.1), UNALLOCATED, context(tries=SHORT_TRIES)), Park)
 
 
 def test_a_throttled_reading_does_not_come_sooner() -> None:
     """A throttled read-back waits for the schedule, or for as long as the API asked if that is longer."""
-    wait = after_read(in_quiet(), UNALLOCATED, moment())
-    throttled = after_read(in_quiet(), Throttled(reason="throttled"), moment(random=0.0))
+    wait = after_read_back(in_quiet(), UNALLOCATED, context())
+    throttled = after_read_back(in_quiet(), Throttled(reason="throttled"), context(random=0.0))
     assert isinstance(wait, Park)
     assert isinstance(throttled, Park)
     assert throttled.wait_s == wait.wait_s
-    asked = after_read(in_quiet(), Throttled(reason="throttled", retry_after_s=30), moment())
+    asked = after_read_back(in_quiet(), Throttled(reason="throttled", retry_after_s=30), context())
     assert isinstance(asked, Park)
     assert asked.wait_s == 30
 
@@ -87,37 +87,37 @@ def test_a_throttled_reading_does_not_come_sooner() -> None:
 def test_one_that_was_sent_before_the_end_does_not_count() -> None:
     """The answer to a read-back of the quiet time may come after it: another one is sent within a moment."""
     before = in_quiet(ago_s=QUIET_S + 5, read_at=NOW - 6)
-    move = after_read(before, UNALLOCATED, moment(sent=NOW - 6, tries=SHORT_TRIES))
-    assert move == Read(shipment=before.with_progress(last_read="unallocated"), pause_s=0.1)
-    hardly = after_read(before, UNALLOCATED, moment(sent=NOW - 5.0625))
-    assert hardly == Read(shipment=hardly.shipment, pause_s=0.0625)
-    assert isinstance(after_read(before, UNALLOCATED, moment(sent=NOW - 5)), Call)
+    decision = after_read_back(before, UNALLOCATED, context(sent=NOW - 6, tries=SHORT_TRIES))
+    assert decision == ReadBack(shipment=before.with_progress(last_read="unallocated"), pause_s=0.1)
+    hardly = after_read_back(before, UNALLOCATED, context(sent=NOW - 5.0625))
+    assert hardly == ReadBack(shipment=hardly.shipment, pause_s=0.0625)
+    assert isinstance(after_read_back(before, UNALLOCATED, context(sent=NOW - 5)), Call)
 
 
 @pytest.mark.parametrize("finding", [GONE, WRONG_STATE, NOT_FOUND])
 def test_other_ends_wait_for_one_more(finding: Finding) -> None:
     """What no step can help is believed when a read-back after the quiet time says it again."""
     before = in_quiet(ago_s=QUIET_S + 5)
-    again = after_read(before, finding, moment(sent=NOW - 6))
-    assert isinstance(again, Read)
-    assert isinstance(after_read(before, finding, moment()), Fail)
+    again = after_read_back(before, finding, context(sent=NOW - 6))
+    assert isinstance(again, ReadBack)
+    assert isinstance(after_read_back(before, finding, context()), Fail)
 
 
 def test_allocating_starts_it_again() -> None:
     """The API is at it: the quiet time runs from now on, with its first sight as beginning."""
-    move = after_read(in_quiet(), QUEUED, moment())
-    progress = move.shipment.progress
-    assert isinstance(move, Park)
+    decision = after_read_back(in_quiet(), QUEUED, context())
+    progress = decision.shipment.progress
+    assert isinstance(decision, Park)
     assert (progress.open_kind, progress.open_at, progress.quiet_from) == ("unknown", NOW - 10, NOW)
     assert (progress.last_read, progress.allocating_since) == ("allocating", NOW)
-    again = after_read(in_quiet(allocating_since=NOW - 8), QUEUED, moment()).shipment.progress
+    again = after_read_back(in_quiet(allocating_since=NOW - 8), QUEUED, context()).shipment.progress
     assert again.allocating_since == NOW - 8
 
 
 def test_allocating_without_a_call_of_ours() -> None:
     """Somebody else asked for it, or the record has forgotten it: it is waited for like an open call of our own."""
     before = shipment(unread=True, read_at=NOW, age_s=60)
-    progress = after_read(before, QUEUED, moment()).shipment.progress
+    progress = after_read_back(before, QUEUED, context()).shipment.progress
     assert (progress.open_kind, progress.open_at, progress.open_calls) == ("unknown", NOW, 0)
     assert (progress.last_read, progress.allocating_since) == ("allocating", NOW)
 
@@ -130,29 +130,29 @@ def test_allocating_is_not_waited_for_without_end() -> None:
     """
     for seconds, hours in [(STUCK_AFTER_S, 48), (900, 1)]:
         at_it = in_quiet("queued", seconds, quiet_from=NOW - 60, age_s=seconds)
-        assert after_read(at_it, QUEUED, moment(deadline_hours=hours)).shipment.progress.quiet_from == NOW
+        assert after_read_back(at_it, QUEUED, context(deadline_hours=hours)).shipment.progress.quiet_from == NOW
         late = in_quiet("queued", seconds + 1, quiet_from=NOW - 60, age_s=seconds)
-        waits = after_read(late, QUEUED, moment(deadline_hours=hours))
+        waits = after_read_back(late, QUEUED, context(deadline_hours=hours))
         assert isinstance(waits, Park)
         assert (waits.shipment.progress.quiet_from, waits.shipment.progress.give_up_at) == (NOW, NOW + QUEUE_S)
-        still = after_read(waits.shipment, QUEUED, moment(now=NOW + 60, sent=NOW + 60, deadline_hours=hours))
+        still = after_read_back(waits.shipment, QUEUED, context(now=NOW + 60, sent=NOW + 60, deadline_hours=hours))
         assert still.shipment.progress.give_up_at == NOW + QUEUE_S
-        again = after_read(waits.shipment, UNALLOCATED, moment(now=NOW + 5, sent=NOW + 5, deadline_hours=hours))
-        assert isinstance(again, Park | Read)
+        again = after_read_back(waits.shipment, UNALLOCATED, context(now=NOW + 5, sent=NOW + 5, deadline_hours=hours))
+        assert isinstance(again, Park | ReadBack)
         over = in_quiet("queued", seconds + 1, quiet_from=NOW - 60, age_s=seconds, give_up_at=NOW - 1)
-        move = after_read(over, QUEUED, moment(deadline_hours=hours))
-        assert isinstance(move, Fail)
+        decision = after_read_back(over, QUEUED, context(deadline_hours=hours))
+        assert isinstance(decision, Fail)
         message = f"the API has been allocating it for {seconds + 1:.0f} s"
-        assert (move.reason, move.message) == ("stuck_allocating", message)
+        assert (decision.reason, decision.message) == ("stuck_allocating", message)
 
 
 def test_allocating_at_the_deadline() -> None:
     """So is the deadline: one quiet time after it, it fails and says what it ended with."""
     late = in_quiet(age_s=48 * HOUR_S)
-    move = after_read(late, QUEUED, moment())
-    assert isinstance(move, Park)
-    assert move.shipment.progress.give_up_at == NOW + QUIET_S
-    over = after_read(in_quiet(age_s=48 * HOUR_S, give_up_at=NOW - 1), QUEUED, moment())
+    decision = after_read_back(late, QUEUED, context())
+    assert isinstance(decision, Park)
+    assert decision.shipment.progress.give_up_at == NOW + QUIET_S
+    over = after_read_back(in_quiet(age_s=48 * HOUR_S, give_up_at=NOW - 1), QUEUED, context())
     assert isinstance(over, Fail)
     assert (over.reason, over.message) == ("deadline_passed", "not allocated in time; the API was still allocating it")
 
@@ -161,17 +161,17 @@ def test_allocating_at_the_deadline() -> None:
 @pytest.mark.parametrize("ago_s", [10.0, QUEUE_S + 100])
 def test_what_was_queued_and_failed_is_refused(seen: dict[str, Any], ago_s: float) -> None:
     """A queued shipment that the API could not allocate falls back at once, and nothing of it is open."""
-    move = after_read(in_quiet("queued", ago_s, **seen), CAME_TO_NOTHING, moment())
-    assert isinstance(move, FallBack)
-    progress = move.shipment.progress
+    decision = after_read_back(in_quiet("queued", ago_s, **seen), CAME_TO_NOTHING, context())
+    assert isinstance(decision, FallBack)
+    progress = decision.shipment.progress
     assert (progress.step, progress.open_kind, progress.last_refusal) == (1, None, "allocation_failed")
-    last = after_read(in_quiet("queued", ago_s, step=1, **seen), CAME_TO_NOTHING, moment())
+    last = after_read_back(in_quiet("queued", ago_s, step=1, **seen), CAME_TO_NOTHING, context())
     assert isinstance(last, Fail)
     assert last.message == "service_group G: queued by the API, which then could not allocate it"
 
 
 def test_what_the_previous_step_left_is_no_refusal() -> None:
     """A state that may be from before the call means nothing, like any other within the queue time."""
-    move = after_read(in_quiet("queued", read_before="allocation_failed"), CAME_TO_NOTHING, moment())
-    assert isinstance(move, Park)
-    assert move.wait_s <= MOST_APART_S
+    decision = after_read_back(in_quiet("queued", read_before="allocation_failed"), CAME_TO_NOTHING, context())
+    assert isinstance(decision, Park)
+    assert decision.wait_s <= MAX_APART_S

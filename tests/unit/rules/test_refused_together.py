@@ -3,9 +3,9 @@
 import pytest
 
 from tasks.rules.after_call import after_call
-from tasks.rules.after_read_back import after_read
-from tasks.rules.decision import Call, Fail, FallBack, Park, Read
-from tasks.rules.outcome import RefusedTogether
+from tasks.rules.after_read_back import after_read_back
+from tasks.rules.decision import Call, Fail, FallBack, Park, ReadBack
+from tasks.rules.outcome import BulkRefused
 from tasks.rules.shipment import Shipment
 from tests.factories.shipments import (
     GROUP,
@@ -18,7 +18,7 @@ from tests.factories.shipments import (
     UNALLOCATED,
     UNSURE,
     VIRTUAL,
-    moment,
+    context,
     opened,
     shipment,
 )
@@ -27,18 +27,18 @@ PLAN = (VIRTUAL, GROUP)
 
 
 @pytest.mark.parametrize(("company", "fewer"), [(100, 50), (11, 6), (3, 2), (2, 1)])
-def test_v2_asks_again_with_half_as_many(company: int, fewer: int) -> None:
+def test_v2_asks_again_with_half_as_many(group_size: int, fewer: int) -> None:
     """Nothing went through, so each is called for at once, in a call for half as many."""
-    move = after_call(shipment(*PLAN), TOGETHER, moment(company=company))
-    assert move == Call(shipment=shipment(*PLAN, attempts=1, attempted=0, company=fewer))
+    decision = after_call(shipment(*PLAN), TOGETHER, context(group_size=group_size))
+    assert decision == Call(shipment=shipment(*PLAN, attempts=1, attempted=0, group_size=fewer))
 
 
 def test_halves_end_in_single_shipments() -> None:
     """However many there were, after at most seven calls a shipment is alone."""
     of, companies = shipment(*PLAN), [100]
     while companies[-1] > 1:
-        of = after_call(of, TOGETHER, moment(company=companies[-1])).shipment
-        companies.append(of.progress.company or 0)
+        of = after_call(of, TOGETHER, context(group_size=companies[-1])).shipment
+        companies.append(of.progress.group_size or 0)
     assert len(companies) == 8
     assert (of.progress.step, of.progress.open_calls) == (0, 0)
 
@@ -47,76 +47,76 @@ def test_halves_end_in_single_shipments() -> None:
 def test_it_counts_towards_no_attempts(outcome: object) -> None:
     """A refusal in company is nobody's refusal and no open call that came to nothing."""
     assert isinstance(outcome, type(TOGETHER))
-    move = after_call(shipment(*PLAN, open_calls=1), outcome, moment(company=9, attempts=1))
-    assert not isinstance(move, FallBack | Fail)
-    assert move.shipment.progress.open_calls == 1
+    decision = after_call(shipment(*PLAN, open_calls=1), outcome, context(group_size=9, attempts=1))
+    assert not isinstance(decision, FallBack | Fail)
+    assert decision.shipment.progress.open_calls == 1
 
 
 def partly_refused(ago_s: float) -> Shipment:
     """A shipment of a v1 call for ten that was refused as a whole so long ago."""
-    return shipment(*PLAN, **opened(ago_s=ago_s, open_calls=0), company=5, refused_partly=True)
+    return shipment(*PLAN, **opened(ago_s=ago_s, open_calls=0), group_size=5, refused_partly=True)
 
 
 def test_the_first_of_v1_is_an_open_call() -> None:
     """A part of it may have gone through: each has a quiet time, and is read back before the next call."""
-    move = after_call(shipment(*PLAN), PARTLY, moment(company=10))
-    assert isinstance(move, Read)
-    assert move.shipment == partly_refused(0.0)
-    quiet = after_read(partly_refused(10), UNALLOCATED, moment())
+    decision = after_call(shipment(*PLAN), PARTLY, context(group_size=10))
+    assert isinstance(decision, ReadBack)
+    assert decision.shipment == partly_refused(0.0)
+    quiet = after_read_back(partly_refused(10), UNALLOCATED, context())
     assert isinstance(quiet, Park)
-    assert isinstance(after_read(partly_refused(QUIET_S), UNALLOCATED, moment()), Call)
+    assert isinstance(after_read_back(partly_refused(QUIET_S), UNALLOCATED, context()), Call)
 
 
 def test_each_further_one_of_v1_is_read_back() -> None:
     """The quiet time is over, but a part of this call, too, may have been allocated."""
-    move = after_call(partly_refused(100).cleared(NOW + 9), PARTLY, moment(company=5))
-    assert isinstance(move, Read)
-    assert (move.pause_s, move.shipment.cleared_until) == (0.0, 0.0)
-    progress = move.shipment.progress
-    assert (progress.company, progress.open_at, progress.must_read) == (3, NOW - 100, True)
+    decision = after_call(partly_refused(100).cleared(NOW + 9), PARTLY, context(group_size=5))
+    assert isinstance(decision, ReadBack)
+    assert (decision.pause_s, decision.shipment.cleared_until) == (0.0, 0.0)
+    progress = decision.shipment.progress
+    assert (progress.group_size, progress.open_at, progress.must_read) == (3, NOW - 100, True)
 
 
 def test_one_of_v1_after_another_kind_of_refusal_is_the_first() -> None:
     """A refusal in company that let nothing through is no open call, so the next one, of which a part may have, is."""
-    before = after_call(shipment(*PLAN), TOGETHER, moment(company=10)).shipment
-    progress = after_call(before, PARTLY, moment(company=5)).shipment.progress
-    assert (progress.open_kind, progress.company) == ("unknown", 3)
+    before = after_call(shipment(*PLAN), TOGETHER, context(group_size=10)).shipment
+    progress = after_call(before, PARTLY, context(group_size=5)).shipment.progress
+    assert (progress.open_kind, progress.group_size) == ("unknown", 3)
 
 
 @pytest.mark.parametrize("reason", ["conflict", "invalid_state"])
 def test_a_conflict_of_all_is_an_open_call_each_time(reason: str) -> None:
     """A gateway may have sent this call twice, so it is waited for, whatever was refused before."""
-    conflict = RefusedTogether(reason=reason, partly=True)
+    conflict = BulkRefused(reason=reason, partly=True)
     for before in (shipment(*PLAN), partly_refused(100)):
-        move = after_call(before, conflict, moment(company=5))
-        assert (move.shipment.progress.open_kind, move.shipment.progress.open_at) == ("unknown", NOW)
-        assert (move.shipment.progress.company, move.shipment.progress.open_calls) == (3, 0)
+        decision = after_call(before, conflict, context(group_size=5))
+        assert (decision.shipment.progress.open_kind, decision.shipment.progress.open_at) == ("unknown", NOW)
+        assert (decision.shipment.progress.group_size, decision.shipment.progress.open_calls) == (3, 0)
 
 
 def test_what_was_read_before_it_says_nothing_after_it() -> None:
     """A refused call may leave another state behind, so the reading before it is not the last one before the next."""
     before = shipment(*PLAN, last_read="unallocated")
-    assert after_call(before, TOGETHER, moment(company=10)).shipment.progress.last_read is None
+    assert after_call(before, TOGETHER, context(group_size=10)).shipment.progress.last_read is None
 
 
 def test_alone_a_refusal_is_its_own() -> None:
     """A shipment that is refused alone falls back, of v1 after a read-back, and may be in company at the next step."""
-    alone = shipment(*PLAN, company=1)
-    move = after_call(alone, REFUSED, moment())
-    assert isinstance(move, FallBack)
-    assert move.shipment.progress.company is None
-    unsure = after_call(partly_refused(100), UNSURE, moment())
-    assert isinstance(unsure, Read)
-    refused = after_read(unsure.shipment, UNALLOCATED, moment())
+    alone = shipment(*PLAN, group_size=1)
+    decision = after_call(alone, REFUSED, context())
+    assert isinstance(decision, FallBack)
+    assert decision.shipment.progress.group_size is None
+    unsure = after_call(partly_refused(100), UNSURE, context())
+    assert isinstance(unsure, ReadBack)
+    refused = after_read_back(unsure.shipment, UNALLOCATED, context())
     assert isinstance(refused, FallBack)
-    assert (refused.shipment.progress.company, refused.shipment.progress.refused_partly) == (None, False)
+    assert (refused.shipment.progress.group_size, refused.shipment.progress.refused_partly) == (None, False)
 
 
 def test_a_split_ends_before_the_deadline() -> None:
     """With too little time left for a call the shipment waits for its deadline; past it, it fails."""
-    late = after_call(shipment(*PLAN, age_s=48 * HOUR_S - 60), TOGETHER, moment(company=10))
+    late = after_call(shipment(*PLAN, age_s=48 * HOUR_S - 60), TOGETHER, context(group_size=10))
     assert isinstance(late, Park)
     assert late.wait_s == 60
-    over = after_call(shipment(*PLAN, age_s=48 * HOUR_S), TOGETHER, moment(company=10))
+    over = after_call(shipment(*PLAN, age_s=48 * HOUR_S), TOGETHER, context(group_size=10))
     assert isinstance(over, Fail)
     assert over.reason == "deadline_passed"

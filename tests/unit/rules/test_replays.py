@@ -6,22 +6,22 @@ from typing import Any
 import pytest
 
 from config.merchant_files.merchant_file import Merchant
-from tasks.rules.before_call import first_move
-from tasks.rules.decision import Park, Read
-from tasks.rules.progress import Progress, read_progress
-from tasks.rules.replay import FreshStart, start_afresh
+from tasks.rules.before_call import first_decision
+from tasks.rules.decision import Park, ReadBack
+from tasks.rules.progress import Progress, parse_progress
+from tasks.rules.replay import NewPlan, choose_new_plan
 from tests.factories.merchant_files import SERVICE, V1_API, file_of, rule
 from tests.factories.records import record
-from tests.factories.shipments import NOW, QUIET_S, VIRTUAL, moment, opened, shipment
+from tests.factories.shipments import NOW, QUIET_S, VIRTUAL, context, opened, shipment
 
 HEAVY = rule("{ weight_kg = { over = 20 } }", "{ default_rules = true }")
 FACTS = json.loads(record()["facts"]) | {"facts": {"weight_kg": "25", "tags": ["oil"], "moon": "full"}, "seen": [1]}
 
 
-def replayed(progress: Progress) -> FreshStart:
+def replayed(progress: Progress) -> NewPlan:
     """What a failed shipment begins with, by today's file."""
     merchant = Merchant(name="acme", file=file_of(V1_API + SERVICE + HEAVY), digest="d")
-    return start_afresh(merchant, json.dumps(FACTS), progress, NOW)
+    return choose_new_plan(merchant, json.dumps(FACTS), progress, NOW)
 
 
 def test_the_plan_is_chosen_anew() -> None:
@@ -37,7 +37,7 @@ def test_the_plan_is_chosen_anew() -> None:
 
 def test_what_a_newer_version_noted_is_kept() -> None:
     """Facts and progress that this version does not know are as they were."""
-    start = replayed(read_progress('{"mood": "good", "attempts": 2}'))
+    start = replayed(parse_progress('{"mood": "good", "attempts": 2}'))
     assert json.loads(start.facts)["seen"] == [1]
     assert json.loads(start.progress.as_json()) == {"mood": "good", "attempts": 2, "unread": True, "entries": 1}
 
@@ -56,12 +56,12 @@ def test_an_open_call_belongs_to_the_shipment(kind: str) -> None:
     after = replayed(before).progress
     assert (after.open_kind, after.open_at, after.quiet_from) == (kind, NOW - 10, NOW - 10)
     assert (after.also_open, after.asked_again, after.open_calls) == (True, 3, 0)
-    move = first_move(shipment(VIRTUAL, **vars(after) | {"read_at": NOW - 1}), moment())
-    assert isinstance(move, Park)
+    decision = first_decision(shipment(VIRTUAL, **vars(after) | {"read_at": NOW - 1}), context())
+    assert isinstance(decision, Park)
 
 
 def test_without_one_it_is_read_back_first() -> None:
     """Whatever was the last thing heard of it, a read-back precedes the first call."""
-    assert isinstance(first_move(shipment(VIRTUAL, **vars(replayed(Progress()).progress)), moment()), Read)
+    assert isinstance(first_decision(shipment(VIRTUAL, **vars(replayed(Progress()).progress)), context()), ReadBack)
     over = replayed(Progress(**opened(ago_s=QUIET_S))).progress
-    assert isinstance(first_move(shipment(VIRTUAL, **vars(over)), moment()), Read)
+    assert isinstance(first_decision(shipment(VIRTUAL, **vars(over)), context()), ReadBack)

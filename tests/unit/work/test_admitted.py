@@ -22,7 +22,7 @@ def test_a_permit_that_came_with_the_taking(file: str) -> None:
     trial = Trial(shipments=several("a b"), file=file, admitted=frozenset("ab"), asked=-0.4)
     play(trial.work())
     assert trial.ledger.asked == []
-    assert {heard.write_by for heard in trial.api.heard} == {WRITTEN_WITHIN_S - 0.4}
+    assert {feedback.write_by for feedback in trial.api.feedback} == {WRITTEN_WITHIN_S - 0.4}
     assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"]] * 2
 
 

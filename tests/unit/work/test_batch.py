@@ -45,7 +45,7 @@ def test_each_shipment_is_settled() -> None:
     assert trial.api.called == [("carrier_service S", ("a",)), ("carrier_service S", ("b",))]
     assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"], ["allocated"]]
     assert event_of(trial, "a")["id"] == "acme/a/allocated"
-    assert (trial.in_time, trial.going_on, batch.in_hands) == ([], None, {})
+    assert (trial.in_time, trial.going_on, batch.owned) == ([], None, {})
 
 
 def test_nothing_to_do() -> None:
@@ -73,7 +73,7 @@ def test_a_refused_step_is_handed_on() -> None:
     assert (fell_back.reference, fell_back.strategy) == ("b", GROUP)
     assert trial.ledger.verdicts("b") == ["hand"]
     assert trial.ledger.last("b").shipment.strategy == GROUP
-    assert batch.in_hands == {}
+    assert batch.owned == {}
 
 
 def test_an_unknown_call_is_read_back_and_adopted() -> None:
@@ -158,7 +158,7 @@ def test_how_each_left_is_told() -> None:
     trial = Trial(shipments=several("a b c d e", VIRTUAL))
     trial.api.calls |= {"b": [UNSURE], "c": [NOT_SENT] * 9}
     trial.api.readings["b"] = [UNALLOCATED]
-    trial.ledger.permits["d"] = [Permit(held=False)]
+    trial.ledger.permits["d"] = [Permit(owned=False)]
     play(trial.to_the_end())
     assert trial.left == ["allocated", "allocated", "failed", "parked"]
     refused = Trial(shipments=several("a", VIRTUAL, GROUP))
@@ -170,11 +170,11 @@ def test_how_each_left_is_told() -> None:
 def test_who_does_not_hold_a_shipment_does_not_call() -> None:
     """A shipment that another task took meanwhile is let go, without a call and without a word."""
     trial = Trial(shipments=several("a b"))
-    trial.ledger.permits["a"] = [Permit(held=False)]
+    trial.ledger.permits["a"] = [Permit(owned=False)]
     batch = play(trial.work())
     assert trial.api.called == [("carrier_service S", ("b",))]
     assert trial.ledger.verdicts("a") == []
-    assert batch.in_hands == {}
+    assert batch.owned == {}
 
 
 @pytest.mark.parametrize("answer", [ALLOCATED, UNKNOWN, REFUSED, GONE, NOT_SENT, THROTTLED])
@@ -188,7 +188,7 @@ def test_who_lost_its_hold_changes_nothing(answer: Any) -> None:
         trial.ledger.holders["a"] = "another-task"
         assert trial.going_on is not None
         await trial.going_on
-        assert batch.in_hands == {}
+        assert batch.owned == {}
         return trial
 
     trial = play(lose())
@@ -226,4 +226,4 @@ def test_every_shipment_leaves_with_one_verdict(calls: dict[str, Any], readings:
     handed = [name for name in NAMES.split() if trial.ledger.verdicts(name)[-1] == "hand"]
     assert sorted(s.reference for s in [*trial.in_time, *trial.late]) == handed
     assert trial.api.keys <= {KEY}
-    assert all(report.task == TASK for _, report in trial.ledger.written)
+    assert all(report.lease_token == TASK for _, report in trial.ledger.written)

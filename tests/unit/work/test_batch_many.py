@@ -16,9 +16,9 @@ from tests.factories.virtual_clock import play
 V1 = V1_API + SERVICE
 BULK = V2_API + "bulk = true\n" + SERVICE
 OVER = opened(ago_s=HOUR_S)
-BUSY = Permit(held=True, busy=True)
+BUSY = Permit(owned=True, busy=True)
 LIMITED = V1 + "[limits]\nper_second = 5\n"
-OPEN = Permit(held=True, wait_s=30, park=True)
+OPEN = Permit(owned=True, wait_s=30, park=True)
 
 
 def numbered(count: int) -> str:
@@ -75,7 +75,7 @@ def test_a_reading_that_became_too_old_is_made_again() -> None:
     """Who waited so long for a place that the read-back does not allow the call any more is read once more."""
     trial = Trial(shipments=several("a b", **OVER), file=V1)
     trial.api.readings |= {name: [UNALLOCATED] * 2 for name in ("a", "b")}
-    trial.ledger.permits["a"] = [Permit(held=True), *[BUSY] * 60]
+    trial.ledger.permits["a"] = [Permit(owned=True), *[BUSY] * 60]
     play(trial.visit_by_visit(until_s=60))
     (call,) = trial.api.times("call")
     assert [at for at in trial.api.times("read") if call - CLEARED_S <= at <= call] != []
@@ -94,11 +94,11 @@ def test_each_has_its_own_outcome() -> None:
 def test_who_is_not_held_is_left_out() -> None:
     """A shipment that another task took meanwhile is not in the call; the others are."""
     trial = Trial(shipments=several("a b c"), file=V1)
-    trial.ledger.permits["b"] = [Permit(held=False)]
+    trial.ledger.permits["b"] = [Permit(owned=False)]
     batch = play(trial.work())
     assert trial.api.called == [("carrier_service S", ("a", "c"))]
     assert trial.ledger.verdicts("b") == []
-    assert batch.in_hands == {}
+    assert batch.owned == {}
 
 
 def test_one_call_takes_one_place() -> None:
@@ -117,7 +117,7 @@ def test_a_call_waits_for_its_place() -> None:
     """A call that may go out in a moment waits for it."""
     for file in (V1, V2_API + SERVICE):
         trial = Trial(shipments=several("a b"), file=file)
-        trial.ledger.permits["a"] = [Permit(held=True, wait_s=0.75)]
+        trial.ledger.permits["a"] = [Permit(owned=True, wait_s=0.75)]
         play(trial.work())
         assert trial.ledger.when("a") == pytest.approx(0.75)
 

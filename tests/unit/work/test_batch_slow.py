@@ -36,10 +36,10 @@ def test_a_task_does_not_wait_for_slow_calls() -> None:
         batch = await trial.work()
         assert asyncio.get_running_loop().time() == pytest.approx(PATIENCE_S)
         assert [shipment.reference for shipment in trial.in_time] == ["b"]
-        assert list(batch.in_hands) == ["c"]
+        assert list(batch.owned) == ["c"]
         assert trial.going_on is not None
         await trial.going_on
-        assert batch.in_hands == {}
+        assert batch.owned == {}
         return trial
 
     trial = play(work())
@@ -72,8 +72,8 @@ async def given_up(trial: Trial) -> None:
     assert trial.going_on is not None
     trial.going_on.cancel()
     await asyncio.gather(trial.going_on, return_exceptions=True)
-    await batch.hand_back()
-    assert batch.in_hands == {}
+    await batch.requeue()
+    assert batch.owned == {}
     await asyncio.sleep(HOUR_S)
 
 
@@ -104,7 +104,7 @@ def test_a_call_that_is_given_up_may_have_asked_again() -> None:
 def test_a_call_that_never_went_out_opens_nothing() -> None:
     """Whoever still waited for leave to call is handed back as he came, and does not call afterwards."""
     trial = Trial(shipments=several("a"))
-    trial.ledger.permits["a"] = [Permit(held=True, wait_s=20, place=True)]
+    trial.ledger.permits["a"] = [Permit(owned=True, wait_s=20, place=True)]
     play(given_up(trial))
     assert trial.ledger.last("a").place
     assert trial.ledger.last("a").shipment == trial.shipments[0]
@@ -116,7 +116,7 @@ def test_nor_does_one_that_was_not_written_in_time(file: str) -> None:
     """A request whose permit expired was not made; whoever waits for another permit is handed back as he came."""
     trial = Trial(shipments=several("a b"), file=file)
     trial.api.calls |= {"a": [EXPIRED], "b": [EXPIRED]}
-    trial.ledger.permits |= {name: [Permit(held=True), Permit(held=True, wait_s=20)] for name in ("a", "b")}
+    trial.ledger.permits |= {name: [Permit(owned=True), Permit(owned=True, wait_s=20)] for name in ("a", "b")}
     play(given_up(trial))
     assert [trial.ledger.last(name).shipment for name in ("a", "b")] == trial.shipments
 

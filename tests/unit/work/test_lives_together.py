@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from config.celery_options import PATIENCE_S
 from config.strategies.catalogue import AnyStrategy
-from tasks.rules.outcome import Finding, Outcome, Quoted, RefusedTogether
+from tasks.rules.outcome import BulkRefused, Finding, Outcome, Quoted
 from tasks.work.ports import Account, Request
 from tests.factories.memory_ledger import MemoryLedger
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
@@ -48,7 +48,7 @@ class LateBooks:
     ) -> Mapping[str, Outcome]:
         """What the turn says, for each according to its state; a refusal of all concerns no single shipment."""
         turn, v1 = self._turn(), account.merchant.file.api.flavour == "consignments-v1"
-        if isinstance(turn.answer, RefusedTogether):
+        if isinstance(turn.answer, BulkRefused):
             together = len(request.references) > 1
             turn = Turn(answer=PARTLY if v1 else TOGETHER, acts=turn.acts, late=turn.late) if together else Turn()
         start, longest_s = _now(), QUIET_S
@@ -62,7 +62,7 @@ class LateBooks:
 
     def _call(self, name: str, strategy: str, turn: Turn, start: float, longest_s: float) -> Outcome:
         was_partly = f"{name} {strategy}" in self.partly
-        if isinstance(turn.answer, RefusedTogether):
+        if isinstance(turn.answer, BulkRefused):
             self.partly.add(f"{name} {strategy}")
         return self.books[name].call(turn, start, _now(), longest_s, was_partly=was_partly)
 
@@ -96,7 +96,7 @@ class Deploys(Trial):
             await asyncio.wait([self.going_on], timeout=max(0.0, self.end_after_s.pop(0) - PATIENCE_S))
             self.going_on.cancel()
             await asyncio.wait([self.going_on])
-            await batch.hand_back()
+            await batch.requeue()
         return None
 
 

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 
 from tasks.rules.backoff import PARK_MOST_S
-from tasks.rules.unreadable import Unreadable
-from tasks.work.ports import Paused, Permit
+from tasks.rules.unreadable import UnreadableRecord
+from tasks.work.ports import Pause, Permit
 from tests.factories.merchant_files import SERVICE, V2_API
 from tests.factories.shipments import ALLOCATED, HOUR_S, NOW, UNALLOCATED, UNKNOWN
 from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 
-def unreadable(age_s: float = 0.0) -> tuple[Unreadable, ...]:
+def unreadable(age_s: float = 0.0) -> tuple[UnreadableRecord, ...]:
     """A record that came in so long ago."""
-    return (Unreadable(merchant="acme", reference="x", received=NOW - age_s, error="KeyError: 'steps'"),)
+    return (UnreadableRecord(merchant="acme", reference="x", received=NOW - age_s, error="KeyError: 'steps'"),)
 
 
 def test_it_is_read_back_beside_the_others() -> None:
@@ -39,12 +39,12 @@ def test_it_is_adopted() -> None:
     assert (trial.ledger.last("x").verdict, trial.ledger.on_wire) == ("allocated", set())
 
 
-@pytest.mark.parametrize("state", [{"key": None}, {"paused": Paused(why="no")}])
+@pytest.mark.parametrize("state", [{"key": None}, {"paused": Pause(why="no")}])
 def test_a_paused_merchant_is_not_asked(state: dict[str, Any]) -> None:
     """It waits like the others."""
     trial = Trial(shipments=[], unreadable=unreadable(), **state)
     play(trial.to_the_end())
-    assert (trial.api.heard, trial.ledger.verdicts("x")) == ([], ["park"])
+    assert (trial.api.feedback, trial.ledger.verdicts("x")) == ([], ["park"])
 
 
 @pytest.mark.parametrize("finding", [UNALLOCATED, UNKNOWN])
@@ -60,6 +60,6 @@ def test_it_fails_at_its_deadline(finding: Any) -> None:
 def test_it_may_be_another_tasks_by_now() -> None:
     """Then nothing is written."""
     trial = Trial(shipments=[], unreadable=unreadable())
-    trial.ledger.permits["x"] = [Permit(held=False)]
+    trial.ledger.permits["x"] = [Permit(owned=False)]
     batch = play(trial.work())
-    assert (trial.ledger.written, batch.in_hands) == ([], {})
+    assert (trial.ledger.written, batch.owned) == ([], {})

@@ -2,7 +2,17 @@
 
 import json
 
-from tasks.work.messages import ENDS, UNDER_WAY, FellBack, Held, Link, by_way, in_short, link_of, read_link
+from tasks.work.messages import (
+    FINISHES,
+    IN_PROGRESS,
+    FellBack,
+    Link,
+    LinkClaim,
+    by_route,
+    make_link,
+    parse_link,
+    summarize,
+)
 from tests.factories.shipments import GROUP, SERVICE, VIRTUAL
 from tests.factories.trial import several
 
@@ -14,23 +24,23 @@ def fell_back(references: str, held_by: str = "t1") -> list[FellBack]:
 
 def test_a_link_comes_back_as_it_went() -> None:
     """A link is the same after it went through JSON."""
-    link = link_of([*fell_back("a b"), *fell_back("c", "t2")], {"mood": {"good": 1}})
-    assert read_link(json.loads(json.dumps(link.as_message()))) == link
-    assert link.held == (Held("t1", "acme", 1, ("a", "b")), Held("t2", "acme", 1, ("c",)))
+    link = make_link([*fell_back("a b"), *fell_back("c", "t2")], {"mood": {"good": 1}})
+    assert parse_link(json.loads(json.dumps(link.as_message()))) == link
+    assert link.held == (LinkClaim("t1", "acme", 1, ("a", "b")), LinkClaim("t2", "acme", 1, ("c",)))
     assert link.shipments == 3
 
 
 def test_what_a_newer_version_says_goes_with_it() -> None:
     """Unknown fields are kept; what the link before counted is left out."""
-    counts = dict.fromkeys([*ENDS, UNDER_WAY], 1)
-    link = read_link({"held": ["t1 acme 1 a"], "shipments": 1, "mood": 1, **counts})
-    assert link == Link(held=(Held("t1", "acme", 1, ("a",)),), unknown_fields={"mood": 1})
+    counts = dict.fromkeys([*FINISHES, IN_PROGRESS], 1)
+    link = parse_link({"held": ["t1 acme 1 a"], "shipments": 1, "mood": 1, **counts})
+    assert link == Link(held=(LinkClaim("t1", "acme", 1, ("a",)),), unknown_fields={"mood": 1})
     assert link.as_message().keys() == {"mood", "shipments", "held"}
 
 
 def test_a_message_tells_no_more_than_it_must() -> None:
     """References, tokens and steps, nothing of what is in an order."""
-    assert link_of(fell_back("a"), {}).as_message() == {"shipments": 1, "held": ["t1 acme 1 a"]}
+    assert make_link(fell_back("a"), {}).as_message() == {"shipments": 1, "held": ["t1 acme 1 a"]}
 
 
 def test_shipments_that_share_a_chain() -> None:
@@ -39,7 +49,7 @@ def test_shipments_that_share_a_chain() -> None:
     (other,) = (FellBack(each, "t") for each in several("d", GROUP, SERVICE, GROUP, step=1))
     (later,) = (FellBack(each, "t") for each in several("e", VIRTUAL, SERVICE, GROUP, step=2))
     (longer,) = (FellBack(each, "t") for each in several("f", VIRTUAL, SERVICE, GROUP, VIRTUAL, step=1))
-    ways = by_way([one, later, two, other, longer, three])
+    ways = by_route([one, later, two, other, longer, three])
     assert {steps: [each.shipment.reference for each in way] for steps, way in ways.items()} == {
         ("carrier_service", "service_group"): ["a", "b", "d", "c"],
         ("service_group",): ["e"],
@@ -49,7 +59,7 @@ def test_shipments_that_share_a_chain() -> None:
 
 def test_merchants_in_short() -> None:
     """One is named, and how many more there are."""
-    assert [in_short(names) for names in ([], ["b"], ["b", "a", "b"], "cba")] == [
+    assert [summarize(names) for names in ([], ["b"], ["b", "a", "b"], "cba")] == [
         "",
         "b",
         "a and 1 more",

@@ -8,7 +8,7 @@ from config.strategies.quote import Quote
 from tasks.rules.decision import FailReason
 from tasks.rules.next_decision import OWN_DENIAL_WAIT_S, PAUSED_WAIT_S
 from tasks.rules.outcome import Finding, Quoted, Stopped, Unknown
-from tasks.work.ports import Paused
+from tasks.work.ports import Pause
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.shipments import (
     ALLOCATED,
@@ -28,7 +28,7 @@ from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 WHY = "the key does not work"
-CALLS, READS = Paused(why=WHY, purpose="allocate"), Paused(why=WHY, purpose="read")
+CALLS, READS = Pause(why=WHY, purpose="allocate"), Pause(why=WHY, purpose="read")
 OVER = opened(ago_s=HOUR_S)
 
 
@@ -38,7 +38,7 @@ def test_a_paused_merchant_is_not_called(file: str, state: dict[str, Any]) -> No
     """Without a key that works nothing is asked for, and every shipment waits, those with an open call too."""
     trial = Trial(shipments=[*several("a b"), *several("c", **OVER)], file=file, **state)
     play(trial.work())
-    assert (trial.api.heard, trial.ledger.asked) == ([], [])
+    assert (trial.api.feedback, trial.ledger.asked) == ([], [])
     for name in ("a", "b", "c"):
         assert trial.ledger.verdicts(name) == ["park"]
         assert trial.ledger.last(name).due - NOW == pytest.approx(PAUSED_WAIT_S)
@@ -70,7 +70,7 @@ def test_a_key_that_does_not_work_pauses_once() -> None:
     trial = Trial(shipments=several("a b"))
     trial.api.calls |= {name: [Stopped(reason="unauthorised", message=WHY, retry_after_s=7)] for name in ("a", "b")}
     play(trial.work())
-    pause = Paused(why=WHY, purpose="allocate", retry_after_s=7, asks="carrier_service S")
+    pause = Pause(why=WHY, purpose="allocate", retry_after_s=7, asks="carrier_service S")
     assert trial.ledger.pauses == [("acme", pause._replace(refused=name), "digest-1", "") for name in ("a", "b")]
     assert trial.told.pauses == [("acme", WHY)]
     assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["park"], ["park"]]
@@ -92,7 +92,10 @@ def test_the_probe_is_one_visit(file: str, answer: Any) -> None:
     trial = Trial(shipments=several("a b c", STEP, GROUP), file=file, paused=CALLS, probe="b")
     trial.api.readings["b"], trial.api.calls["b"] = [UNALLOCATED], [answer]
     play(trial.work())
-    assert [(heard.do, heard.references) for heard in trial.api.heard] == [("read", ("b",)), ("call", ("b",))]
+    assert [(feedback.do, feedback.references) for feedback in trial.api.feedback] == [
+        ("read", ("b",)),
+        ("call", ("b",)),
+    ]
     assert (trial.ledger.resumed, trial.told.resumptions) == (["acme"], [("acme", 5)])
     assert [trial.ledger.verdicts(name) for name in ("a", "c")] == [["park"], ["park"]]
 
@@ -153,11 +156,11 @@ def test_quotes_are_a_kind_of_their_own() -> None:
     play(paused.work())
     assert [(pause.purpose, pause.asks) for _, pause, _, _ in paused.ledger.pauses] == [("quote", "quote cheapest")]
     for answer, resumed in ((Quoted(reference="q"), ["acme"]), (NO_ACCESS, [])):
-        probe = Trial(shipments=several("a", plan), file=file, probe="a", paused=Paused(why=WHY, purpose="quote"))
+        probe = Trial(shipments=several("a", plan), file=file, probe="a", paused=Pause(why=WHY, purpose="quote"))
         probe.api.readings["a"], probe.api.quotes["a"] = [UNALLOCATED], [answer]
         play(probe.work())
         assert probe.ledger.resumed == resumed
-    assert [heard.do for heard in probe.api.heard] == ["read", "quote"]
+    assert [feedback.do for feedback in probe.api.feedback] == ["read", "quote"]
 
 
 def test_a_refusal_of_this_shipment_alone_lifts_the_pause() -> None:

@@ -32,7 +32,10 @@ def test_the_chosen_quote_is_called_for() -> None:
     """Quotes are asked for as a read; then the best one is called for, by a permit of its own, as one attempt."""
     trial = Trial(shipments=several("a", *PLAN), file=FILE + "[limits]\nper_second = 5\n")
     play(trial.work())
-    assert [(heard.do, heard.quote) for heard in trial.api.heard] == [("quote", None), ("call", "quote for a")]
+    assert [(feedback.do, feedback.quote) for feedback in trial.api.feedback] == [
+        ("quote", None),
+        ("call", "quote for a"),
+    ]
     assert [(ask.purpose, ask.per_second) for ask in trial.ledger.asked] == [("quote", 5), ("allocate", 5)]
     assert trial.ledger.last("a").shipment.progress.attempts == 1
 
@@ -46,8 +49,8 @@ def test_quotes_in_vain() -> None:
     assert (last.verdict, last.shipment.progress.attempts, trial.api.called) == ("hand", 0, [])
     assert last.entry is not None
     assert (last.entry["do"], last.entry["outcome"]) == ("quote", "refused")
-    assert last.heard is not None
-    assert last.heard.purpose == "quote"
+    assert last.feedback is not None
+    assert last.feedback.purpose == "quote"
 
 
 def test_expired_quotes_are_bounded() -> None:
@@ -56,7 +59,7 @@ def test_expired_quotes_are_bounded() -> None:
     trial.api.quotes["a"] = [EXPIRED, Quoted(reference="q"), EXPIRED]
     trial.api.calls["a"] = [EXPIRED]
     play(trial.work())
-    assert [heard.do for heard in trial.api.heard] == ["quote", "quote", "call", "quote"]
+    assert [feedback.do for feedback in trial.api.feedback] == ["quote", "quote", "call", "quote"]
     assert (trial.ledger.last("a").verdict, trial.ledger.last("a").shipment.progress.attempts) == ("hand", 1)
 
 
@@ -65,7 +68,7 @@ def test_an_unknown_answer_to_quotes_is_no_open_call() -> None:
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.quotes["a"] = [UNKNOWN, NOT_SENT]
     play(trial.to_the_end())
-    assert [heard.do for heard in trial.api.heard] == ["quote", "quote", "quote", "call"]
+    assert [feedback.do for feedback in trial.api.feedback] == ["quote", "quote", "quote", "call"]
     assert (trial.told.again, trial.ledger.last("a").verdict) == ([], "allocated")
 
 
@@ -74,7 +77,7 @@ def test_an_invalid_state_does_not_go_round_in_circles() -> None:
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.quotes["a"], trial.api.readings["a"] = [INVALID_STATE] * 99, [UNALLOCATED] * 99
     play(trial.to_the_end())
-    assert len(trial.api.heard) <= 6
+    assert len(trial.api.feedback) <= 6
     assert trial.ledger.verdicts("a")[-1] == "park"
     assert trial.ledger.last("a").shipment.progress.open_kind is None
 
@@ -85,8 +88,8 @@ def test_slow_quotes_are_kept() -> None:
     trial.api.readings["a"] = [UNALLOCATED] * 3
     trial.api.quotes["a"] = [After(seconds=15, answer=Quoted(reference="slow"))]
     play(trial.to_the_end())
-    assert [heard.do for heard in trial.api.heard] == ["read", "quote", "read", "call"]
-    assert trial.api.heard[-1].quote == "slow"
+    assert [feedback.do for feedback in trial.api.feedback] == ["read", "quote", "read", "call"]
+    assert trial.api.feedback[-1].quote == "slow"
     assert trial.ledger.last("a").verdict == "allocated"
 
 
@@ -95,7 +98,7 @@ def test_a_quote_is_used_once() -> None:
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.calls["a"] = [NOT_SENT]
     play(trial.to_the_end())
-    assert [heard.do for heard in trial.api.heard] == ["quote", "call", "quote", "call"]
+    assert [feedback.do for feedback in trial.api.feedback] == ["quote", "call", "quote", "call"]
 
 
 def test_a_place_covers_quotes_and_call() -> None:

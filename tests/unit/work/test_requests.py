@@ -9,7 +9,7 @@ from config.strategies.catalogue import AnyStrategy
 from config.strategies.quote import Quote
 from tasks.rules.outcome import NotSent, Unknown
 from tasks.work.ports import Permit
-from tasks.work.requests import MOST_PERMITS, WRITTEN_WITHIN_S
+from tasks.work.requests import MAX_PERMITS, WRITTEN_WITHIN_S
 from tests.factories.memory_ledger import MemoryLedger
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scripted_api import After
@@ -33,7 +33,7 @@ TWO = "[limits]\nin_flight = 2\n"
 FIVE_A_SECOND = "[limits]\nper_second = 5\n"
 OVER = opened(ago_s=HOUR_S)
 EXPIRED = NotSent(reason="permit_expired")
-BUSY = Permit(held=True, busy=True)
+BUSY = Permit(owned=True, busy=True)
 NAMES = "a b c d e f"
 
 
@@ -88,7 +88,7 @@ def test_after_some_expired_permits_it_waits(file: str) -> None:
     trial.api.calls |= {"a": [EXPIRED] * 99, "b": [EXPIRED] * 99}
     play(trial.work())
     calls = [references for _, references in trial.api.called if "a" in references]
-    assert len(calls) == MOST_PERMITS
+    assert len(calls) == MAX_PERMITS
     for name in ("a", "b"):
         last = trial.ledger.last(name)
         assert (last.verdict, last.entry, last.shipment.progress) == ("park", None, trial.shipments[0].progress)
@@ -100,11 +100,11 @@ def test_after_some_expired_permits_it_waits(file: str) -> None:
 def test_it_is_written_within_a_second_of_asking(file: str) -> None:
     """The second runs from the question that was answered with a permit, not from an earlier one."""
     trial = Trial(shipments=several("a b"), file=file)
-    trial.ledger.permits |= {"a": [BUSY] * 20, "b": [Permit(held=True, wait_s=0.4)]}
+    trial.ledger.permits |= {"a": [BUSY] * 20, "b": [Permit(owned=True, wait_s=0.4)]}
     play(trial.to_the_end())
-    for heard in trial.api.heard:
-        assert heard.at <= heard.write_by <= heard.at + WRITTEN_WITHIN_S
-    (last,) = (heard for heard in trial.api.heard if "a" in heard.references)
+    for feedback in trial.api.feedback:
+        assert feedback.at <= feedback.write_by <= feedback.at + WRITTEN_WITHIN_S
+    (last,) = (feedback for feedback in trial.api.feedback if "a" in feedback.references)
     assert last.at >= 2
     assert last.write_by == pytest.approx(last.at + WRITTEN_WITHIN_S)
 
@@ -119,13 +119,15 @@ def test_no_more_at_once_than_the_file_allows(answers: list[Any]) -> None:
     assert trial.api.most_on_wire == 2
     assert trial.ledger.on_wire == set()
     assert trial.ledger.holders == {}
-    assert len(trial.ledger.asked) == len(trial.api.heard), "who waits for the task's own calls does not ask in vain"
+    assert len(trial.ledger.asked) == len(trial.api.feedback), "who waits for the task's own calls does not ask in vain"
 
 
 def test_a_common_call_takes_one_place() -> None:
     """Three calls for two shipments each, and no more than two at once."""
     limited = V1_API + SERVICE + TWO
-    trial = Trial(shipments=[*several("a b"), *several("c d", company=2), *several("e f", company=3)], file=limited)
+    trial = Trial(
+        shipments=[*several("a b"), *several("c d", group_size=2), *several("e f", group_size=3)], file=limited
+    )
     trial.api.calls |= {name: [After(seconds=1, answer=ALLOCATED)] for name in NAMES.split()}
     play(trial.to_the_end())
     assert trial.api.most_on_wire == 2
@@ -138,7 +140,7 @@ def test_other_workers_calls_count_too(file: str) -> None:
     """While all places are taken elsewhere nothing is sent; after some seconds the shipments wait in the schedule."""
     trial = Trial(shipments=several("a b"), file=file, ledger=MemoryLedger(others_on_wire=2))
     play(trial.to_the_end())
-    assert trial.api.heard == []
+    assert trial.api.feedback == []
     for name in ("a", "b"):
         last = trial.ledger.last(name)
         assert (last.verdict, last.entry) == ("park", None)
@@ -150,12 +152,12 @@ def test_other_workers_calls_count_too(file: str) -> None:
 def test_a_place_that_was_not_used_is_given_back() -> None:
     """A breaker's probe, or a place in flight, that a shipment had and did not use is free for the next one."""
     trial = Trial(shipments=several("a"))
-    trial.ledger.permits["a"] = [Permit(held=True, place=True), Permit(held=True, park=True, wait_s=5)]
+    trial.ledger.permits["a"] = [Permit(owned=True, place=True), Permit(owned=True, park=True, wait_s=5)]
     trial.api.calls["a"] = [EXPIRED]
     play(trial.work())
     assert [(report.verdict, report.place) for report in trial.ledger.reports("a")] == [("park", True)]
     kept = Trial(shipments=several("a"))
-    kept.ledger.permits["a"] = [Permit(held=True, place=True)] * 2
+    kept.ledger.permits["a"] = [Permit(owned=True, place=True)] * 2
     kept.api.calls["a"] = [NOT_SENT]
     play(kept.to_the_end())
     assert [report.place for report in kept.ledger.reports("a")] == [True, True]
@@ -185,8 +187,8 @@ def test_a_read_back_is_valid_for_ten_seconds(file: str) -> None:
     """A call that would go out later than that does not: the shipment is read once more, on its next visit."""
     trial = Trial(shipments=several("a b", **OVER), file=file)
     trial.api.readings |= {name: [UNALLOCATED] * 2 for name in ("a", "b")}
-    trial.ledger.permits["a"] = [Permit(held=True), Permit(held=True, wait_s=10.5, place=True)]
-    trial.ledger.permits["b"] = [Permit(held=True), Permit(held=True, wait_s=9.5, place=True)]
+    trial.ledger.permits["a"] = [Permit(owned=True), Permit(owned=True, wait_s=10.5, place=True)]
+    trial.ledger.permits["b"] = [Permit(owned=True), Permit(owned=True, wait_s=9.5, place=True)]
     play(trial.to_the_end())
     last = trial.ledger.last("a")
     assert (last.verdict, last.place, last.shipment.progress.attempts) == ("park", True, 1)
@@ -200,7 +202,7 @@ def test_a_read_back_that_became_too_old_is_made_again() -> None:
     trial.api.readings["a"] = [UNALLOCATED] * 2
     trial.api.calls["a"] = [After(seconds=12, answer=NOT_SENT)]
     play(trial.to_the_end())
-    assert [heard.do for heard in trial.api.heard] == ["read", "call", "read", "call"]
+    assert [feedback.do for feedback in trial.api.feedback] == ["read", "call", "read", "call"]
     assert trial.ledger.verdicts("a") == ["keep", "keep", "keep", "allocated"]
 
 
@@ -209,7 +211,7 @@ def test_a_read_back_that_became_too_old_is_made_again() -> None:
 def test_no_call_starts_too_late(file: str, wait_s: float, calls: int) -> None:
     """A call that would start with less than its time limit and a quiet time left to the deadline does not start."""
     trial = Trial(shipments=several("a b", age_s=48 * HOUR_S - TIMEOUT_S - QUIET_S - 5), file=file)
-    trial.ledger.permits |= {name: [Permit(held=True, wait_s=wait_s)] for name in ("a", "b")}
+    trial.ledger.permits |= {name: [Permit(owned=True, wait_s=wait_s)] for name in ("a", "b")}
     play(trial.to_the_end())
     assert len([names for _, names in trial.api.called if "a" in names]) == calls
     assert trial.ledger.verdicts("a") == (["allocated"] if calls else ["park"])

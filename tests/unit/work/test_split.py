@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.rules.outcome import RefusedTogether
+from tasks.rules.outcome import BulkRefused
 from tasks.work.grouping import SPLIT_WAIT_S
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scripted_api import After, ScriptedApi
@@ -23,7 +23,7 @@ def numbered(count: int) -> list[str]:
     return [f"s{number}" for number in range(count)]
 
 
-def trial_of(count: int, *bad: str, file: str = BULK, together: RefusedTogether | None = None) -> Trial:
+def trial_of(count: int, *bad: str, file: str = BULK, together: BulkRefused | None = None) -> Trial:
     """A call for so many, of which some are bad."""
     api = ScriptedApi(bad=set(bad)) if together is None else ScriptedApi(bad=set(bad), together=together)
     return Trial(shipments=several(" ".join(numbered(count)), STEP, GROUP), file=file, api=api)
@@ -56,14 +56,14 @@ def test_how_far_it_was_isolated_is_in_the_record() -> None:
     """Each refusal is written before the next call, with the most that the next one may carry."""
     trial = trial_of(8, "s5")
     play(trial.to_the_end())
-    companies = [report.shipment.progress.company for report in trial.ledger.reports("s5")]
+    companies = [report.shipment.progress.group_size for report in trial.ledger.reports("s5")]
     assert companies == [4, 2, 1, None]
     assert [report.entry["outcome"] for report in trial.ledger.reports("s5") if report.entry] == ["refused"] * 4
 
 
 def test_a_split_goes_on_where_it_was_left() -> None:
     """Who was isolated to four goes in calls for four, whoever takes it up."""
-    trial = Trial(shipments=several(" ".join(numbered(10)), STEP, GROUP, company=4), file=BULK)
+    trial = Trial(shipments=several(" ".join(numbered(10)), STEP, GROUP, group_size=4), file=BULK)
     play(trial.to_the_end())
     assert [len(references) for _, references in trial.api.called] == [4, 4, 2]
 
@@ -73,12 +73,12 @@ def test_v1_waits_and_reads_before_each_further_call() -> None:
     trial = trial_of(4, "s2", file=V1, together=PARTLY)
     trial.api.readings |= {name: [UNALLOCATED] * 99 for name in numbered(4)}
     play(trial.visit_by_visit())
-    calls = [heard for heard in trial.api.heard if heard.do == "call"]
+    calls = [feedback for feedback in trial.api.feedback if feedback.do == "call"]
     assert [len(call.references) for call in calls[:2]] == [4, 2]
     assert calls[1].at >= QUIET_S
-    for number, call in enumerate(trial.api.heard):
+    for number, call in enumerate(trial.api.feedback):
         if call.do == "call" and call.at > 0:
-            earlier = trial.api.heard[:number]
+            earlier = trial.api.feedback[:number]
             last_call = {
                 name: max(e.at for e in earlier if e.do == "call" and name in e.references) for name in call.references
             }
@@ -106,7 +106,7 @@ def test_other_batches_wait_while_one_splits() -> None:
     assert [len(references) for _, references in trial.api.called] == [8]
     for name in numbered(8):
         last = trial.ledger.last(name)
-        assert (last.verdict, last.shipment.progress.company) == ("park", 4)
+        assert (last.verdict, last.shipment.progress.group_size) == ("park", 4)
         assert NOW + SPLIT_WAIT_S <= last.due <= NOW + 1.6 * SPLIT_WAIT_S
     del trial.ledger.splitting["acme carrier_service S"]
     play(trial.visit_by_visit())
@@ -116,7 +116,7 @@ def test_other_batches_wait_while_one_splits() -> None:
 def test_so_do_other_calls_of_the_same_task() -> None:
     """A batch that needs several calls splits one of them, and the others wait, those from an earlier visit too."""
     trial = trial_of(150, "s5", "s120")
-    trial.shipments += several("x y z", STEP, GROUP, company=2)
+    trial.shipments += several("x y z", STEP, GROUP, group_size=2)
     trial.api.calls |= {
         name: [After(seconds=seconds, answer=ALLOCATED)] for name, seconds in [("s0", 1), ("s100", 3), ("x", 5)]
     }
@@ -127,7 +127,7 @@ def test_so_do_other_calls_of_the_same_task() -> None:
     assert calls[:3] == [(100, 0), (50, 0), (2, 0)]
     for name in ("s0", "s99", "s100", "s149"):
         last = trial.ledger.last(name)
-        assert (last.verdict, last.shipment.progress.company) == ("park", 50 if name in ("s0", "s99") else 25)
+        assert (last.verdict, last.shipment.progress.group_size) == ("park", 50 if name in ("s0", "s99") else 25)
     assert trial.ledger.splits == ["carrier_service S"]
 
 
@@ -167,6 +167,6 @@ def test_a_split_reads_again_what_has_become_too_old() -> None:
     assert calls == [["a", "b", "c", "d"], ["a", "b"], ["a"], ["b"], ["c", "d"]]
     assert trial.api.times("call") == pytest.approx([0, 12, 12, 12, 12])
     assert [at for at in trial.api.times("read") if at < 12] == [0] * 4
-    again = [heard.references[0] for heard in trial.api.heard if heard.do == "read" and heard.at >= 12]
+    again = [feedback.references[0] for feedback in trial.api.feedback if feedback.do == "read" and feedback.at >= 12]
     assert sorted(again) == ["a", "b", "b", "c", "d"], "the last of b's makes its refusal count"
     assert [trial.ledger.last(name).verdict for name in "acd"] == ["allocated"] * 3

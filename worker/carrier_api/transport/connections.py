@@ -10,7 +10,7 @@ from typing import NamedTuple
 import aiohappyeyeballs
 
 from tasks.work.clock import boottime
-from worker.carrier_api.transport.response_parser import Answer
+from worker.carrier_api.transport.response_parser import ResponseParser
 from worker.carrier_api.transport.sockets import Addresses, open_socket, tls
 from worker.deadlines import Deadlines
 
@@ -35,13 +35,13 @@ class Connection(asyncio.Protocol):
         self.origin = origin
         self._raw = raw
         self._transport: asyncio.Transport | None = None
-        self._answer: Answer | None = None
+        self._answer: ResponseParser | None = None
 
-    def ask(self, request: bytes) -> Answer:
+    def ask(self, request: bytes) -> ResponseParser:
         """Hand a request to the socket in one piece; returns the answer to come. Raises OSError if it is down."""
         if self._transport is None or self._transport.is_closing():
             raise ConnectionAbortedError("closed by the API")
-        self._answer = Answer()
+        self._answer = ResponseParser()
         self._transport.write(request)
         return self._answer
 

@@ -7,12 +7,12 @@ from typing import Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 LONGEST_HEADER, LONGEST_HEAD = 100 * 1024, 300 * 1024
-MOST_HEADERS = 5000
+MAX_HEADERS = 5000
 """What an answer may have before its body, in bytes and lines: curl's bounds."""
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
-MOST_BESIDE_BODY = LONGEST_HEAD + 1024 * 1024
+MAX_BESIDE_BODY = LONGEST_HEAD + 1024 * 1024
 """Head, sizes of chunks, and trailers."""
 
 LENGTH_TWICE, MORE_FOLLOWS = "its length is said twice", "more bytes follow it"
@@ -26,7 +26,7 @@ class BrokenError(Exception):
     """What came is no HTTP, or more of it than an answer may have."""
 
 
-class Answer:
+class ResponseParser:
     """Fed with bytes, it has the head first, and then the body in chunks. Also the callbacks of its parser.
 
     `odd`: what is wrong with its frame, which does not keep it from being read: one length that is said more than once,
@@ -97,8 +97,8 @@ class Answer:
                 self._break(str(error))
         if not self._has_head and self._fed > LONGEST_HEAD:
             self._break(f"a head of more than {LONGEST_HEAD} bytes")
-        if self._fed - self._body_bytes > MOST_BESIDE_BODY:
-            self._break(f"more than {MOST_BESIDE_BODY} bytes that are no body")
+        if self._fed - self._body_bytes > MAX_BESIDE_BODY:
+            self._break(f"more than {MAX_BESIDE_BODY} bytes that are no body")
         self._tell()
 
     def end(self, error: Exception | None) -> None:
@@ -124,8 +124,8 @@ class Answer:
         self._head_bytes += size
         if size > LONGEST_HEADER:
             self._break(f"Got more than {LONGEST_HEADER} bytes in a header")
-        if len(self.raw_headers) > MOST_HEADERS or self._head_bytes > LONGEST_HEAD:
-            self._break(f"a head of more than {MOST_HEADERS} lines or {LONGEST_HEAD} bytes")
+        if len(self.raw_headers) > MAX_HEADERS or self._head_bytes > LONGEST_HEAD:
+            self._break(f"a head of more than {MAX_HEADERS} lines or {LONGEST_HEAD} bytes")
 
     def on_headers_complete(self) -> None:
         """The head is there; one that only promises another is forgotten."""
@@ -185,7 +185,7 @@ class Answer:
             self._more.set_result(None)
 
 
-def _parser(answer: Answer) -> HttpResponseParser:
+def _parser(answer: ResponseParser) -> HttpResponseParser:
     """As lenient as other clients are: with odd letters in headers, lines that end without a CR, blanks after sizes."""
     parser = HttpResponseParser(answer)
     parser.set_dangerous_leniencies(

@@ -9,7 +9,7 @@ import httpx
 
 from tasks.work.clock import boottime
 from worker.carrier_api.transport.connections import Connection, Connections, Origin
-from worker.carrier_api.transport.response_parser import Answer, BrokenError
+from worker.carrier_api.transport.response_parser import BrokenError, ResponseParser
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -43,7 +43,7 @@ class BrokenAnswerError(LostAnswerError):
 class Transport(httpx.AsyncBaseTransport):
     """Sends every request at most once, by the time that its caller names or not at all.
 
-    Its responses bring their `Answer` as an extension: its headers are read faster than httpx's.
+    Its responses bring their `ResponseParser` as an extension: its headers are read faster than httpx's.
 
     It needs four of httpx's extensions for requests: `origin`, where the API listens; `target`, the path as it goes
     over the wire; `write_by`, until when the request must be written (seconds by `tasks.work.clock.boottime`); and of
@@ -84,7 +84,7 @@ class Transport(httpx.AsyncBaseTransport):
         except _NO_CONNECTION as error:
             raise NotSentError(f"no connection: {_cause(error)}", request=request) from error
 
-    def _write(self, connections: Connections, connection: Connection, request: httpx.Request) -> Answer:
+    def _write(self, connections: Connections, connection: Connection, request: httpx.Request) -> ResponseParser:
         """Write it, or leave the connection, which may have taken long to come up, to the next try.
 
         The time is looked at in the same step of the loop that hands head and body, in one piece, to the socket. What
@@ -111,7 +111,7 @@ class Transport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """The body of an answer, as it comes."""
 
-    def __init__(self, answer: Answer, connection: Connection, connections: Connections, until: float) -> None:
+    def __init__(self, answer: ResponseParser, connection: Connection, connections: Connections, until: float) -> None:
         self._answer = answer
         self._connection = connection
         self._connections = connections

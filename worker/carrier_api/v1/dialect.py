@@ -7,23 +7,23 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, ClassVar, Literal
 
-from config.strategies.strategy import V1, Call, Flavour, Strategy
+from config.strategies.strategy import V1, Flavour, RequestSpec, Strategy
 from tasks.rules.outcome import Allocated, Carrier, Finding, Outcome, Price, Refused, Stopped, Unknown
 from worker.carrier_api import carrier_price
 from worker.carrier_api.fields import instant, message, named, table, tables, text, token
 from worker.carrier_api.http_status import by_status, in_words
 from worker.carrier_api.prices import currency, price_text
 from worker.carrier_api.quotes import Offer
-from worker.carrier_api.response import Reply
+from worker.carrier_api.response import ApiResponse
 from worker.carrier_api.states import finding
 from worker.carrier_api.v1.legs import in_order, tracking
-from worker.carrier_api.v1.summaries import error_outcome, read_summaries
+from worker.carrier_api.v1.summaries import error_outcome, parse_summaries
 from worker.carrier_api.v1.xml import write_xml
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConsignmentsV1:
-    """Requests of v1 and what its answers mean; see `worker.carrier_api.dialect.Wire` for each method."""
+    """Requests of v1 and what its answers mean; see `worker.carrier_api.dialect.Dialect` for each method."""
 
     flavour: ClassVar[Flavour] = V1
 
@@ -38,7 +38,7 @@ class ConsignmentsV1:
             "content-type": f"application/{self.format}",
         }
 
-    def encode(self, call: Call) -> bytes | None:
+    def encode(self, call: RequestSpec) -> bytes | None:
         """The body in the merchant's format."""
         if call.body is None:
             return None
@@ -47,32 +47,32 @@ class ConsignmentsV1:
         return json.dumps(call.body).encode()
 
     def read(
-        self, _strategy: Strategy, references: Sequence[str], reply: Reply, now: datetime, /
+        self, _strategy: Strategy, references: Sequence[str], response: ApiResponse, now: datetime, /
     ) -> dict[str, Outcome]:
         """The outcome for each consignment; no status or form depends on the strategy."""
-        return read_summaries(references, reply, now)
+        return parse_summaries(references, response, now)
 
-    def find_call(self, reference: str) -> Call:
+    def read_back_request(self, reference: str) -> RequestSpec:
         """`GET /consignments/{ref}`."""
-        return Call(method="GET", path=("consignments", reference))
+        return RequestSpec(method="GET", path=("consignments", reference))
 
-    def find(self, reference: str, reply: Reply, now: datetime, /) -> Finding:
+    def find(self, reference: str, response: ApiResponse, now: datetime, /) -> Finding:
         """Where the consignment stands."""
-        match reply.status:
+        match response.status:
             case HTTPStatus.OK:
-                return _finding(reference, table(reply.content))
+                return _finding(reference, table(response.content))
             case HTTPStatus.NOT_FOUND:
-                return Stopped(reason="shipment_not_found", message=in_words(reply))
+                return Stopped(reason="shipment_not_found", message=in_words(response))
             case HTTPStatus.BAD_REQUEST:
-                return Stopped(reason="invalid_request", message=in_words(reply))
+                return Stopped(reason="invalid_request", message=in_words(response))
             case _:
-                return by_status(reply, now)
+                return by_status(response, now)
 
-    def read_quotes(self, reference: str, reply: Reply, now: datetime, /) -> tuple[Offer, ...] | Outcome:
+    def parse_quotes(self, reference: str, response: ApiResponse, now: datetime, /) -> tuple[Offer, ...] | Outcome:
         """The offers, or why there are none."""
-        if reply.status != HTTPStatus.OK:
-            return error_outcome(reply, now)
-        answer = table(reply.content)
+        if response.status != HTTPStatus.OK:
+            return error_outcome(response, now)
+        answer = table(response.content)
         quotes = answer.get("Quotes", "unsaid")
         if offers := tuple(_offers(reference, tables(quotes))):
             return offers

@@ -12,8 +12,8 @@ from worker.carrier_api.bulk_refusal import for_each
 from worker.carrier_api.fields import message, small_number, table, tables, text
 from worker.carrier_api.http_status import SERVER_ERRORS, by_status, in_words
 from worker.carrier_api.labels import labels, last_segments
-from worker.carrier_api.matching import MISSING, QUEUED, UNREADABLE, is_accepted, spread
-from worker.carrier_api.response import Reply
+from worker.carrier_api.matching import MISSING, QUEUED, UNREADABLE, is_accepted, match_outcomes
+from worker.carrier_api.response import ApiResponse
 from worker.carrier_api.v1.legs import in_order, tracking
 
 _ANSWERED = frozenset({HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.MULTI_STATUS})
@@ -23,33 +23,33 @@ _SUCCESS = range(200, 300)
 _CONSIGNMENT_LINKS = frozenset({"detail", "link"})
 
 
-def read_summaries(references: Sequence[str], reply: Reply, now: datetime) -> dict[str, Outcome]:
+def parse_summaries(references: Sequence[str], response: ApiResponse, now: datetime) -> dict[str, Outcome]:
     """The outcome for each consignment of an allocation call; of a whole one, a part may have gone through."""
-    answer = reply.content
-    if reply.status not in _ANSWERED:
-        outcome = error_outcome(reply, now)
+    answer = response.content
+    if response.status not in _ANSWERED:
+        outcome = error_outcome(response, now)
         return dict.fromkeys(references, outcome if len(references) == 1 else for_each(outcome, partly=True))
-    if reply.form == "empty" or not isinstance(answer, list | dict):
-        return dict.fromkeys(references, QUEUED if is_accepted(reply) else UNREADABLE)
+    if response.form == "empty" or not isinstance(answer, list | dict):
+        return dict.fromkeys(references, QUEUED if is_accepted(response) else UNREADABLE)
     asked = frozenset(references)
     summaries = tables(answer if isinstance(answer, list) else [answer])
-    spoken = [(_consignment(summary, asked), _outcome(summary, reply)) for summary in summaries]
+    spoken = [(_consignment(summary, asked), _outcome(summary, response)) for summary in summaries]
     if len(references) > 1 and len(spoken) == 1 and spoken[0][0] is None:
         # One word for all of them: a success says nothing of each, a failure is one of the whole call.
         return dict.fromkeys(references, for_each(spoken[0][1], partly=True) if _is_refusal(spoken[0][1]) else MISSING)
-    return spread(references, spoken)
+    return match_outcomes(references, spoken)
 
 
 def _is_refusal(outcome: Outcome) -> bool:
     return isinstance(outcome, Refused)
 
 
-def error_outcome(reply: Reply, now: datetime) -> Outcome:
+def error_outcome(response: ApiResponse, now: datetime) -> Outcome:
     """What an error means for an allocation; v1 documents no codes, so the status decides."""
-    words = _words(table(reply.content)) or in_words(reply)
-    if reply.status in _NO_CAUSE:
+    words = _words(table(response.content)) or in_words(response)
+    if response.status in _NO_CAUSE:
         return Refused(reason="refused", message=words, certain=False)
-    return by_status(reply, now, words)
+    return by_status(response, now, words)
 
 
 def _words(summary: dict[str, Any]) -> str:
@@ -69,11 +69,11 @@ def _consignment(summary: dict[str, Any], asked: frozenset[str]) -> str | None:
     return data
 
 
-def _outcome(summary: dict[str, Any], reply: Reply) -> Outcome:
+def _outcome(summary: dict[str, Any], response: ApiResponse) -> Outcome:
     """Each summary succeeds or fails by itself."""
-    match _own_status(summary, reply.status):
+    match _own_status(summary, response.status):
         case None:
-            return QUEUED if is_accepted(reply) else UNREADABLE
+            return QUEUED if is_accepted(response) else UNREADABLE
         case HTTPStatus.ACCEPTED:
             return QUEUED
         case status if status in _SUCCESS:
@@ -86,7 +86,7 @@ def _outcome(summary: dict[str, Any], reply: Reply) -> Outcome:
             return Refused(reason="refused", message=_words(summary), certain=False)
 
 
-def _own_status(summary: dict[str, Any], answered: int) -> int | None:
+def _own_status(summary: dict[str, Any], call_record: int) -> int | None:
     """The status of a summary: its `StatusCode` or what `IsSuccess` stands for; a failure wins over a success.
 
     A success without a `StatusCode` is one of the whole answer's: of a 202, that the consignment was taken in.
@@ -96,7 +96,7 @@ def _own_status(summary: dict[str, Any], answered: int) -> int | None:
     if success in (False, "false") and (status is None or status in _SUCCESS):
         return HTTPStatus.BAD_REQUEST
     if status is None and success in (True, "true"):
-        return HTTPStatus.ACCEPTED if answered == HTTPStatus.ACCEPTED else HTTPStatus.OK
+        return HTTPStatus.ACCEPTED if call_record == HTTPStatus.ACCEPTED else HTTPStatus.OK
     return status
 
 

@@ -19,7 +19,7 @@ class Document(NamedTuple):
     value: Any
 
 
-def read_document(body: bytes) -> Document | None:
+def parse_document(body: bytes) -> Document | None:
     """The document, in UTF-8, as objects, lists and texts; None when it is none. Never raises.
 
     The caller bounds the size of the body.
@@ -39,9 +39,9 @@ def why_no_document(body: bytes) -> str:
     return ""
 
 
-def read_xml(body: bytes) -> Any:
+def parse_xml(body: bytes) -> Any:
     """What is in the document; None when it is none, or has nothing in it."""
-    document = read_document(body)
+    document = parse_document(body)
     return document.value if document else None
 
 

@@ -6,15 +6,15 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from config.strategies.strategy import V2, Call, Flavour, Strategy
+from config.strategies.strategy import V2, Flavour, RequestSpec, Strategy
 from tasks.rules.outcome import Finding, Outcome, Refused, Unknown
 from worker.carrier_api.fields import instant, table, tables, text, token
 from worker.carrier_api.prices import currency, price_text
 from worker.carrier_api.quotes import Offer
-from worker.carrier_api.response import Reply
+from worker.carrier_api.response import ApiResponse
 from worker.carrier_api.states import finding
-from worker.carrier_api.v2.errors import cause_of, error_outcome, read_error
-from worker.carrier_api.v2.results import allocated, carrier, read_results
+from worker.carrier_api.v2.errors import cause_of, error_outcome, parse_error
+from worker.carrier_api.v2.results import allocated, carrier, parse_results
 
 # A 407 is no proxy's: it is how v2 says that only some shipments of a call were queued.
 _DECIDED = frozenset(
@@ -23,7 +23,7 @@ _DECIDED = frozenset(
 
 
 class ShipmentsV2:
-    """Requests of v2 and what its answers mean; see `worker.carrier_api.dialect.Wire` for each method."""
+    """Requests of v2 and what its answers mean; see `worker.carrier_api.dialect.Dialect` for each method."""
 
     flavour: ClassVar[Flavour] = V2
 
@@ -36,33 +36,35 @@ class ShipmentsV2:
             "content-type": "application/json",
         }
 
-    def encode(self, call: Call) -> bytes | None:
+    def encode(self, call: RequestSpec) -> bytes | None:
         """The body as JSON."""
         return None if call.body is None else json.dumps(call.body).encode()
 
-    def read(self, strategy: Strategy, references: Sequence[str], reply: Reply, now: datetime, /) -> dict[str, Outcome]:
+    def read(
+        self, strategy: Strategy, references: Sequence[str], response: ApiResponse, now: datetime, /
+    ) -> dict[str, Outcome]:
         """The outcome for each shipment."""
-        if reply.status in _DECIDED:
-            return read_results(references, reply)
-        return read_error(strategy, references, reply, now)
+        if response.status in _DECIDED:
+            return parse_results(references, response)
+        return parse_error(strategy, references, response, now)
 
-    def find_call(self, reference: str) -> Call:
+    def read_back_request(self, reference: str) -> RequestSpec:
         """`GET /shipments/{ref}`."""
-        return Call(method="GET", path=("shipments", reference))
+        return RequestSpec(method="GET", path=("shipments", reference))
 
-    def find(self, reference: str, reply: Reply, now: datetime, /) -> Finding:
+    def find(self, reference: str, response: ApiResponse, now: datetime, /) -> Finding:
         """Where the shipment stands."""
-        if reply.status == HTTPStatus.OK:
-            return _finding(reference, table(reply.json))
-        outcome = error_outcome(reply, now)
+        if response.status == HTTPStatus.OK:
+            return _finding(reference, table(response.json))
+        outcome = error_outcome(response, now)
         # A read-back asks for nothing that could be refused.
         return Unknown(reason=outcome.reason, message=outcome.message) if isinstance(outcome, Refused) else outcome
 
-    def read_quotes(self, reference: str, reply: Reply, now: datetime, /) -> tuple[Offer, ...] | Outcome:
+    def parse_quotes(self, reference: str, response: ApiResponse, now: datetime, /) -> tuple[Offer, ...] | Outcome:
         """The offers, or why there are none."""
-        if reply.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
-            return error_outcome(reply, now)
-        answer = table(reply.json)
+        if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
+            return error_outcome(response, now)
+        answer = table(response.json)
         quotes = answer.get("quotes", "unsaid")
         if offers := tuple(_offers(reference, tables(quotes))):
             return offers

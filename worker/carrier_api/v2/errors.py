@@ -9,11 +9,11 @@ from http import HTTPStatus
 from typing import Any
 
 from config.strategies.strategy import V2, Strategy
-from tasks.rules.outcome import NotYet, Outcome, Refused, RefusedTogether, Stopped, StopReason, Unknown
+from tasks.rules.outcome import BulkRefused, NotYet, Outcome, Refused, Stopped, StopReason, Unknown
 from worker.carrier_api.bulk_refusal import for_each
 from worker.carrier_api.fields import message, named, slug, table, tables, text, token
 from worker.carrier_api.http_status import ALLOCATION_FAILED, NO_QUOTES, by_status, in_words
-from worker.carrier_api.response import Reply
+from worker.carrier_api.response import ApiResponse
 
 # What these say is wrong is the reference that the step names: it is wrong for every shipment.
 _OF_THE_STEP = frozenset(
@@ -109,19 +109,21 @@ def rejection(rejected: dict[str, Any]) -> Outcome:
     )
 
 
-def read_error(strategy: Strategy, references: Sequence[str], reply: Reply, now: datetime) -> dict[str, Outcome]:
+def parse_error(
+    strategy: Strategy, references: Sequence[str], response: ApiResponse, now: datetime
+) -> dict[str, Outcome]:
     """The outcome for each shipment of an allocation call that was answered with an error.
 
     A call for several is refused as a whole: what one of them has, says nothing about the others, unless it is the
     step's own reference that is wrong. Those that the details name have an outcome of their own.
     """
-    error = table(reply.json)
-    outcome = _outcome(error, reply, now, strategy)
+    error = table(response.json)
+    outcome = _outcome(error, response, now, strategy)
     shared = for_each(outcome)
-    if len(references) == 1 or not isinstance(shared, RefusedTogether) or _is_of_the_step(outcome, error):
+    if len(references) == 1 or not isinstance(shared, BulkRefused) or _is_of_the_step(outcome, error):
         return dict.fromkeys(references, outcome)
     named = {
-        reference: _outcome({**error, "details": details}, reply, now, strategy)
+        reference: _outcome({**error, "details": details}, response, now, strategy)
         for reference, details in _by_position(error, references).items()
     }
     return {reference: named.get(reference, shared) for reference in references}
@@ -142,33 +144,35 @@ def _by_position(error: dict[str, Any], references: Sequence[str]) -> dict[str, 
     return found
 
 
-def error_outcome(reply: Reply, now: datetime, strategy: Strategy | None = None) -> Outcome:
+def error_outcome(response: ApiResponse, now: datetime, strategy: Strategy | None = None) -> Outcome:
     """What an error means for an allocation with this strategy, or, without one, for a call that only asks."""
-    return _outcome(table(reply.json), reply, now, strategy)
+    return _outcome(table(response.json), response, now, strategy)
 
 
-def _outcome(error: dict[str, Any], reply: Reply, now: datetime, strategy: Strategy | None) -> Outcome:
+def _outcome(error: dict[str, Any], response: ApiResponse, now: datetime, strategy: Strategy | None) -> Outcome:
     cause = cause_of(error)
     return (
-        by_code(cause) or _by_step(reply, cause, strategy) or by_status(reply, now, cause.message, cause.correlation_id)
+        by_code(cause)
+        or _by_step(response, cause, strategy)
+        or by_status(response, now, cause.message, cause.correlation_id)
     )
 
 
-def _by_step(reply: Reply, cause: Cause, strategy: Strategy | None) -> Outcome | None:
+def _by_step(response: ApiResponse, cause: Cause, strategy: Strategy | None) -> Outcome | None:
     """The statuses whose meaning depends on v2 and on what was asked."""
-    words = cause.message or in_words(reply)
-    if strategy and V2 in strategy.needs_quote and reply.status in _NO_SUCH_QUOTE and _about_quote(cause):
+    words = cause.message or in_words(response)
+    if strategy and V2 in strategy.needs_quote and response.status in _NO_SUCH_QUOTE and _about_quote(cause):
         return NotYet(reason="quote_expired", message=words, correlation_id=cause.correlation_id)
-    if reply.status == HTTPStatus.BAD_REQUEST:
+    if response.status == HTTPStatus.BAD_REQUEST:
         return Stopped(reason="invalid_request", message=words, correlation_id=cause.correlation_id)
-    if reply.status == HTTPStatus.NOT_FOUND and strategy and strategy.name in _NAMES_A_REFERENCE:
+    if response.status == HTTPStatus.NOT_FOUND and strategy and strategy.name in _NAMES_A_REFERENCE:
         reason = f"{strategy.name}_not_found"
         # The API names a code; without one it may be something in front of it that finds no way there.
         return Refused(reason=reason, message=words, correlation_id=cause.correlation_id, certain=bool(cause.codes))
-    if reply.status == HTTPStatus.NOT_FOUND:
+    if response.status == HTTPStatus.NOT_FOUND:
         return Stopped(reason="shipment_not_found", message=words, correlation_id=cause.correlation_id)
-    if reply.status in _NO_CARRIER:
-        return Refused(reason=_NO_CARRIER[reply.status], message=words, correlation_id=cause.correlation_id)
+    if response.status in _NO_CARRIER:
+        return Refused(reason=_NO_CARRIER[response.status], message=words, correlation_id=cause.correlation_id)
     return None
 
 

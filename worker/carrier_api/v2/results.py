@@ -7,22 +7,22 @@ from tasks.rules.outcome import Allocated, Carrier, Outcome, Price, Queued, Refu
 from worker.carrier_api import carrier_price
 from worker.carrier_api.fields import entries, table, tables, text, texts, token, tokens
 from worker.carrier_api.labels import labels
-from worker.carrier_api.matching import QUEUED, UNREADABLE, Spoken, is_accepted, spread
-from worker.carrier_api.response import Reply
-from worker.carrier_api.states import standing, unclear, withdrawn
+from worker.carrier_api.matching import QUEUED, UNREADABLE, Statements, is_accepted, match_outcomes
+from worker.carrier_api.response import ApiResponse
+from worker.carrier_api.states import allocation_state, unclear, withdrawn
 from worker.carrier_api.v2.errors import by_code, cause_of, rejection
 
 
-def read_results(references: Sequence[str], reply: Reply) -> dict[str, Outcome]:
+def parse_results(references: Sequence[str], response: ApiResponse) -> dict[str, Outcome]:
     """The outcome for each shipment of a call answered with 200, 202, 207 or 407."""
-    accepted = is_accepted(reply)
-    spoken = None if reply.form == "empty" else _spoken(reply.json, accepted=accepted)
+    accepted = is_accepted(response)
+    spoken = None if response.form == "empty" else _spoken(response.json, accepted=accepted)
     if spoken is None:
         return dict.fromkeys(references, QUEUED if accepted else UNREADABLE)
-    return spread(references, spoken)
+    return match_outcomes(references, spoken)
 
 
-def _spoken(answer: Any, *, accepted: bool) -> Iterable[Spoken] | None:
+def _spoken(answer: Any, *, accepted: bool) -> Iterable[Statements] | None:
     """What the answer says about whom; None for a form that nobody documents.
 
     The OpenAPI document and the help pages disagree about the answer to "many" calls: a list of results
@@ -41,23 +41,23 @@ def _spoken(answer: Any, *, accepted: bool) -> Iterable[Spoken] | None:
             return None
 
 
-def _queued(shipments: object) -> Iterator[Spoken]:
+def _queued(shipments: object) -> Iterator[Statements]:
     """References, or links that carry one."""
     for shipment in entries(shipments):
         yield text(shipment) or text(table(shipment).get("reference")), QUEUED
 
 
-def _rejected(rejected: object) -> Iterator[Spoken]:
+def _rejected(rejected: object) -> Iterator[Statements]:
     for entry in tables(rejected):
         outcome = rejection(entry)
         for reference in texts(entry.get("references")):
             yield reference, outcome
 
 
-def _result(result: dict[str, Any], *, accepted: bool) -> Spoken:
+def _result(result: dict[str, Any], *, accepted: bool) -> Statements:
     """One AllocateResult, decided by its state and never by its message."""
     reference = text(result.get("shipment_reference"))
-    found = standing(result.get("state"))
+    found = allocation_state(result.get("state"))
     match found:
         case "allocated":
             return reference, allocated(result, tables(result.get("_links")), token(result.get("correlation_id")))

@@ -6,7 +6,7 @@ from typing import Any
 
 from worker.lab.demo.observe import Seen
 
-MOST_OF_A_REFERENCE = 14
+MAX_OF_A_REFERENCE = 14
 """Longer references are cut in the table, but nowhere else."""
 
 
@@ -30,11 +30,11 @@ def carrier(seen: Seen) -> str:
     return ", ".join(word for word in words if word)
 
 
-def story(seen: Seen) -> Iterator[tuple[str, str]]:
+def history(seen: Seen) -> Iterator[tuple[str, str]]:
     """A shipment in lines of a word and a text; what was done has the seconds since intake took it for its word."""
     record = seen.record
     yield "rule", f"{record.shipment.rule} ({record.why})"
-    for _, entry in record.story:
+    for _, entry in record.history:
         at = datetime.fromisoformat(entry["at"]).timestamp() - record.shipment.received
         yield f"{max(0.0, at):.1f} s", asked(entry)
     match seen.state:
@@ -48,6 +48,6 @@ def story(seen: Seen) -> Iterator[tuple[str, str]]:
 
 def short(reference: str) -> str:
     """A reference for a narrow column: its end, which tells shipments apart."""
-    if len(reference) <= MOST_OF_A_REFERENCE:
+    if len(reference) <= MAX_OF_A_REFERENCE:
         return reference
-    return f"..{reference[2 - MOST_OF_A_REFERENCE :]}"
+    return f"..{reference[2 - MAX_OF_A_REFERENCE :]}"

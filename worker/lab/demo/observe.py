@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from config.settings import Settings
-from tasks.rules.order import Order, read_order
+from tasks.rules.order import Order, parse_order
 from worker.ledger.records import Record, Settled, read_record
 from worker.observability.heartbeat import LAST_SWEEP
 from worker.redis_client.store import Redis, ResponseError
@@ -52,7 +52,7 @@ class Seen:
     @property
     def outcomes(self) -> tuple[str, ...]:
         """What each call for it came to."""
-        return tuple(entry["outcome"] for _, entry in self.record.story)
+        return tuple(entry["outcome"] for _, entry in self.record.history)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +132,7 @@ class Watch:
 
 
 def _keys(event: bytes) -> tuple[Key, ...]:
-    match read_order(event):
+    match parse_order(event):
         case Order(data=data):
             return tuple((data.merchant, shipment.reference) for shipment in data.shipments)
         case _:

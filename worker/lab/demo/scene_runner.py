@@ -16,7 +16,7 @@ from worker.lab.demo.scenes import SCENES, Scene
 from worker.lab.demo.screen import Screen
 from worker.redis_client.store import connect
 
-MOST_S = 45.0
+MAX_S = 45.0
 """After so long whatever has not settled is taken for stuck."""
 
 POLL_S = 0.05
@@ -24,7 +24,7 @@ HTTP_S = 5.0
 READING_S = 1.0
 """A pause before each scene on a terminal, where somebody reads along."""
 
-MOST_PENDING = 20
+MAX_PENDING = 20
 """So many further orders are followed at a time."""
 
 
@@ -79,12 +79,12 @@ class Play:
 
     async def _ready(self, what: str, condition: Callable[[], Awaitable[bool]]) -> None:
         if not await self._until(condition):
-            raise NotReadyError(f"{what} was not ready within {MOST_S:.0f} s")
+            raise NotReadyError(f"{what} was not ready within {MAX_S:.0f} s")
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> bool:
         """Wait for a condition; False when time is up before it holds."""
         while not await condition():
-            if self._elapsed() > MOST_S:
+            if self._elapsed() > MAX_S:
                 return False
             await self._pulse()
         return True
@@ -126,8 +126,8 @@ class Play:
                 found = await self._scene(number, scene)
                 self.screen.verdict(scene.after, found)
                 wrong += [f"scene {number}: {difference}" for difference in found]
-                if self._elapsed() > MOST_S:
-                    return [*wrong, f"{MOST_S:.0f} s are over: the story ends here"]
+                if self._elapsed() > MAX_S:
+                    return [*wrong, f"{MAX_S:.0f} s are over: the story ends here"]
                 await self._read_along()
         self.screen.summary(self._shown())
         counts = await control.counts()
@@ -174,7 +174,7 @@ class Play:
         pending: dict[str, Sequence[Key]] = {}
         with self.screen.table():
             while True:
-                if len(pending) < MOST_PENDING:
+                if len(pending) < MAX_PENDING:
                     pending.update(await self.watch.further_orders())
                 for stream_id, keys in list(pending.items()):
                     if stream_id in self.watch.rejected or await self._over(stream_id, keys):

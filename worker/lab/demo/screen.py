@@ -12,14 +12,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from worker.lab.demo.formatting import MOST_OF_A_REFERENCE, short, story
+from worker.lab.demo.formatting import MAX_OF_A_REFERENCE, history, short
 from worker.lab.demo.observe import Refusal, Seen
 from worker.observability.text import visible
 
 PLAIN_WIDTH = 80
-MOST_WIDTH = 100
+MAX_WIDTH = 100
 
-MOST_OF_A_LOG_LINE = 500
+MAX_OF_A_LOG_LINE = 500
 """A traceback is one line there, and thousands of letters long."""
 
 _STYLES = {
@@ -32,7 +32,7 @@ _STYLES = {
 
 
 _COLUMNS = (
-    ("shipment", MOST_OF_A_REFERENCE, None),
+    ("shipment", MAX_OF_A_REFERENCE, None),
     ("rule", None, 16),
     ("what happened", None, 22),
     ("carrier", None, 13),
@@ -61,7 +61,7 @@ class Screen:
     @property
     def _width(self) -> int:
         """Lines much longer than this are hard to read."""
-        return min(self._console.width, MOST_WIDTH)
+        return min(self._console.width, MAX_WIDTH)
 
     def say(self, text: str = "", *, indent: int = 0, style: str = "") -> None:
         """Print a paragraph of our own words."""
@@ -86,7 +86,7 @@ class Screen:
         """Print one shipment's story."""
         merchant, reference = seen.key
         self.say(f"{merchant}, shipment {reference}", indent=3, style="bold")
-        for word, text in story(seen):
+        for word, text in history(seen):
             self._lines(visible(text), f"     {word:<8}", " " * 13, "")
         for label in seen.data.get("labels", ()):
             href = label["href"]
@@ -143,7 +143,7 @@ class Screen:
     def log(self, lines: Iterable[tuple[str, str]]) -> None:
         """Print lines that the processes wrote."""
         for name, line in lines:
-            self.line(f"{name:>8} | {line[:MOST_OF_A_LOG_LINE]}", style="dim")
+            self.line(f"{name:>8} | {line[:MAX_OF_A_LOG_LINE]}", style="dim")
 
 
 def _table(shipments: Sequence[Seen], width: int, caption: str = "") -> Table:

@@ -6,7 +6,7 @@ from worker.lab.sandbox.catalogue import GROUPS, SERVICES, Exclusion, Service, e
 from worker.lab.sandbox.effect import AT_ONCE, Course
 from worker.lab.sandbox.http_types import Detail, Trouble, caused
 from worker.lab.sandbox.shipments import Depot
-from worker.lab.sandbox.state import RULE_CONFLICT, WRONG_STATE, Allocation, Shipment
+from worker.lab.sandbox.state import RULE_CONFLICT, WRONG_STATE, Allocation, SimulatedShipment
 
 Pick = tuple[Service, ...] | Trouble
 """The services that a strategy chooses from."""
@@ -19,7 +19,7 @@ _MISSING = "missing_"
 class Taken:
     """The shipment was allocated; `exclusions` are the picked services that could not have it."""
 
-    shipment: Shipment
+    shipment: SimulatedShipment
     allocation: Allocation
     exclusions: tuple[Exclusion, ...]
 
@@ -28,7 +28,7 @@ class Taken:
 class Waiting:
     """The shipment was accepted, to be decided later."""
 
-    shipment: Shipment
+    shipment: SimulatedShipment
 
 
 Result = Taken | Waiting | Trouble
@@ -83,7 +83,7 @@ def _wrong(course: Course) -> Trouble:
     return RULE_CONFLICT if course.conflict else WRONG_STATE
 
 
-def _decided(depot: Depot, shipment: Shipment, pick: tuple[Service, ...], now: float) -> Result:
+def _decided(depot: Depot, shipment: SimulatedShipment, pick: tuple[Service, ...], now: float) -> Result:
     exclusions = excluded(pick, shipment.facts)
     allocation = depot.allocate(shipment, pick, now)
     if allocation is None:

@@ -21,7 +21,7 @@ from worker.lab.sandbox.http_types import Endpoint, Flavour, Reply, Trouble
 from worker.lab.sandbox.listening import EagerSite
 from worker.lab.sandbox.options import Options
 from worker.lab.sandbox.shipments import Depot
-from worker.lab.sandbox.state import Call
+from worker.lab.sandbox.state import ReceivedCall
 from worker.lab.sandbox.v1 import ROOTS, V1
 from worker.lab.sandbox.v2 import V2
 
@@ -92,7 +92,7 @@ class Sandbox:
         """Note a request that reaches no shipment."""
         now = time.time()
         self._depot.settle(now)
-        call = Call(at=now, key=key, kind="other", method=request.method, path=request.raw_path)
+        call = ReceivedCall(at=now, key=key, kind="other", method=request.method, path=request.raw_path)
         call.status, call.answered_at = reply.status, now
         self._depot.note(call)
         return reply
@@ -113,13 +113,13 @@ class Sandbox:
             return await self._suffer(visit, struck.whole, call)
         return _answered(visit.endpoint.act(self._arrive(visit), courses(struck)), call)
 
-    def _note(self, visit: Visit, struck: Struck) -> Call:
+    def _note(self, visit: Visit, struck: Struck) -> ReceivedCall:
         """Write the call down, with the states that it finds, before anything can go wrong."""
         now, request, endpoint = time.time(), visit.request, visit.endpoint
         self._depot.settle(now)
         if endpoint.kind == "read":
             self._depot.reads += 1
-        call = Call(
+        call = ReceivedCall(
             at=now,
             key=visit.key,
             kind=endpoint.kind,
@@ -139,7 +139,7 @@ class Sandbox:
             self._depot.count_repeats(visit.key, visit.endpoint.references)
         return now
 
-    async def _suffer(self, visit: Visit, fault: Fault, call: Call) -> web.StreamResponse:
+    async def _suffer(self, visit: Visit, fault: Fault, call: ReceivedCall) -> web.StreamResponse:
         """Let the fault strike, before or after the API takes the call."""
         if not fault.acts:
             await asyncio.sleep(fault.latency_s)
@@ -162,7 +162,7 @@ def _instead(flavour: Flavour, fault: Fault) -> Reply | None:
     return flavour.error(answer) if isinstance(answer, Trouble) else answer
 
 
-def _answered(reply: Reply, call: Call) -> web.Response:
+def _answered(reply: Reply, call: ReceivedCall) -> web.Response:
     call.status, call.answered_at = reply.status, time.time()
     return connection.whole(reply)
 

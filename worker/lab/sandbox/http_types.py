@@ -119,6 +119,6 @@ def json_reply(status: int, tree: Tree, retry_after_s: int | None = None) -> Rep
     return Reply(status=status, body=json_text(tree).encode(), retry_after_s=retry_after_s)
 
 
-def moment(at: float) -> str:
+def timestamp(at: float) -> str:
     """Unix seconds as an ISO 8601 time in UTC."""
     return datetime.fromtimestamp(at, UTC).isoformat()

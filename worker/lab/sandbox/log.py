@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
-from worker.lab.sandbox.state import Acted, Call
+from worker.lab.sandbox.state import Acted, ReceivedCall
 
 _MOST = 1_000_000
 """How many entries are kept; those before are forgotten, but counted."""
@@ -15,15 +15,15 @@ class Log:
 
     def __init__(self, most: int = _MOST) -> None:
         """Start empty."""
-        self._entries: deque[Call | Acted] = deque(maxlen=most)
+        self._entries: deque[ReceivedCall | Acted] = deque(maxlen=most)
         self._total = 0
 
-    def add(self, entry: Call | Acted) -> None:
+    def add(self, entry: ReceivedCall | Acted) -> None:
         """Write one more entry."""
         self._entries.append(entry)
         self._total += 1
 
-    def since(self, first: int) -> Iterator[tuple[int, Call | Acted]]:
+    def since(self, first: int) -> Iterator[tuple[int, ReceivedCall | Acted]]:
         """The entries from this number on, each with its number."""
         forgotten = self._total - len(self._entries)
         start = max(first - forgotten, 0)

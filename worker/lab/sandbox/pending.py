@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 from worker.lab.sandbox.catalogue import Service
-from worker.lab.sandbox.state import Shipment
+from worker.lab.sandbox.state import SimulatedShipment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +17,7 @@ class Deed:
     not show it from the start. `described` is what the shipment's own count was when the call was accepted.
     """
 
-    shipment: Shipment
+    shipment: SimulatedShipment
     services: tuple[Service, ...]
     queue_s: float | None = None
     hidden: bool = False

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.lab.sandbox.catalogue import OUTBOUND, Facts, eligible
-from worker.lab.sandbox.state import Allocation, Shipment, State
+from worker.lab.sandbox.state import Allocation, SimulatedShipment, State
 
 _HAVE_A_SERVICE = frozenset[State]({"allocated", "manifested", "dispatched", "delivered"})
 
@@ -23,10 +23,10 @@ class Described(BaseModel):
     state: State = "unallocated"
     exists_after_s: Annotated[float, Field(ge=0)] = 0.0
 
-    def as_shipment(self, first_key: str, now: float) -> Shipment:
+    def as_shipment(self, first_key: str, now: float) -> SimulatedShipment:
         """The shipment that is described; without a key it is the first one's."""
         facts = Facts(weight_kg=self.weight_kg, country=self.country, tags=self.tags)
-        shipment = Shipment(
+        shipment = SimulatedShipment(
             key=self.key or first_key,
             reference=self.reference,
             created=now,

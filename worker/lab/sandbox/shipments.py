@@ -21,8 +21,8 @@ from worker.lab.sandbox.state import (
     WRONG_STATE,
     Acted,
     Allocation,
-    Call,
-    Shipment,
+    ReceivedCall,
+    SimulatedShipment,
 )
 
 _REFERENCE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -38,7 +38,7 @@ class Depot:
         self._serial = count(1)
         self.agenda = Agenda()
         self.log = Log()
-        self.shipments: dict[tuple[str, str], Shipment] = {}
+        self.shipments: dict[tuple[str, str], SimulatedShipment] = {}
         self.puts = 0
         self.reads = 0
 
@@ -46,36 +46,36 @@ class Depot:
         """The next number, for references and correlation ids; it never repeats in one sandbox."""
         return next(self._serial)
 
-    def describe(self, shipment: Shipment) -> None:
+    def describe(self, shipment: SimulatedShipment) -> None:
         """Take facts, state and service from this shipment; one that is known keeps its counts and its history."""
         known = self.shipments.setdefault((shipment.key, shipment.reference), shipment)
         known.facts, known.exists_at = shipment.facts, shipment.exists_at
         known.state, known.allocation = shipment.state, shipment.allocation
         known.described += 1
 
-    def known(self, key: str, reference: str, now: float) -> Shipment | None:
+    def known(self, key: str, reference: str, now: float) -> SimulatedShipment | None:
         """The shipment, created if it is the first time that it is named; it may still be in the making."""
         shipment = self.shipments.get((key, reference))
         if shipment is None and self._options.auto_create and _REFERENCE.fullmatch(reference):
-            shipment = Shipment(key=key, reference=reference, created=now)
+            shipment = SimulatedShipment(key=key, reference=reference, created=now)
             self.shipments[key, reference] = shipment
         return shipment
 
-    def find(self, key: str, reference: str, now: float) -> Shipment | Trouble:
+    def find(self, key: str, reference: str, now: float) -> SimulatedShipment | Trouble:
         """The shipment as a caller sees it."""
         shipment = self.known(key, reference, now)
         if shipment is None:
             return SHIPMENT_NOT_FOUND
         return shipment if shipment.exists_at <= now else PROCESSING
 
-    def gate(self, key: str, reference: str, now: float) -> Shipment | Trouble:
+    def gate(self, key: str, reference: str, now: float) -> SimulatedShipment | Trouble:
         """The shipment, if its state lets it be allocated: the API's only guard against a second allocation."""
         found = self.find(key, reference, now)
         if isinstance(found, Trouble) or found.state in MAY_BE_ALLOCATED:
             return found
         return WRONG_STATE
 
-    def allocate(self, shipment: Shipment, services: Sequence[Service], now: float) -> Allocation | None:
+    def allocate(self, shipment: SimulatedShipment, services: Sequence[Service], now: float) -> Allocation | None:
         """Give the shipment to the cheapest service that takes it; None (and the failed state) if none does.
 
         The state is not asked: a shipment that is allocated is allocated once more, or keeps what it has.
@@ -90,7 +90,7 @@ class Depot:
         shipment.allocation = Allocation(service=takers[0], at=now, tracking=f"TRK{self.serial():08d}")
         return shipment.allocation
 
-    def accept(self, shipment: Shipment, services: tuple[Service, ...], now: float, course: Course) -> None:
+    def accept(self, shipment: SimulatedShipment, services: tuple[Service, ...], now: float, course: Course) -> None:
         """Take an allocatable shipment on, to be allocated later or never."""
         match course.way:
             case "late":
@@ -102,7 +102,7 @@ class Depot:
             case _:
                 pass
 
-    def _queue(self, shipment: Shipment, services: tuple[Service, ...], now: float, course: Course) -> None:
+    def _queue(self, shipment: SimulatedShipment, services: tuple[Service, ...], now: float, course: Course) -> None:
         queue_s = self._options.queue_s if course.queue_s is None else course.queue_s
         if course.delay_s:
             deed = Deed(shipment=shipment, services=services, hidden=True, queue_s=queue_s)
@@ -135,7 +135,9 @@ class Depot:
         elif deed.described == shipment.described:
             self.allocate(shipment, deed.services, at)
 
-    def quote(self, shipment: Shipment, services: Sequence[Service], now: float) -> dict[str, tuple[Service, float]]:
+    def quote(
+        self, shipment: SimulatedShipment, services: Sequence[Service], now: float
+    ) -> dict[str, tuple[Service, float]]:
         """New quotes for the shipment (service and expiry by quote reference); those of an earlier call are void."""
         expires = now + self._options.quote_s
         takers = eligible(services, shipment.facts)
@@ -150,7 +152,7 @@ class Depot:
         service, expires = shipment.quotes[quote]
         return (service,) if now < expires else QUOTE_EXPIRED
 
-    def note(self, call: Call) -> None:
+    def note(self, call: ReceivedCall) -> None:
         """Write a call into the log and the history of every shipment that there is or may be, with its state."""
         self.log.add(call)
         shipments = [self.known(call.key, reference, call.at) for reference in call.references]

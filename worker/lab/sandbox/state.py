@@ -40,7 +40,7 @@ _HISTORY = 50
 
 
 @dataclass(kw_only=True, slots=True)
-class Call:
+class ReceivedCall:
     """One call that arrived. It is changed in place: status and time of the answer stay None until there is one.
 
     `before` are the states of the shipments at arrival, None for one that does not exist; `struck` is what went wrong.
@@ -79,7 +79,7 @@ class Allocation:
 
 
 @dataclass(kw_only=True, slots=True)
-class Shipment:
+class SimulatedShipment:
     """One shipment of one merchant (one API key). It is changed in place: it is what the simulated API remembers.
 
     `pending` counts what the API will yet do for it that its state does not show; `described` how often it was
@@ -100,7 +100,7 @@ class Shipment:
     described: int = 0
     labels_read: int = 0
     label_read_at: float | None = None
-    calls: deque[Call] = field(default_factory=lambda: deque(maxlen=_HISTORY))
+    calls: deque[ReceivedCall] = field(default_factory=lambda: deque(maxlen=_HISTORY))
 
     def read_label(self, now: float) -> None:
         """Count that the label was fetched."""

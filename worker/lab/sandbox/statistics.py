@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.lab.sandbox.faults import Struck
-from worker.lab.sandbox.http_types import Tree, moment
+from worker.lab.sandbox.http_types import Tree, timestamp
 from worker.lab.sandbox.log import Log
 from worker.lab.sandbox.shipments import Depot
-from worker.lab.sandbox.state import Acted, Call, Shipment
+from worker.lab.sandbox.state import Acted, ReceivedCall, SimulatedShipment
 
 
 class Page(BaseModel):
@@ -25,7 +25,7 @@ class Page(BaseModel):
     limit: Annotated[int, Field(ge=0)] | None = None
 
 
-def history(shipment: Shipment) -> Tree:
+def history(shipment: SimulatedShipment) -> Tree:
     """One shipment's history."""
     return {
         "reference": shipment.reference,
@@ -34,7 +34,7 @@ def history(shipment: Shipment) -> Tree:
         "blind_repeats": shipment.blind_repeats,
         "calls": [
             {
-                "time": moment(call.at),
+                "time": timestamp(call.at),
                 "method": call.method,
                 "path": call.path,
                 "status": call.status,
@@ -82,7 +82,7 @@ def _acted(acted: Acted) -> dict[str, Any]:
     }
 
 
-def _call(call: Call) -> dict[str, Any]:
+def _call(call: ReceivedCall) -> dict[str, Any]:
     return {
         "kind": call.kind,
         "method": call.method,

@@ -11,7 +11,7 @@ from worker.lab.sandbox.http_types import Asked, Endpoint, Reply, Tree, Trouble,
 from worker.lab.sandbox.labels import CONTENT_TYPES
 from worker.lab.sandbox.options import Options
 from worker.lab.sandbox.shipments import Depot
-from worker.lab.sandbox.state import WRONG_STATE, Shipment
+from worker.lab.sandbox.state import WRONG_STATE, SimulatedShipment
 from worker.lab.sandbox.v1_bodies import JSON_STYLE, XML_STYLE, Style, outcome_summary, status_of, summary
 from worker.lab.sandbox.v1_many import STRATEGIES, Many, read_many
 from worker.lab.sandbox.v1_resources import consignment, consignment_status, labels, quotes
@@ -24,7 +24,7 @@ _NAMESPACE = "http://electioapp.com/schemas/v1.1/MPD.Electio.SDK.DataTypes"
 _NO_SUCH_ENDPOINT = Trouble(status=404, code="not_found", message="There is no such endpoint.")
 _NO_SUCH_LABEL = caused(400, "validation_error", "invalid_format", "The format is pdf or zpl.")
 
-Show = Callable[[Shipment, float], Reply]
+Show = Callable[[SimulatedShipment, float], Reply]
 """The answer that shows a shipment as it is now."""
 
 
@@ -118,14 +118,14 @@ class V1:
         found = self._depot.find(asked.key, reference, now)
         return self.error(found) if isinstance(found, Trouble) else show(found, now)
 
-    def _quotes(self, asked: Asked, shipment: Shipment, now: float) -> Reply:
+    def _quotes(self, asked: Asked, shipment: SimulatedShipment, now: float) -> Reply:
         self._depot.quote(shipment, OUTBOUND, now)
         return _written(200, asked, "Quotes", "QuotesResponse", quotes(shipment, self._depot.serial(), now))
 
-    def _consignment(self, asked: Asked, shipment: Shipment, _now: float) -> Reply:
+    def _consignment(self, asked: Asked, shipment: SimulatedShipment, _now: float) -> Reply:
         return _written(200, asked, "Consignments", "Consignment", consignment(shipment, _style(asked)))
 
-    def _status(self, asked: Asked, shipment: Shipment, _now: float) -> Reply:
+    def _status(self, asked: Asked, shipment: SimulatedShipment, _now: float) -> Reply:
         return _written(200, asked, "Consignments", "ConsignmentStatus", consignment_status(shipment, asked.base))
 
     def _label_endpoint(self, asked: Asked, reference: str, form: str) -> Endpoint | Reply:
@@ -133,7 +133,7 @@ class V1:
             return self.error(_NO_SUCH_LABEL)
         return self._shown("label", asked, reference, partial(self._label, asked, form))
 
-    def _label(self, asked: Asked, form: str, shipment: Shipment, now: float) -> Reply:
+    def _label(self, asked: Asked, form: str, shipment: SimulatedShipment, now: float) -> Reply:
         if shipment.allocation is None:
             return self.error(WRONG_STATE)
         shipment.read_label(now)

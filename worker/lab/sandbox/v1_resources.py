@@ -3,9 +3,9 @@
 from decimal import Decimal
 
 from worker.lab.sandbox.catalogue import Service
-from worker.lab.sandbox.http_types import Tree, moment
+from worker.lab.sandbox.http_types import Tree, timestamp
 from worker.lab.sandbox.labels import CONTENT_TYPES, label
-from worker.lab.sandbox.state import Shipment, State
+from worker.lab.sandbox.state import SimulatedShipment, State
 from worker.lab.sandbox.v1_bodies import Style, consignment_link, leg
 
 _DAY_S = 86_400.0
@@ -17,7 +17,7 @@ def state_word(state: State) -> str:
     return state.replace("_", " ").title()
 
 
-def consignment(shipment: Shipment, style: Style) -> Tree:
+def consignment(shipment: SimulatedShipment, style: Style) -> Tree:
     """The consignment, with its allocation and leg once it has them."""
     return {
         "ConsignmentLegs": [leg(shipment.allocation, style)] if shipment.allocation else [],
@@ -30,11 +30,11 @@ def consignment(shipment: Shipment, style: Style) -> Tree:
         "Tags": sorted(shipment.facts.tags),
         "Reference": shipment.reference,
         "ConsignmentState": state_word(shipment.state),
-        "DateCreated": moment(shipment.created),
+        "DateCreated": timestamp(shipment.created),
     }
 
 
-def _allocation(shipment: Shipment) -> Tree:
+def _allocation(shipment: SimulatedShipment) -> Tree:
     if shipment.allocation is None:
         return None
     service = shipment.allocation.service
@@ -42,11 +42,11 @@ def _allocation(shipment: Shipment) -> Tree:
         "MpdCarrierReference": service.carrier,
         "MpdCarrierServiceReference": service.reference,
         "MpdCarrierServiceName": service.name,
-        "AllocationDate": moment(shipment.allocation.at),
+        "AllocationDate": timestamp(shipment.allocation.at),
     }
 
 
-def consignment_status(shipment: Shipment, base: str) -> Tree:
+def consignment_status(shipment: SimulatedShipment, base: str) -> Tree:
     """The short form: the state and a link."""
     return {
         "ConsignmentReferenceForAllLegsAssignedByMpd": shipment.reference,
@@ -55,7 +55,7 @@ def consignment_status(shipment: Shipment, base: str) -> Tree:
     }
 
 
-def quotes(shipment: Shipment, serial: int, now: float) -> Tree:
+def quotes(shipment: SimulatedShipment, serial: int, now: float) -> Tree:
     """The consignment's present quotes; with none the list is empty and the message says so."""
     found = [
         _quote(shipment.reference, quote, service, now, expires)
@@ -71,13 +71,13 @@ def quotes(shipment: Shipment, serial: int, now: float) -> Tree:
 def _quote(shipment: str, quote: str, service: Service, now: float, expires: float) -> Tree:
     return {
         "MpdCarrierService": service.name,
-        "CollectionDate": moment(now + _DAY_S),
-        "EarliestDeliveryDate": moment(now + service.delivery_days * _DAY_S),
-        "LatestDeliveryDate": moment(now + (service.delivery_days + 1) * _DAY_S),
+        "CollectionDate": timestamp(now + _DAY_S),
+        "EarliestDeliveryDate": timestamp(now + service.delivery_days * _DAY_S),
+        "LatestDeliveryDate": timestamp(now + (service.delivery_days + 1) * _DAY_S),
         "Price": _price(service),
         "QuoteReference": quote,
-        "CreationDate": moment(now),
-        "ExpiryDate": moment(expires),
+        "CreationDate": timestamp(now),
+        "ExpiryDate": timestamp(expires),
         "ConsignmentReference": shipment,
         "MpdCarrierServiceReference": service.reference,
     }

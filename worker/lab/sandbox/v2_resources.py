@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from worker.lab.sandbox.catalogue import Exclusion, Service
-from worker.lab.sandbox.http_types import Tree, moment
+from worker.lab.sandbox.http_types import Tree, timestamp
 from worker.lab.sandbox.labels import CONTENT_TYPES, label
-from worker.lab.sandbox.state import Allocation, Shipment
+from worker.lab.sandbox.state import Allocation, SimulatedShipment
 from worker.lab.sandbox.v2_bodies import (
     carrier,
     excluded_services,
@@ -19,7 +19,7 @@ _DAY_S = 86_400.0
 _NO_DATES: Tree = {"has_value": False}
 
 
-def shipment_resource(shipment: Shipment, base: str) -> Tree:
+def shipment_resource(shipment: SimulatedShipment, base: str) -> Tree:
     """The Shipment, with its allocation and labels once it has them."""
     links = [shipment_link(shipment.reference, base)]
     allocated: dict[str, Tree] = {}
@@ -29,7 +29,7 @@ def shipment_resource(shipment: Shipment, base: str) -> Tree:
     return {
         "reference": shipment.reference,
         "state": shipment.state,
-        "created": moment(shipment.created),
+        "created": timestamp(shipment.created),
         "shipping_date": _NO_DATES,
         "expected_delivery_date": _NO_DATES,
         **allocated,
@@ -43,7 +43,7 @@ def shipment_resource(shipment: Shipment, base: str) -> Tree:
     }
 
 
-def _goods(shipment: Shipment) -> Tree:
+def _goods(shipment: SimulatedShipment) -> Tree:
     return {
         "weight": {"value": shipment.facts.weight_kg, "unit": "Kg"},
         "value": {"amount": 10.0, "currency": "GBP"},
@@ -52,32 +52,34 @@ def _goods(shipment: Shipment) -> Tree:
     }
 
 
-def _allocated(shipment: Shipment, allocation: Allocation, base: str) -> dict[str, Tree]:
+def _allocated(shipment: SimulatedShipment, allocation: Allocation, base: str) -> dict[str, Tree]:
     read_at = shipment.label_read_at
     return {
         "allocation": {
             "carrier": carrier(allocation.service),
-            "allocation_date": moment(allocation.at),
+            "allocation_date": timestamp(allocation.at),
             "price": price(allocation.service),
             "tracking_details": tracking_details(shipment.reference, allocation.tracking),
             "_links": label_links(shipment.reference, base),
         },
         "label_details": {
-            "date_first_retrieved": None if read_at is None else moment(read_at),
+            "date_first_retrieved": None if read_at is None else timestamp(read_at),
             "retrieval_count": shipment.labels_read,
             "_links": label_links(shipment.reference, base),
         },
     }
 
 
-def _addresses(shipment: Shipment) -> list[Tree]:
+def _addresses(shipment: SimulatedShipment) -> list[Tree]:
     return [
         {"address_type": "origin", "address_line1": "1 Warehouse Way", "country_iso_code": "GB"},
         {"address_type": "destination", "address_line1": "1 High Street", "country_iso_code": shipment.facts.country},
     ]
 
 
-def quote_result(shipment: Shipment, exclusions: Iterable[Exclusion], serial: int, base: str, now: float) -> Tree:
+def quote_result(
+    shipment: SimulatedShipment, exclusions: Iterable[Exclusion], serial: int, base: str, now: float
+) -> Tree:
     """The QuoteResult with the shipment's present quotes."""
     quotes = [
         _quote(shipment.reference, quote, service, now, expires)
@@ -104,14 +106,14 @@ def _quote(shipment: str, quote: str, service: Service, now: float, expires: flo
         "collection_date": _dates(now, now + _DAY_S),
         "delivery_date": _dates(now + service.delivery_days * _DAY_S, now + (service.delivery_days + 1) * _DAY_S),
         "price": price(service),
-        "created": moment(now),
-        "expires": moment(expires),
+        "created": timestamp(now),
+        "expires": timestamp(expires),
         "_links": [],
     }
 
 
 def _dates(start: float, end: float) -> Tree:
-    return {"start": moment(start), "end": moment(end), "has_value": True}
+    return {"start": timestamp(start), "end": timestamp(end), "has_value": True}
 
 
 def document(reference: str, kind: str, dpi: int) -> Tree:

@@ -13,10 +13,10 @@ _HIDDEN = HIDDEN.encode()
 _SHORTEST_CORE = 8
 _ESCAPED = re.compile(rb"""\\(?:u00([0-9a-fA-F]{2})|(["\\/]))""")
 _NAMED = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
-_MOST_LAYERS = 3
+_MAX_LAYERS = 3
 
 
-def scrubbed(body: bytes, key: str, ours: Sequence[str] = ()) -> bytes:
+def redacted(body: bytes, key: str, ours: Sequence[str] = ()) -> bytes:
     """The body, in UTF-8, without the key: plain, in base64, or escaped as in JSON, URLs, HTML and XML.
 
     A body that holds it in a form that cannot be cut out is nothing. `ours`: references that we sent, which stay.
@@ -25,23 +25,23 @@ def scrubbed(body: bytes, key: str, ours: Sequence[str] = ()) -> bytes:
         return body
     for reference in ours:
         if key in reference and (own := reference.encode()) in body:
-            return own.join(scrubbed(part, key, ours) for part in body.split(own))
+            return own.join(redacted(part, key, ours) for part in body.split(own))
     for core in _encoded(key):
         body = body.replace(core, _HIDDEN)
     body = _in_any_form(key).sub(_HIDDEN, body)
     return b"" if _holds(body, key) else body
 
 
-def scrubbed_text(said: str, key: str) -> str:
+def redacted_text(said: str, key: str) -> str:
     """The same for a header, or the words of an error."""
-    return scrubbed(said.encode("utf-8", "replace"), key).decode() if said else said
+    return redacted(said.encode("utf-8", "replace"), key).decode() if said else said
 
 
 def _holds(body: bytes, key: str) -> bool:
     """One look at the body; only one that has escapes is looked at without them too."""
     if _is_in(body, forms := _forms(key)):
         return True
-    for _ in range(_MOST_LAYERS):
+    for _ in range(_MAX_LAYERS):
         if b"\\" not in body and b"%" not in body and b"&" not in body:
             return False
         bare = _unescaped(body)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.carrier_api.scrubbing import scrubbed, scrubbed_text
+from worker.carrier_api.redaction import redacted, redacted_text
 
 KEYS = ("a-key-that-nobody-may-see", "7f3aQ1/z+B92<x&L'm\"z", "0123456789abcdef0123456789abcdef")
 
@@ -44,7 +44,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 def test_a_key_in_any_form(form: str, key: str) -> None:
     """Nothing that can be read as the key is left, and what stands around it stays where that can be."""
     written = FORMS[form](key)
-    left = scrubbed(f"bad key {written}!".encode(), key).decode()
+    left = redacted(f"bad key {written}!".encode(), key).decode()
     assert written not in left
     assert left == "" or left.startswith("bad key ")
 
@@ -53,25 +53,25 @@ def test_a_key_in_any_form(form: str, key: str) -> None:
 @pytest.mark.parametrize("form", ["plain", "JSON", "JSON, all letters", "URL", "base64", "HTML", "HTML, hex"])
 def test_what_stands_around_it_stays(form: str, key: str) -> None:
     """The usual forms are cut out of the text."""
-    assert scrubbed_text(f"bad key {FORMS[form](key)} of acme", key).startswith("bad key [key]")
-    assert scrubbed_text(f"bad key {FORMS[form](key)} of acme", key).endswith(" of acme")
+    assert redacted_text(f"bad key {FORMS[form](key)} of acme", key).startswith("bad key [key]")
+    assert redacted_text(f"bad key {FORMS[form](key)} of acme", key).endswith(" of acme")
 
 
 @given(st.binary(max_size=200))
 def test_an_answer_without_the_key_stays(body: bytes) -> None:
     """Any other bytes stay as they are."""
-    assert scrubbed(body, KEYS[0]) == body
-    assert scrubbed(body, "") == body
+    assert redacted(body, KEYS[0]) == body
+    assert redacted(body, "") == body
 
 
 def test_our_own_reference_stays() -> None:
     """A reference that we sent is no secret of the answer's: without it nobody would know whom the answer means."""
     body = b'{"shipment_reference": "test-1", "message": "test", "href": "https://h/test-1?key=test"}'
     left = b'{"shipment_reference": "test-1", "message": "[key]", "href": "https://h/test-1?key=[key]"}'
-    assert scrubbed(body, "test", ["test-1"]) == left
+    assert redacted(body, "test", ["test-1"]) == left
 
 
 def test_looking_is_cheap() -> None:
     """A common answer costs a few microseconds."""
     body = json.dumps({"state": "allocated", "links": [{"href": "https://h/labels/sp_1/pdf"}] * 20}).encode()
-    assert min(timeit.repeat(lambda: scrubbed(body, KEYS[0]), number=1000, repeat=5)) < 0.1
+    assert min(timeit.repeat(lambda: redacted(body, KEYS[0]), number=1000, repeat=5)) < 0.1
