@@ -91,7 +91,7 @@ class ChainLink(Task):  # type: ignore[type-arg]  # celery-types knows one, Cele
             return super().apply_async(*args, **options)
         except OperationalError as error:
             log.warning(
-                "link_not_sent", lease_token=self.name, error=str(error), next="its shipments are due with their leases"
+                "link_not_sent", task=self.name, error=str(error), next="its shipments are due with their leases"
             )
             return None
 

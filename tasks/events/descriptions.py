@@ -24,7 +24,7 @@ WORDS: dict[str, dict[str, str]] = {
         "shipping_method": "What the customer chose; rules may ask for it.",
         "deliver_by": "Until when the order should be delivered, as RFC 3339 text with an offset.",
     },
-    "Shipment": {
+    "OrderShipment": {
         "reference": "The vendor's reference of the shipment (v2) or consignment (v1).",
         "weight_kg": "The weight in kilograms; rules may ask for it.",
         "value": "What the goods are worth.",

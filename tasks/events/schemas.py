@@ -46,7 +46,7 @@ def _mended(document: dict[str, Any]) -> dict[str, Any]:
     """Say what the validators know and pydantic cannot read out of them, and what every key means."""
     definitions = document.get("$defs", {})
     if "OrderData" in definitions:
-        definitions["Shipment"]["properties"]["reference"]["not"] = {"enum": [".", ".."]}
+        definitions["OrderShipment"]["properties"]["reference"]["not"] = {"enum": [".", ".."]}
         definitions["Value"]["properties"]["amount"]["anyOf"] = [*_AMOUNTS, {"type": "null"}]
     if document.get("title") == MerchantFile.__name__:
         document["allOf"] = [_of_flavour(flavour) for flavour in get_args(Flavour)]

@@ -31,11 +31,11 @@ class Progress:
     `refusal_message`: what the API said with it.
 
     `open_calls`: calls of this step that were open. `group_size`: the most shipments its next call may carry, once a
-    call was refused as a whole; `refused_partly`: of such a call some may have been allocated. `expired_quotes`: rounds of
-    quotes that had all expired. `denied_at`: when the API last answered 403; `denials`: how often while it answered
-    others well. `asked_again`: calls after an open one; `asked_again_told`: how many of them are logged and counted, as
-    the last call of a lost worker is not. `waits`: times parked since anything moved, the exponent of the backoff.
-    `attempted`: the last step of this plan that was called for.
+    call was refused as a whole; `refused_partly`: some shipments of such a call may have been allocated.
+    `expired_quotes`: rounds of quotes that had all expired. `denied_at`: when the API last answered 403; `denials`:
+    how often while it answered others well. `asked_again`: calls after an open one; `asked_again_told`: how many of
+    them are logged and counted, as the last call of a lost worker is not. `waits`: times parked since anything moved,
+    the exponent of the backoff. `attempted`: the last step of this plan that was called for.
     """
 
     step: int = 0

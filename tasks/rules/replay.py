@@ -18,7 +18,7 @@ class NewPlan:
     """What the ledger writes for a failed shipment that begins anew: facts as at intake, an entry of its story."""
 
     plan: Plan
-    facts: str
+    intake: str
     progress: Progress
     entry: dict[str, Any]
 
@@ -38,9 +38,9 @@ def choose_new_plan(merchant: Merchant, facts: str, progress: Progress, now: flo
     }
     return NewPlan(
         plan=plan,
-        facts=json.dumps(fixed, separators=(",", ":")),
+        intake=json.dumps(fixed, separators=(",", ":")),
         progress=_afresh(progress),
-        entry={"at": iso(now), "do": "replay", "by": plan.rule},
+        entry={"at": iso(now), "action": "replay", "by": plan.rule},
     )
 
 

@@ -109,7 +109,7 @@ def from_record(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
 
     Raises ValueError, KeyError, TypeError or AttributeError for a record that this version cannot read.
     """
-    facts = from_json(record["facts"] or b"{}")
+    facts = from_json(record["intake"] or b"{}")
     received = float(record["received"] or 0) / 1000
     progress = parse_progress(record.get("progress"))
     fixed = {
@@ -123,7 +123,7 @@ def from_record(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
         "received": received,
         "published": min(received, float(record.get("published") or received)),
         "progress": progress,
-        "losses": int(record.get("lost") or 0),
+        "losses": int(record.get("losses") or 0),
         "replays": int(record.get("replays") or 0),
         "cleared_until": 0.0,
     }
@@ -132,7 +132,7 @@ def from_record(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
 
 def _as_found(shipment: Shipment, record: Mapping[str, Any]) -> Shipment:
     """The shipment with what happened since its last report: a worker lost with a call out, a change of the server."""
-    lost_call_ms, changed_ms = float(record.get("lost_call") or 0), float(record.get("changed") or 0)
+    lost_call_ms, changed_ms = float(record.get("lost_call_at") or 0), float(record.get("in_doubt_since") or 0)
     if lost_call_ms:
         lost = shipment.progress
         again = lost.asked_again + (lost.open_kind is not None)
@@ -170,7 +170,7 @@ def _steps(tables: bytes) -> tuple[AnyStrategy, ...]:
     return _PLAN.validate_json(tables, strict=False)
 
 
-def slot(entry: int) -> str:
+def entry_field(entry: int) -> str:
     """Where the nth entry (from 1) of a story is kept: the first ones for good, the last ones in a ring."""
     if entry <= KEPT_FIRST:
         return f"entry:{entry}"

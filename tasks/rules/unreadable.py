@@ -58,7 +58,7 @@ def parse_shipment(merchant: str, reference: str, record: dict[str, Any]) -> Shi
         return UnreadableRecord(
             merchant=merchant,
             reference=reference,
-            received=_seconds(record.get("received")) or _seconds(record.get("entered")),
+            received=_seconds(record.get("received")) or _seconds(record.get("earliest_at")),
             error=f"{type(error).__name__}: {error}".partition("\n")[0][:200],
         )
     return shipment

@@ -64,7 +64,7 @@ class BulkCall:
         """What the call brought; None when it was not sent and all have left."""
         requests, wait_s = self.visits.requests, WRITTEN_WITHIN_S
         for _ in range(MAX_PERMITS):
-            asked, permit = await self._permits()
+            asked_at, permit = await self._permits()
             if not permit.may_call:
                 wait_s = permit.wait_s
                 break
@@ -73,7 +73,7 @@ class BulkCall:
                 # A look at each shows what is to be done instead.
                 wait_s = 0.0
                 break
-            sent = await requests.send(self.shipments, "allocate", self._allocate, asked, place=permit.place)
+            sent = await requests.send(self.shipments, "allocate", self._allocate, asked_at, slot=permit.slot)
             if not sent.is_expired:
                 return sent
         await self._hold_up({each.reference: wait_s for each in self.shipments})
@@ -89,14 +89,14 @@ class BulkCall:
             return ready
         while self.shipments and tries < BUSY_TRIES:
             first = self.shipments[0]
-            wanted = [requests.request(each, "allocate", takes_place=each is first) for each in self.shipments]
-            asked, permits = boottime(), await self.visits.journal.ledger.permit_bulk(wanted)
-            if permits[0].place:
-                requests.places.add(first.reference)
+            wanted = [requests.request(each, "allocate", takes_slot=each is first) for each in self.shipments]
+            asked_at, permits = boottime(), await self.visits.journal.ledger.permit_bulk(wanted)
+            if permits[0].slot:
+                requests.slots.add(first.reference)
             if permits[0].may_call:
                 await self._postpone(permits)
             if permits[0].owned and not permits[0].busy:
-                return asked, permits[0]
+                return asked_at, permits[0]
             if permits[0].busy:
                 await pause(BUSY_WAIT_S * (1 + random.random()))  # noqa: S311  # jitter
                 tries += 1
@@ -148,7 +148,7 @@ class BulkCall:
     def _judged(self, shipment: Shipment, outcome: Outcome, sent: Sent[Outcomes], context: Context) -> _Carried:
         visits, is_first = self.visits, shipment is self.shipments[0]
         feedback = visits.requests.feedback(sent.answer[shipment.reference], "allocate")
-        call_record = visits.call_record(shipment, outcome, feedback, sent.took_s, place=sent.place and is_first)
+        call_record = visits.call_record(shipment, outcome, feedback, sent.took_s, slot=sent.slot and is_first)
         decision = after_call(shipment, outcome, context)
         report = None
         if isinstance(decision, Settle | FallBack):

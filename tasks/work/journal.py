@@ -29,7 +29,7 @@ class CallRecord(NamedTuple):
 
     entry: Entry
     feedback: Feedback
-    place: bool = False
+    slot: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ class Journal:
         """The entry for a request that took so long; what was not said is left out."""
         entry: Entry = {
             "at": iso(self.ledger.now() - took_s),
-            "do": do,
+            "action": do,
             "strategy": shipment.strategy.table,
             "outcome": WORDS[type(finding)],
         }
@@ -59,8 +59,8 @@ class Journal:
         if finding.correlation_id is not None:
             entry["correlation_id"] = finding.correlation_id
         if _asked_again(do, shipment, finding):
-            entry["again"] = True
-        entry["ms"] = round(took_s * 1000)
+            entry["asked_again"] = True
+        entry["duration_ms"] = round(took_s * 1000)
         if finding.reason == UNREADABLE_ANSWER:
             self.alerts.answer_unreadable(shipment, entry.get("message", ""))
         return entry
@@ -70,36 +70,36 @@ class Journal:
         report = self._report(shipment, "keep", call_record)
         return report.shipment if await self.ledger.report(report) else None
 
-    def leave(self, decision: Finish, call_record: CallRecord | None, *, place: bool = False) -> Awaitable[bool]:
+    def leave(self, decision: Finish, call_record: CallRecord | None, *, slot: bool = False) -> Awaitable[bool]:
         """Write how a shipment leaves; false when this task does not hold it any more.
 
-        `call_record`: what the request before it left behind. `place`: a permit was had, and not used.
+        `call_record`: what the request before it left behind. `slot`: a permit was had, and not used.
         """
         match decision:
             case Settle() | FallBack():
-                return self.ledger.report(self.report_of(decision, call_record, place=place))
+                return self.ledger.report(self.report_of(decision, call_record, slot=slot))
             case Park():
-                return self._park(decision, call_record, place=place)
+                return self._park(decision, call_record, slot=slot)
             case Fail():
-                return self._fail(decision, call_record, place=place)
+                return self._fail(decision, call_record, slot=slot)
         assert_never(decision)
 
-    def report_of(self, decision: Settle | FallBack, call_record: CallRecord | None, *, place: bool = False) -> Report:
+    def report_of(self, decision: Settle | FallBack, call_record: CallRecord | None, *, slot: bool = False) -> Report:
         """What `leave` reports of a shipment that an answer has settled or refused."""
         if isinstance(decision, FallBack):
-            return self._report(decision.shipment, "hand", call_record, place=place)
+            return self._report(decision.shipment, "hand", call_record, slot=slot)
         now = self.ledger.now()
         event = allocated_event(decision.shipment, decision.allocated, adopted=decision.adopted, now=now)
         # The open call may still change who has it: the carrier is looked at once more when that would have happened.
         recheck = now + self.account.merchant.file.retry.quiet_s if decision.shipment.progress.asked_again else 0.0
-        return self._report(decision.shipment, "allocated", call_record, event=event, due=recheck, place=place)
+        return self._report(decision.shipment, "allocated", call_record, event=event, due=recheck, slot=slot)
 
-    async def _park(self, decision: Park, call_record: CallRecord | None, *, place: bool) -> bool:
+    async def _park(self, decision: Park, call_record: CallRecord | None, *, slot: bool) -> bool:
         if decision.pause_merchant is not None:
             await self._pause_merchant(decision.shipment, decision.pause_merchant, call_record)
         # What waits for nothing is due by the server's own clock, which may be a little behind what we know of it.
         due = self.ledger.now() + decision.wait_s if decision.wait_s else 0.0
-        written = await self.ledger.report(self._report(decision.shipment, "park", call_record, due=due, place=place))
+        written = await self.ledger.report(self._report(decision.shipment, "park", call_record, due=due, slot=slot))
         self.wake_after(decision.wait_s)
         return written
 
@@ -111,21 +111,19 @@ class Journal:
                 purpose=call_record.feedback.purpose,
                 retry_after_s=call_record.feedback.retry_after_s,
                 refused=shipment.reference,
-                asks=str(shipment.strategy),
+                strategy=str(shipment.strategy),
             )
         probe = shipment.reference if shipment.reference == self.claim.probe else ""
         if await self.ledger.pause(name, pause, digest, probe):
             self.alerts.paused(name, why)
 
-    async def _fail(self, decision: Fail, call_record: CallRecord | None, *, place: bool) -> bool:
+    async def _fail(self, decision: Fail, call_record: CallRecord | None, *, slot: bool) -> bool:
         told = [call_record.entry] if call_record else []
         history = [*await self.ledger.history(decision.shipment), *told]
-        steps = [{name: e.get(name) for name in _OF_A_STEP} for e in history if e.get("do") == "allocate"]
+        steps = [{name: e.get(name) for name in _OF_A_STEP} for e in history if e.get("action") == "allocate"]
         replay, now = decision.shipment.replays, self.ledger.now()
         event = failed_event(decision.shipment, decision.reason, decision.message, steps, replay=replay, now=now)
-        report = self._report(
-            decision.shipment, "failed", call_record, event=event, reason=decision.reason, place=place
-        )
+        report = self._report(decision.shipment, "failed", call_record, event=event, reason=decision.reason, slot=slot)
         if written := await self.ledger.report(report):
             self.alerts.failed(decision.shipment, decision.reason, decision.message)
         return written
@@ -139,7 +137,7 @@ class Journal:
         due: float = 0.0,
         event: str = "",
         reason: str = "",
-        place: bool = False,
+        slot: bool = False,
     ) -> Report:
         progress = shipment.progress
         untold = progress.asked_again - progress.asked_again_told
@@ -148,7 +146,7 @@ class Journal:
         if untold or call_record:
             entries = progress.entries + (call_record is not None)
             shipment = shipment.with_progress(entries=entries, asked_again_told=progress.asked_again)
-        entry, feedback, answered_place = call_record or (None, None, False)
-        place = place or answered_place
+        entry, feedback, recorded_slot = call_record or (None, None, False)
+        slot = slot or recorded_slot
         task, api = self.claim.lease_token, self.account.api
-        return Report(shipment, task, verdict, entry, due, event, reason, api, feedback, place, untold)
+        return Report(shipment, task, verdict, entry, due, event, reason, api, feedback, slot, untold)

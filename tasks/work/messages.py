@@ -37,10 +37,10 @@ def parse_link_claim(text: str) -> LinkClaim:
 FINISHES = ("allocated", "fell_back", "parked", "failed")
 """How shipments leave a task; its result counts them."""
 
-IN_PROGRESS = "under_way"
+IN_PROGRESS = "in_progress"
 """Counts the shipments that a task left to its process when it returned."""
 
-_KNOWN = {"shipments", "held", "merchants", IN_PROGRESS, *FINISHES}
+_KNOWN = {"shipments", "claims", "merchants", IN_PROGRESS, *FINISHES}
 
 
 class StartMessage(NamedTuple):
@@ -63,32 +63,32 @@ class StartMessage(NamedTuple):
 class Link:
     """The shipments that a link of a chain works on. `unknown_fields`: what a newer version wrote, kept as it is."""
 
-    held: tuple[LinkClaim, ...] = ()
+    claims: tuple[LinkClaim, ...] = ()
     unknown_fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shipments(self) -> int:
         """How many they are."""
-        return sum(len(each.references) for each in self.held)
+        return sum(len(each.references) for each in self.claims)
 
     def as_message(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return {**self.unknown_fields, "shipments": self.shipments, "held": [each.as_text() for each in self.held]}
+        return {**self.unknown_fields, "shipments": self.shipments, "claims": [each.as_text() for each in self.claims]}
 
 
 def parse_link(message: Mapping[str, Any]) -> Link:
     """A link's message as a value; fields of a newer version are kept."""
     unknown = {name: value for name, value in message.items() if name not in _KNOWN}
-    return Link(held=tuple(map(parse_link_claim, message["held"])), unknown_fields=unknown)
+    return Link(claims=tuple(map(parse_link_claim, message["claims"])), unknown_fields=unknown)
 
 
 def make_link(fallen_back: Iterable[FellBack], unknown_fields: Mapping[str, Any]) -> Link:
     """What the next link is told about shipments that fell back."""
-    together: dict[tuple[str, str, int], list[str]] = defaultdict(list)
+    groups: dict[tuple[str, str, int], list[str]] = defaultdict(list)
     for shipment, token in fallen_back:
-        together[token, shipment.merchant, shipment.progress.step].append(shipment.reference)
-    held = tuple(LinkClaim(*same, references=tuple(references)) for same, references in together.items())
-    return Link(held=held, unknown_fields=unknown_fields)
+        groups[token, shipment.merchant, shipment.progress.step].append(shipment.reference)
+    claims = tuple(LinkClaim(*same, references=tuple(references)) for same, references in groups.items())
+    return Link(claims=claims, unknown_fields=unknown_fields)
 
 
 def by_route(fallen_back: Iterable[FellBack]) -> dict[tuple[str, ...], list[FellBack]]:

@@ -15,23 +15,23 @@ Verdict = Literal["keep", "hand", "park", "allocated", "failed"]
 class Pause(NamedTuple):
     """Why nothing of a merchant is called for. `purpose`: what the API refused, or '' without a key or a file.
 
-    `refused`, `asks`: the shipment that was refused, and what was asked for it; another one tries first.
+    `refused`, `strategy`: the shipment that was refused, and what was asked for it; another one tries first.
     """
 
     why: str
     purpose: Purpose | Literal[""] = ""
     retry_after_s: float = 0.0
     refused: str = ""
-    asks: str = ""
+    strategy: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """Shipments of one merchant that were taken together. `task`: the lease token that holds them.
+    """Shipments of one merchant, claimed together under one lease token.
 
-    `paused`: the merchant's pause, if it has one; `probe`: the shipment that may be called for all the same.
-    `admitted`: the shipments whose first call was permitted as they were taken, which was `asked` for then, in seconds
-    by `tasks.work.clock.boottime`; `stopped`: whom nobody may call at present (`b:api`, `h:host`), which comes first.
+    `paused`: the merchant's pause, if there is one; `probe`: the shipment that may be called for all the same.
+    `permitted`: the shipments whose first call was permitted with the claim, which was sent at `asked_at` (seconds by
+    `tasks.work.clock.boottime`). `stopped`: the breakers and merchants that are blocked at present (`b:api`, `h:host`).
     """
 
     merchant: str
@@ -40,8 +40,8 @@ class Claim:
     shipments: tuple[Shipment, ...]
     unreadable: tuple[UnreadableRecord, ...] = ()
     probe: str = ""
-    admitted: frozenset[str] = frozenset()
-    asked: float = 0.0
+    permitted: frozenset[str] = frozenset()
+    asked_at: float = 0.0
     stopped: frozenset[str] = frozenset()
 
 
@@ -53,7 +53,7 @@ class PermitRequest(NamedTuple):
 
     shipment: Shipment
     lease_token: str
-    purpose: Purpose | Literal["renew"]
+    purpose: Purpose
     per_second: float = 0.0
     in_flight: int = 0
     api: str = ""
@@ -62,7 +62,7 @@ class PermitRequest(NamedTuple):
 class Permit(NamedTuple):
     """Whether the task still holds the shipment, and in how many seconds it may call.
 
-    `park`: the wait is not worth a task's time. `busy`: all places in flight are taken. `place`: what must be given
+    `park`: the wait is not worth a task's time. `busy`: all places in flight are taken. `slot`: what must be given
     back when the call is over, or was never made (a place in flight, the probe of an open breaker). `by_limit`: it is a
     limit of the merchant's file that stands in the way, and not the API.
     """
@@ -71,7 +71,7 @@ class Permit(NamedTuple):
     wait_s: float = 0.0
     park: bool = False
     busy: bool = False
-    place: bool = False
+    slot: bool = False
     by_limit: bool = False
 
     @property
@@ -84,7 +84,7 @@ class Report(NamedTuple):
     """What became of a shipment: an entry for its story, and the verdict.
 
     `due`: seconds since the epoch; of an allocated shipment, when its carrier is read once more (0: never). `feedback`:
-    how the API did, where it was called. `place`: a place of the permit is given back. `asked_again`: calls
+    how the API did, where it was called. `slot`: a place of the permit is given back. `asked_again`: calls
     that came after an open one, as far as no report told of them yet.
     """
 
@@ -97,7 +97,7 @@ class Report(NamedTuple):
     reason: str = ""
     api: str = ""
     feedback: Feedback | None = None
-    place: bool = False
+    slot: bool = False
     asked_again: int = 0
 
 

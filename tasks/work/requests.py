@@ -39,7 +39,7 @@ class Sent(NamedTuple, Generic[AnswerT]):
     answer: AnswerT
     sent: float
     took_s: float
-    place: bool
+    slot: bool
     is_expired: bool
 
 
@@ -53,7 +53,7 @@ class Requests:
     budget: RetryBudget
     out: set[str] = field(default_factory=set)
     """The shipments with a call for an allocation on its way."""
-    places: set[str] = field(default_factory=set)
+    slots: set[str] = field(default_factory=set)
     """The shipments that have a place, or a probe, which was not given back yet."""
     admitted: set[str] = field(default_factory=set)
     """The shipments whose last request was a read-back: a call that follows directly is admitted with it."""
@@ -63,8 +63,8 @@ class Requests:
     def admit(self, claim: Claim) -> None:
         """The first calls that were permitted as their shipments were taken, if the API is up and has no limits."""
         limits, api = self.account.merchant.file.limits, self.account.api
-        if claim.admitted and not (limits.in_flight or limits.per_second or stops(api) & claim.stopped):
-            self.ahead = dict.fromkeys(claim.admitted, (claim.asked, PERMITTED))
+        if claim.permitted and not (limits.in_flight or limits.per_second or stops(api) & claim.stopped):
+            self.ahead = dict.fromkeys(claim.permitted, (claim.asked_at, PERMITTED))
 
     async def ask_ahead(self, shipments: Sequence[Shipment]) -> None:
         """Ask for the permits of several first calls, each for one shipment, in one round trip."""
@@ -72,18 +72,18 @@ class Requests:
         if not wanted:
             return
         shipments = [each.shipment for each in wanted]
-        asked, permits = boottime(), await self.ledger.permit_all(wanted)
+        asked_at, permits = boottime(), await self.ledger.permit_all(wanted)
         for shipment, permit in zip(shipments, permits, strict=True):
-            if permit.place:
-                self.places.add(shipment.reference)
+            if permit.slot:
+                self.slots.add(shipment.reference)
             if not permit.busy:
-                self.ahead[shipment.reference] = asked, permit
+                self.ahead[shipment.reference] = asked_at, permit
 
     def ready(self, shipments: Sequence[Shipment]) -> tuple[float, Permit] | None:
         """The permit of a first call for all of these, and when it was asked for; None if one of them has none."""
         found = [self.ahead.pop(each.reference, None) for each in shipments]
-        asked = [each[0] for each in found if each is not None]
-        return (min(asked), PERMITTED) if len(asked) == len(found) else None
+        asked_at = [each[0] for each in found if each is not None]
+        return (min(asked_at), PERMITTED) if len(asked_at) == len(found) else None
 
     async def ask(
         self, shipment: Shipment, purpose: Purpose, send: Callable[[Request], Awaitable[AnswerT]]
@@ -91,14 +91,14 @@ class Requests:
         """Send one request for one shipment; returns the permit instead if it may not be sent."""
         for _ in range(MAX_PERMITS):
             ready = self.ahead.pop(shipment.reference, None)
-            asked, permit = (ready if purpose == "allocate" else None) or await self._permit(shipment, purpose)
+            asked_at, permit = (ready if purpose == "allocate" else None) or await self._permit(shipment, purpose)
             if not permit.may_call:
                 return permit
             if permit.wait_s:
                 await pause(permit.wait_s)
             if purpose == "allocate" and not self.may_start([shipment]):
                 return Permit(owned=True, park=True, by_limit=True)
-            sent = await self.send([shipment], purpose, send, asked, place=permit.place)
+            sent = await self.send([shipment], purpose, send, asked_at, slot=permit.slot)
             if not sent.is_expired:
                 return sent
         return Permit(owned=True, wait_s=WRITTEN_WITHIN_S, park=True, by_limit=True)
@@ -107,11 +107,11 @@ class Requests:
         """When the permit was asked for, and the permit."""
         request = self.request(shipment, purpose)
         for _ in range(BUSY_TRIES):
-            asked, permit = boottime(), await self.ledger.permit(request)
-            if permit.place:
-                self.places.add(shipment.reference)
+            asked_at, permit = boottime(), await self.ledger.permit(request)
+            if permit.slot:
+                self.slots.add(shipment.reference)
             if not permit.busy:
-                return asked, permit
+                return asked_at, permit
             await pause(BUSY_WAIT_S * (1 + random.random()))  # noqa: S311  # jitter
         return 0.0, Permit(owned=True, wait_s=WRITTEN_WITHIN_S, park=True, by_limit=True)
 
@@ -133,24 +133,24 @@ class Requests:
         shipments: Sequence[Shipment],
         purpose: Purpose,
         send: Callable[[Request], Awaitable[AnswerT]],
-        asked: float,
+        asked_at: float,
         *,
-        place: bool,
+        slot: bool,
     ) -> Sent[AnswerT]:
         """Send a request whose permit was asked for then."""
         references = [shipment.reference for shipment in shipments]
         if purpose == "allocate":
             self.out.update(references)
         began, sent = boottime(), self.ledger.earliest()
-        answer = await send(Request(references=references, write_by=asked + WRITTEN_WITHIN_S))
+        answer = await send(Request(references=references, write_by=asked_at + WRITTEN_WITHIN_S))
         is_expired = _is_expired(answer)
         if is_expired:
             self.out.difference_update(references)
         else:
             self.admitted.difference_update(references)
-        return Sent(answer=answer, sent=sent, took_s=boottime() - began, place=place, is_expired=is_expired)
+        return Sent(answer=answer, sent=sent, took_s=boottime() - began, slot=slot, is_expired=is_expired)
 
-    def request(self, shipment: Shipment, purpose: Purpose, *, takes_place: bool = True) -> PermitRequest:
+    def request(self, shipment: Shipment, purpose: Purpose, *, takes_slot: bool = True) -> PermitRequest:
         """What the ledger is asked. The call that a read-back allows is admitted with it, and takes no second place."""
         limits = self.account.merchant.file.limits
         admitted = purpose == "allocate" and shipment.reference in self.admitted
@@ -158,8 +158,8 @@ class Requests:
             shipment=shipment,
             lease_token=self.lease_token,
             purpose=purpose,
-            per_second=limits.per_second if takes_place and not admitted else 0.0,
-            in_flight=limits.in_flight if takes_place else 0,
+            per_second=limits.per_second if takes_slot and not admitted else 0.0,
+            in_flight=limits.in_flight if takes_slot else 0,
             api=self.account.api,
         )
 
@@ -187,7 +187,7 @@ class Requests:
     def is_over(self, shipment: Shipment) -> None:
         """Its last request was recorded: nothing of it is on its way, and no place is held."""
         self.out.discard(shipment.reference)
-        self.places.discard(shipment.reference)
+        self.slots.discard(shipment.reference)
 
 
 def stops(api: str) -> set[str]:

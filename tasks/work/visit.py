@@ -18,7 +18,7 @@ from tasks.work.journal import CallRecord, Finish, Journal
 from tasks.work.ports import Permit
 from tasks.work.requests import Requests, Sent, pause
 
-Asked = tuple[Decision, CallRecord | None]
+NextStep = tuple[Decision, CallRecord | None]
 """The next move, and what the request before it left behind (None: none was made)."""
 
 _END: dict[type[Finish], str] = {Settle: "allocated", FallBack: "fell_back", Park: "parked", Fail: "failed"}
@@ -59,14 +59,14 @@ class Visits:
             decision, tries = following, tries + 1
         return await self.leave(decision)
 
-    def _ask(self, decision: Call | ReadBack, tries: int) -> Awaitable[Asked | None]:
+    def _ask(self, decision: Call | ReadBack, tries: int) -> Awaitable[NextStep | None]:
         """The next move, and what the request left behind; None for a shipment that is not ours any more."""
         shipment = decision.shipment
         if isinstance(decision, ReadBack) or self.requests.is_stale(shipment, MARGIN_S):
             return self.read(shipment, tries)
         return self._call(shipment, tries)
 
-    async def read(self, shipment: Shipment, tries: int) -> Asked | None:
+    async def read(self, shipment: Shipment, tries: int) -> NextStep | None:
         """Read a shipment back."""
         account = self.requests.account
         sent = await self.requests.ask(shipment, "read", lambda request: self.api.read_back(account, request))
@@ -75,7 +75,7 @@ class Visits:
         self.requests.admitted.add(shipment.reference)
         return await self._judged(shipment, sent, sent.answer, "read", tries)
 
-    async def _call(self, shipment: Shipment, tries: int) -> Asked | None:
+    async def _call(self, shipment: Shipment, tries: int) -> NextStep | None:
         """Call for the present step, with a quote where it needs one."""
         account, strategy = self.requests.account, shipment.strategy
         flavour = account.merchant.file.api.flavour
@@ -89,7 +89,7 @@ class Visits:
             return self.postpone(shipment, sent)
         return await self._judged(shipment, sent, sent.answer[shipment.reference], "allocate", tries)
 
-    async def _ask_for_quotes(self, shipment: Shipment, tries: int) -> Asked | None:
+    async def _ask_for_quotes(self, shipment: Shipment, tries: int) -> NextStep | None:
         """Ask, and then call with the best; read back in between, should asking take so long that this is due again."""
         account, strategy = self.requests.account, shipment.strategy
         sent = await self.requests.ask(shipment, "quote", lambda r: self.api.quote(account, strategy, r))
@@ -102,28 +102,28 @@ class Visits:
         self.quotes[shipment.reference] = sent.answer.reference
         return await self._ask(Call(shipment=shipment), tries)
 
-    def _unsupported(self, shipment: Shipment, unsupported_reason: str) -> Asked:
+    def _unsupported(self, shipment: Shipment, unsupported_reason: str) -> NextStep:
         """The plan is from before the merchant changed to the other generation of the API: no request is made."""
         outcome = Refused(reason="strategy_unfit", message=unsupported_reason)
         entry = self.journal.entry("allocate", shipment, outcome, 0.0)
         feedback = Feedback(signal="", purpose="allocate")
         return after_call(shipment, outcome, self.requests.context(0)), CallRecord(entry=entry, feedback=feedback)
 
-    async def _without_quote(self, shipment: Shipment, outcome: Outcome, sent: Sent[Any], tries: int) -> Asked:
+    async def _without_quote(self, shipment: Shipment, outcome: Outcome, sent: Sent[Any], tries: int) -> NextStep:
         feedback = self.requests.feedback(outcome, "quote")
         outcome = cast(Outcome, await self._whose_denial(shipment, outcome, "quote", of_step=True))
         context = self.requests.context(self.requests.afforded(feedback, tries + 1))
         entry = self.journal.entry("quote", shipment, outcome, sent.took_s)
-        return after_quotes(shipment, outcome, context), CallRecord(entry=entry, feedback=feedback, place=sent.place)
+        return after_quotes(shipment, outcome, context), CallRecord(entry=entry, feedback=feedback, slot=sent.slot)
 
     async def _judged(
         self, shipment: Shipment, sent: Sent[Any], finding: Finding, purpose: Purpose, tries: int
-    ) -> Asked:
+    ) -> NextStep:
         """What an answer comes to: the next move, and what the request leaves behind."""
         feedback = self.requests.feedback(finding, purpose)
         if feedback.signal == "denied":
             finding = await self._whose_denial(shipment, finding, purpose, of_step=purpose == "allocate")
-        call_record = self.call_record(shipment, finding, feedback, sent.took_s, place=sent.place)
+        call_record = self.call_record(shipment, finding, feedback, sent.took_s, slot=sent.slot)
         context = self.requests.context(self.requests.afforded(feedback, tries + 1), sent.sent)
         if shipment.reference == self.journal.claim.probe:
             await self._lift_pause(feedback, finding)
@@ -144,11 +144,11 @@ class Visits:
         return replace(finding, reason="forbidden_here")
 
     def call_record(
-        self, shipment: Shipment, finding: Finding, feedback: Feedback, took_s: float, *, place: bool
+        self, shipment: Shipment, finding: Finding, feedback: Feedback, took_s: float, *, slot: bool
     ) -> CallRecord:
         """What a request leaves behind."""
         entry = self.journal.entry(feedback.purpose, shipment, finding, took_s)
-        return CallRecord(entry=entry, feedback=feedback, place=place)
+        return CallRecord(entry=entry, feedback=feedback, slot=slot)
 
     async def _lift_pause(self, feedback: Feedback, finding: Finding | Quoted) -> None:
         """The API answered the probe, or refused this shipment alone: the key works."""
@@ -156,7 +156,7 @@ class Visits:
         if paused and feedback.purpose == paused.purpose and accepts_key(feedback, finding):
             self.alerts.resumed(merchant, await self.journal.ledger.resume(merchant))
 
-    def postpone(self, shipment: Shipment, permit: Permit) -> Asked | None:
+    def postpone(self, shipment: Shipment, permit: Permit) -> NextStep | None:
         """What becomes of a shipment whose request may not go out now; None when it is another's."""
         if not permit.owned:
             return None
@@ -179,8 +179,8 @@ class Visits:
 
     async def leave(self, decision: Finish, call_record: CallRecord | None = None) -> None:
         """Write how a shipment leaves, and what the request before it left behind."""
-        place = call_record is None and decision.shipment.reference in self.requests.places
-        self.left(decision, written=await self.journal.leave(decision, call_record, place=place))
+        slot = call_record is None and decision.shipment.reference in self.requests.slots
+        self.left(decision, written=await self.journal.leave(decision, call_record, slot=slot))
 
     def left(self, decision: Finish, *, written: bool) -> None:
         """A shipment has left; what fell back is handed on."""

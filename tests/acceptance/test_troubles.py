@@ -56,7 +56,7 @@ def test_a_key_that_appears_later(system: System, tmp_path: Path) -> None:
     system.publish([order_event("keyless", [f"sp_key{n}" for n in range(5)])])
     wait_until(lambda: "keyless" in system.redis.hgetall("allocation:paused"), 20, "the pause")
     system.publish([order_event("keyless", [f"sp_more{n}" for n in range(5)])])
-    wait_until(lambda: system.redis.zcard("allocation:waiting:keyless") == 10, 20, "ten parked shipments")
+    wait_until(lambda: system.redis.zcard("allocation:schedule:keyless") == 10, 20, "ten parked shipments")
     said = [line for line in system.logged().splitlines() if '"merchant_paused"' in line and '"keyless"' in line]
     assert len(said) == 1
     key.write_text("sandbox-key\n")
@@ -82,7 +82,7 @@ def test_a_file_that_goes_away(system: System) -> None:
     system.merchant("away", text)
     system.faults({"fault": "throttled", "references": ["sp_away"], "retry_after_s": 2, "times": 1})
     system.publish([order_event("away", ["sp_away"])])
-    wait_until(lambda: system.redis.zcard("allocation:waiting:away") == 1, 20, "the shipment parked")
+    wait_until(lambda: system.redis.zcard("allocation:schedule:away") == 1, 20, "the shipment parked")
     (system.merchants / "away.toml").unlink()
     wait_until(lambda: "away" in system.redis.hgetall("allocation:paused"), 30, "the pause")
     system.merchant("away", text)
@@ -160,11 +160,16 @@ def test_a_shipment_that_kills_its_worker(tmp_path: Path) -> None:
 def _kill_whoever_calls_for(system: System, reference: str, done: threading.Event) -> None:
     """`kill -9` all children as soon as a call for the shipment is under way, each time."""
     while not done.wait(0.02):
-        token = system.redis.hget("allocation:tokens:acme", reference)
+        token = system.redis.hget("allocation:lease_tokens:acme", reference)
         if token and token.startswith("c:"):
             for pid in system.children("worker"):
                 os.kill(pid, signal.SIGKILL)
-            wait_until(lambda t=token: system.redis.hget("allocation:tokens:acme", reference) != t or done.is_set(), 30)  # type: ignore[misc]
+            _wait_for_another(system, reference, token, done)
+
+
+def _wait_for_another(system: System, reference: str, token: str, done: threading.Event) -> None:
+    key = "allocation:lease_tokens:acme"
+    wait_until(lambda: done.is_set() or system.redis.hget(key, reference) != token, 30)
 
 
 def test_two_thousand_bad_events_among_a_hundred_good_ones(tmp_path: Path) -> None:
@@ -207,7 +212,7 @@ def test_an_event_that_ends_intakes_is_rejected(tmp_path: Path) -> None:
         system.redis.xgroup_create(stream, "allocation", id="0")
         system.redis.xreadgroup("allocation", "dead", {stream: ">"})
         system.redis.xclaim(stream, "allocation", "dead", 0, [stream_id], idle=60_000, retrycount=3)
-        system.redis.sadd(f"allocation:alone_in_hand:{stream_id}", "first", "second")
+        system.redis.sadd(f"allocation:held_alone:{stream_id}", "first", "second")
         system.publish([order_event("acme", ["sp_behind"])])
         system.start(*ROLES)
         system.wait_settled(1, 30)

@@ -15,7 +15,7 @@ from tasks.rules.unreadable import stand_in
 from tasks.work.ports import Claim, Pause, Permit, PermitRequest, Report, Verdict
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import server_ms
-from worker.ledger.scripts import Accepted
+from worker.ledger.rows import Accepted
 from worker.redis_client.store import PREFIX, Redis, Store, connect
 from worker.streams.orders import GROUP
 
@@ -40,7 +40,7 @@ def _accepted(merchant: str, reference: str, steps: tuple[AnyStrategy, ...]) -> 
     order = Order(event_id=f"evt-{reference}", published=None, data=data)
     plan = Plan(rule="default", why="the file has no rules", steps=steps)
     facts = intake_record(order, Facts(), plan, "shipments-v2")
-    return Accepted(merchant=merchant, reference=reference, facts=facts, asks=str(steps[0]), published=None)
+    return Accepted(merchant=merchant, reference=reference, intake=facts, strategy=str(steps[0]), published=None)
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
@@ -58,12 +58,12 @@ def references(claim: Claim) -> list[str]:
     return [held.reference for held in claim.shipments]
 
 
-def is_alone(claim: Claim) -> bool:
+def is_isolated(claim: Claim) -> bool:
     """Whether they share their child with nothing else."""
     return claim.lease_token.endswith(".a")
 
 
-class Bench:
+class Harness:
     """A ledger of its own connection; any number of them share the server."""
 
     def __init__(self, settings: Settings, *, admits: bool = False) -> None:
@@ -77,7 +77,7 @@ class Bench:
         self.store = Store(self.redis)
         self.ledger = Ledger(self.store, settings)
         if not admits:
-            self.ledger._calls_at_once = ","
+            self.ledger._first_calls = ","
 
     async def close(self) -> None:
         """Leave the server."""
@@ -90,20 +90,20 @@ class Bench:
 
     async def take_due(self, most: int = 1000) -> list[Claim]:
         """Take once, as a child that owns nothing, or gets rid of what it owns where one shipment must be alone."""
-        due = await self.ledger.take(most, owns_nothing=True)
-        claim = [*due.claim]
-        if due.empty_for:
-            claim += (await self.ledger.take(1, owns_nothing=True, alone=due.empty_for)).claim
+        due = await self.ledger.claim(most, is_empty=True)
+        claim = [*due.claims]
+        if due.isolate_next:
+            claim += (await self.ledger.claim(1, is_empty=True, isolated=due.isolate_next)).claims
         return claim
 
-    async def take_all(self, most: int = 1000) -> list[Claim]:
+    async def claim_all(self, most: int = 1000) -> list[Claim]:
         """Take until nothing is due any more."""
         found: list[Claim] = []
         while claim := await self.take_due(most):
             found += claim
         return found
 
-    async def take(self, merchant: str, *references: str) -> Claim:
+    async def claim(self, merchant: str, *references: str) -> Claim:
         """Accept shipments, and take what comes of it."""
         await self.accept(merchant, *references)
         (claim,) = [each for each in await self.take_due() if each.merchant == merchant]
@@ -120,7 +120,7 @@ class Bench:
         return await self.report_of(claim.shipments, claim.lease_token, verdict, **rest)
 
     async def report_of(self, held: Iterable[Shipment], lease_token: str, verdict: Verdict, **rest: Any) -> list[bool]:
-        """Report the same of some shipments. `answer`, `purpose`, `retry_after_s`: how the API did, where it did."""
+        """Report the same of some shipments. `signal`, `purpose`, `retry_after_s`: how the API did, where it did."""
         told = {name: rest.pop(name) for name in Feedback._fields if name in rest}
         feedback = Feedback(**{"purpose": "allocate", **told}) if told else None
         reports = [
@@ -168,7 +168,7 @@ class Bench:
 
     async def end_waits(self, merchant: str, score: float = 1) -> None:
         """Let a merchant's waiting shipments be due in the millisecond `score`: long ago."""
-        await self._rescore("waiting", merchant, score)
+        await self._rescore("schedule", merchant, score)
 
     async def _rescore(self, kind: str, merchant: str, score: float) -> None:
         key = f"{PREFIX}{kind}:{merchant}"
@@ -178,20 +178,20 @@ class Bench:
 
     async def look_at(self, merchant: str, score: float = 1) -> None:
         """Let the next look at a merchant be in the millisecond `score`: long ago."""
-        await self.raw.zadd(f"{PREFIX}merchants", {merchant: score})
+        await self.raw.zadd(f"{PREFIX}merchant_queue", {merchant: score})
 
     async def phase(self, merchant: str, reference: str) -> str:
         """The letter before a shipment's token: q, r or c; '' without a token."""
-        token = await self.field(f"tokens:{merchant}", reference)
+        token = await self.field(f"lease_tokens:{merchant}", reference)
         return token.partition(":")[0]
 
     async def holder(self, merchant: str, reference: str) -> str:
         """The lease token that holds a shipment."""
-        return (await self.field(f"tokens:{merchant}", reference)).split(":")[1]
+        return (await self.field(f"lease_tokens:{merchant}", reference)).split(":")[1]
 
     async def schedule(self, merchant: str) -> list[Any]:
         """Who of a merchant waits until when, and who is held by whom until when."""
-        keys = [f"{PREFIX}{kind}:{merchant}" for kind in ("waiting", "working", "tokens")]
+        keys = [f"{PREFIX}{kind}:{merchant}" for kind in ("schedule", "working", "lease_tokens")]
         return [await self.raw.dump(key) for key in keys]
 
     async def field(self, key: str, name: str) -> str:

@@ -6,13 +6,13 @@ from typing import Any
 
 from tasks.rules.shipment import Shipment
 from tests.factories.children import FILE
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
 from tests.factories.raw_api import Answer, RawApi, listening, response
 from worker.ledger.records import read_record
 from worker.observability.overview import count_all
 from worker.processes.rechecks import Rechecks
 
-DUE = "allocation:recheck"
+DUE = "allocation:rechecks"
 
 
 def carried_by(service: str | None) -> bytes:
@@ -29,13 +29,13 @@ def event(service: str | None) -> str:
     return json.dumps({"id": "acme/a/allocated", "data": {"carrier": carrier}})
 
 
-async def settled(bench: Bench, service: str | None = "X1", *, again: bool = True) -> Shipment:
+async def settled(harness: Harness, service: str | None = "X1", *, again: bool = True) -> Shipment:
     """A shipment that was allocated, and is to be read once more now."""
-    claim = await bench.take("acme", "a")
+    claim = await harness.claim("acme", "a")
     held = claim.shipments[0].with_progress(asked_again=1, entries=1)
     due = 1.0 if again else 0.0
-    told = {"entry": {"do": "allocate"}, "api": "api", "answer": "good", "asked_again": int(again)}
-    await bench.report_of([held], claim.lease_token, "allocated", event=event(service), due=due, **told)
+    told = {"entry": {"action": "allocate"}, "api": "api", "signal": "good", "asked_again": int(again)}
+    await harness.report_of([held], claim.lease_token, "allocated", event=event(service), due=due, **told)
     return held
 
 
@@ -46,21 +46,21 @@ async def look(rechecks: Rechecks) -> None:
     await rechecks._working
 
 
-async def waits(bench: Bench) -> bool:
+async def waits(harness: Harness) -> bool:
     """Whether the shipment is to be looked at again."""
-    return await bench.raw.zscore(DUE, "acme:a") is not None
+    return await harness.raw.zscore(DUE, "acme:a") is not None
 
 
-async def last_entry(bench: Bench) -> dict[str, Any]:
+async def last_entry(harness: Harness) -> dict[str, Any]:
     """The last entry of its story."""
-    record = await read_record(bench.redis, bench.settings, "acme", "a")
+    record = await read_record(harness.redis, harness.settings, "acme", "a")
     assert record is not None
     return record.history[-1][1]
 
 
-async def changed(bench: Bench) -> tuple[int, int]:
+async def changed(harness: Harness) -> tuple[int, int]:
     """How many were asked for again, and how many of them have another carrier now."""
-    (counts,) = (await count_all(bench.redis, bench.settings)).merchants
+    (counts,) = (await count_all(harness.redis, harness.settings)).merchants
     return counts.asked_again, counts.carrier_changed
 
 
@@ -69,10 +69,10 @@ def write(folder: Path, api: RawApi, in_flight: int = 0) -> None:
     (folder / "acme.toml").write_text(FILE.format(url=api.url, in_flight=in_flight))
 
 
-async def look_with(bench: Bench, rechecks: Rechecks, answer: Answer) -> list[str]:
+async def look_with(harness: Harness, rechecks: Rechecks, answer: Answer) -> list[str]:
     """Let the rechecks do what is due with an API that answers so; what came in there."""
     async with listening(answer) as api:
-        write(bench.settings.merchants_dir, api)
+        write(harness.settings.merchants_dir, api)
         rechecks._merchants._looked_at = float("-inf")
         await look(rechecks)
         return [f"{request.method} {request.target}" for request in api.requests]

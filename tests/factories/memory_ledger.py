@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.rules.outcome import Purpose
 from tasks.rules.progress import parse_progress
-from tasks.rules.shipment import Shipment, slot
+from tasks.rules.shipment import Shipment, entry_field
 from tasks.work.ports import Pause, Permit, PermitRequest, Report
 from tests.factories.shipments import NOW
 
@@ -60,7 +60,7 @@ class MemoryLedger:
             if len(self.on_wire) + self.others_on_wire >= request.in_flight:
                 return Permit(owned=True, busy=True)
             self.on_wire.add(reference)
-        return Permit(owned=True, place=request.in_flight > 0)
+        return Permit(owned=True, slot=request.in_flight > 0)
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """Each by itself."""
@@ -82,7 +82,7 @@ class MemoryLedger:
         shipment = report.shipment
         if shipment.reference in self.broken and report.verdict != "park":
             raise RuntimeError("a bug")
-        if report.place:
+        if report.slot:
             self.on_wire.discard(shipment.reference)
         if self.holders.get(shipment.reference) != report.lease_token:
             return False
@@ -90,7 +90,7 @@ class MemoryLedger:
             assert parse_progress(shipment.progress.as_json()) == shipment.progress
         self.written.append((self.now(), report))
         if report.entry is not None:
-            self.stories[shipment.reference][slot(shipment.progress.entries)] = json.dumps(report.entry)
+            self.stories[shipment.reference][entry_field(shipment.progress.entries)] = json.dumps(report.entry)
         if report.verdict != "keep":
             del self.holders[shipment.reference]
         return True
@@ -98,7 +98,7 @@ class MemoryLedger:
     async def history(self, shipment: Shipment) -> list[dict[str, Any]]:
         """Every entry so far; the tests' stories are short."""
         kept = self.stories[shipment.reference]
-        slots = [slot(entry) for entry in range(1, shipment.progress.entries + 1)]
+        slots = [entry_field(entry) for entry in range(1, shipment.progress.entries + 1)]
         return [json.loads(kept[name]) for name in slots if name in kept]
 
     async def pause(self, merchant: str, pause: Pause, digest: str, probe: str = "") -> bool:

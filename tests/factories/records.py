@@ -28,7 +28,7 @@ def record(**fields: Any) -> dict[str, Any]:
     """The record of a shipment that has just come in, and these fields."""
     claim = order()
     facts = intake_record(claim, facts_of(claim.data, claim.data.shipments[0]), plan(*EVERY), "shipments-v2")
-    return {"facts": facts.encode(), "received": str(round(NOW * 1000)).encode(), **fields}
+    return {"intake": facts.encode(), "received": str(round(NOW * 1000)).encode(), **fields}
 
 
 def plan(*steps: AnyStrategy) -> Plan:
@@ -57,4 +57,4 @@ def fresh_record(steps: int) -> dict[str, Any]:
     """The record of a shipment that has just come in."""
     strategies = [json.loads(f'{{"{name}": {ref}}}') for name, ref in (plan[2:-2].split(" = ") for plan in PLANS)]
     facts = {"order": "1001", "event": "evt-1", "api": "shipments-v2", "rule": "default", "why": "", "facts": {}}
-    return {"facts": json.dumps(facts | {"steps": strategies[:steps]}), "received": NOW * 1000, "noted": 0.0}
+    return {"intake": json.dumps(facts | {"steps": strategies[:steps]}), "received": NOW * 1000, "noted": 0.0}

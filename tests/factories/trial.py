@@ -37,8 +37,8 @@ class Trial:
     key: str | None = KEY
     paused: Pause | None = None
     probe: str = ""
-    admitted: frozenset[str] = frozenset()
-    asked: float = 0.0
+    permitted: frozenset[str] = frozenset()
+    asked_at: float = 0.0
     stopped: frozenset[str] = frozenset()
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     api: ScriptedApi = field(default_factory=ScriptedApi)
@@ -65,8 +65,8 @@ class Trial:
                 shipments=tuple(self.shipments),
                 unreadable=self.unreadable,
                 probe=self.probe,
-                admitted=self.admitted,
-                asked=self.asked,
+                permitted=self.permitted,
+                asked_at=self.asked_at,
                 stopped=self.stopped,
             ),
             ledger=self.ledger,

@@ -13,7 +13,7 @@ from celery import Celery
 from pydantic import SecretStr
 
 from config.settings import Settings
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
 from tests.factories.queues import application
 from tests.factories.raw_api import KEY
 from worker.carrier_api.client import CarrierApi
@@ -44,11 +44,11 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture
-def bench(settings: Settings, runner: asyncio.Runner) -> Iterator[Bench]:
+def harness(settings: Settings, runner: asyncio.Runner) -> Iterator[Harness]:
     """An empty ledger."""
-    bench = Bench(settings)
-    yield bench
-    runner.run(bench.close())
+    harness = Harness(settings)
+    yield harness
+    runner.run(harness.close())
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def own_bench(own_server: EmbeddedServer, settings: Settings, runner: asyncio.Runner) -> Iterator[Bench]:
+def own_harness(own_server: EmbeddedServer, settings: Settings, runner: asyncio.Runner) -> Iterator[Harness]:
     """A ledger on it."""
-    bench = Bench(settings.model_copy(update={"redis_url": SecretStr(own_server.url)}))
-    runner.run(bench.raw.config_set("appendfsync", "always"))
-    yield bench
-    runner.run(bench.close())
+    harness = Harness(settings.model_copy(update={"redis_url": SecretStr(own_server.url)}))
+    runner.run(harness.raw.config_set("appendfsync", "always"))
+    yield harness
+    runner.run(harness.close())
 
 
 @pytest.fixture
@@ -89,18 +89,20 @@ def child(app: Celery, settings: Settings) -> Iterator[ChildRuntime]:
 
 
 @pytest.fixture
-def merchants(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> MerchantFiles:
+def merchants(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> MerchantFiles:
     """The merchants of the folder; the key is at hand."""
     monkeypatch.setenv("CHILD_KEY", KEY)
-    return MerchantFiles(bench.settings.merchants_dir, frozenset())
+    return MerchantFiles(harness.settings.merchants_dir, frozenset())
 
 
 @pytest.fixture
-def rechecks(runner: asyncio.Runner, bench: Bench, merchants: MerchantFiles) -> Iterator[Rechecks]:
+def rechecks(runner: asyncio.Runner, harness: Harness, merchants: MerchantFiles) -> Iterator[Rechecks]:
     """Rechecks of a worker's own client."""
 
     async def build() -> Rechecks:
-        return Rechecks(bench.store, bench.ledger, CarrierApi(bench.ledger.now, 30.0), merchants, bench.settings)
+        return Rechecks(
+            harness.store, harness.ledger, CarrierApi(harness.ledger.now, 30.0), merchants, harness.settings
+        )
 
     rechecks = runner.run(build())
     yield rechecks

@@ -96,9 +96,9 @@ def _of_settings() -> Iterator[Remark]:
             # Files can be checked where no server is at hand.
             severity: Severity = "note" if line.startswith(_REDIS_UNSET) else "problem"
             yield Remark(severity=severity, file=ENVIRONMENT, key=key, text=text)
-    for place, name in unknown_names():
+    for slot, name in unknown_names():
         text = "is not a setting and is ignored; check its spelling"
-        yield Remark(severity="warning", file=place, key=name, text=text)
+        yield Remark(severity="warning", file=slot, key=name, text=text)
 
 
 def _of_folder(folder: Path) -> Iterator[Remark]:

@@ -51,7 +51,7 @@ def wrong(found: FoundEvent) -> Wrong | None:
         case Order():
             return None
         case IgnoredEvent(type=other):
-            reason, error = "not_ours", f"its type is {other!r}, and only order.created is read"
+            reason, error = "ignored", f"its type is {other!r}, and only order.created is read"
         case Rejection(reason=reason, error=error):
             pass
     return Wrong(file=found.file, line=found.line, reason=reason, error=error)

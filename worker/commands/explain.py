@@ -163,7 +163,7 @@ def _print_story(record: Record) -> None:
             rows.add_row("", cell(f"{number - before - 1} more, not kept"))
         before = number
         rest = (entry.get(name) for name in _COLUMNS)
-        rows.add_row(*map(cell, (number, entry["at"].replace("T", " "), entry["do"], _strategy(entry), *rest)))
+        rows.add_row(*map(cell, (number, entry["at"].replace("T", " "), entry["action"], _strategy(entry), *rest)))
     if rows.row_count:
         print_table(rows)
     else:

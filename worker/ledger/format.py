@@ -8,29 +8,29 @@ from typing import Any
 import structlog
 
 from config.settings import FormatError, Settings
+from worker.ledger import keys
 from worker.redis_client.safety import announce
-from worker.redis_client.store import PREFIX, TRANSIENT_ERRORS, Redis, connect
+from worker.redis_client.store import TRANSIENT_ERRORS, Redis, connect
 
-FORMAT = 1
-KEY = f"{PREFIX}format"
+FORMAT = 2
 _NEWER = "the ledger has format {found}, this version knows {own}: start the newer version"
 _OLDER = (
     "the ledger has format {found}, this version needs {own}: stop every intake, let the version that wrote it work "
     "until `allocation status` shows nothing due, parked or working, delete the keys allocation:*, start this version"
 )
-_TRACES = tuple(f"{PREFIX}{name}" for name in ("known", "merchants"))
+_TRACES = (keys.KNOWN_MERCHANTS, keys.MERCHANT_QUEUE)
 
 log = structlog.get_logger(__name__)
 
 
 async def check_format(redis: Redis, *, note: bool = True) -> None:
     """Raises FormatError for a ledger in another format. `note`: an empty one gets ours."""
-    found = await redis.get(KEY)
+    found = await redis.get(keys.FORMAT)
     if found is None and not await redis.exists(*_TRACES):
         if not note:
             return
-        await redis.set(KEY, FORMAT, nx=True)
-        found = await redis.get(KEY)
+        await redis.set(keys.FORMAT, FORMAT, nx=True)
+        found = await redis.get(keys.FORMAT)
     number = _number(found)
     if number > FORMAT:
         raise FormatError(_NEWER.format(found=number, own=FORMAT))

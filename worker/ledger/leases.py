@@ -2,23 +2,25 @@
 
 import json
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
 
 from config.settings import Settings
-from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, slot
+from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, entry_field
 from tasks.work.ports import Permit, PermitRequest, Report
-from worker.ledger import scripts
+from worker.ledger import keys, rows
 from worker.ledger.coalesce import Coalesced
 from worker.ledger.pauses import Pauses
-from worker.redis_client.store import PREFIX, TRANSIENT_ERRORS, Store
+from worker.ledger.scripts import PERMIT, RENEW, REPORT, PermitArgs, RenewArgs, RenewRow, ReportArgs
+from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
 MAX_PER_ROUND_TRIP = 100
-LONGEST_SLOT_WAIT_S = 0.5
+MAX_RATE_WAIT_S = 0.5
 """How long a call may wait inside a task for its place within a merchant's calls per second."""
 
-LONGEST_CALL_OF_LEASE = 0.6
+MAX_CALL_OF_LEASE = 0.6
 """No call lasts longer than this share of a lease, which is renewed right before it."""
 
 log = structlog.get_logger(__name__)
@@ -30,8 +32,8 @@ class Leases(Pauses):
     def __init__(self, store: Store, settings: Settings) -> None:
         """No round trip is made."""
         super().__init__(store, settings)
-        self._longest_call_ms = round(settings.lease_seconds * LONGEST_CALL_OF_LEASE * 1000)
-        self._permits = Coalesced(self._hold, MAX_PER_ROUND_TRIP)
+        self._max_call_ms = round(settings.lease_seconds * MAX_CALL_OF_LEASE * 1000)
+        self._permits = Coalesced(self._permit_many, MAX_PER_ROUND_TRIP)
         self._reports = Coalesced(self._report_many, MAX_PER_ROUND_TRIP)
 
     def permit(self, request: PermitRequest) -> Awaitable[Permit]:
@@ -44,51 +46,58 @@ class Leases(Pauses):
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """As `permit`, for each, in their order."""
-        return [permit for some in scripts.portions(requests, MAX_PER_ROUND_TRIP) for permit in await self._hold(some)]
+        return [
+            permit for some in rows.portions(requests, MAX_PER_ROUND_TRIP) for permit in await self._permit_many(some)
+        ]
 
     async def permit_bulk(self, requests: Sequence[PermitRequest]) -> list[Permit]:
-        """As `permit_all`, for one call; when the first may not call, the others are not asked for and not answered."""
-        return await self._hold(requests, together=True)
+        """As `permit_all`, for one call; if the first may not call, the others get no answer."""
+        return await self._permit_many(requests, is_bulk=True)
 
     async def report_all(self, reports: Sequence[Report]) -> list[bool]:
         """As `report`, for each, in their order."""
         return [
-            written
-            for some in scripts.portions(reports, MAX_PER_ROUND_TRIP)
-            for written in await self._report_many(some)
+            written for some in rows.portions(reports, MAX_PER_ROUND_TRIP) for written in await self._report_many(some)
         ]
 
-    async def renew(self, held: Sequence[tuple[Shipment, str]]) -> None:
-        """Renew the leases of shipments that are being worked on."""
-        await self.permit_all(
-            [PermitRequest(shipment=shipment, lease_token=task, purpose="renew") for shipment, task in held]
-        )
+    async def renew(self, leased: Sequence[tuple[Shipment, str]]) -> None:
+        """Renew the leases of shipments that are being worked on, each with its lease token."""
+        for some in rows.portions(leased, MAX_PER_ROUND_TRIP):
+            args: list[Any] = [*RenewArgs(self._lease_ms)]
+            for shipment, lease_token in some:
+                args += RenewRow(shipment.merchant, shipment.reference, lease_token)
+            try:
+                await self._store.retry(partial(self._store.run, RENEW, [], args), self._settings.lease_seconds / 2)
+            except TRANSIENT_ERRORS as error:
+                _give_up(len(some), error)
 
     async def may_read(self, request: PermitRequest) -> Permit:
-        """Whether a shipment that nobody holds any more may be read now; a place is given back by a report."""
-        return (await self._hold([request], looking=True))[0]
+        """Whether a shipment without a lease may be read back now; a report releases the slot."""
+        return (await self._permit_many([request], is_unowned=True))[0]
 
-    async def _hold(
-        self, asked: Sequence[PermitRequest], *, together: bool = False, looking: bool = False
+    async def _permit_many(
+        self, requests: Sequence[PermitRequest], *, is_bulk: bool = False, is_unowned: bool = False
     ) -> list[Permit]:
-        args: list[Any] = [self._lease_ms, round(LONGEST_SLOT_WAIT_S * 1000), self._longest_call_ms]
-        args += ["together" if together else "", *scripts.asking(asked, looking=looking)]
+        max_wait_ms = round(MAX_RATE_WAIT_S * 1000)
+        args: list[Any] = [*PermitArgs(self._lease_ms, max_wait_ms, self._max_call_ms, int(is_bulk))]
+        for request in requests:
+            args += rows.permit_row(request, "unowned_read" if is_unowned else request.purpose)
         patience_s = self._settings.lease_seconds / 2
         try:
-            flat = await self._store.retry(lambda: self._store.run("hold", [], args), patience_s)
+            flat = await self._store.retry(lambda: self._store.run(PERMIT, [], args), patience_s)
         except TRANSIENT_ERRORS as error:
-            _give_up(len(asked), error)
-            return [Permit(owned=False)] * len(asked)
-        return [scripts.permit(word, wait) for word, wait in zip(flat[::2], flat[1::2], strict=True)]
+            _give_up(len(requests), error)
+            return [Permit(owned=False)] * len(requests)
+        return [rows.permit(word, wait_ms) for word, wait_ms in zip(flat[::2], flat[1::2], strict=True)]
 
     async def _report_many(self, reports: Sequence[Report]) -> list[bool]:
-        args: list[Any] = [self._lease_ms, round(self._settings.keep_days * 86400)]
+        args: list[Any] = [*ReportArgs(self._lease_ms, round(self._settings.keep_days * 86400))]
         for report in reports:
-            args += scripts.reporting(report)
-        keys = [self._settings.allocated_stream, self._settings.failed_stream]
+            args += rows.report_row(report)
+        streams = [self._settings.allocated_stream, self._settings.failed_stream]
         try:
             written = await self._store.retry(
-                lambda: self._store.run("report", keys, args), self._settings.lease_seconds
+                lambda: self._store.run(REPORT, streams, args), self._settings.lease_seconds
             )
         except TRANSIENT_ERRORS as error:
             _give_up(len(reports), error)
@@ -100,10 +109,10 @@ class Leases(Pauses):
         entries = shipment.progress.entries
         first = range(1, min(entries, KEPT_FIRST) + 1)
         last = range(max(KEPT_FIRST, entries - KEPT_LAST) + 1, entries + 1)
-        slots = [slot(entry) for entry in (*first, *last)]
+        slots = [entry_field(entry) for entry in (*first, *last)]
         if not slots:
             return []
-        key = f"{PREFIX}shipment:{shipment.merchant}:{shipment.reference}"
+        key = keys.record(shipment.merchant, shipment.reference)
         found = await self._store.retry(lambda: self._store.redis.hmget(key, slots), self._settings.lease_seconds)
         return [json.loads(entry) for entry in found if entry]
 

@@ -8,7 +8,9 @@ from typing import Any, get_args
 from config.settings import Settings
 from tasks.rules.outcome import Purpose
 from tasks.work.ports import Pause
-from worker.redis_client.store import PREFIX, TRANSIENT_ERRORS, Store
+from worker.ledger import keys
+from worker.ledger.scripts import PAUSE, PROBE, RESUME, PauseArgs, ProbeArgs, ResumeArgs
+from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
 DENIED_S = 10
 """How long a 403 of one shipment is remembered, to tell it from one of the key."""
@@ -29,7 +31,7 @@ class Pauses:
 
     async def set_limits(self, merchant: str, in_flight: int, per_second: float) -> None:
         """Tell the ledger a merchant's limits; 0 means none."""
-        key = f"{PREFIX}pace:{merchant}"
+        key = keys.window(merchant)
         if in_flight or per_second:
             await self._store.redis.hset(key, mapping={"in_flight": in_flight, "per_second": per_second})
         else:
@@ -37,25 +39,25 @@ class Pauses:
 
     async def pause(self, merchant: str, pause: Pause, digest: str, probe: str = "") -> bool:
         """Pause a merchant; False when it was paused already. `probe`: the shipment that tried, and was refused too."""
-        args = [merchant, pause.why, digest, pause.purpose, round(pause.retry_after_s * 1000), probe]
-        args += [pause.refused, pause.asks]
+        wait_ms = round(pause.retry_after_s * 1000)
+        args = PauseArgs(merchant, pause.why, digest, pause.purpose, wait_ms, probe, pause.refused, pause.strategy)
         patience_s = self._settings.lease_seconds
-        return bool(await self._store.retry(lambda: self._store.run("pause", [], args), patience_s))
+        return bool(await self._store.retry(lambda: self._store.run(PAUSE, [], args), patience_s))
 
     async def probe(self, merchant: str) -> str:
         """Let one shipment of a paused merchant try, if it is time; its reference, or ''."""
-        found: bytes = await self._store.run("probe", [], [merchant, self._lease_ms])
+        found: bytes = await self._store.run(PROBE, [], ProbeArgs(merchant, self._lease_ms))
         return found.decode()
 
     async def paused(self) -> dict[str, dict[str, Any]]:
         """The paused merchants: why, since when, and the digest of file and key at that time."""
-        found: Any = await self._store.redis.hgetall(f"{PREFIX}paused")
+        found: Any = await self._store.redis.hgetall(keys.PAUSED)
         return {merchant.decode(): json.loads(text) for merchant, text in found.items()}
 
     async def resume(self, merchant: str) -> int:
         """Lift a pause and make the merchant's parked shipments due; returns how many."""
         total = 0
-        while moved := int(await self._store.run("resume", [], [merchant, 1000])):
+        while moved := int(await self._store.run(RESUME, [], ResumeArgs(merchant, 1000))):
             total += moved
         return total
 
@@ -64,7 +66,7 @@ class Pauses:
 
         Machines may have different files or keys for a while: each of them lifts a pause once.
         """
-        key = f"{PREFIX}resumed:{merchant}"
+        key = keys.resumed(merchant)
         if not await self._store.redis.sadd(key, digest):
             return False
         await self._store.redis.expire(key, RESUMED_S)
@@ -73,7 +75,7 @@ class Pauses:
     async def others_can(self, merchant: str) -> bool:
         """Whether another process lifted a pause lately: it has a file and a key."""
         found = await self._store.retry(
-            lambda: self._store.redis.exists(f"{PREFIX}resumed:{merchant}"), self._settings.lease_seconds
+            lambda: self._store.redis.exists(keys.resumed(merchant)), self._settings.lease_seconds
         )
         return bool(found)
 
@@ -83,15 +85,15 @@ class Pauses:
         Of read-backs any kind will do: where all goes well there are hardly any, and a key that may ask for an
         allocation may read.
         """
-        key, patience_s = f"{PREFIX}calls:{api}", self._settings.lease_seconds
+        key, patience_s = keys.call_stats(api), self._settings.lease_seconds
         kinds = get_args(Purpose) if purpose == "read" else (purpose,)
-        names = [f"{kind} at" for kind in kinds]
+        names = [f"{kind}_at" for kind in kinds]
         found: Any = await self._store.retry(lambda: self._store.redis.hmget(key, names), patience_s)
         return max(int(at or 0) for at in found) / 1000
 
     async def first_denial(self, api: str, reference: str) -> bool:
         """Whether no other shipment got a 403 of this API in the last seconds; notes that this one did."""
-        key = f"{PREFIX}denied:{api}"
+        key = keys.denied(api)
         patience_s = self._settings.lease_seconds
         await self._store.retry(lambda: self._store.redis.set(key, reference, nx=True, ex=DENIED_S), patience_s)
         first = await self._store.retry(lambda: self._store.redis.get(key), patience_s)
@@ -121,4 +123,4 @@ class Pauses:
 
 
 def _split_key(merchant: str, strategy: str) -> str:
-    return f"{PREFIX}split:{merchant}:{hashlib.sha256(strategy.encode()).hexdigest()[:12]}"
+    return keys.split(merchant, hashlib.sha256(strategy.encode()).hexdigest()[:12])

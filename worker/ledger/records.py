@@ -10,8 +10,9 @@ from typing import Any
 from config.merchant_files.merchant_file import NAME
 from config.settings import Settings
 from tasks.rules.progress import Progress, parse_progress
-from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, slot
+from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, entry_field
 from tasks.rules.unreadable import UnreadableRecord, parse_shipment, stand_in
+from worker.ledger import keys
 from worker.ledger.shipment_state import (
     Missing,
     Scheduled,
@@ -22,7 +23,7 @@ from worker.ledger.shipment_state import (
     settled,
     unfinished,
 )
-from worker.redis_client.store import PREFIX, Redis
+from worker.redis_client.store import Redis
 
 __all__ = [
     "Failure",
@@ -87,7 +88,7 @@ async def server_ms(redis: Redis) -> int:
 
 async def known_merchants(redis: Redis, folder: Path) -> list[str]:
     """Merchants that have a file, good or not, or ever had an order."""
-    known: Any = await redis.smembers(f"{PREFIX}known")
+    known: Any = await redis.smembers(keys.KNOWN_MERCHANTS)
     return sorted({*_file_names(folder), *(name.decode() for name in known)})
 
 
@@ -105,7 +106,7 @@ async def merchants_of(redis: Redis, reference: str, merchants: Iterable[str]) -
 
 
 def _key(merchant: str, reference: str) -> str:
-    return f"{PREFIX}shipment:{merchant}:{reference}"
+    return keys.record(merchant, reference)
 
 
 async def read_record(redis: Redis, settings: Settings, merchant: str, reference: str) -> Record | None:
@@ -113,10 +114,10 @@ async def read_record(redis: Redis, settings: Settings, merchant: str, reference
     pipe = redis.pipeline(transaction=True)
     pipe.time()
     pipe.hgetall(_key(merchant, reference))
-    pipe.zscore(f"{PREFIX}waiting:{merchant}", reference)
-    pipe.zscore(f"{PREFIX}working:{merchant}", reference)
-    pipe.hget(f"{PREFIX}tokens:{merchant}", reference)
-    pipe.hget(f"{PREFIX}paused", merchant)
+    pipe.zscore(keys.schedule(merchant), reference)
+    pipe.zscore(keys.working(merchant), reference)
+    pipe.hget(keys.lease_tokens(merchant), reference)
+    pipe.hget(keys.PAUSED, merchant)
     (seconds, micros), found, due, lease_end, token, paused = await pipe.execute()
     if not found:
         return None
@@ -138,7 +139,7 @@ def _record(merchant: str, reference: str, fields: dict[str, bytes]) -> Record:
         stranger = stand_in(shipment)
         history = tuple(_history(KEPT_FIRST, fields))
         return Record(shipment=stranger, why="", facts={}, history=history, unreadable=shipment.error, **rest)
-    fixed = json.loads(fields["facts"])
+    fixed = json.loads(fields["intake"])
     history = tuple(_history(shipment.progress.entries, fields))
     return Record(shipment=shipment, why=fixed.get("why", ""), facts=fixed.get("facts", {}), history=history, **rest)
 
@@ -148,7 +149,7 @@ def _history(entries: int, fields: dict[str, bytes]) -> Iterable[tuple[int, dict
         if number <= KEPT_FIRST or number > entries - KEPT_LAST:
             # Without those that a newer version may have written otherwise.
             with contextlib.suppress(ValueError):
-                yield number, json.loads(fields.get(slot(number), b""))
+                yield number, json.loads(fields.get(entry_field(number), b""))
 
 
 async def failures(
@@ -156,7 +157,7 @@ async def failures(
 ) -> list[Failure]:
     """A merchant's failed shipments that are still kept, oldest first; of one reason only, or not more than `most`."""
     kept_since = await server_ms(redis) - round(settings.keep_days * 86_400_000)
-    references: Any = await redis.zrangebyscore(f"{PREFIX}failed:{merchant}", kept_since, "+inf")
+    references: Any = await redis.zrangebyscore(keys.failed(merchant), kept_since, "+inf")
     found: list[Failure] = []
     for start in range(0, len(references), _READ_AT_ONCE):
         page = await read_failures(redis, merchant, references[start : start + _READ_AT_ONCE])
@@ -166,7 +167,7 @@ async def failures(
     return found[:most]
 
 
-_OF_A_FAILURE = ("state", "reason", "asks", "settled", "replays", "facts", "progress")
+_OF_A_FAILURE = ("state", "reason", "strategy", "settled", "replays", "intake", "progress")
 
 
 async def read_failures(redis: Redis, merchant: str, references: Sequence[bytes]) -> list[Failure]:

@@ -1,16 +1,17 @@
 """Put failed shipments back into the ledger's schedule."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from config.merchant_files.merchant_file import Merchant, read_all
 from config.settings import Settings
 from tasks.rules.replay import NewPlan, choose_new_plan
-from tasks.rules.shipment import slot
+from tasks.rules.shipment import entry_field
 from worker.ledger.ledger import FARTHEST_WAIT_S
 from worker.ledger.records import Failure, failures, known_merchants, read_failures, server_ms
+from worker.ledger.scripts import REPLAY, ReplayArgs, ReplayRow
 from worker.redis_client.store import Redis, Store
 
 _AT_ONCE = 100
@@ -95,12 +96,14 @@ def _start(failure: Failure, good: dict[str, Merchant], now: float) -> NewPlan |
         return "unreadable_record"
 
 
-async def requeue_failed(store: Store, replay: Replay, most_replays: int) -> Replay:
-    """Write what was prepared; returns what came of it. `most_replays` of one shipment, 0 for any number."""
+async def requeue_failed(store: Store, replay: Replay, max_replays: int) -> Replay:
+    """Write what was prepared; returns what came of it. `max_replays` of one shipment, 0 for any number."""
     answers: list[int] = []
     for start in range(0, len(replay.items), _AT_ONCE):
-        args = [arg for items in replay.items[start : start + _AT_ONCE] for arg in _args(items)]
-        answers += await store.run("replay", [], [most_replays, *args])
+        args: list[Any] = [*ReplayArgs(max_replays)]
+        for item in replay.items[start : start + _AT_ONCE]:
+            args += _row(item)
+        answers += await store.run(REPLAY, [], args)
     call_record = list(zip(replay.items, answers, strict=True))
     return Replay(
         items=tuple(items for items, answer in call_record if answer == 1),
@@ -112,10 +115,16 @@ async def requeue_failed(store: Store, replay: Replay, most_replays: int) -> Rep
 _KEPT: dict[int, SkipReason] = {0: "changed_meanwhile", -1: "too_often"}
 
 
-def _args(items: ReplayItem) -> Sequence[Any]:
-    failure, start = items.failure, items.start
-    return (
-        *(failure.merchant, failure.reference, failure.settled_ms),
-        *(start.facts, str(start.plan.steps[0]), start.progress.as_json()),
-        *(slot(start.progress.entries), json.dumps(start.entry), round(items.due_s * 1000)),
+def _row(item: ReplayItem) -> ReplayRow:
+    failure, start = item.failure, item.start
+    return ReplayRow(
+        failure.merchant,
+        failure.reference,
+        failure.settled_ms,
+        start.intake,
+        str(start.plan.steps[0]),
+        start.progress.as_json(),
+        entry_field(start.progress.entries),
+        json.dumps(start.entry),
+        round(item.due_s * 1000),
     )

@@ -1,26 +1,50 @@
-"""What the ledger's scripts are told, and what their answers say."""
+"""The Lua scripts of the ledger: what each is made of, and the order of its arguments.
 
-import json
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+A `…Args` tuple comes first in a script's `ARGV`, rows follow. A test reads the scripts and compares the names.
+"""
 
-from pydantic_core import to_json
-
-from tasks.rules.shipment import Shipment, slot
-from tasks.rules.unreadable import UnreadableRecord, parse_shipment
-from tasks.work.messages import StartMessage
-from tasks.work.ports import Claim, Pause, Permit, PermitRequest, Report
-
-_FIELDS = ("entered", "facts", "received", "published", "progress", "step", "lost_call", "lost", "replays", "changed")
-
-T = TypeVar("T")
+from functools import cached_property
+from importlib import resources
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rejected:
-    """An event for the rejected stream. `event_base64`: its bytes, where `event` cannot hold them."""
+class LuaScript:
+    """A script of `worker/ledger/lua` with the parts that it needs before it."""
+
+    def __init__(self, name: str, *parts: str) -> None:
+        """Nothing is read before it is used."""
+        self.name = name
+        self._parts = ("_prelude", *parts, name)
+
+    @cached_property
+    def text(self) -> str:
+        """The whole script as the server runs it."""
+        folder = resources.files("worker.ledger") / "lua"
+        return "".join((folder / f"{part}.lua").read_text() for part in self._parts)
+
+
+class AcceptArgs(NamedTuple):
+    """Counts of the rows that follow; `ignored`: events of other types."""
+
+    group: str
+    shipments: int
+    rejected: int
+    ignored: int
+
+
+class AcceptedRow(NamedTuple):
+    """A shipment of an accepted order."""
+
+    merchant: str
+    reference: str
+    intake: str
+    published: str
+    strategy: str
+    earliest_at: int
+
+
+class RejectedRow(NamedTuple):
+    """An event for the rejected stream. `event_base64`: its bytes, where `event` cannot hold them; else ''."""
 
     stream_id: str
     event: str
@@ -29,179 +53,266 @@ class Rejected:
     event_base64: str = ""
 
 
-class Accepted(NamedTuple):
-    """A shipment for the ledger. `published`: seconds since the epoch, when the event said so.
+class ClaimArgs(NamedTuple):
+    """See claim.lua."""
 
-    `entered`: when it came into being at the earliest, by stream id and event.
+    child: str
+    claim_id: str
+    lease_ms: int
+    batch: int
+    limit: int
+    farthest_ms: int
+    max_call_ms: int
+    max_isolated: int
+    republished_ms: int
+    first_call_strategies: str
+    is_empty: int
+    is_starting: int
+    min_room: int
+    is_retry: int
+    isolated_merchant: str
+    isolated_reference: str
+
+
+class ClaimedRow(NamedTuple):
+    """A claimed shipment in a reply: fields of its record, except the last two.
+
+    `in_doubt_since`: when the server changed, if a call from before may be forgotten; else 0. `is_permitted`: its first
+    call may be made at once.
     """
+
+    reference: bytes
+    earliest_at: bytes
+    intake: bytes
+    received: bytes
+    published: bytes | None
+    progress: bytes | None
+    step: bytes
+    lost_call_at: bytes | None
+    losses: bytes | None
+    replays: bytes | None
+    in_doubt_since: int
+    is_permitted: int
+
+
+class ClaimLinkArgs(NamedTuple):
+    """See claim_link.lua."""
+
+    claim_id: str
+    lease_ms: int
+    republished_ms: int
+
+
+class LinkRow(NamedTuple):
+    """A shipment of a link, with the lease token of the link's message."""
 
     merchant: str
     reference: str
-    facts: str
-    asks: str
-    published: float | None
-    entered: float = 0.0
+    lease_token: str
+    step: int
 
 
-class ClaimResult(NamedTuple):
-    """What `take` brought: shipments of several merchants, and how it is about the rest.
+class PermitArgs(NamedTuple):
+    """See permit.lua."""
 
-    `next_s`: in how many seconds more is due. `start`: the message that the caller must send, to start another child.
-    `empty_for`: merchant and reference of a shipment that must be alone in its child, for which the caller gets rid of
-    what it has.
-    """
-
-    claim: tuple[Claim, ...]
-    next_s: float = math.inf
-    start: StartMessage | None = None
-    empty_for: tuple[str, str] | None = None
-
-    @property
-    def is_more(self) -> bool:
-        """Whether more is due now."""
-        return self.next_s == 0
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether what was taken shares its child with nothing else."""
-        return any(each.lease_token.endswith(".a") for each in self.claim)
-
-    @property
-    def shipments(self) -> int:
-        """How many were taken."""
-        return sum(len(each.shipments) + len(each.unreadable) for each in self.claim)
+    lease_ms: int
+    max_wait_ms: int
+    max_call_ms: int
+    is_bulk: int
 
 
-class ClaimReply(NamedTuple):
-    """What a script that takes answered: the server's time in seconds, how often it has changed, and the rest."""
+class PermitRow(NamedTuple):
+    """A request for a permit."""
 
-    server_s: float
-    changes: int
-    rest: Sequence[Any]
-
-
-def portions(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
-    """What is asked or told, in the portions of one script call each."""
-    for start in range(0, len(items), most):
-        yield items[start : start + most]
+    merchant: str
+    reference: str
+    lease_token: str
+    purpose: str
+    per_second: float
+    in_flight: int
+    api: str
 
 
-def accepting(accepted: Iterable[Accepted], rejected: Iterable[Rejected]) -> list[Any]:
-    """The part of `accept` that says what is accepted and what is rejected."""
-    args: list[Any] = []
-    for new in accepted:
-        published = "" if new.published is None else f"{new.published:.3f}"
-        args += [new.merchant, new.reference, new.facts, published, new.asks, round(new.entered * 1000)]
-    for bad in rejected:
-        args += [bad.stream_id, bad.event, bad.reason, bad.error, bad.event_base64]
-    return args
+class RenewArgs(NamedTuple):
+    """See renew.lua."""
+
+    lease_ms: int
 
 
-def asking(requests: Iterable[PermitRequest], *, looking: bool) -> list[Any]:
-    """The part of `hold` that says who asks for what. `looking`: to read what nobody holds."""
-    args: list[Any] = []
-    for request in requests:
-        shipment = request.shipment
-        args += [shipment.merchant, shipment.reference, request.lease_token]
-        args += ["look" if looking else request.purpose, request.per_second, request.in_flight, request.api]
-    return args
+class RenewRow(NamedTuple):
+    """A shipment whose lease is renewed."""
+
+    merchant: str
+    reference: str
+    lease_token: str
 
 
-def permit(word: bytes, wait_ms: int) -> Permit:
-    """The permit that `hold` gives; beyond our patience a wait is spent in the schedule, not in a task."""
-    return Permit(
-        owned=word != b"lost",
-        wait_s=wait_ms / 1000,
-        park=word in (b"wait", b"open"),
-        busy=word == b"busy",
-        place=word == b"place",
-        by_limit=word in (b"wait", b"busy"),
-    )
+class ReportArgs(NamedTuple):
+    """See report.lua."""
+
+    lease_ms: int
+    keep_s: int
 
 
-def claim_reply(answer: Any) -> ClaimReply:
-    """The answer of `take` or `claim_link`, before its records are read."""
-    now_ms, changes, *rest = answer
-    return ClaimReply(server_s=int(now_ms) / 1000, changes=int(changes), rest=rest)
+class ReportRow(NamedTuple):
+    """The result of a shipment."""
+
+    merchant: str
+    reference: str
+    lease_token: str
+    verdict: str
+    due_ms: int
+    step: int
+    progress: str
+    strategy: str
+    entry_field: str
+    entry: bytes
+    event: str
+    reason: str
+    api: str
+    signal: str
+    purpose: str
+    retry_after_ms: int
+    slot: int
+    asked_again: int
 
 
-def start(answer: Sequence[Any]) -> StartMessage | None:
-    """The message that a script wants to be sent, if it does."""
-    if not answer:
-        return None
-    merchants, merchant, shipments, asks = answer
-    return StartMessage(merchants=merchants, merchant=merchant.decode(), shipments=shipments, strategy=asks.decode())
+class PauseArgs(NamedTuple):
+    """See pause.lua."""
+
+    merchant: str
+    why: str
+    digest: str
+    purpose: str
+    retry_after_ms: int
+    probe: str
+    refused: str
+    strategy: str
 
 
-def due(asked: float, rest: Sequence[Any]) -> ClaimResult:
-    """What `take` brought that was asked then; see take.lua."""
-    due_in_ms, starts, whose, alone, stopped, groups = rest
-    not_before = frozenset(name.decode() for name in stopped)
-    return ClaimResult(
-        claim=tuple(
-            _taken(merchant, token, paused, rows, asked, not_before) for merchant, token, paused, rows in groups
-        ),
-        next_s=due_in_ms / 1000 if due_in_ms >= 0 else math.inf,
-        start=start(starts),
-        empty_for=(whose.decode(), alone.decode()) if whose else None,
-    )
+class ProbeArgs(NamedTuple):
+    """See probe.lua."""
+
+    merchant: str
+    lease_ms: int
 
 
-def of_link(lease_token: str, rows: Iterable[Any]) -> tuple[Claim, ...]:
-    """What `claim_link` brought; see there."""
-    groups: dict[tuple[bytes, bytes], list[Any]] = {}
-    for merchant, paused, *row in rows:
-        groups.setdefault((merchant, paused), []).append(row)
-    return tuple(_taken(merchant, lease_token.encode(), paused, rows) for (merchant, paused), rows in groups.items())
+class ResumeArgs(NamedTuple):
+    """See resume.lua."""
+
+    merchant: str
+    limit: int
 
 
-def _taken(
-    merchant: bytes,
-    lease_token: bytes,
-    paused_as: bytes,
-    rows: Sequence[Any],
-    asked: float = 0.0,
-    stopped: frozenset[str] = frozenset(),
-) -> Claim:
-    name, paused = merchant.decode(), json.loads(paused_as) if paused_as else {}
-    found = [parse_shipment(name, row[0].decode(), dict(zip(_FIELDS, row[1:-1], strict=True))) for row in rows]
-    admitted = {row[0].decode() for row in rows if row[-1]}
-    shipments = tuple(each for each in found if isinstance(each, Shipment))
-    return Claim(
-        merchant=name,
-        lease_token=lease_token.decode(),
-        paused=Pause(why=paused["why"], purpose=paused.get("purpose", "")) if paused else None,
-        shipments=shipments,
-        unreadable=tuple(each for each in found if isinstance(each, UnreadableRecord)),
-        probe=paused.get("probe", ""),
-        admitted=frozenset(each.reference for each in shipments if each.reference in admitted),
-        asked=asked,
-        stopped=stopped,
-    )
+class NotifyArgs(NamedTuple):
+    """See notify_due.lua."""
+
+    leaving_child: str
 
 
-def reporting(report: Report) -> list[Any]:
-    """The part of `report` that tells of one shipment."""
-    shipment, progress, feedback = report.shipment, report.shipment.progress, report.feedback
-    return [
-        shipment.merchant,
-        shipment.reference,
-        report.lease_token,
-        report.verdict,
-        round(report.due * 1000),
-        progress.step,
-        progress.as_json(),
-        str(shipment.strategy) if shipment.steps else "",
-        slot(max(1, progress.entries)),
-        b"" if report.entry is None else to_json(report.entry),
-        report.event,
-        report.reason,
-        report.api,
-        *(
-            ("", "", 0)
-            if feedback is None
-            else (feedback.signal, feedback.purpose, round(feedback.retry_after_s * 1000))
-        ),
-        int(report.place),
-        report.asked_again,
-    ]
+class EpochArgs(NamedTuple):
+    """See check_epoch.lua."""
+
+    known_epoch: int | str
+    until_ms: int
+
+
+class ReplayArgs(NamedTuple):
+    """See replay.lua."""
+
+    max_replays: int
+
+
+class ReplayRow(NamedTuple):
+    """A failed shipment and its new plan."""
+
+    merchant: str
+    reference: str
+    settled_ms: int
+    intake: str
+    strategy: str
+    progress: str
+    entry_field: str
+    entry: str
+    delay_ms: int
+
+
+class RecheckArgs(NamedTuple):
+    """See due_rechecks.lua."""
+
+    limit: int
+    retry_ms: int
+
+
+class ReadArgs(NamedTuple):
+    """See read_orders.lua."""
+
+    group: str
+    consumer: str
+    max_entries: int
+    max_bytes: int
+    max_value_bytes: int
+
+
+class ReclaimArgs(NamedTuple):
+    """See reclaim_orders.lua."""
+
+    group: str
+    consumer: str
+    idle_ms: int
+    start: str | bytes
+    limit: int
+    max_value_bytes: int
+
+
+class ConsumersArgs(NamedTuple):
+    """See remove_consumers.lua."""
+
+    group: str
+    idle_ms: int
+
+
+class GroupArgs(NamedTuple):
+    """See count_lost_orders.lua."""
+
+    group_name: str
+
+
+ACCEPT = LuaScript("accept", "_dispatch")
+CLAIM = LuaScript("claim", "_leases", "_record", "_dispatch", "_expiry", "_schedule", "_repeat")
+CLAIM_LINK = LuaScript("claim_link", "_leases", "_record", "_dispatch")
+PERMIT = LuaScript("permit", "_leases", "_dispatch")
+RENEW = LuaScript("renew", "_leases")
+REPORT = LuaScript("report", "_leases", "_breakers", "_dispatch")
+PAUSE = LuaScript("pause")
+PROBE = LuaScript("probe", "_dispatch")
+RESUME = LuaScript("resume", "_dispatch")
+NOTIFY_DUE = LuaScript("notify_due", "_dispatch")
+CHECK_EPOCH = LuaScript("check_epoch")
+REPLAY = LuaScript("replay", "_dispatch")
+DUE_RECHECKS = LuaScript("due_rechecks")
+READ_ORDERS = LuaScript("read_orders", "_entries")
+RECLAIM_ORDERS = LuaScript("reclaim_orders", "_entries")
+COUNT_LOST_ORDERS = LuaScript("count_lost_orders")
+REMOVE_CONSUMERS = LuaScript("remove_consumers")
+
+ARGUMENTS: dict[LuaScript, tuple[type[NamedTuple], ...]] = {
+    ACCEPT: (AcceptArgs, AcceptedRow, RejectedRow),
+    CLAIM: (ClaimArgs,),
+    CLAIM_LINK: (ClaimLinkArgs, LinkRow),
+    PERMIT: (PermitArgs, PermitRow),
+    RENEW: (RenewArgs, RenewRow),
+    REPORT: (ReportArgs, ReportRow),
+    PAUSE: (PauseArgs,),
+    PROBE: (ProbeArgs,),
+    RESUME: (ResumeArgs,),
+    NOTIFY_DUE: (NotifyArgs,),
+    CHECK_EPOCH: (EpochArgs,),
+    REPLAY: (ReplayArgs, ReplayRow),
+    DUE_RECHECKS: (RecheckArgs,),
+    READ_ORDERS: (ReadArgs,),
+    RECLAIM_ORDERS: (ReclaimArgs,),
+    COUNT_LOST_ORDERS: (GroupArgs,),
+    REMOVE_CONSUMERS: (ConsumersArgs,),
+}
+"""What each script reads from `ARGV`, in order."""

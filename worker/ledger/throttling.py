@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from worker.redis_client.store import PREFIX, Redis
+from worker.ledger import keys
+from worker.redis_client.store import Redis
 
 SLOWED_FOR_S = 60.0
 """How long after its last 429 a merchant counts as slowed."""
@@ -31,10 +32,10 @@ class Slowed:
 
 async def breakers(redis: Redis, now_ms: int) -> tuple[Breaker, ...]:
     """The open breakers."""
-    names: Any = await redis.smembers(f"{PREFIX}breakers")
+    names: Any = await redis.smembers(keys.BREAKERS)
     pipe = redis.pipeline(transaction=False)
     for name in sorted(names):
-        pipe.hget(f"{PREFIX}breaker:{name.decode()}", "until")
+        pipe.hget(keys.breaker(name.decode()), "until")
     found = zip(sorted(names), await pipe.execute(), strict=True)
     return tuple(
         Breaker(api=name.decode()[2:], probe_in_s=max(0.0, (int(till) - now_ms) / 1000)) for name, till in found if till
@@ -44,10 +45,10 @@ async def breakers(redis: Redis, now_ms: int) -> tuple[Breaker, ...]:
 async def slowed(redis: Redis, now_ms: int) -> tuple[Slowed, ...]:
     """The merchants that were throttled in the last minute."""
     since = now_ms - SLOWED_FOR_S * 1000
-    found: Any = await redis.zrange(f"{PREFIX}slowed", since, "+inf", byscore=True, withscores=True)
+    found: Any = await redis.zrange(keys.THROTTLED, since, "+inf", byscore=True, withscores=True)
     pipe = redis.pipeline(transaction=False)
     for name, _ in found:
-        pipe.hget(f"{PREFIX}pace:{name.decode()}", "window")
+        pipe.hget(keys.window(name.decode()), "window")
     windows = await pipe.execute()
     return tuple(
         Slowed(merchant=name.decode(), window=int(float(window or 0)), throttled_s=(now_ms - at) / 1000)

@@ -14,15 +14,14 @@ from typing import Any
 
 import structlog
 
-from worker.redis_client.store import PREFIX, Redis, Store
+from worker.ledger import keys
+from worker.redis_client.store import Redis, Store
 
 FRESH_S = 30.0
 """A heartbeat older than this counts as none."""
 
 HEARTBEAT_EVERY_S = 5.0
 
-ALIVE = f"{PREFIX}alive"
-LAST_SWEEP = f"{PREFIX}last_sweep"
 
 _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -102,21 +101,21 @@ async def tell(store: Store, role: str, pid: int, position: Any) -> None:
     """Note in the ledger that a process is alive and how far it has come."""
     seconds, _ = await store.redis.time()
     beat = {"at": int(seconds), "position": position}
-    await store.redis.hset(ALIVE, f"{role}@{socket.gethostname()}:{pid}", json.dumps(beat))
+    await store.redis.hset(keys.HEARTBEATS, f"{role}@{socket.gethostname()}:{pid}", json.dumps(beat))
 
 
 async def forget_the_gone(redis: Redis) -> None:
     """Forget heartbeats of processes that ended long ago."""
     seconds, _ = await redis.time()
-    found: Any = await redis.hgetall(ALIVE)
+    found: Any = await redis.hgetall(keys.HEARTBEATS)
     gone = [name for name, text in found.items() if int(seconds) - json.loads(text)["at"] > 20 * FRESH_S]
     if gone:
-        await redis.hdel(ALIVE, *gone)
+        await redis.hdel(keys.HEARTBEATS, *gone)
 
 
 async def heartbeats(redis: Redis) -> dict[str, dict[str, Any]]:
     """The processes that gave a heartbeat lately, by `role@host:pid`."""
     seconds, _ = await redis.time()
-    found: Any = await redis.hgetall(ALIVE)
+    found: Any = await redis.hgetall(keys.HEARTBEATS)
     beats = {name.decode(): json.loads(text) for name, text in found.items()}
     return {name: beat for name, beat in beats.items() if int(seconds) - beat["at"] <= FRESH_S}

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.settings import Settings
+from worker.ledger import keys
 from worker.ledger.records import known_merchants, server_ms
 from worker.ledger.throttling import Breaker, Slowed, breakers, slowed
-from worker.observability.heartbeat import LAST_SWEEP, heartbeats
+from worker.observability.heartbeat import heartbeats
 from worker.redis_client.safety import describe
-from worker.redis_client.store import PREFIX, TRANSIENT_ERRORS, Redis, ResponseError
+from worker.redis_client.store import TRANSIENT_ERRORS, Redis, ResponseError
 from worker.streams.orders import GROUP
 
 
@@ -74,11 +75,11 @@ async def count_all(redis: Redis, settings: Settings) -> Counts:
     server, unsafe = await describe(redis, settings)
     now = await server_ms(redis)
     pipe = redis.pipeline(transaction=False)
-    pipe.get(LAST_SWEEP)
-    pipe.get(f"{PREFIX}not_ours")
-    pipe.get(f"{PREFIX}lost_orders")
+    pipe.get(keys.LAST_SWEEP)
+    pipe.get(keys.IGNORED_EVENTS)
+    pipe.get(keys.LOST_ORDERS)
     pipe.xlen(settings.rejected_stream)
-    pipe.hgetall(f"{PREFIX}paused")
+    pipe.hgetall(keys.PAUSED)
     swept, ignored, lost_orders, rejected, paused = await pipe.execute()
     return Counts(
         server=server,
@@ -102,12 +103,12 @@ async def _count_merchants(
     kept_since = now - round(settings.keep_days * 86_400_000)
     pipe = redis.pipeline(transaction=False)
     for name in names:
-        pipe.zcount(f"{PREFIX}waiting:{name}", "-inf", now)
-        pipe.zcount(f"{PREFIX}waiting:{name}", f"({now}", "+inf")
-        pipe.zcard(f"{PREFIX}working:{name}")
-        pipe.hmget(f"{PREFIX}counts:{name}", "allocated", "asked_again", "carrier_changed")
-        pipe.zcount(f"{PREFIX}failed:{name}", kept_since, "+inf")
-        pipe.zrange(f"{PREFIX}waiting:{name}", 0, 0, withscores=True)
+        pipe.zcount(keys.schedule(name), "-inf", now)
+        pipe.zcount(keys.schedule(name), f"({now}", "+inf")
+        pipe.zcard(keys.working(name))
+        pipe.hmget(keys.counts(name), "allocated", "asked_again", "carrier_changed")
+        pipe.zcount(keys.failed(name), kept_since, "+inf")
+        pipe.zrange(keys.schedule(name), 0, 0, withscores=True)
     answers = await pipe.execute()
     return tuple(
         _merchant(name, answers[6 * i : 6 * i + 6], now, paused.get(name.encode())) for i, name in enumerate(names)

@@ -20,12 +20,12 @@ from tasks.work.ports import Claim
 from worker.carrier_api.client import CarrierApi
 from worker.dispatch.dispatcher import Dispatcher
 from worker.dispatch.fallbacks import Fallbacks, InTime
-from worker.ledger.leases import LONGEST_CALL_OF_LEASE
+from worker.ledger.leases import MAX_CALL_OF_LEASE
 from worker.ledger.ledger import Ledger
-from worker.ledger.scripts import ClaimResult
+from worker.ledger.rows import ClaimResult
 from worker.observability.sentry import SentryAlerts
 from worker.processes.batches import Batches
-from worker.processes.claim_loop import SERVES_S, ClaimLoop
+from worker.processes.claim_loop import LOOP_S, ClaimLoop
 from worker.processes.dispatch_timer import DispatchTimer
 from worker.processes.in_flight import InFlight
 from worker.processes.merchant_files import MerchantFiles
@@ -36,7 +36,7 @@ from worker.redis_client.store import TRANSIENT_ERRORS, Store, connect
 
 T = TypeVar("T")
 
-HOLDS_S = 2 * SERVES_S
+HOLDS_S = 2 * LOOP_S
 """How long a task waits for the end of what it began; less than the time after which Celery ends it."""
 
 DRAIN_S = 8.0
@@ -74,7 +74,7 @@ class ChildRuntime:
         self._store = Store(connect(settings))
         self._ledger = Ledger(self._store, settings)
         self._merchants = MerchantFiles(settings.merchants_dir, settings.http_hosts)
-        self._api = CarrierApi(self._ledger.now, longest_call_s=settings.lease_seconds * LONGEST_CALL_OF_LEASE)
+        self._api = CarrierApi(self._ledger.now, longest_call_s=settings.lease_seconds * MAX_CALL_OF_LEASE)
         self._dispatcher = Dispatcher(self._app, self._ledger)
         self._alarms = DispatchTimer(self._dispatcher.notify_due)
         self._in_flight = InFlight(self._ended, lambda: self._children.must_end)
@@ -135,7 +135,7 @@ class ChildRuntime:
         return self._worked(self._tally - before)
 
     async def _begin(self, due: ClaimResult) -> None:
-        for claim in due.claim:
+        for claim in due.claims:
             await self._batches.begin(claim, self._fallbacks.add, self._tally)
 
     async def _follow(self, link: Link, patience_s: float) -> WorkResult | None:

@@ -9,11 +9,11 @@ import structlog
 
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.ledger import Ledger
-from worker.ledger.scripts import ClaimResult
+from worker.ledger.rows import ClaimResult
 from worker.processes.in_flight import InFlight
 from worker.redis_client.store import TRANSIENT_ERRORS
 
-SERVES_S = 5.0
+LOOP_S = 5.0
 """How long a child serves after a message; one that follows starts the next."""
 
 IDLE_S = 1.0
@@ -22,13 +22,13 @@ IDLE_S = 1.0
 BLOCKED_S = 0.1
 """How long it waits when something is due that may not be taken now."""
 
-PACE_S = 0.005
+MIN_INTERVAL_S = 0.005
 """At least so much lies between two looks, so that what comes due close together is taken together."""
 
-ROOM = 100
+MIN_ROOM = 100
 """With less room than this a child waits for more."""
 
-EMPTIES_S = 40.0
+EMPTYING_S = 40.0
 """How long a child waits until it owns nothing, for a shipment that must be alone there."""
 
 log = structlog.get_logger(__name__)
@@ -52,82 +52,82 @@ class ClaimLoop:
         self._begin = begin
         self._must_end = must_end
         self._until = 0.0
-        self._is_asked = False
-        self._going_on: asyncio.Task[None] | None = None
+        self._is_requested = False
+        self._running: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[int] | None = None
         self._loop = asyncio.get_running_loop()
 
     def start(self) -> "asyncio.Task[None]":
         """Serve for a while, from now on; the task ends when that is over."""
-        self._until, self._is_asked = self._loop.time() + SERVES_S, True
-        if self._going_on is None or self._going_on.done():
-            self._going_on = asyncio.create_task(self._serve())
-        return self._going_on
+        self._until, self._is_requested = self._loop.time() + LOOP_S, True
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+        return self._running
 
     async def stop(self) -> None:
         """Take nothing more."""
         self._until = 0.0
-        if self._going_on is not None:
-            await asyncio.wait([self._going_on], timeout=2 * IDLE_S)
-            self._going_on.cancel()
-            await asyncio.gather(self._going_on, return_exceptions=True)
+        if self._running is not None:
+            await asyncio.wait([self._running], timeout=2 * IDLE_S)
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
 
     @property
     def is_active(self) -> bool:
         """Whether this child takes what is due."""
-        return self._going_on is not None and not self._going_on.done()
+        return self._running is not None and not self._running.done()
 
-    async def _serve(self) -> None:
+    async def _run(self) -> None:
         # A message may come while this child takes its leave.
-        while self._is_asked:
-            self._is_asked = False
+        while self._is_requested:
+            self._is_requested = False
             try:
-                await self._take_until_idle()
+                await self._claim_until_idle()
             except TRANSIENT_ERRORS as error:
                 log.warning("serving_interrupted", error=str(error), next="the sweep starts it again")
             except Exception:
                 log.exception("serving_broken", next="the sweep starts it again")
             await self._dispatcher.notify_due(leaving=True)
 
-    async def _take_until_idle(self) -> None:
-        busy_at, begins = self._loop.time(), True
-        while self._goes_on() and self._loop.time() < busy_at + IDLE_S:
+    async def _claim_until_idle(self) -> None:
+        active_at, is_starting = self._loop.time(), True
+        while self._may_continue() and self._loop.time() < active_at + IDLE_S:
             looked_at = self._loop.time()
-            if self._in_flight.room() < ROOM:
-                await self._in_flight.changes(IDLE_S / 10)
-                busy_at = self._loop.time()
+            if self._in_flight.room() < MIN_ROOM:
+                await self._in_flight.changed(IDLE_S / 10)
+                active_at = self._loop.time()
                 continue
             while self._in_flight.is_awaited:
-                await self._in_flight.changes(PACE_S)
-            due = await self._take(begins=begins)
-            begins = False
-            if due.shipments:
-                busy_at = self._loop.time()
-            if self._in_flight.room() >= ROOM and not (due.is_more and due.shipments):
-                await self._ledger.wake(BLOCKED_S if due.is_more else min(IDLE_S, due.next_s))
-            await asyncio.sleep(looked_at + PACE_S - self._loop.time())
+                await self._in_flight.changed(MIN_INTERVAL_S)
+            result = await self._claim(is_starting=is_starting)
+            is_starting = False
+            if result.shipments:
+                active_at = self._loop.time()
+            if self._in_flight.room() >= MIN_ROOM and not (result.is_more and result.shipments):
+                await self._ledger.wait_for_wakeup(BLOCKED_S if result.is_more else min(IDLE_S, result.next_s))
+            await asyncio.sleep(looked_at + MIN_INTERVAL_S - self._loop.time())
 
-    def _goes_on(self) -> bool:
+    def _may_continue(self) -> bool:
         return self._loop.time() < self._until and not self._must_end()
 
-    async def _take(self, *, begins: bool) -> ClaimResult:
+    async def _claim(self, *, is_starting: bool) -> ClaimResult:
         # A shipment that must be alone may come of it: a link must not begin meanwhile.
         with self._in_flight.reserved() if self._in_flight.is_empty else contextlib.nullcontext():
-            due = await self._ledger.take(
-                self._in_flight.room(), owns_nothing=self._in_flight.is_empty, begins=begins, least_room=ROOM
+            result = await self._ledger.claim(
+                self._in_flight.room(), is_empty=self._in_flight.is_empty, is_starting=is_starting, min_room=MIN_ROOM
             )
-            await self._begin(due)
-            if due.start:
-                self._starting = asyncio.create_task(self._dispatcher.start(due.start))
-            if due.is_alone:
+            await self._begin(result)
+            if result.start:
+                self._starting = asyncio.create_task(self._dispatcher.start(result.start))
+            if result.is_isolated:
                 await self._in_flight.until_empty(math.inf)
-        if due.empty_for:
-            await self._take_alone(due.empty_for)
-        return due
+        if result.isolate_next:
+            await self._claim_isolated(result.isolate_next)
+        return result
 
-    async def _take_alone(self, shipment: tuple[str, str]) -> None:
+    async def _claim_isolated(self, shipment: tuple[str, str]) -> None:
         with self._in_flight.reserved():
-            is_empty = await self._in_flight.until_empty(EMPTIES_S)
-            due = await self._ledger.take(1, owns_nothing=is_empty, alone=shipment)
-            await self._begin(due)
+            is_empty = await self._in_flight.until_empty(EMPTYING_S)
+            result = await self._ledger.claim(1, is_empty=is_empty, isolated=shipment)
+            await self._begin(result)
             await self._in_flight.until_empty(math.inf)

@@ -12,7 +12,8 @@ from config.merchant_files.merchant_file import Merchant
 from tasks.rules.order import KEPT_OF_TOO_LARGE_BYTES, MAX_EVENT_BYTES, IgnoredEvent, Order, Rejection, parse_order
 from tasks.rules.plan import choose, facts_of
 from tasks.rules.shipment import intake_record, published_s
-from worker.ledger.scripts import Accepted, Rejected
+from worker.ledger.rows import Accepted
+from worker.ledger.scripts import RejectedRow
 from worker.processes.merchant_files import MerchantFiles
 from worker.streams.orders import Entry
 
@@ -27,7 +28,7 @@ class ClassifiedEvents:
     """One read of the stream, sorted into what the ledger takes and what is rejected."""
 
     accepted: list[Accepted] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[RejectedRow] = field(default_factory=list)
     ignored: int = 0
     rejected_bytes: int = 0
 
@@ -36,7 +37,7 @@ class ClassifiedEvents:
         """Whether a script should not be told more."""
         return len(self.accepted) >= MAX_SHIPMENTS or self.rejected_bytes >= MAX_REJECTED_BYTES
 
-    def reject(self, rejected: Rejected) -> None:
+    def reject(self, rejected: RejectedRow) -> None:
         """One more for the rejected stream."""
         self.rejected.append(rejected)
         self.rejected_bytes += len(rejected.event) + len(rejected.event_base64)
@@ -97,21 +98,21 @@ def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted
             Accepted(
                 merchant=merchant.name,
                 reference=shipment.reference,
-                facts=intake_record(order, facts, plan, merchant.file.api.flavour),
-                asks=str(plan.steps[0]),
+                intake=intake_record(order, facts, plan, merchant.file.api.flavour),
+                strategy=str(plan.steps[0]),
                 published=published,
-                entered=entered,
+                earliest_at=entered,
             )
         )
     return shipments
 
 
-def rejected_as(stream_id: str, event: bytes, rejection: Rejection) -> Rejected:
+def rejected_as(stream_id: str, event: bytes, rejection: Rejection) -> RejectedRow:
     """The event as it came; of one that is too large the beginning, up to a whole letter."""
     is_whole = len(event) <= MAX_EVENT_BYTES
     kept = event if is_whole else event[:KEPT_OF_TOO_LARGE_BYTES]
     readable = getincrementaldecoder("utf-8")("replace").decode(kept, final=is_whole)
-    return Rejected(
+    return RejectedRow(
         stream_id=stream_id,
         event=readable,
         reason=rejection.reason,

@@ -62,7 +62,7 @@ class InFlight:
         young = sum(len(batch.owned) for batch, began in self._work.values() if began > old)
         return min(MAX_YOUNG - young, MOST - self.count())
 
-    async def changes(self, timeout_s: float) -> None:
+    async def changed(self, timeout_s: float) -> None:
         """Wait until a batch has ended, at most so long."""
         self._changed.clear()
         try:
@@ -114,7 +114,7 @@ class InFlight:
         while not is_so():
             if time.monotonic() > deadline or self._must_end():
                 return False
-            await self.changes(LOOK_EVERY_S)
+            await self.changed(LOOK_EVERY_S)
         return True
 
     async def empty(self, patience_s: float) -> None:

@@ -174,7 +174,7 @@ class Intake:
             log.warning(
                 "order_rejected", stream_id=rejected.stream_id, reason=rejected.reason, error=rejected.error[:300]
             )
-        self._taken += Counter(shipments=fresh, known=len(read.accepted) - fresh, events_not_ours=read.ignored)
+        self._taken += Counter(shipments=fresh, known=len(read.accepted) - fresh, ignored=read.ignored)
         if time.monotonic() >= self._said_at + SAYS_EVERY_S and self._taken.total():
             log.info("orders_taken", **self._taken)
             self._taken.clear()

@@ -6,9 +6,10 @@ from typing import Any
 import structlog
 
 from config.settings import Settings
+from worker.ledger import keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import server_ms
-from worker.observability.heartbeat import LAST_SWEEP, forget_the_gone
+from worker.observability.heartbeat import forget_the_gone
 from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import TRANSIENT_ERRORS, Store
 from worker.streams.upkeep import keep_orders
@@ -28,7 +29,7 @@ async def run_maintenance(store: Store, ledger: Ledger, merchants: MerchantFiles
         await _cut_old(store, settings, now_ms)
         await keep_orders(store, settings, now_ms)
         await forget_the_gone(store.redis)
-        await store.redis.set(LAST_SWEEP, now_ms)
+        await store.redis.set(keys.LAST_SWEEP, now_ms)
     except TRANSIENT_ERRORS as error:
         log.warning("housekeeping_failed", error=str(error), next="the next sweep tries again")
         return {}

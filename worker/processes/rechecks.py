@@ -9,14 +9,16 @@ import structlog
 
 from config.settings import Settings
 from tasks.rules.outcome import PERMIT_EXPIRED, Allocated, Carrier, Feedback, Finding, NotSent, signal_of
-from tasks.rules.shipment import iso, slot
+from tasks.rules.shipment import entry_field, iso
 from tasks.work.clock import boottime
 from tasks.work.ports import Account, PermitRequest, Report, Request
 from worker.carrier_api.client import CarrierApi
+from worker.ledger import keys
 from worker.ledger.ledger import HOST, Ledger
 from worker.ledger.records import Record, Settled, read_record
+from worker.ledger.scripts import DUE_RECHECKS, RecheckArgs
 from worker.processes.merchant_files import MerchantFiles
-from worker.redis_client.store import PREFIX, TRANSIENT_ERRORS, Store
+from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
 AT_ONCE = 20
 """Most rechecks at a time; each is one request."""
@@ -63,7 +65,7 @@ class Rechecks:
         found: list[BaseException | None]
         try:
             # Should this process end meanwhile, another one looks later.
-            now_ms, *due = await self._store.run("recheck", [], [AT_ONCE, round(NEXT_TRY_S * 1000)])
+            now_ms, *due = await self._store.run(DUE_RECHECKS, [], RecheckArgs(AT_ONCE, round(NEXT_TRY_S * 1000)))
             paused = await self._ledger.paused() if due else {}
             looks = (self._look(name.decode(), int(now_ms) / 1000, paused) for name in due)
             found = await asyncio.gather(*looks, return_exceptions=True)
@@ -92,7 +94,7 @@ class Rechecks:
             await self._forget(name)
 
     async def _forget(self, name: str) -> None:
-        await self._store.redis.zrem(f"{PREFIX}recheck", name)
+        await self._store.redis.zrem(keys.RECHECKS, name)
 
     async def _read(self, account: Account, record: Record) -> Finding | None:
         """What the API says now; None when it may not be asked."""
@@ -117,7 +119,7 @@ class Rechecks:
         report = Report(
             shipment=shipment, lease_token=asking, verdict="keep", api=account.api, feedback=_feedback(finding)
         )
-        await self._ledger.report(report._replace(place=permit.place))
+        await self._ledger.report(report._replace(slot=permit.slot))
         return finding
 
     async def _tell(self, record: Record, found: Allocated, event: dict[str, Any]) -> None:
@@ -139,11 +141,11 @@ class Rechecks:
 
     async def _write(self, record: Record, outcome: str, carrier: str | None, *, changed: bool) -> None:
         shipment = record.shipment
-        key = f"{PREFIX}shipment:{shipment.merchant}:{shipment.reference}"
+        key = keys.record(shipment.merchant, shipment.reference)
         entries = shipment.progress.entries + 1
-        entry = {"at": iso(self._ledger.now()), "do": "recheck", "outcome": outcome, "message": carrier}
+        entry = {"at": iso(self._ledger.now()), "action": "recheck", "outcome": outcome, "message": carrier}
         told: Any = {
-            slot(entries): json.dumps(entry),
+            entry_field(entries): json.dumps(entry),
             "progress": shipment.with_progress(entries=entries).progress.as_json(),
         }
         pipe = self._store.redis.pipeline(transaction=True)
@@ -151,7 +153,7 @@ class Rechecks:
         # Should the record have expired meanwhile, what was written of it does so too.
         pipe.expire(key, round(self._settings.keep_days * 86400))
         if changed:
-            pipe.hincrby(f"{PREFIX}counts:{shipment.merchant}", "carrier_changed", 1)
+            pipe.hincrby(keys.counts(shipment.merchant), "carrier_changed", 1)
         await pipe.execute()
 
 

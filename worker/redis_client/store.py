@@ -5,8 +5,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
-from importlib import resources
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from redis.asyncio import Redis
@@ -36,21 +35,6 @@ PREFIX = "allocation:"
 
 MAX_CONNECTIONS = 1000
 """Of a process; more commands than that are never under way, and redis-py's own limit of 100 is an error beyond it."""
-
-_NEEDS = {
-    "accept": ("_wake",),
-    "take": ("_tokens", "_taken", "_wake", "_expiry", "_schedule"),
-    "take_link": ("_tokens", "_taken", "_wake"),
-    "hold": ("_tokens", "_wake"),
-    "probe": ("_wake",),
-    "read": ("_entries",),
-    "replay": ("_wake",),
-    "report": ("_tokens", "_breakers", "_wake"),
-    "resume": ("_wake",),
-    "ring": ("_wake",),
-    "take_over": ("_entries",),
-}
-"""What stands between the prelude and a script."""
 
 T = TypeVar("T")
 
@@ -87,8 +71,18 @@ def why_unusable(settings: Settings) -> str | None:
     return None
 
 
+class Script(Protocol):
+    """A Lua script."""
+
+    @property
+    def text(self) -> str:
+        """Its source."""
+
+    def __hash__(self) -> int: ...
+
+
 class Store:
-    """Runs the scripts of `worker/ledger/lua`."""
+    """Runs commands and Lua scripts."""
 
     def __init__(self, redis: Redis) -> None:
         """Wrap a client; no round trip is made."""
@@ -96,7 +90,7 @@ class Store:
         self._lines = ConnectionCache(redis)
         self._trouble_since: float | None = None
 
-    async def run(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:  # Redis' answer
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # Redis' answer
         """Run a script once; loads it when the server does not know it.
 
         Raises one of `TRANSIENT_ERRORS` while the server is away.
@@ -105,7 +99,7 @@ class Store:
         try:
             return await self.command("EVALSHA", _digest(script), *rest)
         except NoScriptError:
-            await self.command("SCRIPT LOAD", _text(script))
+            await self.command("SCRIPT LOAD", script.text)
             return await self.command("EVALSHA", _digest(script), *rest)
 
     async def command(self, *words: str | bytes | float) -> Any:  # Redis' answer
@@ -145,11 +139,5 @@ class Store:
 
 
 @cache
-def _digest(script: str) -> str:
-    return hashlib.sha1(_text(script).encode(), usedforsecurity=False).hexdigest()  # as the server names it
-
-
-@cache
-def _text(script: str) -> str:
-    folder = resources.files("worker.ledger") / "lua"
-    return "".join((folder / f"{part}.lua").read_text() for part in ("_prelude", *_NEEDS.get(script, ()), script))
+def _digest(script: Script) -> str:
+    return hashlib.sha1(script.text.encode(), usedforsecurity=False).hexdigest()  # as the server names it

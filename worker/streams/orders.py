@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from tasks.rules.order import MAX_EVENT_BYTES
-from worker.redis_client.store import PREFIX, ResponseError, Store
+from worker.ledger import keys
+from worker.ledger.scripts import READ_ORDERS, RECLAIM_ORDERS, ReadArgs, ReclaimArgs
+from worker.redis_client.store import ResponseError, Store
 
 GROUP = "allocation"
 WAIT_MS = 1000
@@ -24,7 +26,7 @@ READ_AT_ONCE = 500
 READ_BYTES = 8 * 1024 * 1024
 """Most entries, and about how many bytes, of one read."""
 
-TAKEN_OVER_AT_ONCE = 16
+RECLAIMED_AT_ONCE = 16
 DELIVERED_OFTEN = 3
 """An entry that was delivered so often is handled alone."""
 
@@ -80,8 +82,8 @@ class OrdersStream:
 
     async def _read(self) -> list[Entry]:
         if self._more:
-            args = [GROUP, self.consumer, READ_AT_ONCE, READ_BYTES, MAX_EVENT_BYTES + 1]
-            found = [_entry(*entry) for entry in await self._store.run("read", [self._stream], args)]
+            args = ReadArgs(GROUP, self.consumer, READ_AT_ONCE, READ_BYTES, MAX_EVENT_BYTES + 1)
+            found = [_entry(*entry) for entry in await self._store.run(READ_ORDERS, [self._stream], args)]
             self._more = bool(found)
             if found:
                 return found
@@ -96,8 +98,8 @@ class OrdersStream:
         await self._still_here()
         at = b"0-0"
         while True:
-            args = [GROUP, self.consumer, self._lease_ms, at, TAKEN_OVER_AT_ONCE, MAX_EVENT_BYTES + 1]
-            at, lost, found = await self._store.run("take_over", [self._stream], args)
+            args = ReclaimArgs(GROUP, self.consumer, self._lease_ms, at, RECLAIMED_AT_ONCE, MAX_EVENT_BYTES + 1)
+            at, lost, found = await self._store.run(RECLAIM_ORDERS, [self._stream], args)
             few = [_entry(stream_id, fields) for stream_id, times, fields in found if times < DELIVERED_OFTEN]
             if few or lost:
                 yield ReclaimedEntries(few, [stream_id.decode() for stream_id in lost])
@@ -136,7 +138,7 @@ class OrdersStream:
 
 
 def _alone_in_hand(stream_id: str) -> str:
-    return f"{PREFIX}alone_in_hand:{stream_id}"
+    return keys.held_alone(stream_id)
 
 
 def _entry(stream_id: bytes, fields: list[bytes]) -> Entry:

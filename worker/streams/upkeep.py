@@ -3,6 +3,7 @@
 import structlog
 
 from config.settings import Settings
+from worker.ledger.scripts import COUNT_LOST_ORDERS, REMOVE_CONSUMERS, ConsumersArgs, GroupArgs
 from worker.redis_client.store import TRANSIENT_ERRORS, Redis, ResponseError, Store
 from worker.streams.orders import GROUP
 
@@ -22,7 +23,7 @@ async def keep_orders(store: Store, settings: Settings, now_ms: int) -> None:
 
 async def tell_of_lost(store: Store, settings: Settings) -> None:
     """Log, and count, entries of the orders stream that no intake was ever given; each once."""
-    found = await store.run("unread", [settings.orders_stream], [GROUP])
+    found = await store.run(COUNT_LOST_ORDERS, [settings.orders_stream], GroupArgs(GROUP))
     if found:
         missing, after, before = found
         log.error(
@@ -38,7 +39,7 @@ async def tell_of_lost(store: Store, settings: Settings) -> None:
 async def _drop_consumers(store: Store, settings: Settings) -> None:
     gone_ms = round(max(GONE_S, 4 * settings.lease_seconds) * 1000)
     try:
-        gone = await store.run("drop_consumers", [settings.orders_stream], [GROUP, gone_ms])
+        gone = await store.run(REMOVE_CONSUMERS, [settings.orders_stream], ConsumersArgs(GROUP, gone_ms))
     except TRANSIENT_ERRORS:
         raise
     except ResponseError:

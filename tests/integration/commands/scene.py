@@ -35,7 +35,7 @@ FILE = API + ALLOCATION + HEAVY
 AT = "2026-11-21T10:00:00.000Z"
 ENTRY = {
     "at": AT,
-    "do": "allocate",
+    "action": "allocate",
     "strategy": {"virtual_service": "V"},
     "outcome": "refused",
     "reason": "no_capacity",
@@ -120,7 +120,7 @@ class Scene:
         ids = [stream_id for stream_id, _ in entries]
         self.do(lambda _, ledger: ledger.accept(read.accepted, read.rejected, ids, GROUP, read.ignored))
 
-    def take(self) -> list[Shipment]:
+    def claim(self) -> list[Shipment]:
         """Take all that is due into a worker's hands, and leave it there."""
         return [shipment for claim in self.do(_take_all) for shipment in claim.shipments]
 
@@ -166,6 +166,6 @@ def _one_further(shipment: Shipment) -> Shipment:
 
 async def _take_all(_: Store, ledger: Ledger) -> list[Claim]:
     claim: list[Claim] = []
-    while found := (await ledger.take(1000, owns_nothing=True)).claim:
+    while found := (await ledger.claim(1000, is_empty=True)).claims:
         claim += found
     return claim

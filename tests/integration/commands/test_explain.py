@@ -59,7 +59,7 @@ def test_a_shipment_at_work(scene: Scene) -> None:
     scene.merchant()
     scene.merchant("beta")
     scene.accept(order("sp_1"))
-    scene.take()
+    scene.claim()
     scene.accept(order("sp_1", merchant="beta"))
     (scene.settings.merchants_dir / "beta.toml").unlink()
     at_work, due = scene.run("explain", "sp_1", "--json").document["shipments"]

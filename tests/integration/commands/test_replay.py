@@ -23,7 +23,7 @@ def due(scene: Scene) -> dict[str, float]:
     """When each waiting shipment is due, in milliseconds."""
 
     async def act(store: Any, _: Any) -> Any:
-        return await store.redis.zrange("allocation:waiting:acme", 0, -1, withscores=True)
+        return await store.redis.zrange("allocation:schedule:acme", 0, -1, withscores=True)
 
     return {reference.decode(): score for reference, score in scene.do(act)}
 
@@ -44,14 +44,17 @@ def test_a_shipment_begins_anew(scene: Scene) -> None:
     failed(scene, "sp_1", weight_kg=15)
     scene.merchant(text=OTHER)
     assert scene.run("replay", "sp_1").code == 0
-    (shipment,) = scene.take()
+    (shipment,) = scene.claim()
     assert (shipment.rule, str(shipment.strategy)) == ("bulky", "service_group freight")
     assert (shipment.replays, shipment.losses) == (1, 0)
     assert shipment.progress.must_read
     assert shipment.progress.attempts == 1
     history = scene.run("explain", "sp_1", "--json").document["shipments"][0]
     assert (history["why"], history["replays"]) == ("weight_kg 15.0 is over 10", 1)
-    assert [(entry["do"], entry.get("by")) for entry in history["story"]] == [("allocate", None), ("replay", "bulky")]
+    assert [(entry["action"], entry.get("by")) for entry in history["story"]] == [
+        ("allocate", None),
+        ("replay", "bulky"),
+    ]
 
 
 def test_a_second_failure_is_a_second_event(scene: Scene) -> None:
@@ -142,7 +145,7 @@ def test_somebody_must_insist(scene: Scene) -> None:
     assert said.code == 1
     assert "insist with --force" in said.err
     assert len(again(scene, force=True).items) == 1
-    assert scene.take()[0].replays == MAX_REPLAYS + 1
+    assert scene.claim()[0].replays == MAX_REPLAYS + 1
 
 
 def test_without_a_file_there_is_no_plan(scene: Scene) -> None:
@@ -162,10 +165,10 @@ def test_a_whole_merchant_resumes(scene: Scene) -> None:
     scene.park(wait_s=600)
     scene.do(lambda _, ledger: ledger.pause("acme", Pause(why="401"), ""))
     assert scene.run("replay", "--merchant", "acme", "--dry-run").code == 0
-    assert scene.take() == []
+    assert scene.claim() == []
     said = scene.run("replay", "--merchant", "acme")
     assert "the merchant's pause was lifted, and 1 parked shipment made due" in said.out
-    assert [shipment.reference for shipment in scene.take()] == ["sp_1"]
+    assert [shipment.reference for shipment in scene.claim()] == ["sp_1"]
     assert scene.do(lambda _, ledger: ledger.paused()) == {}
 
 

@@ -170,9 +170,9 @@ def test_asyncapi_names_the_four_streams() -> None:
     addresses = [channel["address"] for channel in document["channels"].values()]
     assert addresses == [Settings.model_fields[name].default for name in streams]
     for reference in references(document):
-        place = document
+        slot = document
         for step in reference.removeprefix("#/").split("/"):
-            place = place[step]
+            slot = slot[step]
 
 
 def test_schemas_are_printed_and_written(scene: Scene) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 from tasks.rules.outcome import Feedback
 from tasks.work.ports import Pause, Report
 from tests.integration.commands.scene import Scene, order
-from worker.observability.heartbeat import LAST_SWEEP, tell
+from worker.ledger import keys
+from worker.observability.heartbeat import tell
 from worker.processes.maintenance import run_maintenance
 from worker.processes.merchant_files import MerchantFiles
 from worker.streams.orders import OrdersStream
@@ -30,7 +31,7 @@ def test_every_shipment_is_counted_once(scene: Scene) -> None:
     scene.accept(order("p1"))
     scene.park(wait_s=60)
     scene.accept(order("w1"), order("w2", merchant="beta"))
-    scene.take()
+    scene.claim()
     scene.accept(order("d1", "d2"), order("x", type="order.paid"), b"{")
     sweep(scene)
     said = scene.run("status", "--json")
@@ -41,7 +42,7 @@ def test_every_shipment_is_counted_once(scene: Scene) -> None:
     counts = {"due": 2, "parked": 1, "working": 1, "allocated": 2, "failed": 3, "paused": None}
     assert acme == {"merchant": "acme", "asked_again": 0, "carrier_changed": 0, **counts}
     assert (beta["working"], beta["due"], beta["oldest_due_s"]) == (1, 0, None)
-    assert (said.document["rejected"], said.document["not_ours"]) == (1, 1)
+    assert (said.document["rejected"], said.document["ignored"]) == (1, 1)
     assert said.document["queues"] == {"allocation": 0, "allocation.sweep": 0}
 
 
@@ -79,8 +80,8 @@ def test_lateness_is_not_healthy(scene: Scene) -> None:
     scene.accept(order("a"))
 
     async def long_ago(store: Any, _: Any) -> None:
-        await store.redis.set(LAST_SWEEP, 1_000_000_000_000)
-        await store.redis.zadd("allocation:waiting:acme", {"a": 1_000_000_000_000})
+        await store.redis.set(keys.LAST_SWEEP, 1_000_000_000_000)
+        await store.redis.zadd("allocation:schedule:acme", {"a": 1_000_000_000_000})
 
     scene.do(long_ago)
     said = scene.run("status", "--json", ALLOCATION_BROKER_URL="redis://127.0.0.1:1/0")
@@ -98,7 +99,7 @@ def test_what_holds_shipments_back_is_told(scene: Scene) -> None:
     """An open breaker is a problem and says when it is tried again; a merchant throttled lately says how slow."""
     scene.merchant()
     scene.accept(order(*(f"s{n}" for n in range(20))))
-    claim = scene.take()
+    claim = scene.claim()
 
     async def answer(_: Any, ledger: Any) -> None:
         for number, shipment in enumerate(claim):

@@ -7,22 +7,22 @@ import pytest
 
 from tasks.rules.shipment import Shipment
 from tasks.work.ports import Claim, PermitRequest
-from tests.factories.ledger_harness import Bench, is_alone, new, references
+from tests.factories.ledger_harness import Harness, is_isolated, new, references
 from worker.streams.orders import GROUP
 
 SERVER = "allocation:server"
 
 
-async def take(bench: Bench, merchant: str = "acme") -> Claim:
+async def claim_due(harness: Harness, merchant: str = "acme") -> Claim:
     """Take everything of a merchant that is due."""
-    (batch,) = [batch for batch in await bench.take_all() if batch.merchant == merchant]
+    (batch,) = [batch for batch in await harness.claim_all() if batch.merchant == merchant]
     return batch
 
 
-async def taken_again(bench: Bench) -> Shipment:
+async def taken_again(harness: Harness) -> Shipment:
     """The one shipment in another task's hands, once its lease is over."""
-    await bench.end_leases("acme")
-    (held,) = (await take(bench)).shipments
+    await harness.end_leases("acme")
+    (held,) = (await claim_due(harness)).shipments
     return held
 
 
@@ -31,82 +31,82 @@ def in_doubt(held: Shipment) -> bool:
     return held.progress.open_kind == "unknown"
 
 
-async def changed_at(bench: Bench) -> float:
+async def changed_at(harness: Harness) -> float:
     """When the last change was noted, in seconds since the epoch."""
-    return int(await bench.field("server", "changed")) / 1000
+    return int(await harness.field("server", "epoch_since")) / 1000
 
 
-async def accept_entered(bench: Bench, entered: float, reference: str = "a") -> None:
+async def accept_entered(harness: Harness, earliest_at: float, reference: str = "a") -> None:
     """Take in an order that came into being then."""
     (accepted,) = new("acme", reference)
-    await bench.ledger.accept([accepted._replace(entered=entered)], [], [], GROUP)
+    await harness.ledger.accept([accepted._replace(earliest_at=earliest_at)], [], [], GROUP)
 
 
-async def test_the_first_start_is_no_change(bench: Bench) -> None:
+async def test_the_first_start_is_no_change(harness: Harness) -> None:
     """A server that has always been there has forgotten nothing."""
-    assert not in_doubt((await bench.take("acme", "a")).shipments[0])
-    assert await bench.field("server", "changes") == ""
+    assert not in_doubt((await harness.claim("acme", "a")).shipments[0])
+    assert await harness.field("server", "epoch") == ""
 
 
 @pytest.mark.parametrize("purpose", ["read", "allocate"])
-async def test_a_lease_from_before_gives_no_permit(bench: Bench, purpose: str) -> None:
+async def test_a_lease_from_before_gives_no_permit(harness: Harness, purpose: str) -> None:
     """Neither for a call nor for a read-back; the shipment is due again at once, and noted as not called for."""
-    claim = await bench.take("acme", "a", "b")
-    await bench.become_another_server()
+    claim = await harness.claim("acme", "a", "b")
+    await harness.become_another_server()
     permits = await asyncio.gather(
-        *(bench.permit(held, claim.lease_token, purpose=purpose) for held in claim.shipments)
+        *(harness.permit(held, claim.lease_token, purpose=purpose) for held in claim.shipments)
     )
     assert [permit.owned for permit in permits] == [False, False]
-    assert [await bench.phase("acme", reference) for reference in ("a", "b")] == ["", ""]
-    assert await bench.raw.zcard("allocation:working:acme") == 0
-    (batch,) = await bench.take_all()
+    assert [await harness.phase("acme", reference) for reference in ("a", "b")] == ["", ""]
+    assert await harness.raw.zcard("allocation:working:acme") == 0
+    (batch,) = await harness.claim_all()
     assert sorted(references(batch)) == ["a", "b"]
-    assert not is_alone(batch)
+    assert not is_isolated(batch)
 
 
-async def test_a_lease_from_after_it_does(bench: Bench) -> None:
+async def test_a_lease_from_after_it_does(harness: Harness) -> None:
     """Who takes a shipment after the change may call."""
-    await bench.become_another_server()
-    claim = await bench.take("acme", "a")
-    assert (await bench.permit(claim.shipments[0], claim.lease_token)).may_call
+    await harness.become_another_server()
+    claim = await harness.claim("acme", "a")
+    assert (await harness.permit(claim.shipments[0], claim.lease_token)).may_call
 
 
-async def test_a_lease_that_was_kept_is_from_before(bench: Bench) -> None:
+async def test_a_lease_that_was_kept_is_from_before(harness: Harness) -> None:
     """A report after the change does not make the lease a new one."""
-    claim = await bench.take("acme", "a")
-    await bench.become_another_server()
-    assert await bench.report(claim, "keep") == [True]
-    assert not (await bench.permit(claim.shipments[0], claim.lease_token)).owned
+    claim = await harness.claim("acme", "a")
+    await harness.become_another_server()
+    assert await harness.report(claim, "keep") == [True]
+    assert not (await harness.permit(claim.shipments[0], claim.lease_token)).owned
 
 
-async def test_renewals_go_on(bench: Bench) -> None:
+async def test_renewals_go_on(harness: Harness) -> None:
     """Whose call is out keeps the shipment until its answer is there."""
-    claim = await bench.take("acme", "a")
-    await bench.permit(claim.shipments[0], claim.lease_token)
-    await bench.become_another_server()
-    await bench.end_leases("acme")
-    await bench.ledger.renew([(claim.shipments[0], claim.lease_token)])
-    assert await bench.take_all() == []
-    assert await bench.phase("acme", "a") == "c"
+    claim = await harness.claim("acme", "a")
+    await harness.permit(claim.shipments[0], claim.lease_token)
+    await harness.become_another_server()
+    await harness.end_leases("acme")
+    await harness.ledger.renew([(claim.shipments[0], claim.lease_token)])
+    assert await harness.claim_all() == []
+    assert await harness.phase("acme", "a") == "c"
 
 
 @pytest.mark.parametrize("verdict", ["keep", "hand", "park", "allocated", "failed"])
-async def test_results_in_hand_are_reported(bench: Bench, verdict: Any) -> None:
+async def test_results_in_hand_are_reported(harness: Harness, verdict: Any) -> None:
     """What a call from before the change came to is written."""
-    claim = await bench.take("acme", "a")
-    await bench.permit(claim.shipments[0], claim.lease_token)
-    await bench.become_another_server()
-    assert await bench.report(claim, verdict, event="{}", reason="conflict") == [True]
+    claim = await harness.claim("acme", "a")
+    await harness.permit(claim.shipments[0], claim.lease_token)
+    await harness.become_another_server()
+    assert await harness.report(claim, verdict, event="{}", reason="conflict") == [True]
 
 
-async def test_who_asks_twice_in_one_round_trip(bench: Bench) -> None:
+async def test_who_asks_twice_in_one_round_trip(harness: Harness) -> None:
     """Whoever loses its lease to the change has lost it for all it asks, and the shipment waits once."""
-    claim = await bench.take("acme", "a")
-    await bench.become_another_server()
+    claim = await harness.claim("acme", "a")
+    await harness.become_another_server()
     asked = [
         PermitRequest(shipment=claim.shipments[0], lease_token=claim.lease_token, purpose=p)
-        for p in ("renew", "read", "renew")
+        for p in ("read", "allocate", "read")
     ]
-    assert [permit.owned for permit in await bench.ledger.permit_all(asked)] == [True, False, False]
-    assert await bench.raw.zcard("allocation:working:acme") == 0
-    assert await bench.raw.zcard("allocation:waiting:acme") == 1
+    assert [permit.owned for permit in await harness.ledger.permit_all(asked)] == [False, False, False]
+    assert await harness.raw.zcard("allocation:working:acme") == 0
+    assert await harness.raw.zcard("allocation:schedule:acme") == 1

@@ -8,23 +8,23 @@ from hypothesis import settings as tried
 from hypothesis import strategies as st
 
 from config.settings import Settings
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
 
 
-async def turns(bench: Bench, most: int) -> list[str]:
+async def turns(harness: Harness, most: int) -> list[str]:
     """Who is served, in order, until nothing is due; what was taken is settled at once."""
     served: list[str] = []
-    while found := await bench.take_due(most):
+    while found := await harness.take_due(most):
         served += [claim.merchant for claim in found]
-        await bench.settle(found)
+        await harness.settle(found)
     return served
 
 
-async def test_a_quiet_merchant_beside_a_noisy_one(bench: Bench) -> None:
+async def test_a_quiet_merchant_beside_a_noisy_one(harness: Harness) -> None:
     """Twenty shipments behind four thousand of another merchant are taken with the second turn."""
-    await bench.accept("noisy", *(f"sp_{n}" for n in range(4000)))
-    await bench.accept("quiet", *(f"sp_{n}" for n in range(20)))
-    assert [claim.merchant for _ in range(2) for claim in await bench.take_due(100)][:2] == ["noisy", "quiet"]
+    await harness.accept("noisy", *(f"sp_{n}" for n in range(4000)))
+    await harness.accept("quiet", *(f"sp_{n}" for n in range(20)))
+    assert [claim.merchant for _ in range(2) for claim in await harness.take_due(100)][:2] == ["noisy", "quiet"]
 
 
 @tried(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -40,15 +40,15 @@ def test_nobody_waits_for_more_than_a_round(
 
 
 async def _one_round_each(settings: Settings, sizes: list[int], most: int) -> None:
-    bench = Bench(settings)
-    await bench.redis.flushdb()
+    harness = Harness(settings)
+    await harness.redis.flushdb()
     merchants = [f"merchant{number}" for number in range(len(sizes))]
     for merchant, size in zip(merchants, sizes, strict=True):
-        await bench.accept(merchant, *(f"sp_{n}" for n in range(size)))
-    served = await turns(bench, most)
-    await bench.close()
+        await harness.accept(merchant, *(f"sp_{n}" for n in range(size)))
+    served = await turns(harness, most)
+    await harness.close()
     for merchant in merchants:
-        own = [-1, *(place for place, name in enumerate(served) if name == merchant)]
+        own = [-1, *(slot for slot, name in enumerate(served) if name == merchant)]
         for before, after in pairwise(own):
             between = served[before + 1 : after]
             assert len(between) == len(set(between)), (merchant, served)

@@ -10,10 +10,11 @@ import redis
 from pydantic import SecretStr
 
 from config.settings import FormatError, Settings
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
 from worker.lab.embedded_server import EmbeddedServer, free_port
-from worker.ledger.format import FORMAT, KEY, check_format, introduce, stop_if_other
-from worker.redis_client.store import _text
+from worker.ledger import keys
+from worker.ledger.format import FORMAT, check_format, introduce, stop_if_other
+from worker.ledger.scripts import ACCEPT
 
 
 @pytest.fixture
@@ -26,73 +27,73 @@ def process() -> Iterator["subprocess.Popen[bytes]"]:
 
 def test_scripts_and_processes_agree() -> None:
     """Both name the same number."""
-    assert f"local FORMAT = {FORMAT}\n" in _text("accept")
+    assert f"local FORMAT = {FORMAT}\n" in ACCEPT.text
 
 
-async def test_an_empty_ledger(bench: Bench) -> None:
+async def test_an_empty_ledger(harness: Harness) -> None:
     """Who comes first says in which format the ledger is."""
-    await bench.raw.delete(KEY)
-    await check_format(bench.redis)
-    assert await bench.raw.get(KEY) == str(FORMAT).encode()
-    await check_format(bench.redis)
+    await harness.raw.delete(keys.FORMAT)
+    await check_format(harness.redis)
+    assert await harness.raw.get(keys.FORMAT) == str(FORMAT).encode()
+    await check_format(harness.redis)
 
 
-async def test_who_only_looks(bench: Bench) -> None:
+async def test_who_only_looks(harness: Harness) -> None:
     """Who must not write leaves an empty ledger empty, and meets another format like anybody."""
-    await bench.raw.delete(KEY)
-    await check_format(bench.redis, note=False)
-    assert await bench.raw.get(KEY) is None
-    await bench.raw.set(KEY, FORMAT + 1)
+    await harness.raw.delete(keys.FORMAT)
+    await check_format(harness.redis, note=False)
+    assert await harness.raw.get(keys.FORMAT) is None
+    await harness.raw.set(keys.FORMAT, FORMAT + 1)
     with pytest.raises(FormatError):
-        await check_format(bench.redis, note=False)
+        await check_format(harness.redis, note=False)
 
 
-async def test_the_first_order_sets_it(bench: Bench) -> None:
+async def test_the_first_order_sets_it(harness: Harness) -> None:
     """So does the first shipment that is taken in, and no later one."""
-    await bench.raw.delete(KEY)
-    await bench.accept("acme", "a")
-    assert await bench.raw.get(KEY) == str(FORMAT).encode()
-    await bench.raw.set(KEY, FORMAT + 1)
-    await bench.accept("acme", "b")
-    assert await bench.raw.get(KEY) == str(FORMAT + 1).encode()
+    await harness.raw.delete(keys.FORMAT)
+    await harness.accept("acme", "a")
+    assert await harness.raw.get(keys.FORMAT) == str(FORMAT).encode()
+    await harness.raw.set(keys.FORMAT, FORMAT + 1)
+    await harness.accept("acme", "b")
+    assert await harness.raw.get(keys.FORMAT) == str(FORMAT + 1).encode()
 
 
 @pytest.mark.parametrize("found", [str(FORMAT + 1), "99", "two"])
-async def test_a_newer_one(bench: Bench, found: str) -> None:
+async def test_a_newer_one(harness: Harness, found: str) -> None:
     """A process that meets a newer format says in one line that the newer version is to be started."""
-    await bench.raw.set(KEY, found)
+    await harness.raw.set(keys.FORMAT, found)
     with pytest.raises(FormatError, match="start the newer version") as error:
-        await check_format(bench.redis)
+        await check_format(harness.redis)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("found", [None, "0"])
-async def test_an_older_one(bench: Bench, found: str | None) -> None:
+async def test_an_older_one(harness: Harness, found: str | None) -> None:
     """One that meets an older format, or a ledger from before there was a number, says in one line how to migrate."""
-    await bench.accept("acme", "a")
-    await (bench.raw.delete(KEY) if found is None else bench.raw.set(KEY, found))
+    await harness.accept("acme", "a")
+    await (harness.raw.delete(keys.FORMAT) if found is None else harness.raw.set(keys.FORMAT, found))
     with pytest.raises(FormatError, match="stop every intake") as error:
-        await check_format(bench.redis)
+        await check_format(harness.redis)
     assert "\n" not in str(error.value)
-    assert await bench.raw.get(KEY) == (found and found.encode())
+    assert await harness.raw.get(keys.FORMAT) == (found and found.encode())
 
 
-async def test_a_process_that_starts(bench: Bench) -> None:
+async def test_a_process_that_starts(harness: Harness) -> None:
     """It does not start beside a ledger in another format; it does while the server is away."""
-    await introduce(bench.settings)
-    await bench.raw.set(KEY, FORMAT + 1)
+    await introduce(harness.settings)
+    await harness.raw.set(keys.FORMAT, FORMAT + 1)
     with pytest.raises(FormatError):
-        await introduce(bench.settings)
+        await introduce(harness.settings)
     url = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
-    await introduce(bench.settings.model_copy(update={"redis_url": url}))
+    await introduce(harness.settings.model_copy(update={"redis_url": url}))
 
 
-async def test_a_process_that_runs(bench: Bench, process: "subprocess.Popen[bytes]") -> None:
+async def test_a_process_that_runs(harness: Harness, process: "subprocess.Popen[bytes]") -> None:
     """When a newer version takes the ledger over, a process that runs is told to end; else it is left alone."""
-    await stop_if_other(bench.redis, process.pid)
+    await stop_if_other(harness.redis, process.pid)
     assert process.poll() is None
-    await bench.raw.set(KEY, FORMAT + 1)
-    await stop_if_other(bench.redis, process.pid)
+    await harness.raw.set(keys.FORMAT, FORMAT + 1)
+    await stop_if_other(harness.redis, process.pid)
     assert process.wait(10) != 0
 
 
@@ -102,7 +103,7 @@ async def test_a_process_that_runs(bench: Bench, process: "subprocess.Popen[byte
 def test_the_processes(settings: Settings, server: EmbeddedServer, words: tuple[str, ...]) -> None:
     """Each process and command ends with one line."""
     with redis.Redis(port=server.port) as client:
-        client.set(KEY, FORMAT + 1)
+        client.set(keys.FORMAT, FORMAT + 1)
     folder = Path(sys.executable).parent
     environment = {
         "PATH": f"{folder}:/usr/bin:/bin",

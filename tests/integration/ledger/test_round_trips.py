@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from config.settings import Settings
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
 
 ROUND_TRIPS = ("accept", "take", "report")
 """For a hundred shipments as for one."""
@@ -24,11 +24,11 @@ A_TIME = re.compile(r"1[6-9]\d{8}(\d{3})?(\.\d+)?")
 
 
 @pytest.fixture
-def bench(settings: Settings, runner: asyncio.Runner) -> Iterator[Bench]:
+def harness(settings: Settings, runner: asyncio.Runner) -> Iterator[Harness]:
     """An empty ledger where first calls are permitted as shipments are taken."""
-    bench = Bench(settings, admits=True)
-    yield bench
-    runner.run(bench.close())
+    harness = Harness(settings, admits=True)
+    yield harness
+    runner.run(harness.close())
 
 
 @dataclass(kw_only=True)
@@ -40,59 +40,59 @@ class Seen:
 
 
 @asynccontextmanager
-async def watching(bench: Bench) -> AsyncIterator[Seen]:
+async def watching(harness: Harness) -> AsyncIterator[Seen]:
     """What the server does for the length of an `async with`."""
     seen = Seen()
-    watcher = Bench(bench.settings)
+    watcher = Harness(harness.settings)
     async with watcher.raw.monitor() as monitor:
         yield seen
-        await bench.raw.echo("the end")
+        await harness.raw.echo("the end")
         while (command := await monitor.next_command())["command"] != "ECHO the end":
             (seen.inside if command["client_type"] == "lua" else seen.came).append(command["command"])
     await watcher.close()
 
 
-async def work_through(bench: Bench, count: int) -> None:
+async def work_through(harness: Harness, count: int) -> None:
     """The whole way of shipments whose API answers all at once."""
-    claim = await bench.take("acme", *(f"sp_{uuid.uuid4().hex}" for n in range(count)))
-    assert len(claim.admitted) == count
-    entry = {"do": "allocate"}
-    await bench.report(claim, "allocated", entry=entry, event="{}", api="api", answer="good")
+    claim = await harness.claim("acme", *(f"sp_{uuid.uuid4().hex}" for n in range(count)))
+    assert len(claim.permitted) == count
+    entry = {"action": "allocate"}
+    await harness.report(claim, "allocated", entry=entry, event="{}", api="api", signal="good")
 
 
-async def test_round_trips_of_a_batch(bench: Bench) -> None:
+async def test_round_trips_of_a_batch(harness: Harness) -> None:
     """A batch of a hundred goes through the ledger in three round trips, from intake to event."""
-    await work_through(bench, 1)
-    await bench.raw.echo("connected")
-    async with watching(bench) as seen:
-        await work_through(bench, 100)
+    await work_through(harness, 1)
+    await harness.raw.echo("connected")
+    async with watching(harness) as seen:
+        await work_through(harness, 100)
     assert [command.partition(" ")[0] for command in seen.came] == ["EVALSHA"] * len(ROUND_TRIPS)
 
 
-async def test_commands_of_a_shipment(bench: Bench) -> None:
+async def test_commands_of_a_shipment(harness: Harness) -> None:
     """Inside the scripts a shipment costs a bounded number of commands, however many share its batch."""
-    await work_through(bench, 1)
-    await bench.raw.echo("connected")
-    async with watching(bench) as seen:
-        await work_through(bench, 100)
+    await work_through(harness, 1)
+    await harness.raw.echo("connected")
+    async with watching(harness) as seen:
+        await work_through(harness, 100)
     most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()
     assert len(seen.inside) <= COMMANDS_OF_A_SHIPMENT * 100, most
 
 
-async def test_commands_of_one_alone(bench: Bench) -> None:
+async def test_commands_of_one_alone(harness: Harness) -> None:
     """What the scripts of a message cost however few shipments it brings is bounded as well."""
-    await work_through(bench, 1)
-    async with watching(bench) as seen:
-        await work_through(bench, 1)
+    await work_through(harness, 1)
+    async with watching(harness) as seen:
+        await work_through(harness, 1)
     most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()
     assert len(seen.inside) <= COMMANDS_OF_ONE_ALONE, most
 
 
-async def test_no_client_tells_the_time(bench: Bench) -> None:
+async def test_no_client_tells_the_time(harness: Harness) -> None:
     """Handing out, taking and holding go by the server's clock alone: no time is sent to it."""
-    async with watching(bench) as seen:
-        claim = await bench.take("acme", "a")
-        await bench.permit(claim.shipments[0], claim.lease_token, per_second=5.0, api="api")
-        await bench.ledger.renew([(claim.shipments[0], claim.lease_token)])
+    async with watching(harness) as seen:
+        claim = await harness.claim("acme", "a")
+        await harness.permit(claim.shipments[0], claim.lease_token, per_second=5.0, api="api")
+        await harness.ledger.renew([(claim.shipments[0], claim.lease_token)])
     sent = [word for command in seen.came for word in command.split()[1:]]
     assert [word for word in sent if A_TIME.fullmatch(word)] == []

@@ -8,8 +8,9 @@ import pytest
 
 from config.settings import Settings
 from tasks.work.clock import boottime
-from tests.factories.ledger_harness import Bench, new
+from tests.factories.ledger_harness import Harness, new
 from worker.ledger.records import server_ms
+from worker.ledger.scripts import CLAIM
 from worker.ledger.server_clock import ServerClock
 from worker.streams.orders import GROUP
 
@@ -73,69 +74,69 @@ def test_now_lies_between_its_bounds(clock: ServerClock) -> None:
         assert 0 <= clock.now() - clock.earliest() < 0.1
 
 
-def server_was(bench: Bench, seconds: float) -> None:
+def server_was(harness: Harness, seconds: float) -> None:
     """Let the server's clock have been so far ahead of what it is now, at the last round trip."""
-    clock = bench.ledger._clock
+    clock = harness.ledger._clock
     clock._least_s += seconds
     clock._most_s += seconds
 
 
 @pytest.mark.parametrize("was_s", [-3600, 3600])
-async def test_a_take_notes_a_jump(bench: Bench, was_s: float) -> None:
+async def test_a_take_notes_a_jump(harness: Harness, was_s: float) -> None:
     """Who takes shipments and sees that the clock was set notes it first, and then learns what is in doubt."""
-    await bench.report(await bench.take("acme", "a"), "park")
-    await bench.raw.hset("allocation:shipment:acme:a", "due", await server_ms(bench.redis) + round(was_s * 1000))
-    server_was(bench, was_s)
-    (claim,) = await bench.take_all()
-    assert await bench.field("server", "changes") == "1"
+    await harness.report(await harness.claim("acme", "a"), "park")
+    await harness.raw.hset("allocation:shipment:acme:a", "due", await server_ms(harness.redis) + round(was_s * 1000))
+    server_was(harness, was_s)
+    (claim,) = await harness.claim_all()
+    assert await harness.field("server", "epoch") == "1"
     assert claim.shipments[0].progress.open_kind == "unknown"
-    assert claim.shipments[0].progress.open_at == pytest.approx(bench.ledger.now(), abs=1)
-    assert (await bench.permit(claim.shipments[0], claim.lease_token)).owned
+    assert claim.shipments[0].progress.open_at == pytest.approx(harness.ledger.now(), abs=1)
+    assert (await harness.permit(claim.shipments[0], claim.lease_token)).owned
 
 
-async def test_a_jump_that_is_noted_meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_jump_that_is_noted_meanwhile(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A take whose answer is from before a note that the same process has just made asks again."""
-    await bench.accept("acme", "a")
-    await bench.ledger.watch_clock()
-    run = bench.store.run
+    await harness.accept("acme", "a")
+    await harness.ledger.watch_clock()
+    run = harness.store.run
 
     async def noted_meanwhile(*asked: Any) -> Any:
         answer = await run(*asked)
-        if asked[0] == "take":
+        if asked[0] is CLAIM:
             monkeypatch.undo()
-            server_was(bench, 3600)
-            await bench.ledger.watch_clock()
+            server_was(harness, 3600)
+            await harness.ledger.watch_clock()
         return answer
 
-    monkeypatch.setattr(bench.store, "run", noted_meanwhile)
-    (claim,) = await bench.take_due()
+    monkeypatch.setattr(harness.store, "run", noted_meanwhile)
+    (claim,) = await harness.take_due()
     assert claim.shipments[0].progress.open_kind == "unknown"
-    assert (await bench.permit(claim.shipments[0], claim.lease_token)).owned
+    assert (await harness.permit(claim.shipments[0], claim.lease_token)).owned
 
 
-async def test_what_was_due_after_a_step_ahead(bench: Bench) -> None:
+async def test_what_was_due_after_a_step_ahead(harness: Harness) -> None:
     """What became due only by the step was not due before it, so nobody called for it."""
-    await bench.report(await bench.take("acme", "a"), "park")
-    await bench.raw.hset("allocation:shipment:acme:a", "due", await server_ms(bench.redis) - 1_800_000)
-    server_was(bench, -3600)
-    (batch,) = await bench.take_due()
+    await harness.report(await harness.claim("acme", "a"), "park")
+    await harness.raw.hset("allocation:shipment:acme:a", "due", await server_ms(harness.redis) - 1_800_000)
+    server_was(harness, -3600)
+    (batch,) = await harness.take_due()
     held = batch.shipments[0]
-    assert (held.progress.open_kind, await bench.field("server", "changes")) == (None, "1")
+    assert (held.progress.open_kind, await harness.field("server", "epoch")) == (None, "1")
 
 
-async def test_a_jump_ends_leases(bench: Bench) -> None:
+async def test_a_jump_ends_leases(harness: Harness) -> None:
     """A lease from before a jump gives no permit once the jump is noted, in whichever direction it was."""
     for was_s in (-3600, 3600):
-        claim = await bench.take(f"merchant{was_s}", "a")
-        server_was(bench, was_s)
-        await bench.ledger.watch_clock()
-        assert not (await bench.permit(claim.shipments[0], claim.lease_token)).owned
+        claim = await harness.claim(f"merchant{was_s}", "a")
+        server_was(harness, was_s)
+        await harness.ledger.watch_clock()
+        assert not (await harness.permit(claim.shipments[0], claim.lease_token)).owned
 
 
 @pytest.fixture
-def others(settings: Settings, runner: asyncio.Runner) -> Iterator[list[Bench]]:
+def others(settings: Settings, runner: asyncio.Runner) -> Iterator[list[Harness]]:
     """Other processes that know the server."""
-    others = [Bench(settings) for _ in range(3)]
+    others = [Harness(settings) for _ in range(3)]
     for other in others:
         runner.run(other.ledger.watch_clock())
     yield others
@@ -143,37 +144,37 @@ def others(settings: Settings, runner: asyncio.Runner) -> Iterator[list[Bench]]:
         runner.run(other.close())
 
 
-async def test_many_see_the_same_jump(bench: Bench, others: list[Bench]) -> None:
+async def test_many_see_the_same_jump(harness: Harness, others: list[Harness]) -> None:
     """A jump that somebody has noted is not noted again by those who notice it later; the next jump is another one."""
-    for changes in (1, 2):
+    for epoch in (1, 2):
         for other in others:
             server_was(other, 3600)
         for other in others:
             await other.ledger.watch_clock()
-        assert await bench.field("server", "changes") == str(changes)
+        assert await harness.field("server", "epoch") == str(epoch)
 
 
-async def test_who_knew_the_clock_before_says_until_when(bench: Bench, others: list[Bench]) -> None:
+async def test_who_knew_the_clock_before_says_until_when(harness: Harness, others: list[Harness]) -> None:
     """A server that takes over with a clock that is behind: whoever knew the other clock says what was due by it."""
     knows, *_ = others
-    due = (await server_ms(bench.redis)) / 1000 + 30
-    await bench.report(await bench.take("acme", "a"), "park", due=due)
-    await bench.become_another_server()
-    await bench.end_waits("acme", (await server_ms(bench.redis)) - 1)
+    due = (await server_ms(harness.redis)) / 1000 + 30
+    await harness.report(await harness.claim("acme", "a"), "park", due=due)
+    await harness.become_another_server()
+    await harness.end_waits("acme", (await server_ms(harness.redis)) - 1)
     server_was(knows, 60)
     (claim,) = await knows.take_due()
     held = claim.shipments[0]
-    assert (held.progress.open_kind, await bench.field("server", "changes")) == ("unknown", "1")
+    assert (held.progress.open_kind, await harness.field("server", "epoch")) == ("unknown", "1")
 
 
-async def test_orders_after_a_step_back(bench: Bench) -> None:
+async def test_orders_after_a_step_back(harness: Harness) -> None:
     """Orders that are accepted after the jump are new, unless they may be sent again, though it is earlier now."""
-    await bench.ledger.watch_clock()
-    server_was(bench, 3600)
-    await bench.ledger.watch_clock()
-    changed_s = int(await bench.field("server", "changed")) / 1000
-    orders = [new("acme", r)[0]._replace(entered=changed_s + age) for r, age in (("old", 0), ("new", 600))]
-    await bench.ledger.accept(orders, [], [], GROUP)
-    (batch,) = await bench.take_due()
+    await harness.ledger.watch_clock()
+    server_was(harness, 3600)
+    await harness.ledger.watch_clock()
+    changed_s = int(await harness.field("server", "epoch_since")) / 1000
+    orders = [new("acme", r)[0]._replace(earliest_at=changed_s + age) for r, age in (("old", 0), ("new", 600))]
+    await harness.ledger.accept(orders, [], [], GROUP)
+    (batch,) = await harness.take_due()
     kinds = {held.reference: held.progress.open_kind for held in batch.shipments}
     assert kinds == {"old": "unknown", "new": None}

@@ -10,14 +10,15 @@ from config.settings import Settings
 from tasks.rules.shipment import Shipment
 from tasks.work.messages import FellBack, Link, LinkClaim, make_link
 from tasks.work.ports import Claim
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
+from worker.ledger.scripts import CLAIM
 
 
-async def handed_on(bench: Bench, *references: str, step: int = 1) -> Link:
+async def handed_on(harness: Harness, *references: str, step: int = 1) -> Link:
     """A link for shipments that fell back to a step."""
-    claim = await bench.take("acme", *references)
+    claim = await harness.claim("acme", *references)
     refused = [held.with_progress(step=step) for held in claim.shipments]
-    await bench.report_of(refused, claim.lease_token, "hand")
+    await harness.report_of(refused, claim.lease_token, "hand")
     return to_link(claim, refused)
 
 
@@ -39,153 +40,151 @@ def loses_one(run: Callable[..., Any]) -> Callable[..., Any]:
     return run_once_more
 
 
-async def test_an_answer_that_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_was_lost(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the answer to a take is lost, asking again brings the same shipments under the same token, and no others."""
     for merchant in ("acme", "other", "third"):
-        await bench.accept(merchant, "a")
-    monkeypatch.setattr(bench.store, "run", loses_one(bench.store.run))
-    found = await bench.take_due(2)
+        await harness.accept(merchant, "a")
+    monkeypatch.setattr(harness.store, "run", loses_one(harness.store.run))
+    found = await harness.take_due(2)
     assert len(found) == 2
-    assert {(await bench.holder(claim.merchant, "a"), claim.lease_token) for claim in found} == {
+    assert {(await harness.holder(claim.merchant, "a"), claim.lease_token) for claim in found} == {
         (found[0].lease_token,) * 2
     }
-    assert len(await bench.take_all()) == 1
+    assert len(await harness.claim_all()) == 1
 
 
 async def test_an_answer_that_was_lost_with_its_permits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The permits that were given with a lost answer are not used, and stay noted: a call may have come of them."""
-    bench = Bench(settings, admits=True)
-    await bench.accept("acme", "a")
-    monkeypatch.setattr(bench.store, "run", loses_one(bench.store.run))
-    (claim,) = await bench.take_due()
-    assert (set(claim.admitted), await bench.phase("acme", "a")) == (set(), "c")
-    await bench.close()
+    harness = Harness(settings, admits=True)
+    await harness.accept("acme", "a")
+    monkeypatch.setattr(harness.store, "run", loses_one(harness.store.run))
+    (claim,) = await harness.take_due()
+    assert (set(claim.permitted), await harness.phase("acme", "a")) == (set(), "c")
+    await harness.close()
 
 
-async def test_a_first_try_that_comes_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_first_try_that_comes_late(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A try that reaches the server after its own retry takes nothing, for nobody waits for its answer."""
-    await bench.accept("acme", "a")
-    run, tries = bench.store.run, []
+    await harness.accept("acme", "a")
+    run, tries = harness.store.run, []
 
-    async def comes_late(script: str, keys: Any, args: Any) -> Any:
+    async def comes_late(script: Any, keys: Any, args: Any) -> Any:
         tries.append(args)
         if len(tries) == 1:
             raise ConnectionResetError("it is still under way")
         return await run(script, keys, args)
 
-    monkeypatch.setattr(bench.store, "run", comes_late)
-    assert len(await bench.take_due()) == 1
-    await bench.accept("acme", "b")
-    await run("take", [], tries[0])
-    assert [await bench.phase("acme", name) for name in "ab"] == ["r", ""]
+    monkeypatch.setattr(harness.store, "run", comes_late)
+    assert len(await harness.take_due()) == 1
+    await harness.accept("acme", "b")
+    await run(CLAIM, [], tries[0])
+    assert [await harness.phase("acme", name) for name in "ab"] == ["r", ""]
 
 
-async def test_a_retry_that_comes_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_retry_that_comes_late(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A retry that reaches the server when a call is under way already does not take its mark away."""
     tries: list[Any] = []
-    run = bench.store.run
+    run = harness.store.run
 
-    async def kept(script: str, keys: Any, args: Any) -> Any:
+    async def kept(script: Any, keys: Any, args: Any) -> Any:
         tries.append(args)
         return await run(script, keys, args)
 
-    monkeypatch.setattr(bench.store, "run", kept)
-    await bench.accept("acme", "a")
-    (claim,) = await bench.take_due()
-    (first,) = [args for args in tries if args[:2] == [bench.ledger._child, claim.lease_token]]
-    await bench.permit(claim.shipments[0], claim.lease_token)
-    before = await bench.field("tokens:acme", "a")
-    retry = list(first)
-    retry[-3] = 1
-    await run("take", [], retry)
+    monkeypatch.setattr(harness.store, "run", kept)
+    await harness.accept("acme", "a")
+    (claim,) = await harness.take_due()
+    (first,) = [args for args in tries if args[:2] == (harness.ledger._child, claim.lease_token)]
+    await harness.permit(claim.shipments[0], claim.lease_token)
+    before = await harness.field("lease_tokens:acme", "a")
+    await run(CLAIM, [], first._replace(is_retry=1))
     assert before.startswith("c:")
-    assert await bench.field("tokens:acme", "a") == before
+    assert await harness.field("lease_tokens:acme", "a") == before
 
 
-async def test_a_link_is_taken_once(bench: Bench) -> None:
+async def test_a_link_is_taken_once(harness: Harness) -> None:
     """The same message a second time gets nothing."""
-    link = await handed_on(bench, "a", "b")
-    (first,) = await bench.ledger.claim_link(link)
+    link = await handed_on(harness, "a", "b")
+    (first,) = await harness.ledger.claim_link(link)
     assert sorted(held.reference for held in first.shipments) == ["a", "b"]
-    assert await bench.ledger.claim_link(link) == ()
+    assert await harness.ledger.claim_link(link) == ()
 
 
-async def test_copies_of_a_link_race(settings: Settings, bench: Bench) -> None:
+async def test_copies_of_a_link_race(settings: Settings, harness: Harness) -> None:
     """Of many copies of a message taken at once, each shipment goes to one."""
-    link = await handed_on(bench, *(f"sp_{n}" for n in range(50)))
-    others = [Bench(settings) for _ in range(8)]
+    link = await handed_on(harness, *(f"sp_{n}" for n in range(50)))
+    others = [Harness(settings) for _ in range(8)]
     found = await asyncio.gather(*(other.ledger.claim_link(link) for other in others))
     await asyncio.gather(*(other.close() for other in others))
     assert sorted(sum(len(claim.shipments) for claim in one) for one in found) == [0] * 7 + [50]
 
 
-async def test_a_stale_link_gets_nothing(bench: Bench) -> None:
+async def test_a_stale_link_gets_nothing(harness: Harness) -> None:
     """A message whose lease ran out gets nothing, also when nobody has taken the shipment since."""
-    link = await handed_on(bench, "a")
-    await bench.end_leases("acme")
-    assert len(await bench.take_all()) == 1
-    assert await bench.ledger.claim_link(link) == ()
+    link = await handed_on(harness, "a")
+    await harness.end_leases("acme")
+    assert len(await harness.claim_all()) == 1
+    assert await harness.ledger.claim_link(link) == ()
 
 
 @pytest.mark.parametrize("wrong", [{"token": "invented"}, {"references": ("unheard_of",)}, {"step": 2}])
-async def test_an_invented_link_gets_nothing(bench: Bench, wrong: dict[str, Any]) -> None:
+async def test_an_invented_link_gets_nothing(harness: Harness, wrong: dict[str, Any]) -> None:
     """Shipments go to nobody whose token the ledger did not make, nor to other shipments or another step."""
-    (held,) = (await handed_on(bench, "a")).held
-    assert await bench.ledger.claim_link(Link(held=(held._replace(**wrong),))) == ()
+    (held,) = (await handed_on(harness, "a")).claims
+    assert await harness.ledger.claim_link(Link(claims=(held._replace(**wrong),))) == ()
 
 
-async def test_a_link_of_many_merchants(bench: Bench) -> None:
+async def test_a_link_of_many_merchants(harness: Harness) -> None:
     """Each shipment is taken under its own merchant, whatever the token it was held by."""
     held: list[LinkClaim] = []
     for merchant in ("acme", "other"):
-        claim = await bench.take(merchant, "a")
+        claim = await harness.claim(merchant, "a")
         refused = claim.shipments[0].with_progress(step=1)
-        await bench.report_of([refused], claim.lease_token, "hand")
-        held += to_link(claim, [refused]).held
-    found = await bench.ledger.claim_link(Link(held=tuple(held)))
+        await harness.report_of([refused], claim.lease_token, "hand")
+        held += to_link(claim, [refused]).claims
+    found = await harness.ledger.claim_link(Link(claims=tuple(held)))
     assert sorted((claim.merchant, str(claim.shipments[0].strategy)) for claim in found) == [
         ("acme", "carrier_service SECOND"),
         ("other", "carrier_service SECOND"),
     ]
 
 
-async def test_a_chain_goes_on_to_its_end(bench: Bench) -> None:
+async def test_a_chain_goes_on_to_its_end(harness: Harness) -> None:
     """Each link is handed what the one before was refused, until the last step."""
-    claim = await bench.take("acme", "a")
+    claim = await harness.claim("acme", "a")
     steps = [str(claim.shipments[0].strategy)]
     while claim.shipments[0].has_fallback:
         refused = claim.shipments[0].with_progress(step=claim.shipments[0].progress.step + 1)
-        await bench.report_of([refused], claim.lease_token, "hand")
-        (claim,) = await bench.ledger.claim_link(to_link(claim, [refused]))
+        await harness.report_of([refused], claim.lease_token, "hand")
+        (claim,) = await harness.ledger.claim_link(to_link(claim, [refused]))
         steps.append(str(claim.shipments[0].strategy))
     assert steps == ["virtual_service FIRST", "carrier_service SECOND", "service_group THIRD"]
 
 
-async def test_a_link_that_never_ran(bench: Bench) -> None:
+async def test_a_link_that_never_ran(harness: Harness) -> None:
     """When a chain is lost, its shipments are due again at the step where they stand, and have lost no worker."""
-    await handed_on(bench, "a", step=2)
-    await bench.end_leases("acme")
-    (claim,) = await bench.take_all()
+    await handed_on(harness, "a", step=2)
+    await harness.end_leases("acme")
+    (claim,) = await harness.claim_all()
     (held,) = claim.shipments
     assert (held.progress.step, held.losses, held.progress.open_kind) == (2, 0, None)
 
 
-async def test_who_lost_the_lease_may_not_call(bench: Bench) -> None:
+async def test_who_lost_the_lease_may_not_call(harness: Harness) -> None:
     """A task whose shipment was given to another is told so before its call, and does not disturb the new holder."""
-    late = await bench.take("acme", "a")
-    await bench.end_leases("acme")
-    (now,) = await bench.take_all()
-    before = await bench.schedule("acme")
-    assert not (await bench.permit(late.shipments[0], late.lease_token)).owned
-    assert await bench.schedule("acme") == before
-    assert (await bench.permit(now.shipments[0], now.lease_token)).owned
+    late = await harness.claim("acme", "a")
+    await harness.end_leases("acme")
+    (now,) = await harness.claim_all()
+    before = await harness.schedule("acme")
+    assert not (await harness.permit(late.shipments[0], late.lease_token)).owned
+    assert await harness.schedule("acme") == before
+    assert (await harness.permit(now.shipments[0], now.lease_token)).owned
 
 
-async def test_what_is_fixed_at_intake_comes_out(bench: Bench) -> None:
+async def test_what_is_fixed_at_intake_comes_out(harness: Harness) -> None:
     """A task gets order, event, rule and plan as they were fixed when the shipment came in."""
-    claim = await bench.take("acme", "a")
+    claim = await harness.claim("acme", "a")
     (held,) = claim.shipments
     assert (held.merchant, held.reference, held.order, held.order_event) == ("acme", "a", "order-a", "evt-a")
     assert (held.api, held.rule, len(held.steps)) == ("shipments-v2", "default", 3)
     assert held.received == held.published
-    assert abs(held.received - bench.ledger.now()) < 5
+    assert abs(held.received - harness.ledger.now()) < 5

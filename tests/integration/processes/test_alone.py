@@ -9,27 +9,27 @@ from celery import Celery
 from config.settings import Settings
 from tasks.work.messages import IN_PROGRESS, Link, LinkClaim
 from tests.factories.children import allocates_after, none_in_flight, serve, write
-from tests.factories.ledger_harness import Bench, is_alone, references, until
+from tests.factories.ledger_harness import Harness, is_isolated, references, until
 from tests.factories.raw_api import hangs, listening
 from worker.processes import claim_loop
 from worker.processes.child import ChildRuntime
 from worker.processes.in_flight import InFlight
 from worker.processes.siblings import Siblings
 
-ALONE = "allocation:alone"
+ALONE = "allocation:isolated"
 
 
-async def lost_twice(bench: Bench, merchant: str = "alone") -> None:
+async def lost_twice(harness: Harness, merchant: str = "alone") -> None:
     """A shipment that must be alone once its lease ends."""
-    await bench.take(merchant, "a")
-    await bench.end_leases(merchant)
-    assert [is_alone(claim) for claim in await bench.take_all() if claim.merchant == merchant] == [False]
+    await harness.claim(merchant, "a")
+    await harness.end_leases(merchant)
+    assert [is_isolated(claim) for claim in await harness.claim_all() if claim.merchant == merchant] == [False]
 
 
-async def is_due(bench: Bench) -> None:
+async def is_due(harness: Harness) -> None:
     """Now it is lost for the second time."""
-    await bench.end_leases("alone")
-    await bench.ledger.notify_due()
+    await harness.end_leases("alone")
+    await harness.ledger.notify_due()
 
 
 def files(settings: Settings, url: str) -> None:
@@ -38,91 +38,91 @@ def files(settings: Settings, url: str) -> None:
         write(settings, url, merchant=merchant)
 
 
-async def allocated(bench: Bench) -> int:
+async def allocated(harness: Harness) -> int:
     """How many shipments are allocated."""
-    return int(await bench.raw.xlen(bench.settings.allocated_stream))
+    return int(await harness.raw.xlen(harness.settings.allocated_stream))
 
 
-async def losses(bench: Bench) -> list[Any]:
+async def losses(harness: Harness) -> list[Any]:
     """What is known of the losses of the shipment."""
-    return list(await bench.raw.hmget("allocation:shipment:alone:a", "lost", "company_lost"))
+    return list(await harness.raw.hmget("allocation:shipment:alone:a", "losses", "group_losses"))
 
 
-async def reserved(bench: Bench) -> None:
+async def reserved(harness: Harness) -> None:
     """Wait until a child is kept for the shipment."""
     async with asyncio.timeout(10):
-        while not await bench.raw.zcard(ALONE):  # noqa: ASYNC110  # what is waited for knows nothing of tests
+        while not await harness.raw.zcard(ALONE):  # noqa: ASYNC110  # what is waited for knows nothing of tests
             await asyncio.sleep(0.005)
 
 
-async def test_it_is_worked_on_like_any(child: ChildRuntime, bench: Bench) -> None:
+async def test_it_is_worked_on_like_any(child: ChildRuntime, harness: Harness) -> None:
     """A child that owns nothing takes it at once, under a lease token that says so, and settles it."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
-        files(bench.settings, api.url)
-        await lost_twice(bench)
-        await is_due(bench)
+        files(harness.settings, api.url)
+        await lost_twice(harness)
+        await is_due(harness)
         working = asyncio.create_task(serve(child))
         await until(lambda: bool(api.requests))
-        assert (await bench.holder("alone", "a")).endswith(".a")
+        assert (await harness.holder("alone", "a")).endswith(".a")
         may_answer.set()
         await working
-    assert await allocated(bench) == 1
+    assert await allocated(harness) == 1
 
 
-async def test_it_waits_for_an_empty_child(child: ChildRuntime, bench: Bench) -> None:
+async def test_it_waits_for_an_empty_child(child: ChildRuntime, harness: Harness) -> None:
     """While the child owns something else it is not taken, and nothing else is; it is as soon as the child is empty."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
-        files(bench.settings, api.url)
-        await lost_twice(bench)
-        await bench.accept("other", "x")
+        files(harness.settings, api.url)
+        await lost_twice(harness)
+        await harness.accept("other", "x")
         working = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
-        await is_due(bench)
-        await reserved(bench)
-        await bench.accept("other", "y")
-        assert await bench.phase("alone", "a") == ""
+        await is_due(harness)
+        await reserved(harness)
+        await harness.accept("other", "y")
+        assert await harness.phase("alone", "a") == ""
         may_answer.set()
         await until(lambda: len(api.requests) == 3)
         await working
         await none_in_flight(child)
     assert [request.reference for request in api.requests] == ["x", "a", "y"]
-    assert await allocated(bench) == 3
+    assert await allocated(harness) == 3
 
 
-async def test_a_child_that_stays_full(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_that_stays_full(child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that does not become empty in time leaves it to others; it has lost nothing by that."""
-    monkeypatch.setattr(claim_loop, "EMPTIES_S", 0.1)
+    monkeypatch.setattr(claim_loop, "EMPTYING_S", 0.1)
     async with listening(hangs) as api:
-        files(bench.settings, api.url)
-        await lost_twice(bench)
-        before = await losses(bench)
-        await bench.accept("other", "x")
+        files(harness.settings, api.url)
+        await lost_twice(harness)
+        before = await losses(harness)
+        await harness.accept("other", "x")
         working = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
-        await is_due(bench)
-        await reserved(bench)
+        await is_due(harness)
+        await reserved(harness)
         await working
-        await bench.end_leases("other", 4e12)
-        (claim,) = [each for each in await bench.take_all() if each.merchant == "alone"]
-    assert (is_alone(claim), references(claim)) == (True, ["a"])
-    assert (await losses(bench))[0] == before[0]
+        await harness.end_leases("other", 4e12)
+        (claim,) = [each for each in await harness.claim_all() if each.merchant == "alone"]
+    assert (is_isolated(claim), references(claim)) == (True, ["a"])
+    assert (await losses(harness))[0] == before[0]
 
 
-async def test_nothing_else_beside_it(child: ChildRuntime, bench: Bench) -> None:
+async def test_nothing_else_beside_it(child: ChildRuntime, harness: Harness) -> None:
     """While the child owns it nothing else begins there: what is due waits, and messages go to another child."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
-        files(bench.settings, api.url)
-        claim = await bench.take("other", "linked")
-        await bench.report_of([claim.shipments[0].with_progress(step=1)], claim.lease_token, "hand")
-        await lost_twice(bench)
-        await is_due(bench)
+        files(harness.settings, api.url)
+        claim = await harness.claim("other", "linked")
+        await harness.report_of([claim.shipments[0].with_progress(step=1)], claim.lease_token, "hand")
+        await lost_twice(harness)
+        await is_due(harness)
         working = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
-        await bench.accept("other", "x")
-        link = Link(held=(LinkClaim(claim.lease_token, "other", 1, ("linked",)),))
+        await harness.accept("other", "x")
+        link = Link(claims=(LinkClaim(claim.lease_token, "other", 1, ("linked",)),))
         assert await asyncio.to_thread(child.follow, link) is None
         assert await asyncio.to_thread(child.serve) is None
         assert [request.reference for request in api.requests] == ["a"]
@@ -131,7 +131,7 @@ async def test_nothing_else_beside_it(child: ChildRuntime, bench: Bench) -> None
         await asyncio.to_thread(child.follow, link)
         await serve(child)
         await none_in_flight(child)
-    assert await allocated(bench) == 3
+    assert await allocated(harness) == 3
 
 
 async def test_others_have_their_turn() -> None:
@@ -156,27 +156,27 @@ async def test_others_have_their_turn() -> None:
     assert in_flight.is_empty
 
 
-async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:
+async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, harness: Harness) -> None:
     """It hands the shipment back: the call is open, and no worker was lost."""
     child = ChildRuntime(app, settings, Siblings(1))
     async with listening(hangs) as api:
         files(settings, api.url)
-        await lost_twice(bench)
-        await is_due(bench)
+        await lost_twice(harness)
+        await is_due(harness)
         await serve(child)
         await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
-    (again,) = await bench.take_all()
+    (again,) = await harness.claim_all()
     (held,) = again.shipments
-    assert (held.progress.open_kind, held.losses, is_alone(again)) == ("unknown", 0, True)
+    assert (held.progress.open_kind, held.losses, is_isolated(again)) == ("unknown", 0, True)
 
 
-async def test_one_without_a_file(child: ChildRuntime, bench: Bench) -> None:
+async def test_one_without_a_file(child: ChildRuntime, harness: Harness) -> None:
     """A shipment that is parked at once leaves the child free for others."""
     async with listening() as api:
-        write(bench.settings, api.url, merchant="other")
-        await lost_twice(bench)
-        await is_due(bench)
-        await bench.accept("other", "x")
+        write(harness.settings, api.url, merchant="other")
+        await lost_twice(harness)
+        await is_due(harness)
+        await harness.accept("other", "x")
         assert (await serve(child)).counts == {"allocated": 1, IN_PROGRESS: 0}
-    assert await allocated(bench) == 1
+    assert await allocated(harness) == 1

@@ -9,7 +9,7 @@ from config.celery_options import BATCHES
 from config.settings import Settings
 from tasks.work.messages import IN_PROGRESS, FellBack, Link, LinkClaim, parse_link
 from tests.factories.children import FILE, allocates_after, none_in_flight, serve, write
-from tests.factories.ledger_harness import Bench, until
+from tests.factories.ledger_harness import Harness, until
 from tests.factories.queues import drain_links
 from tests.factories.raw_api import KEY, Request, hangs, listening, response
 from worker.lab.embedded_server import free_port
@@ -29,9 +29,9 @@ async def refuses(_: Request, journal: asyncio.StreamWriter) -> None:
     journal.write(REFUSED)
 
 
-async def allocated(bench: Bench) -> int:
+async def allocated(harness: Harness) -> int:
     """How many allocated events are out."""
-    return int(await bench.raw.xlen(bench.settings.allocated_stream))
+    return int(await harness.raw.xlen(harness.settings.allocated_stream))
 
 
 async def chains_sent(child: ChildRuntime) -> None:
@@ -39,42 +39,42 @@ async def chains_sent(child: ChildRuntime) -> None:
     await until(lambda: child._fallbacks._sending is not None and child._fallbacks._sending.done())
 
 
-async def test_a_task_says_what_it_came_to(child: ChildRuntime, bench: Bench) -> None:
+async def test_a_task_says_what_it_came_to(child: ChildRuntime, harness: Harness) -> None:
     """It takes what is due of all merchants, and counts how shipments left."""
     async with listening() as api:
         for merchant in ("acme", "other"):
-            write(bench.settings, api.url, merchant=merchant)
-            await bench.accept(merchant, "a", "b")
+            write(harness.settings, api.url, merchant=merchant)
+            await harness.accept(merchant, "a", "b")
         assert (await serve(child)).counts == {"allocated": 4, IN_PROGRESS: 0}
-    assert await allocated(bench) == 4
+    assert await allocated(harness) == 4
 
 
-async def test_what_is_settled_makes_room(child: ChildRuntime, bench: Bench) -> None:
+async def test_what_is_settled_makes_room(child: ChildRuntime, harness: Harness) -> None:
     """With a limit in flight the next shipments are taken as soon as the first are settled, without any sweep."""
     async with listening() as api:
-        write(bench.settings, api.url, in_flight=5)
-        await bench.ledger.set_limits("acme", 5, 0)
-        await bench.accept("acme", *(f"sp_{n}" for n in range(20)))
+        write(harness.settings, api.url, in_flight=5)
+        await harness.ledger.set_limits("acme", 5, 0)
+        await harness.accept("acme", *(f"sp_{n}" for n in range(20)))
         async with asyncio.timeout(20):
             while len(api.requests) < 20:
                 await serve(child)
-    assert await allocated(bench) == 20
+    assert await allocated(harness) == 20
 
 
-async def test_what_comes_due_meanwhile(child: ChildRuntime, bench: Bench) -> None:
+async def test_what_comes_due_meanwhile(child: ChildRuntime, harness: Harness) -> None:
     """A child that serves is woken by what comes due, also while calls of its own are out."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
-        write(bench.settings, api.url)
-        await bench.accept("acme", "a")
+        write(harness.settings, api.url)
+        await harness.accept("acme", "a")
         serving = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
-        await bench.accept("acme", "b")
+        await harness.accept("acme", "b")
         await until(lambda: len(api.requests) == 2)
         may_answer.set()
         await serving
         await none_in_flight(child)
-    assert await allocated(bench) == 2
+    assert await allocated(harness) == 2
 
 
 async def test_a_message_while_a_child_takes_its_leave(child: ChildRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,152 +88,154 @@ async def test_a_message_while_a_child_takes_its_leave(child: ChildRuntime, monk
             child._serving.start()
         return found
 
-    monkeypatch.setattr(child._dispatcher, "ring", is_asked_meanwhile)
+    monkeypatch.setattr(child._dispatcher, "notify_due", is_asked_meanwhile)
     await serve(child)
     assert rings == [0, 0]
 
 
-async def test_a_merchant_without_a_file(child: ChildRuntime, bench: Bench) -> None:
+async def test_a_merchant_without_a_file(child: ChildRuntime, harness: Harness) -> None:
     """Shipments whose merchant has no file are parked, and go on when the file is there."""
-    await bench.accept("acme", "a")
+    await harness.accept("acme", "a")
     await serve(child)
-    assert (await bench.ledger.paused())["acme"]["why"] == "its merchant file is gone"
-    assert await bench.take_all() == []
+    assert (await harness.ledger.paused())["acme"]["why"] == "its merchant file is gone"
+    assert await harness.claim_all() == []
     async with listening() as api:
-        write(bench.settings, api.url)
+        write(harness.settings, api.url)
         child._merchants._looked_at = float("-inf")
         assert (await asyncio.to_thread(child.sweep))["resumed"] == ["acme"]
         await serve(child)
-    assert await allocated(bench) == 1
+    assert await allocated(harness) == 1
 
 
-async def test_a_machine_without_a_file(child: ChildRuntime, bench: Bench) -> None:
+async def test_a_machine_without_a_file(child: ChildRuntime, harness: Harness) -> None:
     """Where another machine has the file that this one lacks, the merchant is not paused again and again."""
-    await bench.accept("acme", "a")
+    await harness.accept("acme", "a")
     await serve(child)
-    assert "acme" in await bench.ledger.paused()
-    assert await bench.ledger.resumed_as("acme", "the digest of another machine's file")
-    await bench.ledger.resume("acme")
+    assert "acme" in await harness.ledger.paused()
+    assert await harness.ledger.resumed_as("acme", "the digest of another machine's file")
+    await harness.ledger.resume("acme")
     await serve(child)
-    assert await bench.ledger.paused() == {}
-    assert await bench.take_all() == []
-    due = await bench.raw.zscore("allocation:waiting:acme", "a")
+    assert await harness.ledger.paused() == {}
+    assert await harness.claim_all() == []
+    due = await harness.raw.zscore("allocation:schedule:acme", "a")
     assert due is not None
-    assert 0 < due / 1000 - bench.ledger.now() <= ELSEWHERE_WAIT_S
+    assert 0 < due / 1000 - harness.ledger.now() <= ELSEWHERE_WAIT_S
 
 
-async def test_a_merchant_without_a_key(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_merchant_without_a_key(child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shipments whose merchant has no key are parked without a call, and go on when the key is there."""
     monkeypatch.delenv("CHILD_KEY")
     async with listening() as api:
-        write(bench.settings, api.url)
-        await bench.accept("acme", "a", "b")
+        write(harness.settings, api.url)
+        await harness.accept("acme", "a", "b")
         await serve(child)
         assert api.requests == []
-        assert "acme" in await bench.ledger.paused()
+        assert "acme" in await harness.ledger.paused()
         monkeypatch.setenv("CHILD_KEY", KEY)
         await asyncio.to_thread(child.sweep)
         await serve(child)
-    assert await allocated(bench) == 2
+    assert await allocated(harness) == 2
 
 
-async def test_a_slow_api_holds_no_child(child: ChildRuntime, bench: Bench) -> None:
+async def test_a_slow_api_holds_no_child(child: ChildRuntime, harness: Harness) -> None:
     """A task returns while its call is still out; the answer settles the shipment when it comes."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
-        write(bench.settings, api.url)
-        await bench.accept("acme", "a")
+        write(harness.settings, api.url)
+        await harness.accept("acme", "a")
         assert (await serve(child)).counts == {IN_PROGRESS: 1}
         await until(lambda: bool(api.requests))
-        assert await bench.phase("acme", "a") == "c"
+        assert await harness.phase("acme", "a") == "c"
         may_answer.set()
         await none_in_flight(child)
-    assert await allocated(bench) == 1
+    assert await allocated(harness) == 1
 
 
-async def test_the_last_free_child_is_kept_free(child: ChildRuntime, bench: Bench) -> None:
+async def test_the_last_free_child_is_kept_free(child: ChildRuntime, harness: Harness) -> None:
     """A task holds its child only while another one is free; else its work goes on in the process without it."""
     children = child._children
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
-        write(bench.settings, api.url)
-        await bench.accept("acme", "a")
+        write(harness.settings, api.url)
+        await harness.accept("acme", "a")
         children._shared[2:5] = b"\x01\x01\x01"
         await serve(child)
         await until(lambda: bool(api.requests))
         may_answer.set()
         await none_in_flight(child)
-    assert await allocated(bench) == 1
+    assert await allocated(harness) == 1
 
 
-async def test_a_full_child_takes_no_more(child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_child_takes_no_more(
+    child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With as many young shipments as it may have it takes others once there is room, or once these are old."""
-    monkeypatch.setattr(in_flight, "MOST_YOUNG", 101)
+    monkeypatch.setattr(in_flight, "MAX_YOUNG", 101)
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         for merchant in ("acme", "other"):
-            (bench.settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=api.url, in_flight=0))
-        await bench.accept("acme", "a", "b")
+            (harness.settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=api.url, in_flight=0))
+        await harness.accept("acme", "a", "b")
         serving = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 2)
-        await bench.accept("other", "c")
+        await harness.accept("other", "c")
         monkeypatch.setattr(in_flight, "YOUNG_S", 0.0)
         await until(lambda: len(api.requests) == 3)
         may_answer.set()
         await serving
         await none_in_flight(child)
-    assert await allocated(bench) == 3
+    assert await allocated(harness) == 3
 
 
-async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, bench: Bench) -> None:
+async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, harness: Harness) -> None:
     """What a child that ends cannot wait for is due at once, and is read back first."""
     child = ChildRuntime(app, settings, Siblings(4))
     async with listening(hangs) as api:
         write(settings, api.url)
-        await bench.accept("acme", "a")
+        await harness.accept("acme", "a")
         await serve(child)
         await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
-    (claim,) = await bench.take_all()
+    (claim,) = await harness.claim_all()
     (held,) = claim.shipments
     assert (held.progress.open_kind, held.progress.attempts, held.losses) == ("unknown", 1, 0)
-    assert await bench.field("shipment:acme:a", "company_lost") == ""
+    assert await harness.field("shipment:acme:a", "group_losses") == ""
 
 
-async def test_an_api_that_is_away(child: ChildRuntime, bench: Bench) -> None:
+async def test_an_api_that_is_away(child: ChildRuntime, harness: Harness) -> None:
     """A shipment that could not be sent is parked, and the child wakes up by itself when its time has come."""
-    write(bench.settings, f"http://127.0.0.1:{free_port()}")
-    await bench.accept("acme", "a")
+    write(harness.settings, f"http://127.0.0.1:{free_port()}")
+    await harness.accept("acme", "a")
     await serve(child)
     await none_in_flight(child)
-    assert await bench.phase("acme", "a") == ""
+    assert await harness.phase("acme", "a") == ""
     assert child._alarms.is_set
 
 
-async def test_who_falls_back_together_shares_a_chain(app: Celery, child: ChildRuntime, bench: Bench) -> None:
+async def test_who_falls_back_together_shares_a_chain(app: Celery, child: ChildRuntime, harness: Harness) -> None:
     """Shipments of several merchants that fall back at the same moment are sent in one message, each with its token."""
     async with listening(refuses) as api:
         for merchant in ("acme", "other"):
-            write(bench.settings, api.url, merchant=merchant)
-            await bench.accept(merchant, "a", "b")
+            write(harness.settings, api.url, merchant=merchant)
+            await harness.accept(merchant, "a", "b")
         assert (await serve(child)).counts == {"fell_back": 4, IN_PROGRESS: 0}
         await chains_sent(child)
     (message,) = await asyncio.to_thread(drain_links, app, BATCHES)
     link = parse_link(message)
-    assert sorted((each.merchant, each.step, sorted(each.references)) for each in link.held) == [
+    assert sorted((each.merchant, each.step, sorted(each.references)) for each in link.claims) == [
         ("acme", 1, ["a", "b"]),
         ("other", 1, ["a", "b"]),
     ]
 
 
-async def test_a_link_hands_on_what_falls_back_again(child: ChildRuntime, bench: Bench) -> None:
+async def test_a_link_hands_on_what_falls_back_again(child: ChildRuntime, harness: Harness) -> None:
     """A link works on the shipments it holds; what is refused in time goes to the next link of its chain."""
     async with listening(refuses) as api:
-        write(bench.settings, api.url)
-        await bench.accept("acme", "a")
+        write(harness.settings, api.url)
+        await harness.accept("acme", "a")
         await serve(child)
         await chains_sent(child)
-        link = Link(held=(LinkClaim(await bench.holder("acme", "a"), "acme", 1, ("a",)),))
+        link = Link(claims=(LinkClaim(await harness.holder("acme", "a"), "acme", 1, ("a",)),))
         worked, again = [await asyncio.to_thread(child.follow, link) for _ in range(2)]
     assert worked is not None
     assert again is not None
@@ -242,7 +244,7 @@ async def test_a_link_hands_on_what_falls_back_again(child: ChildRuntime, bench:
     assert (again.counts, again.fell_back) == ({IN_PROGRESS: 0}, [])
 
 
-async def test_a_slow_link(app: Celery, child: ChildRuntime, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_link(app: Celery, child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link does not wait for a slow API; what falls back later gets a chain of its own."""
     monkeypatch.setattr(child_module, "PATIENCE_S", 0.05)
     may_answer = asyncio.Event()
@@ -253,11 +255,11 @@ async def test_a_slow_link(app: Celery, child: ChildRuntime, bench: Bench, monke
         await refuses(request, journal)
 
     async with listening(refuses_the_second_late) as api:
-        write(bench.settings, api.url)
-        await bench.accept("acme", "a")
+        write(harness.settings, api.url)
+        await harness.accept("acme", "a")
         await serve(child)
         await chains_sent(child)
-        link = Link(held=(LinkClaim(await bench.holder("acme", "a"), "acme", 1, ("a",)),))
+        link = Link(claims=(LinkClaim(await harness.holder("acme", "a"), "acme", 1, ("a",)),))
         worked = await asyncio.to_thread(child.follow, link)
         assert worked is not None
         assert (worked.counts, worked.fell_back) == ({IN_PROGRESS: 1}, [])
@@ -266,4 +268,4 @@ async def test_a_slow_link(app: Celery, child: ChildRuntime, bench: Bench, monke
         await none_in_flight(child)
         await chains_sent(child)
     (message,) = await asyncio.to_thread(drain_links, app, BATCHES)
-    assert [each.step for each in parse_link(message).held] == [2]
+    assert [each.step for each in parse_link(message).claims] == [2]

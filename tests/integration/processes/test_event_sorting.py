@@ -96,17 +96,17 @@ def test_a_plan_is_fixed_with_its_facts(merchants: MerchantFiles) -> None:
     shipment = {"reference": "a", "destination": {"country": "GB", "postcode": "M1 1AE", "name": "A. Person"}}
     data = {"merchant": "acme", "order": "1", "shipments": [shipment]}
     (accepted,) = sort_entries([("1-0", {b"event": event(data=data)})], merchants).accepted
-    assert json.loads(accepted.facts)["rule"] == "default"
-    assert accepted.asks == "default_rules"
-    assert "Person" not in accepted.facts
+    assert json.loads(accepted.intake)["rule"] == "default"
+    assert accepted.strategy == "default_rules"
+    assert "Person" not in accepted.intake
 
 
 @pytest.mark.parametrize(
-    ("time", "entered"),
+    ("time", "earliest_at"),
     [("2026-11-21T10:00:00Z", 1795255200.0), ("2040-01-01T00:00:00Z", 1800000000.0), (None, 1800000000.0)],
 )
-def test_when_an_order_came_into_being(merchants: MerchantFiles, time: str | None, entered: float) -> None:
+def test_when_an_order_came_into_being(merchants: MerchantFiles, time: str | None, earliest_at: float) -> None:
     """It did so at the time of its entry or of its event, whichever is earlier."""
     changes = {} if time is None else {"time": time}
     for accepted in sort_entries([("1800000000000-7", {b"event": event(**changes)})], merchants).accepted:
-        assert accepted.entered == entered
+        assert accepted.earliest_at == earliest_at

@@ -4,16 +4,16 @@ import gc
 
 from tasks.rules.shipment import Shipment
 from tests.factories.children import none_in_flight, serve, write
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
 from tests.factories.raw_api import listening
 from worker.processes.child import ChildRuntime
 
 
-async def test_settled_shipments_are_freed(child: ChildRuntime, bench: Bench) -> None:
+async def test_settled_shipments_are_freed(child: ChildRuntime, harness: Harness) -> None:
     """With their events written, their shipments are gone without a collection."""
     async with listening() as api:
-        write(bench.settings, api.url)
-        await bench.accept("acme", *(f"freed_{number}" for number in range(50)))
+        write(harness.settings, api.url)
+        await harness.accept("acme", *(f"freed_{number}" for number in range(50)))
         gc.collect()
         gc.disable()
         try:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
+from worker.ledger import keys
 from worker.ledger.records import server_ms
 from worker.observability.heartbeat import (
-    ALIVE,
     FRESH_S,
     ForeignFolderError,
     _folder,
@@ -84,19 +84,19 @@ def test_a_disk_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not is_alive("beat")
 
 
-async def test_who_is_at_work(bench: Bench) -> None:
+async def test_who_is_at_work(harness: Harness) -> None:
     """The ledger lists processes that gave a heartbeat lately, and forgets those that are long gone."""
-    await tell(bench.store, "intake", 7, "1-1")
-    now = await server_ms(bench.redis) // 1000
+    await tell(harness.store, "intake", 7, "1-1")
+    now = await server_ms(harness.redis) // 1000
     for name, ago in {"silent": FRESH_S + 5, "gone": 100 * FRESH_S}.items():
-        await bench.raw.hset(ALIVE, f"worker@{name}:1", json.dumps({"at": now - ago, "position": 0}))
-    await forget_the_gone(bench.redis)
-    found = await heartbeats(bench.redis)
+        await harness.raw.hset(keys.HEARTBEATS, f"worker@{name}:1", json.dumps({"at": now - ago, "position": 0}))
+    await forget_the_gone(harness.redis)
+    found = await heartbeats(harness.redis)
     ((name, beat),) = found.items()
     assert name.startswith("intake@")
     assert name.endswith(":7")
     assert beat["position"] == "1-1"
-    assert {key.decode().partition("@")[2] for key in await bench.raw.hkeys(ALIVE)} == {
+    assert {key.decode().partition("@")[2] for key in await harness.raw.hkeys(keys.HEARTBEATS)} == {
         name.partition("@")[2],
         "silent:1",
     }

@@ -58,7 +58,7 @@ async def test_a_message_goes_back_as_often_as_it_must(app: Celery, child: Child
     here = {"delivery_info": {"routing_key": BATCHES}, "called_directly": False, "is_eager": False}
 
     def comes_back_once_more() -> None:
-        arguments: list[Any] = [] if name == ALLOCATE_TASK else [{"held": []}]
+        arguments: list[Any] = [] if name == ALLOCATE_TASK else [{"claims": []}]
         task.push_request(id="a", args=arguments, kwargs={}, retries=50, ignore_result=True, **here)
         try:
             task.run(*arguments)

@@ -9,12 +9,13 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from tasks.work.ports import Pause
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
 from tests.integration.processes.test_merchant_files import FILE
 from worker.lab.embedded_server import free_port
+from worker.ledger import keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import server_ms
-from worker.observability.heartbeat import LAST_SWEEP, heartbeats, tell
+from worker.observability.heartbeat import heartbeats, tell
 from worker.processes.maintenance import run_maintenance
 from worker.processes.merchant_files import MerchantFiles
 
@@ -27,166 +28,174 @@ def merchants(settings: Settings) -> MerchantFiles:
     return MerchantFiles(settings.merchants_dir, frozenset())
 
 
-async def paused_and_parked(bench: Bench, merchants: MerchantFiles) -> None:
+async def paused_and_parked(harness: Harness, merchants: MerchantFiles) -> None:
     """A merchant who was paused for its key as it is, with a shipment parked."""
     account = merchants.account("acme")
     assert account is not None
-    await bench.ledger.pause("acme", Pause(why="the key", purpose="allocate"), account.digest)
-    await bench.report(await bench.take("acme", "a"), "park", due=bench.ledger.now() + 600)
+    await harness.ledger.pause("acme", Pause(why="the key", purpose="allocate"), account.digest)
+    await harness.report(await harness.claim("acme", "a"), "park", due=harness.ledger.now() + 600)
 
 
-async def test_a_sweep_is_noted(bench: Bench, merchants: MerchantFiles) -> None:
+async def test_a_sweep_is_noted(harness: Harness, merchants: MerchantFiles) -> None:
     """The time of the last sweep is the server's."""
-    assert await run_maintenance(bench.store, bench.ledger, merchants, bench.settings) == {}
-    assert 0 <= await server_ms(bench.redis) - int(await bench.raw.get(LAST_SWEEP)) < 5000
+    assert await run_maintenance(harness.store, harness.ledger, merchants, harness.settings) == {}
+    assert 0 <= await server_ms(harness.redis) - int(await harness.raw.get(keys.LAST_SWEEP)) < 5000
 
 
-async def test_a_pause_lasts(bench: Bench, merchants: MerchantFiles) -> None:
+async def test_a_pause_lasts(harness: Harness, merchants: MerchantFiles) -> None:
     """While a merchant's file and key are what they were, it stays paused; so it does while there is no key at all."""
-    await paused_and_parked(bench, merchants)
-    (bench.settings.merchants_dir / "other.toml").write_text("nonsense")
-    assert await run_maintenance(bench.store, bench.ledger, merchants, bench.settings) == {}
-    assert "acme" in await bench.ledger.paused()
+    await paused_and_parked(harness, merchants)
+    (harness.settings.merchants_dir / "other.toml").write_text("nonsense")
+    assert await run_maintenance(harness.store, harness.ledger, merchants, harness.settings) == {}
+    assert "acme" in await harness.ledger.paused()
 
 
-async def test_a_key_that_appears(bench: Bench, merchants: MerchantFiles) -> None:
+async def test_a_key_that_appears(harness: Harness, merchants: MerchantFiles) -> None:
     """When the key is there, or is another one, the merchant goes on and what it had parked is due."""
     for key in ("first", "second"):
-        await paused_and_parked(bench, merchants)
-        (bench.settings.merchants_dir / "secret").write_text(key)
-        assert await run_maintenance(bench.store, bench.ledger, merchants, bench.settings) == {"resumed": ["acme"]}
-        assert await bench.ledger.paused() == {}
-        (batch,) = await bench.take_all()
-        await bench.settle([batch])
-        await bench.raw.delete("allocation:shipment:acme:a")
+        await paused_and_parked(harness, merchants)
+        (harness.settings.merchants_dir / "secret").write_text(key)
+        assert await run_maintenance(harness.store, harness.ledger, merchants, harness.settings) == {
+            "resumed": ["acme"]
+        }
+        assert await harness.ledger.paused() == {}
+        (batch,) = await harness.claim_all()
+        await harness.settle([batch])
+        await harness.raw.delete("allocation:shipment:acme:a")
 
 
-async def test_machines_with_different_keys(bench: Bench, merchants: MerchantFiles, tmp_path: Path) -> None:
+async def test_machines_with_different_keys(harness: Harness, merchants: MerchantFiles, tmp_path: Path) -> None:
     """Each of them lifts a pause once, and not each other's again and again."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "acme.toml").write_text(FILE.format(timeout_s=20, key=f'{{ file = "{elsewhere / "secret"}" }}'))
     (elsewhere / "secret").write_text("theirs")
-    (bench.settings.merchants_dir / "secret").write_text("ours")
+    (harness.settings.merchants_dir / "secret").write_text("ours")
     machines = [merchants, MerchantFiles(elsewhere, frozenset())]
     resumed = []
     for refused, other in ((0, 1), (1, 0), (0, 1), (1, 0)):
         account = machines[refused].account("acme")
         assert account is not None
-        await bench.ledger.pause("acme", Pause(why="the key", purpose="allocate"), account.digest)
-        kept = await run_maintenance(bench.store, bench.ledger, machines[other], bench.settings)
+        await harness.ledger.pause("acme", Pause(why="the key", purpose="allocate"), account.digest)
+        kept = await run_maintenance(harness.store, harness.ledger, machines[other], harness.settings)
         resumed.append("resumed" in kept)
     assert resumed == [True, True, False, False]
 
 
-async def test_a_key_that_is_taken_away(bench: Bench, merchants: MerchantFiles) -> None:
+async def test_a_key_that_is_taken_away(harness: Harness, merchants: MerchantFiles) -> None:
     """Without a key the merchant stays paused, although that is a change as well."""
-    secret = bench.settings.merchants_dir / "secret"
+    secret = harness.settings.merchants_dir / "secret"
     secret.write_text("refused")
-    await paused_and_parked(bench, merchants)
+    await paused_and_parked(harness, merchants)
     secret.unlink()
-    assert await run_maintenance(bench.store, bench.ledger, merchants, bench.settings) == {}
-    assert "acme" in await bench.ledger.paused()
+    assert await run_maintenance(harness.store, harness.ledger, merchants, harness.settings) == {}
+    assert "acme" in await harness.ledger.paused()
 
 
-async def test_a_file_that_is_gone(bench: Bench, merchants: MerchantFiles) -> None:
+async def test_a_file_that_is_gone(harness: Harness, merchants: MerchantFiles) -> None:
     """A merchant without a file stays paused until the file is back."""
-    await paused_and_parked(bench, merchants)
-    (bench.settings.merchants_dir / "secret").write_text("key")
-    path = bench.settings.merchants_dir / "acme.toml"
+    await paused_and_parked(harness, merchants)
+    (harness.settings.merchants_dir / "secret").write_text("key")
+    path = harness.settings.merchants_dir / "acme.toml"
     text = path.read_text()
     for present in (False, True):
         path.write_text(text) if present else path.unlink()
         merchants._looked_at = float("-inf")
-        kept = await run_maintenance(bench.store, bench.ledger, merchants, bench.settings)
+        kept = await run_maintenance(harness.store, harness.ledger, merchants, harness.settings)
         assert kept == ({"resumed": ["acme"]} if present else {})
 
 
 @pytest.mark.parametrize(
     ("purpose", "has_key", "probed"), [("allocate", True, True), ("", True, False), ("read", False, False)]
 )
-async def test_who_is_probed(bench: Bench, merchants: MerchantFiles, purpose: Any, has_key: bool, probed: bool) -> None:  # noqa: FBT001
+async def test_who_is_probed(
+    harness: Harness,
+    merchants: MerchantFiles,
+    purpose: Any,
+    has_key: bool,  # noqa: FBT001
+    probed: bool,  # noqa: FBT001
+) -> None:
     """A sweep lets a shipment try whose merchant was refused and has a key; not where one was or is missing."""
     if has_key:
-        (bench.settings.merchants_dir / "secret").write_text("key")
+        (harness.settings.merchants_dir / "secret").write_text("key")
     account = merchants.account("acme")
     assert account is not None
-    await bench.ledger.pause("acme", Pause(why="refused", purpose=purpose), account.digest)
-    await bench.report(await bench.take("acme", "a"), "park", due=bench.ledger.now() + 600)
-    await bench.probe_is_due("acme")
-    await run_maintenance(bench.store, bench.ledger, merchants, bench.settings)
-    assert (await bench.take_all() != []) == probed
+    await harness.ledger.pause("acme", Pause(why="refused", purpose=purpose), account.digest)
+    await harness.report(await harness.claim("acme", "a"), "park", due=harness.ledger.now() + 600)
+    await harness.probe_is_due("acme")
+    await run_maintenance(harness.store, harness.ledger, merchants, harness.settings)
+    assert (await harness.claim_all() != []) == probed
 
 
-async def test_a_paused_merchant_without_a_file(bench: Bench, merchants: MerchantFiles) -> None:
+async def test_a_paused_merchant_without_a_file(harness: Harness, merchants: MerchantFiles) -> None:
     """Nobody is probed of whom nothing is known."""
-    await bench.pause("nobody")
-    await bench.report(await bench.take("nobody", "a"), "park", due=bench.ledger.now() + 600)
-    await bench.probe_is_due("nobody")
-    await run_maintenance(bench.store, bench.ledger, merchants, bench.settings)
-    assert await bench.take_all() == []
+    await harness.pause("nobody")
+    await harness.report(await harness.claim("nobody", "a"), "park", due=harness.ledger.now() + 600)
+    await harness.probe_is_due("nobody")
+    await run_maintenance(harness.store, harness.ledger, merchants, harness.settings)
+    assert await harness.claim_all() == []
 
 
 async def test_a_clock_of_ones_own_expires_nothing(
-    bench: Bench, merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker whose own clock is a year ahead cuts nothing, forgets nobody and probes nobody before it is time."""
-    (bench.settings.merchants_dir / "secret").write_text("key")
-    await paused_and_parked(bench, merchants)
-    await tell(bench.store, "worker", 1, {})
+    (harness.settings.merchants_dir / "secret").write_text("key")
+    await paused_and_parked(harness, merchants)
+    await tell(harness.store, "worker", 1, {})
     for stream in ("allocated_stream", "failed_stream", "rejected_stream"):
         for _ in range(300):
-            await bench.raw.xadd(getattr(bench.settings, stream), {"event": "young"})
+            await harness.raw.xadd(getattr(harness.settings, stream), {"event": "young"})
     year_ahead = time.time() + 365 * 86400
     monkeypatch.setattr(time, "time", lambda: year_ahead)
-    ahead = Ledger(bench.store, bench.settings)
-    await run_maintenance(bench.store, ahead, merchants, bench.settings)
+    ahead = Ledger(harness.store, harness.settings)
+    await run_maintenance(harness.store, ahead, merchants, harness.settings)
     monkeypatch.undo()
     lengths = [
-        await bench.raw.xlen(bench.settings.allocated_stream),
-        await bench.raw.xlen(bench.settings.rejected_stream),
+        await harness.raw.xlen(harness.settings.allocated_stream),
+        await harness.raw.xlen(harness.settings.rejected_stream),
     ]
     assert lengths == [300, 300]
-    assert await heartbeats(bench.redis) != {}
-    assert await bench.take_all() == []
+    assert await heartbeats(harness.redis) != {}
+    assert await harness.claim_all() == []
 
 
 @pytest.mark.parametrize("stream", ["allocated_stream", "failed_stream", "rejected_stream"])
-async def test_old_events_are_cut(bench: Bench, merchants: MerchantFiles, stream: str) -> None:
+async def test_old_events_are_cut(harness: Harness, merchants: MerchantFiles, stream: str) -> None:
     """Out, failed and rejected streams lose what is older than the settings say, and nothing younger however much."""
-    name, now = getattr(bench.settings, stream), await server_ms(bench.redis)
-    kept_ms = round(bench.settings.keep_days * 86_400_000)
-    pipe = bench.raw.pipeline(transaction=False)
+    name, now = getattr(harness.settings, stream), await server_ms(harness.redis)
+    kept_ms = round(harness.settings.keep_days * 86_400_000)
+    pipe = harness.raw.pipeline(transaction=False)
     for number in range(300):
         pipe.xadd(name, {"event": "old"}, id=f"{now - kept_ms - 10_000}-{number + 1}")
     for number in range(1000):
         pipe.xadd(name, {"event": "young"}, id=f"{now - kept_ms + 10_000}-{number + 1}")
     await pipe.execute()
-    await run_maintenance(bench.store, bench.ledger, merchants, bench.settings)
-    left = [entry[b"event"] for _, entry in await bench.raw.xrange(name)]
+    await run_maintenance(harness.store, harness.ledger, merchants, harness.settings)
+    left = [entry[b"event"] for _, entry in await harness.raw.xrange(name)]
     assert left.count(b"young") == 1000
     assert left.count(b"old") < 100
 
 
 @pytest.mark.parametrize("trim", [False, True])
-async def test_orders_are_trimmed_if_wanted(bench: Bench, merchants: MerchantFiles, trim: bool) -> None:  # noqa: FBT001
+async def test_orders_are_trimmed_if_wanted(harness: Harness, merchants: MerchantFiles, trim: bool) -> None:  # noqa: FBT001
     """The orders stream is cut behind its readers only when the settings say so, and need not be there."""
-    settings = bench.settings.model_copy(update={"trim_orders": trim})
-    await run_maintenance(bench.store, bench.ledger, merchants, settings)
+    settings = harness.settings.model_copy(update={"trim_orders": trim})
+    await run_maintenance(harness.store, harness.ledger, merchants, settings)
     stream = settings.orders_stream
-    pipe = bench.raw.pipeline(transaction=False)
+    pipe = harness.raw.pipeline(transaction=False)
     for number in range(300):
         pipe.xadd(stream, {"event": "x"}, id=f"1-{number + 1}")
     pipe.xgroup_create(stream, "readers", id="$")
     await pipe.execute()
-    await run_maintenance(bench.store, bench.ledger, merchants, settings)
-    assert (await bench.raw.xlen(stream) < 300) == trim
-    assert await bench.raw.get(LAST_SWEEP) is not None
+    await run_maintenance(harness.store, harness.ledger, merchants, settings)
+    assert (await harness.raw.xlen(stream) < 300) == trim
+    assert await harness.raw.get(keys.LAST_SWEEP) is not None
 
 
 async def test_a_server_that_is_away(settings: Settings, merchants: MerchantFiles, tmp_path: Path) -> None:
     """With the server away the sweep goes on to its end, and nothing is raised."""
     url = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
-    nowhere = Bench(settings.model_copy(update={"redis_url": url, "merchants_dir": tmp_path}))
+    nowhere = Harness(settings.model_copy(update={"redis_url": url, "merchants_dir": tmp_path}))
     assert await run_maintenance(nowhere.store, nowhere.ledger, merchants, nowhere.settings) == {}
     await nowhere.close()

@@ -3,68 +3,69 @@
 import pytest
 
 from tasks.work.ports import Account
-from tests.factories.ledger_harness import Bench, until
+from tests.factories.ledger_harness import Harness, until
 from tests.factories.looks import DUE, carried_by, look, settled, waits, write
 from tests.factories.raw_api import answers, hangs, listening
+from worker.ledger.scripts import DUE_RECHECKS
 from worker.processes.merchant_files import MerchantFiles
 from worker.processes.rechecks import AT_ONCE, Rechecks
 
 
 @pytest.mark.parametrize("stands_against", ["a pause", "an open breaker", "no place in flight"])
 async def test_it_keeps_to_what_holds_for_every_call(
-    bench: Bench, rechecks: Rechecks, merchants: MerchantFiles, stands_against: str
+    harness: Harness, rechecks: Rechecks, merchants: MerchantFiles, stands_against: str
 ) -> None:
     """A recheck waits for a pause, a breaker and a limit like any read-back, and is made later."""
-    await settled(bench)
+    await settled(harness)
     async with listening(answers(carried_by("X1"))) as api:
-        write(bench.settings.merchants_dir, api, in_flight=1)
+        write(harness.settings.merchants_dir, api, in_flight=1)
         account = merchants.account("acme")
         assert account is not None
-        await stand_against(bench, stands_against, account)
+        await stand_against(harness, stands_against, account)
         await look(rechecks)
         assert api.requests == []
-    assert await waits(bench)
+    assert await waits(harness)
 
 
-async def stand_against(bench: Bench, what: str, account: Account) -> None:
+async def stand_against(harness: Harness, what: str, account: Account) -> None:
     """Let something stand in the way of the merchant's calls."""
     match what:
         case "a pause":
-            await bench.pause("acme")
+            await harness.pause("acme")
         case "an open breaker":
-            await bench.raw.hset("allocation:not_before", f"b:{account.api}", 10**15)
+            await harness.raw.hset("allocation:blocked_until", f"b:{account.api}", 10**15)
         case _:
-            await bench.raw.zadd("allocation:on_wire:acme", {"another": 10**15})
+            await harness.raw.zadd("allocation:in_flight:acme", {"another": 10**15})
 
 
-async def test_it_gives_back_what_it_took(bench: Bench, rechecks: Rechecks) -> None:
+async def test_it_gives_back_what_it_took(harness: Harness, rechecks: Rechecks) -> None:
     """After a recheck its place in flight is free, and how the API did is known."""
-    await settled(bench)
+    await settled(harness)
     async with listening(answers(carried_by("X1"))) as api:
-        write(bench.settings.merchants_dir, api, in_flight=1)
+        write(harness.settings.merchants_dir, api, in_flight=1)
         await look(rechecks)
         assert len(api.requests) == 1
-    assert await bench.raw.zcard("allocation:on_wire:acme") == 0
-    (calls,) = [key for key in await bench.raw.keys("allocation:calls:*") if b"127.0.0.1" in key]
-    assert b"read at" in await bench.raw.hkeys(calls)
+    assert await harness.raw.zcard("allocation:in_flight:acme") == 0
+    (calls,) = [key for key in await harness.raw.keys("allocation:call_stats:*") if b"127.0.0.1" in key]
+    assert b"read_at" in await harness.raw.hkeys(calls)
 
 
-async def test_two_do_not_look_at_the_same(bench: Bench, rechecks: Rechecks) -> None:
+async def test_two_do_not_look_at_the_same(harness: Harness, rechecks: Rechecks) -> None:
     """What one worker looks at is due again later for the others; some at a time are looked at."""
-    await bench.raw.zadd(DUE, {f"acme:sp_{n}": n for n in range(AT_ONCE + 5)})
-    claims = [await bench.store.run("recheck", [], [AT_ONCE, 60_000]) for _ in range(3)]
+    await harness.raw.zadd(DUE, {f"acme:sp_{n}": n for n in range(AT_ONCE + 5)})
+    claims = [await harness.store.run(DUE_RECHECKS, [], [AT_ONCE, 60_000]) for _ in range(3)]
     assert [len(names) - 1 for names in claims] == [AT_ONCE, 5, 0]
     assert rechecks is not None
 
 
-async def test_it_can_be_told_to_end(bench: Bench, rechecks: Rechecks) -> None:
+async def test_it_can_be_told_to_end(harness: Harness, rechecks: Rechecks) -> None:
     """A recheck that gets no answer holds up nobody who ends."""
-    await settled(bench)
+    await settled(harness)
     async with listening(hangs) as api:
-        write(bench.settings.merchants_dir, api)
+        write(harness.settings.merchants_dir, api)
         rechecks.start()
         await until(lambda: bool(api.requests))
         rechecks.start()
         await rechecks.stop()
         assert len(api.requests) == 1
-    assert await waits(bench)
+    assert await waits(harness)

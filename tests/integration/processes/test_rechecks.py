@@ -2,91 +2,91 @@
 
 import pytest
 
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
 from tests.factories.looks import DUE, carried_by, changed, last_entry, look_with, settled, waits
 from tests.factories.raw_api import answers, response
 from worker.processes.rechecks import GIVE_UP_S, Rechecks
 
 
-async def test_who_was_not_asked_again_is_not_read(bench: Bench) -> None:
+async def test_who_was_not_asked_again_is_not_read(harness: Harness) -> None:
     """A shipment whose first call allocated it costs no other request."""
-    await settled(bench, again=False)
-    assert not await waits(bench)
-    assert await changed(bench) == (0, 0)
+    await settled(harness, again=False)
+    assert not await waits(harness)
+    assert await changed(harness) == (0, 0)
 
 
-async def test_who_was_asked_again_waits_for_its_time(bench: Bench, rechecks: Rechecks) -> None:
+async def test_who_was_asked_again_waits_for_its_time(harness: Harness, rechecks: Rechecks) -> None:
     """It is read when a quiet time more has passed, and not before."""
-    await settled(bench)
-    await bench.raw.zadd(DUE, {"acme:a": (bench.ledger.now() + 60) * 1000})
-    assert await look_with(bench, rechecks, answers(carried_by("X1"))) == []
-    assert await changed(bench) == (1, 0)
+    await settled(harness)
+    await harness.raw.zadd(DUE, {"acme:a": (harness.ledger.now() + 60) * 1000})
+    assert await look_with(harness, rechecks, answers(carried_by("X1"))) == []
+    assert await changed(harness) == (1, 0)
 
 
-async def test_the_same_carrier(bench: Bench, rechecks: Rechecks) -> None:
+async def test_the_same_carrier(harness: Harness, rechecks: Rechecks) -> None:
     """It is read once, its story says that it was looked at, and that is that."""
-    await settled(bench)
-    assert await look_with(bench, rechecks, answers(carried_by("X1"))) == ["GET /pro/shipments/a"]
-    entry = await last_entry(bench)
-    assert (entry["do"], entry["outcome"], entry["message"]) == ("recheck", "same carrier", "X1")
-    assert not await waits(bench)
-    assert await changed(bench) == (1, 0)
+    await settled(harness)
+    assert await look_with(harness, rechecks, answers(carried_by("X1"))) == ["GET /pro/shipments/a"]
+    entry = await last_entry(harness)
+    assert (entry["action"], entry["outcome"], entry["message"]) == ("recheck", "same carrier", "X1")
+    assert not await waits(harness)
+    assert await changed(harness) == (1, 0)
 
 
-async def test_another_carrier(bench: Bench, rechecks: Rechecks, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_another_carrier(harness: Harness, rechecks: Rechecks, capsys: pytest.CaptureFixture[str]) -> None:
     """A shipment that another carrier service has now is reported with both, counted, and noted in its story."""
-    await settled(bench)
-    await look_with(bench, rechecks, answers(carried_by("Y1")))
-    entry = await last_entry(bench)
+    await settled(harness)
+    await look_with(harness, rechecks, answers(carried_by("Y1")))
+    entry = await last_entry(harness)
     assert (entry["outcome"], entry["message"]) == ("carrier changed", "Y1")
-    assert await changed(bench) == (1, 1)
-    assert not await waits(bench)
+    assert await changed(harness) == (1, 1)
+    assert not await waits(harness)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "carrier_changed" in line]
     assert all(word in line for word in ("acme", "X1", "Y1"))
 
 
 @pytest.mark.parametrize(("told", "now"), [(None, "Y1"), ("X1", None)])
 async def test_a_carrier_that_was_not_named(
-    bench: Bench, rechecks: Rechecks, told: str | None, now: str | None
+    harness: Harness, rechecks: Rechecks, told: str | None, now: str | None
 ) -> None:
     """Where one of the two answers named no carrier nothing is said to have changed, nor to be the same."""
-    await settled(bench, told)
-    await look_with(bench, rechecks, answers(carried_by(now)))
-    assert (await last_entry(bench))["outcome"] == "carrier not named"
-    assert await changed(bench) == (1, 0)
+    await settled(harness, told)
+    await look_with(harness, rechecks, answers(carried_by(now)))
+    assert (await last_entry(harness))["outcome"] == "carrier not named"
+    assert await changed(harness) == (1, 0)
 
 
-async def test_no_answer_is_tried_again(bench: Bench, rechecks: Rechecks) -> None:
+async def test_no_answer_is_tried_again(harness: Harness, rechecks: Rechecks) -> None:
     """Without an answer it is read again a minute later."""
-    await settled(bench)
+    await settled(harness)
     for _ in range(2):
-        await bench.raw.zadd(DUE, {"acme:a": 1})
-        assert len(await look_with(bench, rechecks, answers(response(500)))) == 1
-        waits_s = await bench.raw.zscore(DUE, "acme:a") / 1000 - bench.ledger.now()
+        await harness.raw.zadd(DUE, {"acme:a": 1})
+        assert len(await look_with(harness, rechecks, answers(response(500)))) == 1
+        waits_s = await harness.raw.zscore(DUE, "acme:a") / 1000 - harness.ledger.now()
         assert waits_s == pytest.approx(60, abs=3)
-    assert (await last_entry(bench))["do"] == "allocate"
+    assert (await last_entry(harness))["action"] == "allocate"
 
 
-async def test_it_gives_up_after_an_hour(bench: Bench, rechecks: Rechecks) -> None:
+async def test_it_gives_up_after_an_hour(harness: Harness, rechecks: Rechecks) -> None:
     """A shipment that nothing can be read of for an hour after it was due is looked at no more."""
-    await settled(bench)
+    await settled(harness)
     record = "allocation:shipment:acme:a"
-    now_ms = int(await bench.raw.hget(record, "settled"))
-    ((entry_id, entry),) = await bench.raw.xrange(bench.settings.allocated_stream)
-    await bench.raw.xdel(bench.settings.allocated_stream, entry_id)
+    now_ms = int(await harness.raw.hget(record, "settled"))
+    ((entry_id, entry),) = await harness.raw.xrange(harness.settings.allocated_stream)
+    await harness.raw.xdel(harness.settings.allocated_stream, entry_id)
     for age_s, left in ((GIVE_UP_S - 10, True), (GIVE_UP_S + 70, False)):
-        await bench.raw.delete(bench.settings.allocated_stream)
+        await harness.raw.delete(harness.settings.allocated_stream)
         settled_ms = now_ms - round(age_s * 1000)
-        await bench.raw.hset(record, "settled", settled_ms)
-        await bench.raw.xadd(bench.settings.allocated_stream, entry, id=f"{settled_ms}-0")
-        await bench.raw.zadd(DUE, {"acme:a": 1})
-        await look_with(bench, rechecks, answers(response(500)))
-        assert await waits(bench) == left
+        await harness.raw.hset(record, "settled", settled_ms)
+        await harness.raw.xadd(harness.settings.allocated_stream, entry, id=f"{settled_ms}-0")
+        await harness.raw.zadd(DUE, {"acme:a": 1})
+        await look_with(harness, rechecks, answers(response(500)))
+        assert await waits(harness) == left
 
 
-async def test_an_event_that_is_gone(bench: Bench, rechecks: Rechecks) -> None:
+async def test_an_event_that_is_gone(harness: Harness, rechecks: Rechecks) -> None:
     """When nobody knows any more what was told of it, there is nothing to compare."""
-    await settled(bench)
-    await bench.raw.delete(bench.settings.allocated_stream)
-    assert await look_with(bench, rechecks, answers(carried_by("Y1"))) == []
-    assert not await waits(bench)
+    await settled(harness)
+    await harness.raw.delete(harness.settings.allocated_stream)
+    assert await look_with(harness, rechecks, answers(carried_by("Y1"))) == []
+    assert not await waits(harness)

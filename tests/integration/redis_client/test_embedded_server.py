@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
 from worker.lab.embedded_server import EmbeddedServer, ServerError, embedded_server, free_port
 from worker.redis_client.safety import announce, describe
 
@@ -59,13 +59,13 @@ def test_a_free_port_is_free() -> None:
     assert not is_open(free_port())
 
 
-async def test_what_is_unsafe_is_said(own_bench: Bench) -> None:
+async def test_what_is_unsafe_is_said(own_harness: Harness) -> None:
     """A server that may forget or drop shipments is described as such; one that does neither has nothing to say."""
-    line, unsafe = await describe(own_bench.redis, own_bench.settings)
+    line, unsafe = await describe(own_harness.redis, own_harness.settings)
     assert line.startswith("Valkey ")
     assert unsafe == []
-    await own_bench.raw.config_set("maxmemory-policy", "allkeys-lru")
-    await own_bench.raw.config_set("appendonly", "no")
-    _, unsafe = await describe(own_bench.redis, own_bench.settings)
-    await announce(own_bench.redis, own_bench.settings)
+    await own_harness.raw.config_set("maxmemory-policy", "allkeys-lru")
+    await own_harness.raw.config_set("appendonly", "no")
+    _, unsafe = await describe(own_harness.redis, own_harness.settings)
+    await announce(own_harness.redis, own_harness.settings)
     assert [text.split()[0] for text in unsafe] == ["maxmemory-policy", "appendonly"]

@@ -9,7 +9,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from tests.factories.ledger_harness import Bench, until
+from tests.factories.ledger_harness import Harness, until
 from tests.perf.chaos.refusals import REFUSALS
 from worker.lab.embedded_server import EmbeddedServer
 from worker.redis_client.safety import announce, describe
@@ -25,14 +25,14 @@ class Admin:
 
 
 @pytest.mark.parametrize("way", REFUSALS)
-async def test_a_result_in_hand_is_kept(way: str, own_server: EmbeddedServer, own_bench: Bench) -> None:
+async def test_a_result_in_hand_is_kept(way: str, own_server: EmbeddedServer, own_harness: Harness) -> None:
     """It is reported again and again, with one line when that begins and one when it is over."""
-    claim = await own_bench.take("acme", "a")
+    claim = await own_harness.claim("acme", "a")
     with redis.Redis(port=own_server.port, decode_responses=True) as client:
         with REFUSALS[way](Admin(client, own_server)):
-            await announce(own_bench.redis, own_bench.settings)
-            reporting = asyncio.create_task(own_bench.report(claim, "allocated", event="{}"))
-            await until(lambda: own_bench.store._trouble_since is not None)
+            await announce(own_harness.redis, own_harness.settings)
+            reporting = asyncio.create_task(own_harness.report(claim, "allocated", event="{}"))
+            await until(lambda: own_harness.store._trouble_since is not None)
             assert not reporting.done()
         assert await reporting == [True]
 
@@ -48,10 +48,10 @@ async def test_a_result_in_hand_is_kept(way: str, own_server: EmbeddedServer, ow
         "return redis.call('NOSUCH', 'x')",
     ],
 )
-async def test_our_own_fault_is_not_repeated(own_bench: Bench, script: str) -> None:
+async def test_our_own_fault_is_not_repeated(own_harness: Harness, script: str) -> None:
     """What a script brings upon itself is raised at once, as the bug that it is."""
     with pytest.raises(ResponseError) as raised:
-        await own_bench.store.retry(lambda: own_bench.raw.eval(script, 0), 5)
+        await own_harness.store.retry(lambda: own_harness.raw.eval(script, 0), 5)
     assert not isinstance(raised.value, TRANSIENT_ERRORS)
 
 
@@ -66,22 +66,22 @@ async def test_our_own_fault_is_not_repeated(own_bench: Bench, script: str) -> N
         ("ERR wrong number of arguments for 'get' command", False),
     ],
 )
-async def test_words_of_other_servers(own_bench: Bench, words: str, *, passes: bool) -> None:
+async def test_words_of_other_servers(own_harness: Harness, words: str, *, passes: bool) -> None:
     """What no script of ours can provoke passes, whatever it is; servers before Redis 7 wrap what a script was told."""
-    connection = await own_bench.raw.connection_pool.get_connection()
+    connection = await own_harness.raw.connection_pool.get_connection()
     assert isinstance(connection._parser.parse_error(words), TRANSIENT_ERRORS) is passes
-    await own_bench.raw.connection_pool.release(connection)
+    await own_harness.raw.connection_pool.release(connection)
 
 
-async def test_a_user_who_may_not_ask_who_the_server_is(own_server: EmbeddedServer, own_bench: Bench) -> None:
+async def test_a_user_who_may_not_ask_who_the_server_is(own_server: EmbeddedServer, own_harness: Harness) -> None:
     """Without `+info` all goes on, and it is said that a change of the server will not be noticed."""
     with redis.Redis(port=own_server.port) as client:
         client.acl_setuser("default", enabled=True, nopass=True, commands=["-info"])
-    line, unsafe = await describe(own_bench.redis, own_bench.settings)
+    line, unsafe = await describe(own_harness.redis, own_harness.settings)
     assert line.startswith("a server at redis://")
     assert any("+info" in each for each in unsafe)
-    claim = await own_bench.take("acme", "a")
-    assert await own_bench.report(claim, "allocated", event="{}") == [True]
+    claim = await own_harness.claim("acme", "a")
+    assert await own_harness.report(claim, "allocated", event="{}") == [True]
 
 
 @pytest.mark.parametrize(
@@ -101,20 +101,20 @@ async def test_a_user_who_may_not_ask_who_the_server_is(own_server: EmbeddedServ
         "UNKILLABLE Sorry the script already executed write commands against the dataset.",
     ],
 )
-async def test_words_of_a_server_that_refuses(own_bench: Bench, words: str) -> None:
+async def test_words_of_a_server_that_refuses(own_harness: Harness, words: str) -> None:
     """Whatever a server says that our scripts cannot provoke is waited out."""
-    connection = await own_bench.raw.connection_pool.get_connection()
+    connection = await own_harness.raw.connection_pool.get_connection()
     assert isinstance(connection._parser.parse_error(words), TRANSIENT_ERRORS)
-    await own_bench.raw.connection_pool.release(connection)
+    await own_harness.raw.connection_pool.release(connection)
 
 
-async def test_a_node_of_a_cluster(own_bench: Bench, tmp_path: Path) -> None:
+async def test_a_node_of_a_cluster(own_harness: Harness, tmp_path: Path) -> None:
     """A server that was put into a cluster, and has no slots, refuses; it is taken for one that is away."""
     node = EmbeddedServer(tmp_path / "node")
     node.start("--cluster-enabled", "yes")
     try:
         url = SecretStr(node.url)
-        there = Bench(own_bench.settings.model_copy(update={"redis_url": url}))
+        there = Harness(own_harness.settings.model_copy(update={"redis_url": url}))
         with pytest.raises(TRANSIENT_ERRORS):
             await there.redis.get("x")
         await there.close()
@@ -122,40 +122,40 @@ async def test_a_node_of_a_cluster(own_bench: Bench, tmp_path: Path) -> None:
         node.stop()
 
 
-async def test_a_password_that_was_changed(own_server: EmbeddedServer, own_bench: Bench) -> None:
+async def test_a_password_that_was_changed(own_server: EmbeddedServer, own_harness: Harness) -> None:
     """After a rotation the old password is refused until the processes have the new one: results are kept meanwhile."""
     with redis.Redis(port=own_server.port) as client:
         client.config_set("requirepass", "old")
         url = SecretStr(f"redis://:old@127.0.0.1:{own_server.port}/0")
-        bench = Bench(own_bench.settings.model_copy(update={"redis_url": url}))
-        claim = await bench.take("acme", "a")
+        harness = Harness(own_harness.settings.model_copy(update={"redis_url": url}))
+        claim = await harness.claim("acme", "a")
         client.execute_command("AUTH", "old")
         client.config_set("requirepass", "new")
         client.client_kill_filter(_type="normal", skipme=True)
-        reporting = asyncio.create_task(bench.report(claim, "allocated", event="{}"))
-        await until(lambda: bench.store._trouble_since is not None)
+        reporting = asyncio.create_task(harness.report(claim, "allocated", event="{}"))
+        await until(lambda: harness.store._trouble_since is not None)
         client.config_set("requirepass", "old")
         assert await reporting == [True]
         client.config_set("requirepass", "")
-    await bench.close()
+    await harness.close()
 
 
-async def test_all_connections_to_a_replica_are_left(own_server: EmbeddedServer, own_bench: Bench) -> None:
+async def test_all_connections_to_a_replica_are_left(own_server: EmbeddedServer, own_harness: Harness) -> None:
     """One that refuses as a replica speaks for the others that wait in the pool."""
-    pool: Any = own_bench.redis.connection_pool
+    pool: Any = own_harness.redis.connection_pool
     connections = [await pool.get_connection() for _ in range(3)]
     for connection in connections:
         await pool.release(connection)
     admin = Admin(redis.Redis(port=own_server.port), own_server)
     with admin.redis, REFUSALS["READONLY"](admin), pytest.raises(TRANSIENT_ERRORS):
-        await own_bench.store.retry(lambda: own_bench.redis.set("x", 1), 0.0)
+        await own_harness.store.retry(lambda: own_harness.redis.set("x", 1), 0.0)
     assert [connection.is_connected for connection in connections] == [False] * 3
 
 
-async def test_a_replica_is_left(own_server: EmbeddedServer, own_bench: Bench) -> None:
+async def test_a_replica_is_left(own_server: EmbeddedServer, own_harness: Harness) -> None:
     """The connection on which a replica refused is not used again: behind the same address there may be another."""
-    before = await own_bench.raw.client_id()
+    before = await own_harness.raw.client_id()
     admin = Admin(redis.Redis(port=own_server.port), own_server)
     with admin.redis, REFUSALS["READONLY"](admin), pytest.raises(TRANSIENT_ERRORS):
-        await own_bench.accept("acme", "a")
-    assert await own_bench.raw.client_id() != before
+        await own_harness.accept("acme", "a")
+    assert await own_harness.raw.client_id() != before

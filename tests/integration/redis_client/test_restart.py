@@ -7,8 +7,9 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
-from tests.factories.ledger_harness import Bench, references, until
+from tests.factories.ledger_harness import Harness, references, until
 from worker.lab.embedded_server import EmbeddedServer
+from worker.ledger.scripts import DUE_RECHECKS
 from worker.redis_client.store import TRANSIENT_ERRORS
 
 
@@ -23,61 +24,61 @@ def restart(server: EmbeddedServer) -> None:
     start(server)
 
 
-async def test_a_restart_is_a_change(own_server: EmbeddedServer, own_bench: Bench) -> None:
+async def test_a_restart_is_a_change(own_server: EmbeddedServer, own_harness: Harness) -> None:
     """Who was due before a restart is in doubt, who was owned has lost the lease; whoever takes it then may call."""
-    owned = await own_bench.take("other", "x")
-    await own_bench.report(await own_bench.take("acme", "a"), "park")
+    owned = await own_harness.claim("other", "x")
+    await own_harness.report(await own_harness.claim("acme", "a"), "park")
     restart(own_server)
-    permit = await own_bench.permit(owned.shipments[0], owned.lease_token)
+    permit = await own_harness.permit(owned.shipments[0], owned.lease_token)
     assert not permit.owned
-    claim = await own_bench.take_all()
+    claim = await own_harness.claim_all()
     assert [each.shipments[0].progress.open_kind for each in claim] == ["unknown", "unknown"]
-    assert [(await own_bench.permit(each.shipments[0], each.lease_token)).owned for each in claim] == [True, True]
+    assert [(await own_harness.permit(each.shipments[0], each.lease_token)).owned for each in claim] == [True, True]
 
 
-async def test_a_restart_counts_once(own_server: EmbeddedServer, own_bench: Bench) -> None:
+async def test_a_restart_counts_once(own_server: EmbeddedServer, own_harness: Harness) -> None:
     """A change is noted once for each start, whoever notices it, and not by those who find the server as it was."""
     for number in range(3):
         for _ in range(2):
-            await own_bench.ledger.watch_clock()
-        assert int(await own_bench.field("server", "changes") or 0) == number
+            await own_harness.ledger.watch_clock()
+        assert int(await own_harness.field("server", "epoch") or 0) == number
         restart(own_server)
-        await own_bench.store.retry(own_bench.redis.ping, 10)
+        await own_harness.store.retry(own_harness.redis.ping, 10)
 
 
-async def test_everything_is_still_there(own_server: EmbeddedServer, own_bench: Bench) -> None:
+async def test_everything_is_still_there(own_server: EmbeddedServer, own_harness: Harness) -> None:
     """A crash of the server loses neither what waits nor what is held."""
-    await own_bench.take("acme", "held")
-    await own_bench.accept("acme", "waiting")
+    await own_harness.claim("acme", "held")
+    await own_harness.accept("acme", "waiting")
     restart(own_server)
-    await own_bench.store.retry(own_bench.redis.ping, 10)
-    await own_bench.end_leases("acme")
-    assert [sorted(references(batch)) for batch in await own_bench.take_all()] == [["held", "waiting"]]
+    await own_harness.store.retry(own_harness.redis.ping, 10)
+    await own_harness.end_leases("acme")
+    assert [sorted(references(batch)) for batch in await own_harness.claim_all()] == [["held", "waiting"]]
 
 
-async def test_a_task_waits_for_the_server(own_server: EmbeddedServer, own_bench: Bench) -> None:
+async def test_a_task_waits_for_the_server(own_server: EmbeddedServer, own_harness: Harness) -> None:
     """Whoever holds shipments goes on when the server is back, within the lease."""
-    await own_bench.accept("acme", "a")
+    await own_harness.accept("acme", "a")
     own_server.kill()
-    taking = asyncio.create_task(own_bench.take_due())
-    await until(lambda: own_bench.store._trouble_since is not None)
+    taking = asyncio.create_task(own_harness.take_due())
+    await until(lambda: own_harness.store._trouble_since is not None)
     await asyncio.to_thread(start, own_server)
     (claim,) = await taking
     assert len(claim.shipments) == 1
-    assert own_bench.store._trouble_since is None
+    assert own_harness.store._trouble_since is None
     own_server.kill()
-    reporting = asyncio.create_task(own_bench.report(claim, "allocated", event="{}"))
-    await until(lambda: own_bench.store._trouble_since is not None)
+    reporting = asyncio.create_task(own_harness.report(claim, "allocated", event="{}"))
+    await until(lambda: own_harness.store._trouble_since is not None)
     await asyncio.to_thread(start, own_server)
     assert await reporting == [True]
 
 
-async def test_a_server_that_stays_away(own_server: EmbeddedServer, own_bench: Bench, settings: Settings) -> None:
+async def test_a_server_that_stays_away(own_server: EmbeddedServer, own_harness: Harness, settings: Settings) -> None:
     """After a whole lease a task gives its shipments up, as they may be another's by then, and raises nothing."""
-    claim = await own_bench.take("acme", "a")
+    claim = await own_harness.claim("acme", "a")
     own_server.kill()
     url = SecretStr(own_server.url)
-    hasty = Bench(settings.model_copy(update={"redis_url": url, "lease_seconds": 0.2}))
+    hasty = Harness(settings.model_copy(update={"redis_url": url, "lease_seconds": 0.2}))
     assert not (await hasty.permit(claim.shipments[0], claim.lease_token)).owned
     assert await hasty.report(claim, "allocated", event="{}") == [False]
     with pytest.raises(TRANSIENT_ERRORS):
@@ -85,22 +86,22 @@ async def test_a_server_that_stays_away(own_server: EmbeddedServer, own_bench: B
     await hasty.close()
 
 
-async def test_scripts_that_were_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_scripts_that_were_forgotten(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every script is loaded anew by itself when the server does not know it any more."""
-    run = bench.store.run
+    run = harness.store.run
 
     async def forgotten(*asked: Any) -> Any:
-        await bench.raw.script_flush()
+        await harness.raw.script_flush()
         return await run(*asked)
 
-    monkeypatch.setattr(bench.store, "run", forgotten)
-    await bench.accept("acme", "a", "b")
-    (claim,) = await bench.take_all()
-    assert (await bench.permit(claim.shipments[0], claim.lease_token)).owned
-    assert await bench.report(claim, "park", due=bench.ledger.now() + 600) == [True, True]
-    assert await bench.pause("acme")
-    await bench.probe_is_due("acme")
-    assert await bench.ledger.probe("acme") in ("a", "b")
-    await bench.ledger.watch_clock()
-    assert await bench.ledger.resume("acme") == 1
-    assert len(await bench.store.run("recheck", [], [1, 1])) == 1
+    monkeypatch.setattr(harness.store, "run", forgotten)
+    await harness.accept("acme", "a", "b")
+    (claim,) = await harness.claim_all()
+    assert (await harness.permit(claim.shipments[0], claim.lease_token)).owned
+    assert await harness.report(claim, "park", due=harness.ledger.now() + 600) == [True, True]
+    assert await harness.pause("acme")
+    await harness.probe_is_due("acme")
+    assert await harness.ledger.probe("acme") in ("a", "b")
+    await harness.ledger.watch_clock()
+    assert await harness.ledger.resume("acme") == 1
+    assert len(await harness.store.run(DUE_RECHECKS, [], [1, 1])) == 1

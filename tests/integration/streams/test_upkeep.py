@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.factories.ledger_harness import Bench
+from tests.factories.ledger_harness import Harness
 from tests.integration.streams.test_orders import STREAM, left, publish
 from worker.ledger.records import server_ms
 from worker.streams.orders import GROUP, OrdersStream
@@ -15,171 +15,171 @@ from worker.streams.upkeep import GONE_S, keep_orders, tell_of_lost, trim_orders
 LATER_MS = 4_000_000_000_000
 
 
-async def told(bench: Bench) -> list[tuple[int, str, str]]:
+async def told(harness: Harness) -> list[tuple[int, str, str]]:
     """What the log says is lost: how many entries, and between which."""
     with capture_logs() as logged:
-        await tell_of_lost(bench.store, bench.settings)
+        await tell_of_lost(harness.store, harness.settings)
     return [(line["entries"], line["after"], line["up_to"]) for line in logged if line["event"] == "orders_lost"]
 
 
-async def ids(bench: Bench) -> list[str]:
+async def ids(harness: Harness) -> list[str]:
     """The entries of the orders stream."""
-    return [stream_id.decode() for stream_id, _ in await bench.raw.xrange(STREAM)]
+    return [stream_id.decode() for stream_id, _ in await harness.raw.xrange(STREAM)]
 
 
-async def take(bench: Bench, intake: OrdersStream) -> int:
+async def claim(harness: Harness, intake: OrdersStream) -> int:
     """Read once, and take what was read; how many entries that were."""
     entries = await intake.read()
-    await bench.ledger.accept([], [], [stream_id for stream_id, _ in entries], GROUP)
+    await harness.ledger.accept([], [], [stream_id for stream_id, _ in entries], GROUP)
     return len(entries)
 
 
-async def lost_orders(bench: Bench) -> int:
+async def lost_orders(harness: Harness) -> int:
     """How many `status` counts."""
-    return int(await bench.raw.get("allocation:lost_orders") or 0)
+    return int(await harness.raw.get("allocation:lost_orders") or 0)
 
 
-async def test_entries_that_were_trimmed_unread(bench: Bench) -> None:
+async def test_entries_that_were_trimmed_unread(harness: Harness) -> None:
     """They are told of once, with the ids that they lie between; whoever reads on, and whatever is acknowledged."""
-    intake = OrdersStream(bench.store, STREAM, 60)
+    intake = OrdersStream(harness.store, STREAM, 60)
     await intake.make_group()
-    assert await told(bench) == []
-    await publish(bench, 10)
-    while await take(bench, intake) > 0 and (await bench.raw.xpending(STREAM, GROUP))["pending"]:
+    assert await told(harness) == []
+    await publish(harness, 10)
+    while await claim(harness, intake) > 0 and (await harness.raw.xpending(STREAM, GROUP))["pending"]:
         pass
-    assert await told(bench) == []
-    await publish(bench, 7)
-    before = (await ids(bench))[9]
-    await bench.raw.xtrim(STREAM, maxlen=3, approximate=False)
-    first = (await ids(bench))[0]
-    assert await told(bench) == [(4, before, first)]
-    assert await told(bench) == []
-    assert await take(bench, intake) == 3
-    assert await told(bench) == []
-    await publish(bench, 2)
-    await bench.raw.xtrim(STREAM, maxlen=0, approximate=False)
-    assert [missing for missing, _, _ in await told(bench)] == [2]
-    await publish(bench, 5)
-    assert await take(bench, intake) == 5
-    assert (await told(bench), await lost_orders(bench)) == ([], 6)
+    assert await told(harness) == []
+    await publish(harness, 7)
+    before = (await ids(harness))[9]
+    await harness.raw.xtrim(STREAM, maxlen=3, approximate=False)
+    first = (await ids(harness))[0]
+    assert await told(harness) == [(4, before, first)]
+    assert await told(harness) == []
+    assert await claim(harness, intake) == 3
+    assert await told(harness) == []
+    await publish(harness, 2)
+    await harness.raw.xtrim(STREAM, maxlen=0, approximate=False)
+    assert [missing for missing, _, _ in await told(harness)] == [2]
+    await publish(harness, 5)
+    assert await claim(harness, intake) == 5
+    assert (await told(harness), await lost_orders(harness)) == ([], 6)
 
 
-async def test_a_group_that_was_created_behind_orders(bench: Bench) -> None:
+async def test_a_group_that_was_created_behind_orders(harness: Harness) -> None:
     """What was published before a group that somebody created with `$` is told of; so is what a SETID skips."""
-    await publish(bench, 4)
-    await bench.raw.xgroup_create(STREAM, GROUP, id="$")
-    intake = OrdersStream(bench.store, STREAM, 60)
+    await publish(harness, 4)
+    await harness.raw.xgroup_create(STREAM, GROUP, id="$")
+    intake = OrdersStream(harness.store, STREAM, 60)
     await intake.make_group()
-    last = (await ids(bench))[-1]
-    assert await told(bench) == [(4, "0-0", last)]
-    await publish(bench, 3)
-    await bench.raw.xgroup_setid(STREAM, GROUP, "$")
-    assert [missing for missing, _, _ in await told(bench)] == [3]
-    assert await lost_orders(bench) == 7
+    last = (await ids(harness))[-1]
+    assert await told(harness) == [(4, "0-0", last)]
+    await publish(harness, 3)
+    await harness.raw.xgroup_setid(STREAM, GROUP, "$")
+    assert [missing for missing, _, _ in await told(harness)] == [3]
+    assert await lost_orders(harness) == 7
 
 
-async def test_put_back_entries_are_no_alarm(bench: Bench) -> None:
+async def test_put_back_entries_are_no_alarm(harness: Harness) -> None:
     """A group that was put back to entries that it had missed, or taken, reads them; later losses are found again."""
-    await publish(bench, 4)
-    await bench.raw.xgroup_create(STREAM, GROUP, id="$")
-    intake = OrdersStream(bench.store, STREAM, 60)
-    assert len(await told(bench)) == 1
-    await bench.raw.xgroup_setid(STREAM, GROUP, "0")
-    assert await told(bench) == []
-    assert await take(bench, intake) == 4
-    assert await told(bench) == []
-    await publish(bench, 2)
-    await bench.raw.xtrim(STREAM, maxlen=1, approximate=False)
-    assert [missing for missing, _, _ in await told(bench)] == [1]
+    await publish(harness, 4)
+    await harness.raw.xgroup_create(STREAM, GROUP, id="$")
+    intake = OrdersStream(harness.store, STREAM, 60)
+    assert len(await told(harness)) == 1
+    await harness.raw.xgroup_setid(STREAM, GROUP, "0")
+    assert await told(harness) == []
+    assert await claim(harness, intake) == 4
+    assert await told(harness) == []
+    await publish(harness, 2)
+    await harness.raw.xtrim(STREAM, maxlen=1, approximate=False)
+    assert [missing for missing, _, _ in await told(harness)] == [1]
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_nothing_is_told_without_a_loss(bench: Bench, seed: int) -> None:
+async def test_nothing_is_told_without_a_loss(harness: Harness, seed: int) -> None:
     """Whatever intakes read, take over, acknowledge and we trim: as long as nothing is lost, nothing is told."""
     chance = random.Random(seed)  # noqa: S311
-    intakes = [OrdersStream(bench.store, STREAM, 0) for _ in range(3)]
+    intakes = [OrdersStream(harness.store, STREAM, 0) for _ in range(3)]
     await intakes[0].make_group()
     for _ in range(30):
         match chance.randrange(5):
             case 0:
-                await publish(bench, chance.randint(1, 40))
-            case 1 if await bench.raw.xlen(STREAM):
-                await bench.raw.xreadgroup(GROUP, "stuck", {STREAM: ">"}, count=chance.randint(1, 9))
+                await publish(harness, chance.randint(1, 40))
+            case 1 if await harness.raw.xlen(STREAM):
+                await harness.raw.xreadgroup(GROUP, "stuck", {STREAM: ">"}, count=chance.randint(1, 9))
             case 2:
                 async for found in chance.choice(intakes).reclaim():
                     done = [stream_id for stream_id, _ in found.entries]
-                    await bench.ledger.accept([], [], done, GROUP)
+                    await harness.ledger.accept([], [], done, GROUP)
             case 3:
-                await trim_orders(bench.redis, STREAM, LATER_MS)
+                await trim_orders(harness.redis, STREAM, LATER_MS)
             case _:
-                assert await told(bench) == []
-    assert (await told(bench), await lost_orders(bench)) == ([], 0)
+                assert await told(harness) == []
+    assert (await told(harness), await lost_orders(harness)) == ([], 0)
 
 
-async def test_consumers_that_are_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_consumers_that_are_gone(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A consumer that is silent for long is dropped, unless entries are in its name."""
-    await publish(bench, 1)
-    busy, idle = OrdersStream(bench.store, STREAM, 60), OrdersStream(bench.store, STREAM, 60)
+    await publish(harness, 1)
+    busy, idle = OrdersStream(harness.store, STREAM, 60), OrdersStream(harness.store, STREAM, 60)
     await busy.make_group()
     await busy.read()
     [_ async for _ in idle.reclaim()]
-    now_ms = await server_ms(bench.redis)
-    await keep_orders(bench.store, bench.settings, now_ms)
-    assert len(await bench.raw.xinfo_consumers(STREAM, GROUP)) == 2
+    now_ms = await server_ms(harness.redis)
+    await keep_orders(harness.store, harness.settings, now_ms)
+    assert len(await harness.raw.xinfo_consumers(STREAM, GROUP)) == 2
     monkeypatch.setattr("worker.streams.upkeep.GONE_S", -GONE_S)
-    await keep_orders(bench.store, bench.settings.model_copy(update={"lease_seconds": -1.0}), now_ms)
-    assert [each["name"].decode() for each in await bench.raw.xinfo_consumers(STREAM, GROUP)] == [busy.consumer]
+    await keep_orders(harness.store, harness.settings.model_copy(update={"lease_seconds": -1.0}), now_ms)
+    assert [each["name"].decode() for each in await harness.raw.xinfo_consumers(STREAM, GROUP)] == [busy.consumer]
 
 
-async def test_young_orders_stay(bench: Bench) -> None:
+async def test_young_orders_stay(harness: Harness) -> None:
     """What is younger than the settings say stays, though every group has it."""
-    await publish(bench, 600)
-    await bench.raw.xgroup_create(STREAM, "readers", id="$")
-    await keep_orders(bench.store, bench.settings, await server_ms(bench.redis))
-    assert await bench.raw.xlen(STREAM) == 600
-    await keep_orders(bench.store, bench.settings, LATER_MS)
-    assert await bench.raw.xlen(STREAM) < 600
+    await publish(harness, 600)
+    await harness.raw.xgroup_create(STREAM, "readers", id="$")
+    await keep_orders(harness.store, harness.settings, await server_ms(harness.redis))
+    assert await harness.raw.xlen(STREAM) == 600
+    await keep_orders(harness.store, harness.settings, LATER_MS)
+    assert await harness.raw.xlen(STREAM) < 600
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_trim_leaves_what_somebody_needs(bench: Bench, seed: int) -> None:
+async def test_a_trim_leaves_what_somebody_needs(harness: Harness, seed: int) -> None:
     """Whatever groups have read and acknowledged, each one's undelivered and unacknowledged entries stay."""
     chance = random.Random(seed)  # noqa: S311
-    await publish(bench, 600)
+    await publish(harness, 600)
     needed: set[str] = set()
     for group in ("allocation", "audit", "search")[: chance.randint(1, 3)]:
-        needed |= await read_some(bench, group, chance)
-    await trim_orders(bench.redis, STREAM, LATER_MS)
-    assert needed <= await left(bench)
+        needed |= await read_some(harness, group, chance)
+    await trim_orders(harness.redis, STREAM, LATER_MS)
+    assert needed <= await left(harness)
 
 
-async def read_some(bench: Bench, group: str, chance: random.Random) -> set[str]:
+async def read_some(harness: Harness, group: str, chance: random.Random) -> set[str]:
     """Let a group read some entries and acknowledge most of them; what it still needs."""
-    everything = await left(bench)
-    await bench.raw.xgroup_create(STREAM, group, id="0")
+    everything = await left(harness)
+    await harness.raw.xgroup_create(STREAM, group, id="0")
     count = chance.choice([0, 1, 350, 600])
-    answer: Any = await bench.raw.xreadgroup(group, "one", {STREAM: ">"}, count=count) if count else []
+    answer: Any = await harness.raw.xreadgroup(group, "one", {STREAM: ">"}, count=count) if count else []
     read = [stream_id for _, entries in answer for stream_id, _ in entries]
     done = read[chance.choice([0, 0, 1, 250]) :]
     if done:
-        await bench.raw.xack(STREAM, group, *done)
+        await harness.raw.xack(STREAM, group, *done)
     return everything - {stream_id.decode() for stream_id in done}
 
 
-async def test_a_trim_cuts_what_nobody_needs(bench: Bench) -> None:
+async def test_a_trim_cuts_what_nobody_needs(harness: Harness) -> None:
     """What every group has read and acknowledged goes, in the steps in which the server keeps a stream."""
-    await publish(bench, 600)
+    await publish(harness, 600)
     for group in ("allocation", "audit"):
-        await bench.raw.xgroup_create(STREAM, group, id="0")
-        ((_, entries),) = await bench.raw.xreadgroup(group, "one", {STREAM: ">"}, count=350)
-        await bench.raw.xack(STREAM, group, *(stream_id for stream_id, _ in entries))
-    await trim_orders(bench.redis, STREAM, LATER_MS)
-    assert 250 <= await bench.raw.xlen(STREAM) <= 350
+        await harness.raw.xgroup_create(STREAM, group, id="0")
+        ((_, entries),) = await harness.raw.xreadgroup(group, "one", {STREAM: ">"}, count=350)
+        await harness.raw.xack(STREAM, group, *(stream_id for stream_id, _ in entries))
+    await trim_orders(harness.redis, STREAM, LATER_MS)
+    assert 250 <= await harness.raw.xlen(STREAM) <= 350
 
 
-async def test_a_stream_without_readers(bench: Bench) -> None:
+async def test_a_stream_without_readers(harness: Harness) -> None:
     """Without a group nothing is cut; and a stream that is not there is no trouble."""
-    await trim_orders(bench.redis, STREAM, LATER_MS)
-    await publish(bench, 300)
-    await trim_orders(bench.redis, STREAM, LATER_MS)
-    assert await bench.raw.xlen(STREAM) == 300
+    await trim_orders(harness.redis, STREAM, LATER_MS)
+    await publish(harness, 300)
+    await trim_orders(harness.redis, STREAM, LATER_MS)
+    assert await harness.raw.xlen(STREAM) == 300

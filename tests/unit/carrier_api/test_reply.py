@@ -109,9 +109,9 @@ def test_date_and_seconds_agree(seconds: int) -> None:
         ("Sat, 21 Nov 2026 11:00:00 -0000", NOW + timedelta(hours=1)),
     ],
 )
-def test_moment(date: str | None, context: datetime) -> None:
+def test_moment(date: str | None, moment: datetime) -> None:
     """An answer was written at its own `Date`; without a readable one that is now."""
-    assert (response(200, date=date).written_at or NOW) == context
+    assert (response(200, date=date).written_at or NOW) == moment
 
 
 @given(st.text())

@@ -26,6 +26,6 @@ def test_a_cause_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
     reporter = SentryAlerts()
     monkeypatch.setattr(sentry, "UNREADABLE_EVERY_S", 0.0)
     assert told(reporter, "a", "a") == ["a", "a"]
-    monkeypatch.setattr(sentry, "MOST_CAUSES", 2)
+    monkeypatch.setattr(sentry, "MAX_CAUSES", 2)
     told(reporter, *"bcdef")
     assert len(reporter._unreadable) <= 2

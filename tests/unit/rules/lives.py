@@ -50,9 +50,14 @@ class Life:
 
     def replay(self, failed: Fail) -> None:
         """Put it back as `allocation replay` does."""
-        start = choose_new_plan(merchant(self.world.steps), self.record["facts"], failed.shipment.progress, self.now)
+        start = choose_new_plan(merchant(self.world.steps), self.record["intake"], failed.shipment.progress, self.now)
         self.now += self.turn.wait_s
-        begins = {"facts": start.facts, "received": self.now * 1000, "progress": start.progress.as_json(), "lost": 0}
+        begins = {
+            "intake": start.intake,
+            "received": self.now * 1000,
+            "progress": start.progress.as_json(),
+            "losses": 0,
+        }
         self.note({**self.record, **begins})
         self.before = self.record
         self.replayed_at.append(len(self.log))
@@ -112,7 +117,7 @@ class Life:
 
     def note(self, record: dict[str, Any]) -> None:
         """Write, as the ledger does: what was found since the last report is in the progress by now."""
-        self.before, self.record = self.record, {**record, "lost_call": 0, "changed": 0}
+        self.before, self.record = self.record, {**record, "lost_call_at": 0, "in_doubt_since": 0}
 
     def interrupted(self, shipment: Shipment, turn: Turn) -> Decision | None:
         """What comes in the way before the request goes out."""
@@ -121,9 +126,9 @@ class Life:
             case "crashed":
                 return self.lose(turn)
             case "changed":
-                self.record = {**self.record, "changed": self.now * 1000}
+                self.record = {**self.record, "in_doubt_since": self.now * 1000}
             case "forgotten":
-                self.record = {**self.forgotten(), "changed": self.now * 1000}
+                self.record = {**self.forgotten(), "in_doubt_since": self.now * 1000}
             case "held":
                 return self.leave(self.decided(held_up(shipment, self.context(0), turn.wait_s or 1), hindered=True))
             case "paused":
@@ -137,7 +142,7 @@ class Life:
 
     def lose(self, turn: Turn) -> Decision | None:
         """A worker is lost; every second time that is told to be the shipment's own fault."""
-        self.record = {**self.record, "lost": self.record.get("lost", 0) + turn.group_size % 2}
+        self.record = {**self.record, "losses": self.record.get("losses", 0) + turn.group_size % 2}
         self.now += LEASE_S
         return None
 
@@ -178,7 +183,7 @@ class Life:
         start, called = self.now, self.called(shipment, turn)
         self.log.append(called)
         if turn.happens == "lost":
-            self.record = {**self.record, "lost_call": called.end * 1000}
+            self.record = {**self.record, "lost_call_at": called.end * 1000}
             return self.lose(turn)
         self.now = called.end
         if called.outcome is None:

@@ -65,7 +65,7 @@ def test_a_refused_step_falls_back() -> None:
     counts = {
         "open_calls": 3,
         "waits": 5,
-        "company": 2,
+        "group_size": 2,
         "refused_partly": True,
         "expired_quotes": 1,
         "denials": 1,

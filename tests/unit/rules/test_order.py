@@ -145,7 +145,7 @@ def test_size_is_judged_first() -> None:
 
 
 @pytest.mark.parametrize("data", [None, 5, {}, {"merchant": ""}])
-def test_other_types_are_not_ours(data: Any) -> None:
+def test_other_types_are_ignored(data: Any) -> None:
     """An event of another type is neither taken nor rejected, whatever its data is."""
     assert read(event() | {"type": "order.cancelled", "data": data}) == IgnoredEvent(type="order.cancelled")
 

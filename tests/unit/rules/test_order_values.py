@@ -156,15 +156,15 @@ def test_null_is_not_stated() -> None:
 
 
 @pytest.mark.parametrize("moment", ["2026-11-21T10:00:00Z", "2026-11-21T11:00:00.000+01:00", "2026-11-21t10:00:00z"])
-def test_timestamp(context: str) -> None:
+def test_timestamp(moment: str) -> None:
     """A timestamp is RFC 3339 with its offset, and arrives as a moment."""
-    assert order(deliver_by=context).data.deliver_by == datetime(2026, 11, 21, 10, tzinfo=UTC)
+    assert order(deliver_by=moment).data.deliver_by == datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("moment", ["2016-12-31T23:59:60Z", "2017-01-01T00:59:60.9+01:00"])
-def test_a_leap_second_is_a_time(context: str) -> None:
+def test_a_leap_second_is_a_time(moment: str) -> None:
     """It is taken for the second before it."""
-    found = order(deliver_by=context).data.deliver_by
+    found = order(deliver_by=moment).data.deliver_by
     assert found is not None
     assert found.replace(microsecond=0) == datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)
 
@@ -177,7 +177,7 @@ def test_a_leap_second_is_a_time(context: str) -> None:
         *("1763719200", "1763719200.5", "+5", "-5", 1763719200, 1763719200.5, True, {}),
     ],
 )
-def test_no_timestamp(context: Any) -> None:
+def test_no_timestamp(moment: Any) -> None:
     """A date alone, a time without an offset, and a number in whatever guise are no timestamps."""
-    assert reason(event(deliver_by=context)) == "bad_order"
-    assert reason(event() | {"time": context}) == "bad_envelope"
+    assert reason(event(deliver_by=moment)) == "bad_order"
+    assert reason(event() | {"time": moment}) == "bad_envelope"

@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_no_guess(text: str) -> None:
 def test_nor_are_facts(facts: bytes) -> None:
     """The same holds for what was fixed at intake, a strategy of a newer version for one."""
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
-        taken_up(**record(facts=facts) | {"progress": None})
+        taken_up(**record(intake=facts) | {"progress": None})
 
 
 def test_a_record_that_cannot_be_read_stays_as_it_is() -> None:

@@ -26,7 +26,7 @@ from tests.factories.shipments import (
 PLAN = (VIRTUAL, GROUP)
 
 
-@pytest.mark.parametrize(("company", "fewer"), [(100, 50), (11, 6), (3, 2), (2, 1)])
+@pytest.mark.parametrize(("group_size", "fewer"), [(100, 50), (11, 6), (3, 2), (2, 1)])
 def test_v2_asks_again_with_half_as_many(group_size: int, fewer: int) -> None:
     """Nothing went through, so each is called for at once, in a call for half as many."""
     decision = after_call(shipment(*PLAN), TOGETHER, context(group_size=group_size))

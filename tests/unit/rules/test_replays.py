@@ -15,7 +15,7 @@ from tests.factories.records import record
 from tests.factories.shipments import NOW, QUIET_S, VIRTUAL, context, opened, shipment
 
 HEAVY = rule("{ weight_kg = { over = 20 } }", "{ default_rules = true }")
-FACTS = json.loads(record()["facts"]) | {"facts": {"weight_kg": "25", "tags": ["oil"], "moon": "full"}, "seen": [1]}
+FACTS = json.loads(record()["intake"]) | {"facts": {"weight_kg": "25", "tags": ["oil"], "moon": "full"}, "seen": [1]}
 
 
 def replayed(progress: Progress) -> NewPlan:
@@ -27,24 +27,24 @@ def replayed(progress: Progress) -> NewPlan:
 def test_the_plan_is_chosen_anew() -> None:
     """Rule, steps and generation of the API are those of today's file; what the order stated is as at intake."""
     start = replayed(Progress(entries=7))
-    facts = json.loads(start.facts)
+    facts = json.loads(start.intake)
     assert (start.plan.rule, facts["rule"], facts["steps"]) == ("heavy", "heavy", [{"default_rules": True}])
     assert facts["api"] == "consignments-v1"
     assert (facts["facts"], facts["order"], facts["event"]) == (FACTS["facts"], "1001", "evt-1")
-    assert start.entry == {"at": "2026-11-18T11:06:40.000Z", "do": "replay", "by": "heavy"}
+    assert start.entry == {"at": "2026-11-18T11:06:40.000Z", "action": "replay", "by": "heavy"}
     assert start.progress.entries == 8
 
 
 def test_what_a_newer_version_noted_is_kept() -> None:
     """Facts and progress that this version does not know are as they were."""
     start = replayed(parse_progress('{"mood": "good", "attempts": 2}'))
-    assert json.loads(start.facts)["seen"] == [1]
+    assert json.loads(start.intake)["seen"] == [1]
     assert json.loads(start.progress.as_json()) == {"mood": "good", "attempts": 2, "unread": True, "entries": 1}
 
 
 def test_it_begins_at_the_first_step() -> None:
     """What belongs to the former plan is forgotten; the attempts are still the shipment's."""
-    counts: dict[str, Any] = {"open_calls": 8, "waits": 5, "company": 1, "denials": 1, "denied_at": NOW}
+    counts: dict[str, Any] = {"open_calls": 8, "waits": 5, "group_size": 1, "denials": 1, "denied_at": NOW}
     before = Progress(step=2, attempts=9, attempted=2, last_refusal="no", refusal="no", refusal_message="so", **counts)
     assert replayed(before).progress == Progress(attempts=9, unread=True, entries=1)
 

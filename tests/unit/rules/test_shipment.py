@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.rules.plan import Facts
 from tasks.rules.progress import Progress
-from tasks.rules.shipment import Shipment, intake_record, iso, published_s, slot
+from tasks.rules.shipment import Shipment, entry_field, intake_record, iso, published_s
 from tests.factories.order_events import event, order, read
 from tests.factories.records import EVERY, plan, taken_up
 from tests.factories.shipments import GROUP, NOW, SERVICE, VIRTUAL, shipment
@@ -33,7 +33,7 @@ def test_the_facts_that_the_rules_read_are_kept() -> None:
 
 def test_a_record_with_every_field() -> None:
     """Losses and replays are counted by the ledger."""
-    found = taken_up(progress=None, published=b"", lost_call=b"0", lost=b"1", replays=b"4", changed=0)
+    found = taken_up(progress=None, published=b"", lost_call_at=b"0", losses=b"1", replays=b"4", in_doubt_since=0)
     assert (found.progress, found.losses, found.replays) == (Progress(), 1, 4)
 
 
@@ -61,7 +61,7 @@ def test_a_story_keeps_its_beginning_and_its_end(entries: int) -> None:
     """However long a story is, the first twenty entries and the last twenty are kept, and no more."""
     kept: dict[str, int] = {}
     for entry in range(1, entries + 1):
-        kept[slot(entry)] = entry
+        kept[entry_field(entry)] = entry
     everything = list(range(1, entries + 1))
     assert sorted(kept.values()) == sorted({*everything[:20], *everything[-20:]})
 

@@ -20,7 +20,7 @@ def ms(seconds: float) -> str:
 
 def test_the_call_of_a_lost_worker_is_open() -> None:
     """A call known only by its permit opens a quiet time, which runs from its latest end, but is no attempt."""
-    found = taken_up(BEFORE, lost_call=ms(NOW + 36), lost=b"2")
+    found = taken_up(BEFORE, lost_call_at=ms(NOW + 36), losses=b"2")
     expected = replace(
         BEFORE,
         open_kind="unknown",
@@ -37,34 +37,34 @@ def test_the_call_of_a_lost_worker_is_open() -> None:
 
 def test_the_call_of_a_lost_worker_may_have_asked_again() -> None:
     """After an earlier open call it counts as one that asked again, so that its carrier is looked at once more."""
-    assert taken_up(QUEUED, lost_call=ms(NOW)).progress.asked_again == 1
-    assert taken_up(BEFORE, lost_call=ms(NOW)).progress.asked_again == 0
+    assert taken_up(QUEUED, lost_call_at=ms(NOW)).progress.asked_again == 1
+    assert taken_up(BEFORE, lost_call_at=ms(NOW)).progress.asked_again == 0
 
 
 def test_a_change_of_the_server_leaves_a_doubt() -> None:
     """A call may have gone out that nobody remembers: a quiet time from the change, but no attempt."""
-    doubt = taken_up(changed=ms(NOW)).progress
+    doubt = taken_up(in_doubt_since=ms(NOW)).progress
     assert doubt == Progress(open_kind="unknown", open_at=NOW, quiet_from=NOW)
-    assert taken_up(changed=b"0").progress == taken_up(changed=None).progress == Progress()
+    assert taken_up(in_doubt_since=b"0").progress == taken_up(in_doubt_since=None).progress == Progress()
 
 
 @pytest.mark.parametrize("ago_s", [0.0, 10.0])
 def test_a_later_call_outlasts_the_change(ago_s: float) -> None:
     """An open call that ended after the change has its own quiet time."""
     later = Progress(**opened(ago_s=0))
-    assert taken_up(later, changed=ms(NOW - ago_s)).progress == later
+    assert taken_up(later, in_doubt_since=ms(NOW - ago_s)).progress == later
 
 
 def test_an_earlier_call_gets_a_new_quiet_time() -> None:
     """An unknown call from before the change is open as long as one that nobody remembers."""
     earlier = Progress(**opened(ago_s=50, open_calls=3))
-    found = taken_up(earlier, changed=ms(NOW)).progress
+    found = taken_up(earlier, in_doubt_since=ms(NOW)).progress
     assert (found.open_kind, found.open_at, found.quiet_from, found.open_calls) == ("unknown", NOW, NOW, 3)
 
 
 def test_a_queued_call_keeps_the_longer_time() -> None:
     """A shipment in the API's queue stays there, and its failure decides nothing any more: another call may be open."""
-    found = taken_up(QUEUED, changed=ms(NOW)).progress
+    found = taken_up(QUEUED, in_doubt_since=ms(NOW)).progress
     assert (found.open_kind, found.open_at, found.quiet_from, found.also_open) == ("queued", NOW, NOW, True)
     assert decides_queued(QUEUED, "allocation_failed")
     assert not decides_queued(replace(found, quiet_from=NOW + 5), "allocation_failed")
@@ -73,5 +73,5 @@ def test_a_queued_call_keeps_the_longer_time() -> None:
 
 def test_a_lost_call_and_a_change() -> None:
     """Whichever came last counts."""
-    assert taken_up(lost_call=ms(NOW - 5), changed=ms(NOW)).progress.open_at == NOW
-    assert taken_up(lost_call=ms(NOW + 36), changed=ms(NOW)).progress.open_at == NOW + 36
+    assert taken_up(lost_call_at=ms(NOW - 5), in_doubt_since=ms(NOW)).progress.open_at == NOW
+    assert taken_up(lost_call_at=ms(NOW + 36), in_doubt_since=ms(NOW)).progress.open_at == NOW + 36

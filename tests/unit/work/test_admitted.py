@@ -19,7 +19,7 @@ EXPIRED = NotSent(reason="permit_expired")
 @pytest.mark.parametrize("file", [V2, V1])
 def test_a_permit_that_came_with_the_taking(file: str) -> None:
     """First calls that were permitted as their shipments were taken are not asked for again; their second runs on."""
-    trial = Trial(shipments=several("a b"), file=file, admitted=frozenset("ab"), asked=-0.4)
+    trial = Trial(shipments=several("a b"), file=file, permitted=frozenset("ab"), asked_at=-0.4)
     play(trial.work())
     assert trial.ledger.asked == []
     assert {feedback.write_by for feedback in trial.api.feedback} == {WRITTEN_WITHIN_S - 0.4}
@@ -30,7 +30,7 @@ def test_a_permit_that_came_with_the_taking(file: str) -> None:
 @pytest.mark.parametrize("file", [V2, V1])
 def test_it_is_good_for_one_call(file: str, first: NotSent) -> None:
     """Another call of the same visit is asked for, whether the first one was written too late or not sent at all."""
-    trial = Trial(shipments=several("a b"), file=file, admitted=frozenset("ab"))
+    trial = Trial(shipments=several("a b"), file=file, permitted=frozenset("ab"))
     trial.api.calls |= {"a": [first], "b": [first]}
     play(trial.to_the_end())
     for name in ("a", "b"):
@@ -41,7 +41,7 @@ def test_it_is_good_for_one_call(file: str, first: NotSent) -> None:
 def admitted_asks(file: str, stopped: str = "") -> int:
     """How many permits are asked for all the same by two shipments whose first calls were permitted."""
     trial = Trial(
-        shipments=several("a b"), file=file, admitted=frozenset("ab"), stopped=frozenset([stopped] if stopped else [])
+        shipments=several("a b"), file=file, permitted=frozenset("ab"), stopped=frozenset([stopped] if stopped else [])
     )
     play(trial.work())
     assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"]] * 2
@@ -60,7 +60,7 @@ def test_limits_and_breakers_come_before_it(file: str) -> None:
 @pytest.mark.parametrize(("file", "at_once"), [(V2, 1), (V1, 2)])
 def test_who_has_none_is_asked_for(file: str, at_once: int) -> None:
     """Calls that were not permitted are asked for; a common one is permitted for all of it, or asked for."""
-    trial = Trial(shipments=several("a b"), file=file, admitted=frozenset("a"))
+    trial = Trial(shipments=several("a b"), file=file, permitted=frozenset("a"))
     play(trial.work())
     assert len(trial.ledger.asked) == at_once
     assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"]] * 2
@@ -69,7 +69,7 @@ def test_who_has_none_is_asked_for(file: str, at_once: int) -> None:
 @pytest.mark.parametrize("file", [V2, V1])
 def test_it_is_for_a_call_only(file: str) -> None:
     """A read-back, or a question for quotes, is asked for, and so is the call that comes after it."""
-    trial = Trial(shipments=several("a b", **opened(ago_s=HOUR_S)), file=file, admitted=frozenset("ab"))
+    trial = Trial(shipments=several("a b", **opened(ago_s=HOUR_S)), file=file, permitted=frozenset("ab"))
     trial.api.readings |= {name: [UNALLOCATED] for name in ("a", "b")}
     play(trial.to_the_end())
     assert sorted(ask.purpose for ask in trial.ledger.asked) == ["allocate"] * 2 + ["read"] * 2
@@ -77,6 +77,6 @@ def test_it_is_for_a_call_only(file: str) -> None:
 
 def test_nor_is_it_for_quotes() -> None:
     """A step that needs quotes asks for its permits as ever."""
-    trial = Trial(shipments=several("a", Quote(quote="cheapest")), admitted=frozenset("a"))
+    trial = Trial(shipments=several("a", Quote(quote="cheapest")), permitted=frozenset("a"))
     play(trial.to_the_end())
     assert [ask.purpose for ask in trial.ledger.asked] == ["quote", "allocate"]

@@ -97,7 +97,7 @@ def test_a_way_of_many_stations() -> None:
     trial.api.readings["a"] = [*[UNALLOCATED] * 4, QUEUED, ALLOCATED]
     play(trial.visit_by_visit())
     entries = [report.entry for _, report in trial.ledger.written]
-    words = [(entry["do"], entry["outcome"]) for entry in entries if entry and entry["ms"] < 5000]
+    words = [(entry["action"], entry["outcome"]) for entry in entries if entry and entry["duration_ms"] < 5000]
     assert words == [
         ("allocate", "unknown"),
         *[("read", "unallocated")] * 4,
@@ -126,9 +126,9 @@ def test_what_an_entry_says() -> None:
     entry = trial.ledger.last("a").entry
     assert entry is not None
     assert entry["at"].startswith("2026-11-18T11:06:")
-    assert 0 <= entry["ms"] < 5000
-    assert {name: said for name, said in entry.items() if name not in ("at", "ms")} == {
-        "do": "allocate",
+    assert 0 <= entry["duration_ms"] < 5000
+    assert {name: said for name, said in entry.items() if name not in ("at", "duration_ms")} == {
+        "action": "allocate",
         "strategy": {"carrier_service": "S"},
         "outcome": "refused",
         "reason": "allocation_failed",
@@ -139,7 +139,13 @@ def test_what_an_entry_says() -> None:
 def test_a_failure_tells_its_attempts() -> None:
     """The failed event has every attempt, those of earlier tasks too, and no read-back among them."""
     trial = Trial(shipments=several("a", VIRTUAL, STEP, step=1, attempts=1, attempted=0, entries=1))
-    earlier = {"do": "allocate", "strategy": {"virtual_service": "V"}, "outcome": "refused", "reason": "no", "ms": 5}
+    earlier = {
+        "action": "allocate",
+        "strategy": {"virtual_service": "V"},
+        "outcome": "refused",
+        "reason": "no",
+        "duration_ms": 5,
+    }
     trial.ledger.stories["a"]["entry:1"] = json.dumps(earlier)
     trial.api.calls["a"] = [UNSURE]
     trial.api.readings["a"] = [UNALLOCATED]

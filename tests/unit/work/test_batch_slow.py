@@ -104,9 +104,9 @@ def test_a_call_that_is_given_up_may_have_asked_again() -> None:
 def test_a_call_that_never_went_out_opens_nothing() -> None:
     """Whoever still waited for leave to call is handed back as he came, and does not call afterwards."""
     trial = Trial(shipments=several("a"))
-    trial.ledger.permits["a"] = [Permit(owned=True, wait_s=20, place=True)]
+    trial.ledger.permits["a"] = [Permit(owned=True, wait_s=20, slot=True)]
     play(given_up(trial))
-    assert trial.ledger.last("a").place
+    assert trial.ledger.last("a").slot
     assert trial.ledger.last("a").shipment == trial.shipments[0]
     assert trial.api.called == []
 

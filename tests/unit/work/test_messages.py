@@ -26,21 +26,21 @@ def test_a_link_comes_back_as_it_went() -> None:
     """A link is the same after it went through JSON."""
     link = make_link([*fell_back("a b"), *fell_back("c", "t2")], {"mood": {"good": 1}})
     assert parse_link(json.loads(json.dumps(link.as_message()))) == link
-    assert link.held == (LinkClaim("t1", "acme", 1, ("a", "b")), LinkClaim("t2", "acme", 1, ("c",)))
+    assert link.claims == (LinkClaim("t1", "acme", 1, ("a", "b")), LinkClaim("t2", "acme", 1, ("c",)))
     assert link.shipments == 3
 
 
 def test_what_a_newer_version_says_goes_with_it() -> None:
     """Unknown fields are kept; what the link before counted is left out."""
     counts = dict.fromkeys([*FINISHES, IN_PROGRESS], 1)
-    link = parse_link({"held": ["t1 acme 1 a"], "shipments": 1, "mood": 1, **counts})
-    assert link == Link(held=(LinkClaim("t1", "acme", 1, ("a",)),), unknown_fields={"mood": 1})
-    assert link.as_message().keys() == {"mood", "shipments", "held"}
+    link = parse_link({"claims": ["t1 acme 1 a"], "shipments": 1, "mood": 1, **counts})
+    assert link == Link(claims=(LinkClaim("t1", "acme", 1, ("a",)),), unknown_fields={"mood": 1})
+    assert link.as_message().keys() == {"mood", "shipments", "claims"}
 
 
 def test_a_message_tells_no_more_than_it_must() -> None:
     """References, tokens and steps, nothing of what is in an order."""
-    assert make_link(fell_back("a"), {}).as_message() == {"shipments": 1, "held": ["t1 acme 1 a"]}
+    assert make_link(fell_back("a"), {}).as_message() == {"shipments": 1, "claims": ["t1 acme 1 a"]}
 
 
 def test_shipments_that_share_a_chain() -> None:

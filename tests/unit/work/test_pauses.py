@@ -70,7 +70,7 @@ def test_a_key_that_does_not_work_pauses_once() -> None:
     trial = Trial(shipments=several("a b"))
     trial.api.calls |= {name: [Stopped(reason="unauthorised", message=WHY, retry_after_s=7)] for name in ("a", "b")}
     play(trial.work())
-    pause = Pause(why=WHY, purpose="allocate", retry_after_s=7, asks="carrier_service S")
+    pause = Pause(why=WHY, purpose="allocate", retry_after_s=7, strategy="carrier_service S")
     assert trial.ledger.pauses == [("acme", pause._replace(refused=name), "digest-1", "") for name in ("a", "b")]
     assert trial.told.pauses == [("acme", WHY)]
     assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["park"], ["park"]]
@@ -154,7 +154,7 @@ def test_quotes_are_a_kind_of_their_own() -> None:
     paused = Trial(shipments=several("a", plan), file=file)
     paused.api.quotes["a"] = [FORBIDDEN]
     play(paused.work())
-    assert [(pause.purpose, pause.asks) for _, pause, _, _ in paused.ledger.pauses] == [("quote", "quote cheapest")]
+    assert [(pause.purpose, pause.strategy) for _, pause, _, _ in paused.ledger.pauses] == [("quote", "quote cheapest")]
     for answer, resumed in ((Quoted(reference="q"), ["acme"]), (NO_ACCESS, [])):
         probe = Trial(shipments=several("a", plan), file=file, probe="a", paused=Pause(why=WHY, purpose="quote"))
         probe.api.readings["a"], probe.api.quotes["a"] = [UNALLOCATED], [answer]

@@ -48,7 +48,7 @@ def test_quotes_in_vain() -> None:
     last = trial.ledger.last("a")
     assert (last.verdict, last.shipment.progress.attempts, trial.api.called) == ("hand", 0, [])
     assert last.entry is not None
-    assert (last.entry["do"], last.entry["outcome"]) == ("quote", "refused")
+    assert (last.entry["action"], last.entry["outcome"]) == ("quote", "refused")
     assert last.feedback is not None
     assert last.feedback.purpose == "quote"
 

@@ -152,15 +152,15 @@ def test_other_workers_calls_count_too(file: str) -> None:
 def test_a_place_that_was_not_used_is_given_back() -> None:
     """A breaker's probe, or a place in flight, that a shipment had and did not use is free for the next one."""
     trial = Trial(shipments=several("a"))
-    trial.ledger.permits["a"] = [Permit(owned=True, place=True), Permit(owned=True, park=True, wait_s=5)]
+    trial.ledger.permits["a"] = [Permit(owned=True, slot=True), Permit(owned=True, park=True, wait_s=5)]
     trial.api.calls["a"] = [EXPIRED]
     play(trial.work())
-    assert [(report.verdict, report.place) for report in trial.ledger.reports("a")] == [("park", True)]
+    assert [(report.verdict, report.slot) for report in trial.ledger.reports("a")] == [("park", True)]
     kept = Trial(shipments=several("a"))
-    kept.ledger.permits["a"] = [Permit(owned=True, place=True)] * 2
+    kept.ledger.permits["a"] = [Permit(owned=True, slot=True)] * 2
     kept.api.calls["a"] = [NOT_SENT]
     play(kept.to_the_end())
-    assert [report.place for report in kept.ledger.reports("a")] == [True, True]
+    assert [report.slot for report in kept.ledger.reports("a")] == [True, True]
 
 
 def test_a_read_back_admits_the_call_that_follows() -> None:
@@ -187,11 +187,11 @@ def test_a_read_back_is_valid_for_ten_seconds(file: str) -> None:
     """A call that would go out later than that does not: the shipment is read once more, on its next visit."""
     trial = Trial(shipments=several("a b", **OVER), file=file)
     trial.api.readings |= {name: [UNALLOCATED] * 2 for name in ("a", "b")}
-    trial.ledger.permits["a"] = [Permit(owned=True), Permit(owned=True, wait_s=10.5, place=True)]
-    trial.ledger.permits["b"] = [Permit(owned=True), Permit(owned=True, wait_s=9.5, place=True)]
+    trial.ledger.permits["a"] = [Permit(owned=True), Permit(owned=True, wait_s=10.5, slot=True)]
+    trial.ledger.permits["b"] = [Permit(owned=True), Permit(owned=True, wait_s=9.5, slot=True)]
     play(trial.to_the_end())
     last = trial.ledger.last("a")
-    assert (last.verdict, last.place, last.shipment.progress.attempts) == ("park", True, 1)
+    assert (last.verdict, last.slot, last.shipment.progress.attempts) == ("park", True, 1)
     assert last.due == 0  # at once
     assert [names for _, names in trial.api.called if "a" in names] == []
 
@@ -236,9 +236,9 @@ def test_who_asks_again_is_told() -> None:
     last = trial.ledger.last("a")
     assert (last.verdict, last.asked_again, last.due) == ("allocated", 1, NOW + QUIET_S)
     assert last.entry is not None
-    assert last.entry["again"] is True
+    assert last.entry["asked_again"] is True
     not_sent = trial.ledger.reports("c")[1]
-    assert (not_sent.asked_again, "again" in (not_sent.entry or {})) == (0, False)
+    assert (not_sent.asked_again, "asked_again" in (not_sent.entry or {})) == (0, False)
     assert (trial.ledger.last("b").asked_again, trial.ledger.last("b").due) == (0, 0)
 
 

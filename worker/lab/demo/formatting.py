@@ -12,7 +12,7 @@ MAX_OF_A_REFERENCE = 14
 
 def asked(entry: Mapping[str, Any]) -> str:
     """One entry of a story: what was asked, and what came of it."""
-    if entry["do"] == "read":
+    if entry["action"] == "read":
         what = "read it back"
     else:
         ((name, argument),) = entry["strategy"].items()

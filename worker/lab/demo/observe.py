@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from config.settings import Settings
 from tasks.rules.order import Order, parse_order
+from worker.ledger import keys
 from worker.ledger.records import Record, Settled, read_record
-from worker.observability.heartbeat import LAST_SWEEP
 from worker.redis_client.store import Redis, ResponseError
 from worker.streams.orders import GROUP
 
@@ -126,7 +126,7 @@ class Watch:
 
     async def sweeps(self) -> int:
         """How many sweeps were seen to have run, which takes a worker."""
-        at: Any = await self._redis.get(LAST_SWEEP)
+        at: Any = await self._redis.get(keys.LAST_SWEEP)
         self._sweeps |= {at} - {None}
         return len(self._sweeps)
 

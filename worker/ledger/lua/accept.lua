@@ -1,50 +1,45 @@
--- Takes one read of the orders stream: new shipments into ledger and schedule, rejected events to their stream, and
--- only then the acknowledgement; all or nothing, so that a dead intake neither loses nor half-takes an event.
--- A shipment that the ledger knows is a duplicate and stays as it is.
+-- Accepts one read of the orders stream, all or nothing: new shipments into ledger and schedule, rejected events to their
+-- stream, then the acknowledgement. A shipment that the ledger knows stays as it is.
 --
 -- KEYS: prefix, orders stream, rejected stream
--- ARGV: group, n shipments, n rejected, n events of other types, then per shipment: merchant, reference, facts,
---       published, asks, when it came into being at the earliest in ms (its stream id, its event's own time); per
---       rejected event: stream id, event, reason, error, its bytes as base64 or ''; then the stream ids to acknowledge
--- Returns the number of new shipments, and what the caller must send as a message that starts a worker child (see
--- _wake.lua), or nothing.
-local now, place = clock()
-local shipments, rejected = tonumber(ARGV[2]), tonumber(ARGV[3])
+-- ARGV: AcceptArgs, AcceptedRow..., RejectedRow..., stream ids to acknowledge
+-- Returns the number of new shipments, and the start message that the caller must send or an empty list.
+local now, turn = clock()
+local group, shipments, rejected, ignored = unpack(ARGV, 1, 4)
 check_stream(KEYS[2])
 check_stream(KEYS[3])
-local i, fresh, touched, era = 5, 0, {}, changes_noted()
+local i, new, merchants, epoch = 5, 0, {}, known_epoch()
 
-for _ = 1, shipments do
-  local m, r, facts, published, asks, entered = unpack(ARGV, i, i + 5)
+for _ = 1, tonumber(shipments) do
+  local merchant, reference, intake, published, strategy, earliest_at = unpack(ARGV, i, i + 5)
   i = i + 6
-  local key = record(m, r)
+  local key = record(merchant, reference)
   if redis.call('EXISTS', key) == 0 then
-    redis.call('HSET', key, 'facts', facts, 'received', now, 'published', published, 'asks', asks, 'step', 0,
-      'entered', entered, 'era', era)
-    gather('ZADD', waiting(m), now, r)
-    fresh = fresh + 1
-    touched[m] = true
+    redis.call('HSET', key, 'intake', intake, 'received', now, 'published', published, 'strategy', strategy, 'step', 0,
+      'earliest_at', earliest_at, 'epoch', epoch)
+    gather('ZADD', schedule(merchant), now, reference)
+    new = new + 1
+    merchants[merchant] = true
   end
 end
-for _ = 1, rejected do
-  local id, event, reason, why, bytes = unpack(ARGV, i, i + 4)
+for _ = 1, tonumber(rejected) do
+  local stream_id, event, reason, error, event_base64 = unpack(ARGV, i, i + 4)
   i = i + 5
-  local says = { 'event', event, 'reason', reason, 'error', why, 'stream_id', id }
-  if bytes ~= '' then says[#says + 1], says[#says + 2] = 'event_base64', bytes end
-  redis.call('XADD', KEYS[3], '*', unpack(says))
+  local fields = { 'event', event, 'reason', reason, 'error', error, 'stream_id', stream_id }
+  if event_base64 ~= '' then fields[#fields + 1], fields[#fields + 2] = 'event_base64', event_base64 end
+  redis.call('XADD', KEYS[3], '*', unpack(fields))
 end
-if ARGV[4] ~= '0' then redis.call('INCRBY', P .. 'not_ours', ARGV[4]) end
+if ignored ~= '0' then redis.call('INCRBY', P .. 'ignored_events', ignored) end
 write_gathered()
-if fresh > 0 then redis.call('SET', P .. 'format', FORMAT, 'NX') end
-for m in pairs(touched) do
-  wake(m, place)
-  redis.call('SADD', P .. 'known', m)
+if new > 0 then redis.call('SET', P .. 'format', FORMAT, 'NX') end
+for m in pairs(merchants) do
+  queue_merchant(m, turn)
+  redis.call('SADD', P .. 'known_merchants', m)
 end
 local acknowledged = 0
 while i <= #ARGV do
-  acknowledged = acknowledged + redis.call('XACK', KEYS[2], ARGV[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+  acknowledged = acknowledged + redis.call('XACK', KEYS[2], group, unpack(ARGV, i, math.min(i + 999, #ARGV)))
   i = i + 1000
 end
--- For unread.lua, which finds what nobody was given.
-if acknowledged > 0 then redis.call('HINCRBY', P .. 'orders_seen:' .. KEYS[2], 'acknowledged', acknowledged) end
-return { fresh, fresh > 0 and ring(now) or {} }
+if acknowledged > 0 then redis.call('HINCRBY', P .. 'orders_counters:' .. KEYS[2], 'acknowledged', acknowledged) end
+return { new, new > 0 and notify(now) or {} }

@@ -1,23 +1,22 @@
--- Pauses a merchant, or makes a pause longer when its probe was refused again.
+-- Pauses a merchant, or prolongs a pause whose probe was refused again.
 --
 -- KEYS: prefix
--- ARGV: merchant, why, digest of file and key, what was refused ('allocate', 'read', or '' when there is nothing to
---       probe: no key, no file), ms that the API asked to wait, reference of the probe or '', the shipment that was
---       refused and what was asked for it: another one, at another step, tries first
+-- ARGV: PauseArgs. `digest`: of file and key. `purpose`: what was refused ('allocate', 'read'), or '' when there is
+--       nothing to probe (no key, no file). `probe`: the shipment that probed, or ''. `refused`, `strategy`: the shipment
+--       that was refused and its step; another one probes first
 -- Returns 1 for a new pause.
-local FIRST_MS, MOST_MS = 30000, 600000
+local FIRST_MS, MAX_MS = 30000, 600000
 local now = clock()
-local m, why, digest, purpose, asked, probe, refused, asks = unpack(ARGV, 1, 8)
-asked = math.min(tonumber(asked), MOST_MS)
-local known = redis.call('HGET', P .. 'paused', m)
+local merchant, why, digest, purpose, retry_after_ms, probe, refused, strategy = unpack(ARGV, 1, 8)
+local known = redis.call('HGET', P .. 'paused', merchant)
 local pause = known and cjson.decode(known)
 if pause and (probe == '' or pause.probe ~= probe) then return 0 end
 if pause then
-  pause.pause_ms = math.min(MOST_MS, 2 * pause.pause_ms)
+  pause.pause_ms = math.min(MAX_MS, 2 * pause.pause_ms)
 else
-  pause = { since = now / 1000, pause_ms = FIRST_MS, probes = 0, last = refused, asks = asks }
+  pause = { since = now / 1000, pause_ms = FIRST_MS, probes = 0, last = refused, strategy = strategy }
 end
 pause.why, pause.digest, pause.purpose, pause.probe = why, digest, purpose, ''
-pause.probe_at = now + math.max(asked, pause.pause_ms)
-redis.call('HSET', P .. 'paused', m, cjson.encode(pause))
+pause.probe_at = now + math.max(math.min(tonumber(retry_after_ms), MAX_MS), pause.pause_ms)
+redis.call('HSET', P .. 'paused', merchant, cjson.encode(pause))
 return known and 0 or 1

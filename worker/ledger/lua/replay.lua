@@ -1,35 +1,36 @@
--- Puts failed shipments back into the schedule, with a plan that was chosen anew. Only the failure that the caller has
--- looked at is put back: who was put back meanwhile stays as it is, even if it has failed again.
+-- Requeues failed shipments with a newly chosen plan. Only the failure that the caller looked at is requeued: a shipment
+-- that was replayed meanwhile stays as it is, even if it failed again.
 --
 -- KEYS: prefix
--- ARGV: most replays of a shipment, 0 for any number; then per shipment: merchant, reference, time of its failure in
---       ms, facts, asks, progress, slot of the entry, entry, in how many ms it is due
--- Returns per shipment: 1 (put back), 0 (not that failure any more) or -1 (put back too often).
-local now, most, out = clock(), tonumber(ARGV[1]), {}
+-- ARGV: ReplayArgs, ReplayRow...; `max_replays`: of a shipment, 0 for no limit
+-- Returns per shipment: 1 (requeued), 0 (not that failure any more) or -1 (replayed too often).
+local now, out = clock(), {}
+local max_replays = unpack(ARGV, 1, 1)
+max_replays = tonumber(max_replays)
 
-local function put_back(m, r, facts, asks, progress, slot, entry, due)
-  local key = record(m, r)
-  redis.call('HSET', key, 'facts', facts, 'received', now, 'asks', asks, 'step', 0, 'progress', progress, 'lost', 0,
-    'company_lost', 0, 'due', 0, slot, entry)
+local function requeue(merchant, reference, intake, strategy, progress, entry_field, entry, due)
+  local key = record(merchant, reference)
+  redis.call('HSET', key, 'intake', intake, 'received', now, 'strategy', strategy, 'step', 0, 'progress', progress,
+    'losses', 0, 'group_losses', 0, 'due', 0, entry_field, entry)
   redis.call('HINCRBY', key, 'replays', 1)
   redis.call('HDEL', key, 'state', 'settled', 'reason', 'lost_token', 'lost_at')
   redis.call('PERSIST', key)
-  redis.call('ZREM', P .. 'failed:' .. m, r)
-  redis.call('ZADD', waiting(m), due, r)
-  wake(m, due)
-  if due <= now then push_wake() end
+  redis.call('ZREM', P .. 'failed:' .. merchant, reference)
+  redis.call('ZADD', schedule(merchant), due, reference)
+  queue_merchant(merchant, due)
+  if due <= now then push_wakeup() end
 end
 
 for i = 2, #ARGV, 9 do
-  local m, r, settled = unpack(ARGV, i, i + 2)
-  local known = redis.call('HMGET', record(m, r), 'state', 'settled', 'replays')
-  if known[1] ~= 'failed' or tonumber(known[2]) ~= tonumber(settled) then
+  local merchant, reference, settled_ms, intake, strategy, progress, entry_field, entry, delay_ms =
+    unpack(ARGV, i, i + 8)
+  local known = redis.call('HMGET', record(merchant, reference), 'state', 'settled', 'replays')
+  if known[1] ~= 'failed' or tonumber(known[2]) ~= tonumber(settled_ms) then
     out[#out + 1] = 0
-  elseif most > 0 and tonumber(known[3] or 0) >= most then
+  elseif max_replays > 0 and tonumber(known[3] or 0) >= max_replays then
     out[#out + 1] = -1
   else
-    local facts, asks, progress, slot, entry, wait = unpack(ARGV, i + 3, i + 8)
-    put_back(m, r, facts, asks, progress, slot, entry, now + tonumber(wait))
+    requeue(merchant, reference, intake, strategy, progress, entry_field, entry, now + tonumber(delay_ms))
     out[#out + 1] = 1
   end
 end

@@ -1,0 +1,81 @@
+"""The names of the ledger's keys in Redis; `lua/_prelude.lua` has the table of what each holds."""
+
+from worker.redis_client.store import PREFIX
+
+FORMAT = f"{PREFIX}format"
+MERCHANT_QUEUE = f"{PREFIX}merchant_queue"
+KNOWN_MERCHANTS = f"{PREFIX}known_merchants"
+WAKEUPS = f"{PREFIX}wakeups"
+PAUSED = f"{PREFIX}paused"
+RECHECKS = f"{PREFIX}rechecks"
+BREAKERS = f"{PREFIX}breakers"
+THROTTLED = f"{PREFIX}throttled"
+LOST_ORDERS = f"{PREFIX}lost_orders"
+IGNORED_EVENTS = f"{PREFIX}ignored_events"
+HEARTBEATS = f"{PREFIX}heartbeats"
+LAST_SWEEP = f"{PREFIX}last_sweep"
+
+
+def record(merchant: str, reference: str) -> str:
+    """The hash of a shipment."""
+    return f"{PREFIX}shipment:{merchant}:{reference}"
+
+
+def schedule(merchant: str) -> str:
+    """Due and parked shipments, by due time."""
+    return f"{PREFIX}schedule:{merchant}"
+
+
+def working(merchant: str) -> str:
+    """Leased shipments, by the end of the lease."""
+    return f"{PREFIX}working:{merchant}"
+
+
+def lease_tokens(merchant: str) -> str:
+    """The lease token of each leased shipment."""
+    return f"{PREFIX}lease_tokens:{merchant}"
+
+
+def failed(merchant: str) -> str:
+    """Failed shipments, by time."""
+    return f"{PREFIX}failed:{merchant}"
+
+
+def counts(merchant: str) -> str:
+    """Settled shipments and calls after an open one."""
+    return f"{PREFIX}counts:{merchant}"
+
+
+def window(merchant: str) -> str:
+    """The window and the limits."""
+    return f"{PREFIX}window:{merchant}"
+
+
+def breaker(name: str) -> str:
+    """The state of a breaker."""
+    return f"{PREFIX}breaker:{name}"
+
+
+def call_stats(api: str) -> str:
+    """Recent responses of an API."""
+    return f"{PREFIX}call_stats:{api}"
+
+
+def resumed(merchant: str) -> str:
+    """Digests of file and key that lifted a pause lately."""
+    return f"{PREFIX}resumed:{merchant}"
+
+
+def denied(api: str) -> str:
+    """The first shipment that got a 403 in the last seconds."""
+    return f"{PREFIX}denied:{api}"
+
+
+def split(merchant: str, step: str) -> str:
+    """The lease token that splits a refused bulk call. `step`: a digest of its strategy."""
+    return f"{PREFIX}split:{merchant}:{step}"
+
+
+def held_alone(stream_id: str) -> str:
+    """Intakes that ended while they held only this entry."""
+    return f"{PREFIX}held_alone:{stream_id}"
