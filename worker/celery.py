@@ -112,7 +112,7 @@ def _beats(**_: Any) -> None:
     """Every two seconds while the worker's own clockwork turns; a stuck consumer is noticed here."""
     touch("worker")
     if _progress.is_stalled():
-        log.error("worker_stands_still", next="ending, to be started anew")
+        log.error("worker_stalled", next="ending, to be started anew")
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -24,5 +24,5 @@ class Alerts(Protocol):
     def unreadable(self, found: UnreadableRecord) -> None:
         """A record cannot be read by this version."""
 
-    def answer_unreadable(self, shipment: Shipment, why: str) -> None:
+    def response_unreadable(self, shipment: Shipment, why: str) -> None:
         """An answer of the API cannot be read."""

@@ -62,7 +62,7 @@ class Journal:
             entry["asked_again"] = True
         entry["duration_ms"] = round(took_s * 1000)
         if finding.reason == UNREADABLE_ANSWER:
-            self.alerts.answer_unreadable(shipment, entry.get("message", ""))
+            self.alerts.response_unreadable(shipment, entry.get("message", ""))
         return entry
 
     async def keep(self, shipment: Shipment, call_record: CallRecord) -> Shipment | None:

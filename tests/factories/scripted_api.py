@@ -153,7 +153,7 @@ class Told:
         """A shipment was called for again after an open call."""
         self.again.append(shipment.reference)
 
-    def answer_unreadable(self, shipment: Shipment, why: str) -> None:
+    def response_unreadable(self, shipment: Shipment, why: str) -> None:
         """An answer cannot be read."""
         self.unread.append((shipment.reference, why))
 

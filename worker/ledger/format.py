@@ -49,7 +49,7 @@ async def stop_if_other(redis: Redis, pid: int) -> None:
     try:
         await check_format(redis)
     except FormatError as error:
-        log.critical("ledger_format", error=str(error), next="ending")
+        log.critical("ledger_format_changed", error=str(error), next="ending")
         os.kill(pid, signal.SIGTERM)
 
 

@@ -119,4 +119,4 @@ class Leases(Pauses):
 
 def _give_up(shipments: int, error: Exception) -> None:
     """The server was away for so long that, for all we know, the shipments are another's by now."""
-    log.warning("leases_given_up", shipments=shipments, error=str(error), next="the sweep brings them back")
+    log.warning("leases_abandoned", shipments=shipments, error=str(error), next="the sweep brings them back")

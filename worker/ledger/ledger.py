@@ -98,7 +98,7 @@ class Ledger(Leases):
         return jumped or is_old
 
     async def _note_jump(self, before_ms: int) -> int:
-        log.warning("server_clock_jumped", next="what was owned or due is read back first, after its quiet time")
+        log.warning("redis_clock_jumped", next="what was owned or due is read back first, after its quiet time")
         args = EpochArgs(self._epoch, before_ms)
         noting = self._store.retry(lambda: self._store.run(CHECK_EPOCH, [], args), self._settings.lease_seconds)
         return int((await noting)[1])

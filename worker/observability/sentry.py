@@ -97,7 +97,7 @@ class SentryAlerts:
             next="it is only read back; a newer worker may be able to read it",
         )
 
-    def answer_unreadable(self, shipment: Shipment, why: str) -> None:
+    def response_unreadable(self, shipment: Shipment, why: str) -> None:
         """An answer cannot be read: once a minute for each merchant and cause, as others will be alike."""
         cause, now = (shipment.merchant, why), time.monotonic()
         if now - self._unreadable.get(cause, float("-inf")) < UNREADABLE_EVERY_S:
@@ -106,7 +106,7 @@ class SentryAlerts:
             self._unreadable.clear()
         self._unreadable[cause] = now
         log.warning(
-            "answer_unreadable",
+            "response_unreadable",
             merchant=shipment.merchant,
             shipment=shipment.reference,
             why=why,

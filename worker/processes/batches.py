@@ -62,7 +62,7 @@ class Batches:
             account = await self._account(claim)
             return self._in_flight.begin(self._batch(account, claim, fell_back, tally)) if account else None
         except Exception:
-            log.exception("batch_not_begun", merchant=claim.merchant, next="its shipments are due again later")
+            log.exception("batch_not_started", merchant=claim.merchant, next="its shipments are due again later")
             await self._park(claim, BROKEN_WAIT_S)
             return None
 

@@ -38,7 +38,7 @@ class SweepScheduler(Scheduler):
     def _watch(self) -> None:
         while time.monotonic() - self._ticked_at < STALLED_S:
             time.sleep(1)
-        log.error("beat_stands_still", seconds=STALLED_S, next="ending, to be started anew")
+        log.error("beat_stalled", seconds=STALLED_S, next="ending, to be started anew")
         os._exit(1)
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:  # kombu's Producer
@@ -63,7 +63,7 @@ class SweepScheduler(Scheduler):
         """Once, until the broker is back."""
         if not self._away:
             self._away = True
-            log.warning("broker_away", error=str(error), next="the sweep is sent when it is back")
+            log.warning("broker_unavailable", error=str(error), next="the sweep is sent when it is back")
 
     def _waiting(self) -> int:
         with self.app.pool.acquire(block=True, timeout=5) as connection:

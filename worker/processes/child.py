@@ -153,7 +153,7 @@ class ChildRuntime:
         try:
             return await self._ledger.claim_link(link)
         except TRANSIENT_ERRORS as error:
-            log.warning("link_not_taken", error=str(error), next="its shipments are due with their leases")
+            log.warning("link_not_claimed", error=str(error), next="its shipments are due with their leases")
             return ()
 
     async def _wait(self, works: Sequence["asyncio.Task[None]"], patience_s: float) -> None:

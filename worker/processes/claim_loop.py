@@ -84,9 +84,9 @@ class ClaimLoop:
             try:
                 await self._claim_until_idle()
             except TRANSIENT_ERRORS as error:
-                log.warning("serving_interrupted", error=str(error), next="the sweep starts it again")
+                log.warning("claim_loop_interrupted", error=str(error), next="the sweep starts it again")
             except Exception:
-                log.exception("serving_broken", next="the sweep starts it again")
+                log.exception("claim_loop_failed", next="the sweep starts it again")
             await self._dispatcher.notify_due(leaving=True)
 
     async def _claim_until_idle(self) -> None:

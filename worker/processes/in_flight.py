@@ -46,7 +46,7 @@ class InFlight:
         self._changed.set()
         self._on_end()
         if not work.cancelled() and (error := work.exception()):
-            log.error("batch_broken", exc_info=error, next="its shipments are due again later")
+            log.error("batch_failed", exc_info=error, next="its shipments are due again later")
 
     def shipments(self) -> list[tuple[Shipment, str]]:
         """Everything that is in flight, with the token that holds it."""

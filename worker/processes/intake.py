@@ -131,7 +131,7 @@ class Intake:
         while True:
             await asyncio.sleep(STALLED_S / 6)
             if time.monotonic() - self._served_at > STALLED_S and await self._server_answers():
-                log.error("intake_stands_still", seconds=STALLED_S, next="ending, to be started anew")
+                log.error("intake_stalled", seconds=STALLED_S, next="ending, to be started anew")
                 os._exit(1)
 
     async def _server_answers(self) -> bool:
@@ -166,7 +166,7 @@ class Intake:
                 if start:
                     await self._dispatcher.start(start)
             except Exception:
-                log.exception("dispatch_broken", next="the next orders, or the sweep, try again")
+                log.exception("dispatch_crashed", next="the next orders, or the sweep, try again")
 
     def _say(self, read: ClassifiedEvents, fresh: int) -> None:
         """Each rejected event at once; what went well in one line a second."""
@@ -176,7 +176,7 @@ class Intake:
             )
         self._taken += Counter(shipments=fresh, known=len(read.accepted) - fresh, ignored=read.ignored)
         if time.monotonic() >= self._said_at + SAYS_EVERY_S and self._taken.total():
-            log.info("orders_taken", **self._taken)
+            log.info("orders_accepted", **self._taken)
             self._taken.clear()
             self._said_at = time.monotonic()
 
@@ -184,4 +184,4 @@ class Intake:
         try:
             await self._orders.leave()
         except (RedisError, OSError) as error:
-            log.warning("intake_left_untidily", error=str(error), next="another intake takes over what it held")
+            log.warning("intake_unclean_shutdown", error=str(error), next="another intake takes over what it held")

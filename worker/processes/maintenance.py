@@ -31,7 +31,7 @@ async def run_maintenance(store: Store, ledger: Ledger, merchants: MerchantFiles
         await forget_the_gone(store.redis)
         await store.redis.set(keys.LAST_SWEEP, now_ms)
     except TRANSIENT_ERRORS as error:
-        log.warning("housekeeping_failed", error=str(error), next="the next sweep tries again")
+        log.warning("maintenance_failed", error=str(error), next="the next sweep tries again")
         return {}
     return {"resumed": resumed} if resumed else {}
 
@@ -49,7 +49,7 @@ async def _probe(paused: set[str], ledger: Ledger, merchants: MerchantFiles) -> 
     for name in paused:
         account = merchants.account(name)
         if account and account.key is not None and (probe := await ledger.probe(name)):
-            log.info("merchant_probed", merchant=name, shipment=probe)
+            log.info("merchant_probe_started", merchant=name, shipment=probe)
 
 
 async def _cut_old(store: Store, settings: Settings, now_ms: int) -> None:

@@ -123,7 +123,7 @@ class MerchantFiles:
                 self.problems[name] = problems
                 self._unfinished.setdefault(name, time.monotonic())
                 kept = "the last good one stays in use" if Path(name).stem in self._good else "its orders are rejected"
-                log.error("merchant_file_wrong", problems=[str(p) for p in problems], next=kept)
+                log.error("merchant_file_invalid", problems=[str(p) for p in problems], next=kept)
         return True
 
     def _forget(self, name: str) -> None:
@@ -132,7 +132,7 @@ class MerchantFiles:
         self._accounts.pop(Path(name).stem, None)
         if self._good.pop(Path(name).stem, None):
             self._changes += 1
-            log.warning("merchant_file_gone", file=name, next="its unfinished shipments wait until it is back")
+            log.warning("merchant_file_deleted", file=name, next="its unfinished shipments wait until it is back")
 
 
 def _account(merchant: Merchant, key: str | None) -> Account:

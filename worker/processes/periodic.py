@@ -103,5 +103,5 @@ async def _repeat(chore: Callable[[], Awaitable[None]], every_s: float) -> None:
             # Said by who waits for the server.
             pass
         except Exception:
-            log.exception("chore_broken", next="it is tried again")
+            log.exception("periodic_job_failed", next="it is tried again")
         await asyncio.sleep(every_s)

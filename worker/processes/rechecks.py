@@ -90,7 +90,7 @@ class Rechecks:
             await self._tell(record, finding, event)
             await self._forget(name)
         elif now - _due(record, account) > GIVE_UP_S:
-            log.warning("carrier_not_rechecked", merchant=merchant, shipment=reference)
+            log.warning("carrier_recheck_abandoned", merchant=merchant, shipment=reference)
             await self._forget(name)
 
     async def _forget(self, name: str) -> None:

@@ -36,7 +36,7 @@ async def announce(redis: Redis, settings: Settings) -> None:
     try:
         line, warnings = await describe(redis, settings)
     except TRANSIENT_ERRORS as error:
-        log.warning("redis_away", error=str(error), next="waiting for it")
+        log.warning("redis_unavailable", error=str(error), next="waiting for it")
         return
     log.info("connected", to=line)
     for warning in warnings:

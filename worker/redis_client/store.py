@@ -130,11 +130,11 @@ class Store:
     def _note_trouble(self, error: Exception) -> None:
         if self._trouble_since is None:
             self._trouble_since = time.monotonic()
-            log.warning("redis_away", error=str(error), next="waiting for it, with backoff")
+            log.warning("redis_unavailable", error=str(error), next="waiting for it, with backoff")
 
     def _note_recovery(self) -> None:
         if self._trouble_since is not None:
-            log.warning("redis_back", after_s=round(time.monotonic() - self._trouble_since, 1))
+            log.warning("redis_recovered", after_s=round(time.monotonic() - self._trouble_since, 1))
             self._trouble_since = None
 
 

@@ -46,7 +46,7 @@ async def _drop_consumers(store: Store, settings: Settings) -> None:
         # No intake has made the group yet.
         return
     for name in gone:
-        log.info("consumer_dropped", consumer=name.decode())
+        log.info("consumer_removed", consumer=name.decode())
 
 
 async def trim_orders(redis: Redis, stream: str, oldest_ms: int) -> None:

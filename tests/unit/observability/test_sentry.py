@@ -12,8 +12,8 @@ def told(reporter: SentryAlerts, *causes: str) -> list[str]:
     """What the log says of answers that cannot be read."""
     with capture_logs() as logged:
         for why in causes:
-            reporter.answer_unreadable(shipment(VIRTUAL), why)
-    return [line["why"] for line in logged if line["event"] == "answer_unreadable"]
+            reporter.response_unreadable(shipment(VIRTUAL), why)
+    return [line["why"] for line in logged if line["event"] == "response_unreadable"]
 
 
 def test_a_cause_is_said_once() -> None:
