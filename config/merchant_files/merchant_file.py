@@ -40,7 +40,7 @@ def _refuse(wrong: Sequence[Wrong]) -> None:
     """Raise everything that is wrong at once, each at its own key; a ValueError would stand for the whole table."""
     if wrong:
         errors = [
-            InitErrorDetails(type=PydanticCustomError("unfit", "{text}", {"text": text}), loc=key, input=None)
+            InitErrorDetails(type=PydanticCustomError("unsupported", "{text}", {"text": text}), loc=key, input=None)
             for key, text in wrong
         ]
         raise ValidationError.from_exception_data("merchant file", errors)
@@ -105,7 +105,7 @@ class MerchantFile(_Table):
         if not (api := others.data.get("api")):
             return retry
         _refuse([((key,), text) for key, text in retry.unsupported_reason(api.timeout_s)])
-        return retry.fitted(api.timeout_s)
+        return retry.with_fitting_queue_time(api.timeout_s)
 
     def strategies(self) -> Iterator[tuple[Key, AnyStrategy]]:
         """Every strategy of the file, each with its key."""

@@ -79,7 +79,7 @@ class Retry(BaseModel):
             advice = f"lower it to {_s(most)} at most" if most >= self.quiet_s else "lower it"
             yield "queue_seconds", f"{text}; {advice} or raise deadline_hours"
 
-    def fitted(self, timeout_s: float) -> "Retry":
+    def with_fitting_queue_time(self, timeout_s: float) -> "Retry":
         """With a default queue time that leaves room for such a call, too."""
         most = self.deadline_s - timeout_s
         return self if self.queue_s <= most else self.model_copy(update={"queue_seconds": most})

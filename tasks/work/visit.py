@@ -169,13 +169,13 @@ class Visits:
             return None
         if call_record is None:
             return decision
-        noted = await self.journal.keep(decision.shipment, call_record)
-        if noted is None:
+        recorded = await self.journal.keep(decision.shipment, call_record)
+        if recorded is None:
             self.release(decision.shipment)
             return None
-        self.owned[noted.reference] = noted
-        self.requests.is_over(noted)
-        return replace(decision, shipment=noted)
+        self.owned[recorded.reference] = recorded
+        self.requests.is_over(recorded)
+        return replace(decision, shipment=recorded)
 
     async def leave(self, decision: Finish, call_record: CallRecord | None = None) -> None:
         """Write how a shipment leaves, and what the request before it left behind."""

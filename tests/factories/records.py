@@ -57,4 +57,4 @@ def fresh_record(steps: int) -> dict[str, Any]:
     """The record of a shipment that has just come in."""
     strategies = [json.loads(f'{{"{name}": {ref}}}') for name, ref in (plan[2:-2].split(" = ") for plan in PLANS)]
     facts = {"order": "1001", "event": "evt-1", "api": "shipments-v2", "rule": "default", "why": "", "facts": {}}
-    return {"intake": json.dumps(facts | {"steps": strategies[:steps]}), "received": NOW * 1000, "noted": 0.0}
+    return {"intake": json.dumps(facts | {"steps": strategies[:steps]}), "received": NOW * 1000, "reported_epoch": 0.0}

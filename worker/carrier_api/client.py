@@ -56,7 +56,7 @@ class CarrierApi:
         if not isinstance(answer, ApiResponse):
             return dict.fromkeys(request.references, answer)
         api, host, now = account.merchant.file.api, _host(account), self._answered_at(answer)
-        if foreign := self._hosts.foreign(host, answer, now, asks=False):
+        if foreign := self._hosts.foreign(host, answer, now, is_call=False):
             return dict.fromkeys(request.references, foreign)
         outcomes = dialect_for(api.flavour, api.format).read(strategy, request.references, answer, now)
         weighed = self._hosts.weighed(host, answer, outcomes)
@@ -77,7 +77,7 @@ class CarrierApi:
         """The answer to a call that allocates nothing, if it is the API's."""
         answer = await self._send(account, call, request)
         if isinstance(answer, ApiResponse):
-            return self._hosts.foreign(_host(account), answer, self._answered_at(answer), asks=True) or answer
+            return self._hosts.foreign(_host(account), answer, self._answered_at(answer), is_call=True) or answer
         return answer
 
     async def _send(self, account: Account, call: RequestSpec, request: Request) -> ApiResponse | Trouble:

@@ -49,27 +49,27 @@ class Hosts:
         is_own, at = self._feedback.get(host, (False, float("-inf")))
         return is_own if boottime() < at + KNOWN_S else None
 
-    def foreign(self, host: str, response: ApiResponse, now: datetime, *, asks: bool) -> NotSent | Unknown | None:
-        """The outcome of a refusal that is not the API's, else None. `asks`: the call allocates nothing.
+    def foreign(self, host: str, response: ApiResponse, now: datetime, *, is_call: bool) -> NotSent | Unknown | None:
+        """The outcome of a refusal that is not the API's, else None. `is_call`: the call allocates nothing.
 
         Where nobody knows yet whose host it is, an empty refusal is foreign to a call that only asks.
         """
-        if not self._is_foreign(host, response, asks=asks):
+        if not self._is_foreign(host, response, is_call=is_call):
             return None
         wait_s = retry_after_s(response.retry_after, now)
         words = f"{in_words(response)}: {_ADVICE}"
-        if asks or response.status in _NOT_PASSED_ON:
+        if is_call or response.status in _NOT_PASSED_ON:
             return NotSent(reason=FOREIGN, message=words, retry_after_s=wait_s)
         return Unknown(reason="unexpected_status", message=words, retry_after_s=wait_s)
 
-    def _is_foreign(self, host: str, response: ApiResponse, *, asks: bool) -> bool:
+    def _is_foreign(self, host: str, response: ApiResponse, *, is_call: bool) -> bool:
         if response.status not in _REFUSALS or response.form == "own":
             return False
         if response.form == "foreign":
             return True
         # An API's gateway may refuse a key without a word.
         is_own = self._is_own(host)
-        return response.status not in _OF_THE_KEY and not (is_own if is_own is not None else not asks)
+        return response.status not in _OF_THE_KEY and not (is_own if is_own is not None else not is_call)
 
     def weighed(self, host: str, response: ApiResponse, outcomes: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
         """The outcomes of an allocation: an empty refusal of an unknown host is uncertain, and read back first."""

@@ -85,7 +85,7 @@ def _request(api: Api, call: RequestSpec, key: str, timeout_s: float, write_by: 
         return httpx.Request(
             call.method,
             _base(api.base_url),
-            headers=_headers(api.flavour, api.format, key, asks=call.method == "GET"),
+            headers=_headers(api.flavour, api.format, key, is_call=call.method == "GET"),
             stream=httpx.ByteStream(dialect_for(api.flavour, api.format).encode(call) or b""),
             extensions={
                 "origin": _origin(api.base_url),
@@ -116,9 +116,9 @@ def _path(url: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _headers(flavour: Flavour, body_format: Literal["json", "xml"], key: str, *, asks: bool) -> httpx.Headers:
+def _headers(flavour: Flavour, body_format: Literal["json", "xml"], key: str, *, is_call: bool) -> httpx.Headers:
     """What is read must be as it is now, whatever stands between keeps copies."""
-    fresh = {"cache-control": "no-cache"} if asks else {}
+    fresh = {"cache-control": "no-cache"} if is_call else {}
     return httpx.Headers({**ALWAYS_SENT, **dialect_for(flavour, body_format).headers(key), **fresh})
 
 

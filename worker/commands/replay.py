@@ -108,7 +108,7 @@ def _check_usage(wanted: ReplayFilter, *, everything: bool, rejected: bool, reje
 
 def _replay_failed(wanted: ReplayFilter, how: _How, *, as_json: bool) -> None:
     async def work(store: Store, settings: Settings) -> Done:
-        return await _put_back(store, settings, wanted, how)
+        return await _requeue_failed(store, settings, wanted, how)
 
     done = visit(work)
     if as_json:
@@ -124,7 +124,7 @@ def _replay_failed(wanted: ReplayFilter, how: _How, *, as_json: bool) -> None:
     sys.exit(1 if nothing or done.replay.kept else 0)
 
 
-async def _put_back(store: Store, settings: Settings, wanted: ReplayFilter, how: _How) -> Done:
+async def _requeue_failed(store: Store, settings: Settings, wanted: ReplayFilter, how: _How) -> Done:
     replay = await prepare(store.redis, settings, wanted, how.rate)
     merchants = sorted({items.failure.merchant for items in replay.items})
     if wanted.reference and len(merchants) > 1:
@@ -172,7 +172,7 @@ def _document(done: Done) -> dict[str, Any]:
     replay = done.replay
     return {
         "dry_run": done.dry_run,
-        "put_back": [
+        "requeued": [
             {
                 "merchant": items.failure.merchant,
                 "reference": items.failure.reference,

@@ -4,23 +4,23 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class Coalesced(Generic[Asked, Answer]):
+class Coalesced(Generic[Item, Result]):
     """Turns a function of many items into one of a single item, for coroutines that run side by side."""
 
-    def __init__(self, ask_many: Callable[[Sequence[Asked]], Awaitable[Sequence[Answer]]], most: int) -> None:
+    def __init__(self, ask_many: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], most: int) -> None:
         """`most`: items per round trip."""
         self._ask_many = ask_many
         self._most = most
-        self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
-    async def ask(self, item: Asked) -> Answer:
+    async def ask(self, item: Item) -> Result:
         """The answer for one item; raises what its round trip raised."""
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
@@ -34,7 +34,7 @@ class Coalesced(Generic[Asked, Answer]):
             await self._round_trip(some)
         self._flushing = None
 
-    async def _round_trip(self, some: list[tuple[Asked, asyncio.Future[Answer]]]) -> None:
+    async def _round_trip(self, some: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             answers = await self._ask_many([item for item, _ in some])
             call_record = list(zip(some, answers, strict=True))

@@ -48,7 +48,7 @@ class Batches:
         self._api = api
         self._reports = reports
         self._in_flight = in_flight
-        self._wake_in = wake_after
+        self._wake_after = wake_after
         self._budgets: dict[str, RetryBudget] = {}
 
     async def begin(
@@ -94,7 +94,7 @@ class Batches:
             api=self._api,
             alerts=self._reports,
             budget=self._budgets.setdefault(account.api, RetryBudget()),
-            wake_after=self._wake_in,
+            wake_after=self._wake_after,
             left=left,
             fell_back=fell_back,
         )

@@ -29,7 +29,7 @@ from worker.processes.claim_loop import LOOP_S, ClaimLoop
 from worker.processes.dispatch_timer import DispatchTimer
 from worker.processes.in_flight import InFlight
 from worker.processes.merchant_files import MerchantFiles
-from worker.processes.periodic import Chores
+from worker.processes.periodic import PeriodicJobs
 from worker.processes.rechecks import Rechecks
 from worker.processes.siblings import Siblings
 from worker.redis_client.store import TRANSIENT_ERRORS, Store, connect
@@ -76,17 +76,19 @@ class ChildRuntime:
         self._merchants = MerchantFiles(settings.merchants_dir, settings.http_hosts)
         self._api = CarrierApi(self._ledger.now, longest_call_s=settings.lease_seconds * MAX_CALL_OF_LEASE)
         self._dispatcher = Dispatcher(self._app, self._ledger)
-        self._alarms = DispatchTimer(self._dispatcher.notify_due)
+        self._timer = DispatchTimer(self._dispatcher.notify_due)
         self._in_flight = InFlight(self._ended, lambda: self._children.must_end)
         self._batches = Batches(
-            self._ledger, self._merchants, self._api, SentryAlerts(), self._in_flight, self._alarms.wake_after
+            self._ledger, self._merchants, self._api, SentryAlerts(), self._in_flight, self._timer.wake_after
         )
         self._fallbacks = Fallbacks(self._app, self._dispatcher)
-        self._serving = ClaimLoop(
+        self._claim_loop = ClaimLoop(
             self._ledger, self._dispatcher, self._in_flight, self._begin, lambda: self._children.must_end
         )
         self._rechecks = Rechecks(self._store, self._ledger, self._api, self._merchants, settings)
-        self._chores = Chores(settings, self._store, self._ledger, self._merchants, self._in_flight, self._children)
+        self._periodic = PeriodicJobs(
+            settings, self._store, self._ledger, self._merchants, self._in_flight, self._children
+        )
 
     def serve(self) -> WorkResult | None:
         """Take what is due, and what comes due, for a while; the task waits for it while another child is free.
@@ -104,7 +106,7 @@ class ChildRuntime:
     def sweep(self) -> dict[str, Any]:
         """Have what is due taken, and do the housekeeping."""
         with self._task():
-            return self._in_loop(self._chores.sweep(self._dispatcher, self._rechecks))
+            return self._in_loop(self._periodic.sweep(self._dispatcher, self._rechecks))
 
     def stop(self) -> None:
         """Finish or hand back what is going on, then end the loop."""
@@ -117,7 +119,7 @@ class ChildRuntime:
         """Whether the task may hold its child: while another one is free, no message waits for it."""
         self._children.is_busy()
         try:
-            self._chores.messages += 1
+            self._periodic.messages += 1
             yield self._children.others_are_free()
         finally:
             self._children.is_free()
@@ -130,8 +132,8 @@ class ChildRuntime:
         async with self._in_flight.coming(KEPT_WAIT_S) as may_begin:
             if not may_begin:
                 return None
-            serving = self._serving.start()
-        await self._wait([serving], patience_s)
+            loop = self._claim_loop.start()
+        await self._wait([loop], patience_s)
         return self._worked(self._tally - before)
 
     async def _begin(self, due: ClaimResult) -> None:
@@ -165,8 +167,8 @@ class ChildRuntime:
 
     def _ended(self) -> None:
         """What made room is taken, also while this child does not listen."""
-        if not self._serving.is_active:
-            self._alarms.wake_after(0.0)
+        if not self._claim_loop.is_active:
+            self._timer.wake_after(0.0)
 
     def _worked(self, tally: Counter[str], fell_back: Sequence[FellBack] = ()) -> WorkResult:
         counts = {end: tally[end] for end in FINISHES if tally[end]}
@@ -174,11 +176,11 @@ class ChildRuntime:
 
     async def _drain(self) -> None:
         await self._rechecks.stop()
-        await self._serving.stop()
+        await self._claim_loop.stop()
         await self._in_flight.empty(DRAIN_S)
         await self._dispatcher.notify_due()
         await self._fallbacks.stop()
-        await self._chores.stop()
-        await self._alarms.stop()
+        await self._periodic.stop()
+        await self._timer.stop()
         await self._api.close()
         await self._store.redis.aclose()

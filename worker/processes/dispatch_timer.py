@@ -15,7 +15,7 @@ class DispatchTimer:
     def __init__(self, notify_due: Callable[[], Awaitable[object]]) -> None:
         """`notify_due`: has what is due taken."""
         self._loop = asyncio.get_running_loop()
-        self._ring = notify_due
+        self._fire = notify_due
         self._set: set[int] = set()
         self._ringing: set[asyncio.Future[object]] = set()
         self._stopped = False
@@ -25,13 +25,13 @@ class DispatchTimer:
         tick = math.ceil((self._loop.time() + wait_s) / GRID_S)
         if wait_s <= MAX_S and tick not in self._set:
             self._set.add(tick)
-            self._loop.call_at(tick * GRID_S, self._rings, tick)
+            self._loop.call_at(tick * GRID_S, self._fires_at, tick)
 
-    def _rings(self, tick: int) -> None:
+    def _fires_at(self, tick: int) -> None:
         self._set.discard(tick)
         if self._stopped:
             return
-        ringing = asyncio.ensure_future(self._ring())
+        ringing = asyncio.ensure_future(self._fire())
         self._ringing.add(ringing)
         ringing.add_done_callback(self._ringing.discard)
 

@@ -90,7 +90,7 @@ def _sort_order(
 
 def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted]:
     shipments, published = [], published_s(order)
-    entered = min(int(stream_id.partition("-")[0]) / 1000, published or float("inf"))
+    earliest_at = min(int(stream_id.partition("-")[0]) / 1000, published or float("inf"))
     for shipment in order.data.shipments:
         facts = facts_of(order.data, shipment)
         plan = choose(merchant.file, facts)
@@ -101,7 +101,7 @@ def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted
                 intake=intake_record(order, facts, plan, merchant.file.api.flavour),
                 strategy=str(plan.steps[0]),
                 published=published,
-                earliest_at=entered,
+                earliest_at=earliest_at,
             )
         )
     return shipments

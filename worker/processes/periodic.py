@@ -27,7 +27,7 @@ from worker.redis_client.store import TRANSIENT_ERRORS, Store
 log = structlog.get_logger(__name__)
 
 
-class Chores:
+class PeriodicJobs:
     """Lives in the child's loop."""
 
     def __init__(

@@ -54,7 +54,7 @@ def connect(settings: Settings) -> Redis:
         health_check_interval=15,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
-        parser_class=type("Judging", (ErrorClassifier, DefaultParser), {}),
+        parser_class=type("ErrorClassifier", (ErrorClassifier, DefaultParser), {}),
     )
     pool = redis.connection_pool
     pool.connection_class = type("Line", (RedisConnection, pool.connection_class), {})

@@ -91,7 +91,7 @@ def test_conditions_hold_together(scene: Scene) -> None:
     scene.fail("wrong_state")
     words = ("replay", "--merchant", "acme", "--reason", "all_steps_refused", "--limit", "2", "--rate", "2")
     dry = scene.run(*words, "--dry-run", "--json").document
-    assert (len(dry["put_back"]), dry["left_over"]) == (2, True)
+    assert (len(dry["requeued"]), dry["left_over"]) == (2, True)
     assert due(scene) == {}
     said = scene.run(*words)
     assert "put back 2 shipments" in said.out
@@ -118,7 +118,7 @@ def test_only_what_failed_is_put_back(scene: Scene) -> None:
     before = due(scene)
     said = scene.run("replay", "sp_1", "--json")
     assert said.code == 1
-    assert said.document["put_back"] == []
+    assert said.document["requeued"] == []
     assert "`allocation explain sp_1` tells where it is" in said.err
     assert due(scene) == before
 

@@ -132,7 +132,7 @@ async def test_it_reopens_for_longer(harness: Harness, claim: Claim) -> None:
 async def test_late_answers_do_not_prolong_it(harness: Harness, claim: Claim) -> None:
     """Answers to calls that were under way when it opened change nothing while it is open."""
     await call_record(harness, claim, bad=10)
-    before = await harness.field("not_before", f"b:{API}")
+    before = await harness.field("blocked_until", f"b:{API}")
     await call_record(harness, claim, bad=20)
     await call_record(harness, claim, good=1)
-    assert await harness.field("not_before", f"b:{API}") == before
+    assert await harness.field("blocked_until", f"b:{API}") == before

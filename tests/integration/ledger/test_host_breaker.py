@@ -29,14 +29,14 @@ async def asked(harness: Harness, claim: Claim, api: str, **rest: Any) -> Permit
     return await harness.permit(claim.shipments[0], claim.lease_token, api=api, **rest)
 
 
-async def not_before(harness: Harness) -> set[str]:
+async def block(harness: Harness) -> set[str]:
     """What is held up now."""
     return {name.decode() for name in await harness.raw.hkeys("allocation:blocked_until")}
 
 
 async def its_time_is_over(harness: Harness) -> None:
     """Let the time of every open breaker have passed, without a probe under way."""
-    for name in await not_before(harness):
+    for name in await block(harness):
         await harness.raw.hset("allocation:blocked_until", name, 1)
         await harness.raw.delete(f"allocation:probe:{name}")
 
@@ -45,7 +45,7 @@ async def test_one_key_is_one_keys_outage(harness: Harness) -> None:
     """While only one key of a host gets foreign answers, the others are called."""
     one, two, _ = await hands(harness)
     await call_record(harness, one, KEYS[0], "foreign")
-    assert await not_before(harness) == {f"b:{KEYS[0]}"}
+    assert await block(harness) == {f"b:{KEYS[0]}"}
     assert not (await asked(harness, one, KEYS[0])).may_call
     assert (await asked(harness, two, KEYS[1])).may_call
 
@@ -55,7 +55,7 @@ async def test_two_keys_are_the_hosts_outage(harness: Harness) -> None:
     one, two, three = await hands(harness)
     await call_record(harness, one, KEYS[0], "foreign")
     await call_record(harness, two, KEYS[1], "foreign")
-    assert await not_before(harness) == {HOST}
+    assert await block(harness) == {HOST}
     assert not (await asked(harness, three, KEYS[2])).may_call
     assert (await asked(harness, three, "other.example#1")).may_call
 
@@ -69,7 +69,7 @@ async def test_one_probe_for_all_keys(harness: Harness) -> None:
     assert [(await asked(harness, claim[n], KEYS[n])).may_call for n in range(3)] == [True, False, False]
     await call_record(harness, claim[0], KEYS[0], "good", 1)
     assert [(await asked(harness, claim[n], KEYS[n])).may_call for n in range(3)] == [True] * 3
-    assert await not_before(harness) == set()
+    assert await block(harness) == set()
     assert await harness.raw.exists("allocation:foreign:api.example", "allocation:breakers") == 0
 
 
@@ -78,11 +78,11 @@ async def test_a_breaker_that_was_open_already(harness: Harness) -> None:
     claim = await hands(harness)
     for number in (0, 1):
         await call_record(harness, claim[number], KEYS[number], "bad")
-    assert await not_before(harness) == {f"b:{KEYS[0]}", f"b:{KEYS[1]}"}
+    assert await block(harness) == {f"b:{KEYS[0]}", f"b:{KEYS[1]}"}
     await its_time_is_over(harness)
     for number in (0, 1):
         await call_record(harness, claim[number], KEYS[number], "foreign", 1)
-    assert await not_before(harness) == {HOST}
+    assert await block(harness) == {HOST}
 
 
 async def test_a_proper_answer_closes_all(harness: Harness) -> None:
@@ -93,7 +93,7 @@ async def test_a_proper_answer_closes_all(harness: Harness) -> None:
     await harness.raw.hset("allocation:blocked_until", f"b:{KEYS[0]}", 1)
     await its_time_is_over(harness)
     await call_record(harness, one, KEYS[0], "denied", 1)
-    assert await not_before(harness) == set()
+    assert await block(harness) == set()
 
 
 async def test_who_is_answered_well_is_not_struck(harness: Harness) -> None:
@@ -103,7 +103,7 @@ async def test_who_is_answered_well_is_not_struck(harness: Harness) -> None:
     await its_time_is_over(harness)
     await call_record(harness, one, KEYS[0], "good", 1)
     await call_record(harness, two, KEYS[1], "foreign")
-    assert await not_before(harness) == {f"b:{KEYS[1]}"}
+    assert await block(harness) == {f"b:{KEYS[1]}"}
 
 
 async def test_pauses_grow_to_ten_minutes(harness: Harness) -> None:

@@ -110,12 +110,12 @@ async def test_a_lost_call_stays_known(harness: Harness) -> None:
     await harness.end_leases("acme")
     await harness.raw.hset(RECORD, "progress", "newer")
     (again,) = await harness.claim_all()
-    lost_call = await harness.field("shipment:acme:bad", "lost_call_at")
+    lost_at_ms = await harness.field("shipment:acme:bad", "lost_call_at")
     await harness.park_unreadable(again)
     await harness.raw.hdel(RECORD, "progress")
     (batch,) = await harness.claim_all()
     (held,) = batch.shipments
-    assert held.progress.open_at == int(lost_call) / 1000
+    assert held.progress.open_at == int(lost_at_ms) / 1000
 
 
 async def test_a_doubt_stays_too(harness: Harness) -> None:

@@ -67,12 +67,12 @@ async def test_what_comes_due_meanwhile(child: ChildRuntime, harness: Harness) -
     async with listening(allocates_after(may_answer)) as api:
         write(harness.settings, api.url)
         await harness.accept("acme", "a")
-        serving = asyncio.create_task(serve(child))
+        loop = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
         await harness.accept("acme", "b")
         await until(lambda: len(api.requests) == 2)
         may_answer.set()
-        await serving
+        await loop
         await none_in_flight(child)
     assert await allocated(harness) == 2
 
@@ -85,7 +85,7 @@ async def test_a_message_while_a_child_takes_its_leave(child: ChildRuntime, monk
         found = await notify_due(leaving=leaving)
         rings.append(found)
         if len(rings) == 1:
-            child._serving.start()
+            child._claim_loop.start()
         return found
 
     monkeypatch.setattr(child._dispatcher, "notify_due", is_asked_meanwhile)
@@ -176,13 +176,13 @@ async def test_a_full_child_takes_no_more(
         for merchant in ("acme", "other"):
             (harness.settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=api.url, in_flight=0))
         await harness.accept("acme", "a", "b")
-        serving = asyncio.create_task(serve(child))
+        loop = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 2)
         await harness.accept("other", "c")
         monkeypatch.setattr(in_flight, "YOUNG_S", 0.0)
         await until(lambda: len(api.requests) == 3)
         may_answer.set()
-        await serving
+        await loop
         await none_in_flight(child)
     assert await allocated(harness) == 3
 
@@ -209,7 +209,7 @@ async def test_an_api_that_is_away(child: ChildRuntime, harness: Harness) -> Non
     await serve(child)
     await none_in_flight(child)
     assert await harness.phase("acme", "a") == ""
-    assert child._alarms.is_set
+    assert child._timer.is_set
 
 
 async def test_who_falls_back_together_shares_a_chain(app: Celery, child: ChildRuntime, harness: Harness) -> None:

@@ -58,11 +58,11 @@ def collecting(told: Told) -> Iterator[str]:
             """Keep quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
-        serving.start()
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
         yield f"127.0.0.1:{server.server_address[1]}"
         server.shutdown()
-        serving.join()
+        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -156,9 +156,9 @@ class Life:
         if self.world.wants_quotes and turn.quotes is not None:
             self.requests += 1
             self.now += turn.took * self.world.timeout_s
-            move_on = after_quotes(shipment, turn.quotes, self.context(tries + 1))
-            self.keep(move_on.shipment)
-            return self.decided(move_on, turn.quotes)
+            advance = after_quotes(shipment, turn.quotes, self.context(tries + 1))
+            self.keep(advance.shipment)
+            return self.decided(advance, turn.quotes)
         if not may_still_call(shipment, self.context(0)):
             return self.decided(held_up(shipment, self.context(0), 0.0))
         return self.call(shipment, turn, tries)

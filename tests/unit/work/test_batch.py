@@ -82,8 +82,8 @@ def test_an_unknown_call_is_read_back_and_adopted() -> None:
     trial.api.calls["a"] = [UNKNOWN]
     trial.api.readings["a"] = [ALLOCATED]
     play(trial.work())
-    (_, noted), (_, end) = trial.ledger.written
-    assert (noted.verdict, noted.shipment.progress.open_kind) == ("keep", "unknown")
+    (_, recorded), (_, end) = trial.ledger.written
+    assert (recorded.verdict, recorded.shipment.progress.open_kind) == ("keep", "unknown")
     assert trial.api.times("read") == pytest.approx([0.1], abs=1e-3)
     assert (end.verdict, event_of(trial, "a")["data"]["adopted"]) == ("allocated", True)
     assert event_of(trial, "a")["data"]["strategy"] == {"carrier_service": "S"}

@@ -16,7 +16,7 @@ _MISSING = "missing_"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
+class WasAllocated:
     """The shipment was allocated; `exclusions` are the picked services that could not have it."""
 
     shipment: SimulatedShipment
@@ -31,7 +31,7 @@ class Waiting:
     shipment: SimulatedShipment
 
 
-Result = Taken | Waiting | Trouble
+Result = WasAllocated | Waiting | Trouble
 
 
 def by_service(reference: str) -> Pick:
@@ -88,7 +88,7 @@ def _decided(depot: Depot, shipment: SimulatedShipment, pick: tuple[Service, ...
     allocation = depot.allocate(shipment, pick, now)
     if allocation is None:
         return _refused(pick, exclusions)
-    return Taken(shipment=shipment, allocation=allocation, exclusions=exclusions)
+    return WasAllocated(shipment=shipment, allocation=allocation, exclusions=exclusions)
 
 
 def _refused(pick: tuple[Service, ...], exclusions: tuple[Exclusion, ...]) -> Trouble:

@@ -4,18 +4,18 @@ import asyncio
 
 from aiohttp import hdrs, web
 
-from worker.lab.sandbox.http_types import Asked, Reply
+from worker.lab.sandbox.http_types import Incoming, Reply
 
 _HANG_CHECK_S = 0.1
 
 
-async def read(request: web.Request, segments: list[str], key: str, base: str) -> Asked:
+async def read(request: web.Request, segments: list[str], key: str, base: str) -> Incoming:
     """The request as a value; a body is XML if its type says so, an answer if that is what is accepted."""
     body = await request.read() if request.body_exists else b""
     accept = request.headers.get(hdrs.ACCEPT, "")
     xml_in = "xml" in request.headers.get(hdrs.CONTENT_TYPE, "")
     xml_out = "xml" in accept or (xml_in and "json" not in accept)
-    return Asked(
+    return Incoming(
         method=request.method, segments=segments, key=key, base=base, body=body, xml_in=xml_in, xml_out=xml_out
     )
 

@@ -16,7 +16,7 @@ Tree: TypeAlias = Mapping[str, "Tree"] | Sequence["Tree"] | str | float | bool |
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class Incoming:
     """One request, read and admitted; `base` is the absolute address that links in the answer start with."""
 
     method: str
@@ -87,7 +87,7 @@ class Flavour(Protocol):
     def version_header(self) -> str:
         """The header with the version."""
 
-    def endpoint(self, asked: Asked) -> Endpoint | Reply:
+    def endpoint(self, asked: Incoming) -> Endpoint | Reply:
         """The endpoint asked for, or the answer to a request that fits none."""
 
     def error(self, trouble: Trouble) -> Reply:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from worker.lab.sandbox.allocate import Pick, Result, allocate, by_group
 from worker.lab.sandbox.catalogue import OUTBOUND
 from worker.lab.sandbox.effect import AT_ONCE, Course, Special
-from worker.lab.sandbox.http_types import Asked, Endpoint, Reply, Tree, Trouble, caused, json_reply
+from worker.lab.sandbox.http_types import Endpoint, Incoming, Reply, Tree, Trouble, caused, json_reply
 from worker.lab.sandbox.labels import CONTENT_TYPES
 from worker.lab.sandbox.options import Options
 from worker.lab.sandbox.shipments import Depot
@@ -40,7 +40,7 @@ class V1:
         self._form = outcome_summary if options.v1_form == "is_success" else summary
         self._explains = options.v1_refusal_body
 
-    def endpoint(self, asked: Asked) -> Endpoint | Reply:
+    def endpoint(self, asked: Incoming) -> Endpoint | Reply:
         """The endpoint that a request asks for, or a 404 or 400."""
         match asked.method, *asked.segments:
             case "PUT", "allocation", strategy if strategy in STRATEGIES:
@@ -70,37 +70,37 @@ class V1:
         tree: Tree = {"statusCode": trouble.status, "message": trouble.message}
         return json_reply(trouble.status, tree, retry_after_s=trouble.retry_after_s)
 
-    def _one_endpoint(self, asked: Asked, reference: str, pick: Pick) -> Endpoint:
+    def _one_endpoint(self, asked: Incoming, reference: str, pick: Pick) -> Endpoint:
         act = partial(self._allocate, asked, reference, pick)
         return Endpoint(kind="allocate", references=(reference,), act=act)
 
-    def _allocate(self, asked: Asked, reference: str, pick: Pick, now: float, special: Special) -> Reply:
+    def _allocate(self, asked: Incoming, reference: str, pick: Pick, now: float, special: Special) -> Reply:
         result = self._result(asked, reference, pick, now, special.get(reference, AT_ONCE))
         status = status_of(result)
         if isinstance(result, Trouble) and not self._explains:
             return Reply(status=status)
         return _written(status, asked, "Consignments", "AllocationSummary", self._summary(asked, reference, result))
 
-    def _allocate_quoted(self, asked: Asked, reference: str, quote: str, now: float, special: Special) -> Reply:
+    def _allocate_quoted(self, asked: Incoming, reference: str, quote: str, now: float, special: Special) -> Reply:
         pick = self._depot.quoted(asked.key, reference, quote, now)
         return self._allocate(asked, reference, pick, now, special)
 
-    def _result(self, asked: Asked, reference: str, pick: Pick, now: float, course: Course) -> Result:
+    def _result(self, asked: Incoming, reference: str, pick: Pick, now: float, course: Course) -> Result:
         return allocate(self._depot, key=asked.key, reference=reference, pick=pick, now=now, course=course)
 
-    def _summary(self, asked: Asked, reference: str, result: Result) -> Tree:
+    def _summary(self, asked: Incoming, reference: str, result: Result) -> Tree:
         if asked.xml_out:
             return summary(reference, result, asked.base, XML_STYLE)
         return self._form(reference, result, asked.base, JSON_STYLE)
 
-    def _many_endpoint(self, asked: Asked, strategy: str) -> Endpoint | Reply:
+    def _many_endpoint(self, asked: Incoming, strategy: str) -> Endpoint | Reply:
         wanted = read_many(strategy, asked)
         if isinstance(wanted, Trouble):
             return self.error(wanted)
         act = partial(self._many, asked, wanted)
         return Endpoint(kind="allocate", references=wanted.references, act=act, in_order=True)
 
-    def _many(self, asked: Asked, wanted: Many, now: float, special: Special) -> Reply:
+    def _many(self, asked: Incoming, wanted: Many, now: float, special: Special) -> Reply:
         entries: list[Tree] = []
         for reference in wanted.references:
             course = special.get(reference, AT_ONCE)
@@ -111,40 +111,40 @@ class V1:
                 entries.append(self._summary(asked, reference, result))
         return _written(200, asked, "Consignments", "ArrayOfAllocationSummary", entries)
 
-    def _shown(self, kind: Literal["read", "quote", "label"], asked: Asked, reference: str, show: Show) -> Endpoint:
+    def _shown(self, kind: Literal["read", "quote", "label"], asked: Incoming, reference: str, show: Show) -> Endpoint:
         return Endpoint(kind=kind, references=(reference,), act=partial(self._show, asked, reference, show))
 
-    def _show(self, asked: Asked, reference: str, show: Show, now: float, _special: Special) -> Reply:
+    def _show(self, asked: Incoming, reference: str, show: Show, now: float, _special: Special) -> Reply:
         found = self._depot.find(asked.key, reference, now)
         return self.error(found) if isinstance(found, Trouble) else show(found, now)
 
-    def _quotes(self, asked: Asked, shipment: SimulatedShipment, now: float) -> Reply:
+    def _quotes(self, asked: Incoming, shipment: SimulatedShipment, now: float) -> Reply:
         self._depot.quote(shipment, OUTBOUND, now)
         return _written(200, asked, "Quotes", "QuotesResponse", quotes(shipment, self._depot.serial(), now))
 
-    def _consignment(self, asked: Asked, shipment: SimulatedShipment, _now: float) -> Reply:
+    def _consignment(self, asked: Incoming, shipment: SimulatedShipment, _now: float) -> Reply:
         return _written(200, asked, "Consignments", "Consignment", consignment(shipment, _style(asked)))
 
-    def _status(self, asked: Asked, shipment: SimulatedShipment, _now: float) -> Reply:
+    def _status(self, asked: Incoming, shipment: SimulatedShipment, _now: float) -> Reply:
         return _written(200, asked, "Consignments", "ConsignmentStatus", consignment_status(shipment, asked.base))
 
-    def _label_endpoint(self, asked: Asked, reference: str, form: str) -> Endpoint | Reply:
+    def _label_endpoint(self, asked: Incoming, reference: str, form: str) -> Endpoint | Reply:
         if form not in CONTENT_TYPES:
             return self.error(_NO_SUCH_LABEL)
         return self._shown("label", asked, reference, partial(self._label, asked, form))
 
-    def _label(self, asked: Asked, form: str, shipment: SimulatedShipment, now: float) -> Reply:
+    def _label(self, asked: Incoming, form: str, shipment: SimulatedShipment, now: float) -> Reply:
         if shipment.allocation is None:
             return self.error(WRONG_STATE)
         shipment.read_label(now)
         return _written(200, asked, "LabelGeneration", "GetLabelsResponse", labels(shipment.reference, form))
 
 
-def _style(asked: Asked) -> Style:
+def _style(asked: Incoming) -> Style:
     return XML_STYLE if asked.xml_out else JSON_STYLE
 
 
-def _written(status: int, asked: Asked, space: str, root: str, tree: Tree) -> Reply:
+def _written(status: int, asked: Incoming, space: str, root: str, tree: Tree) -> Reply:
     """The tree in the format that was asked for."""
     if not asked.xml_out:
         return json_reply(status, tree)

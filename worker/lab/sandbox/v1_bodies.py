@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.lab.sandbox.allocate import Result, Taken, Waiting
+from worker.lab.sandbox.allocate import Result, Waiting, WasAllocated
 from worker.lab.sandbox.http_types import Tree, Trouble
 from worker.lab.sandbox.state import Allocation
 
@@ -29,7 +29,7 @@ def consignment_link(reference: str, base: str, rel: str) -> Tree:
 
 def _links(reference: str, result: Result, base: str, style: Style) -> list[Tree]:
     links = [consignment_link(reference, base, style.detail)]
-    if isinstance(result, Taken):
+    if isinstance(result, WasAllocated):
         links.append({"Rel": style.label, "Href": f"{base}/labels/{reference}"})
     return links
 
@@ -37,7 +37,7 @@ def _links(reference: str, result: Result, base: str, style: Style) -> list[Tree
 def status_of(result: Result) -> int:
     """The HTTP status of a result; of troubles v1 tells only some, and 400 for all others."""
     match result:
-        case Taken():
+        case WasAllocated():
             return 200
         case Waiting():
             return 202
@@ -48,7 +48,7 @@ def status_of(result: Result) -> int:
 def describe(reference: str, result: Result) -> str:
     """The result for a person."""
     match result:
-        case Taken():
+        case WasAllocated():
             service = result.allocation.service
             return f"Consignment {reference} has been successfully allocated with {service.carrier_name} {service.name}"
         case Waiting():
@@ -60,7 +60,7 @@ def describe(reference: str, result: Result) -> str:
 def outcome_summary(reference: str, result: Result, base: str, style: Style) -> Tree:
     """The Allocation Summary with `IsSuccess`; a queued consignment is not a success yet."""
     return {
-        "IsSuccess": isinstance(result, Taken),
+        "IsSuccess": isinstance(result, WasAllocated),
         "Message": describe(reference, result),
         "Data": reference,
         "ApiLinks": _links(reference, result, base, style),
@@ -69,7 +69,7 @@ def outcome_summary(reference: str, result: Result, base: str, style: Style) -> 
 
 def summary(reference: str, result: Result, base: str, style: Style) -> Tree:
     """The Allocation Summary with `StatusCode` and legs."""
-    taken = _taken(result, style) if isinstance(result, Taken) else {"ConsignmentLegs": []}
+    taken = _was_allocated(result, style) if isinstance(result, WasAllocated) else {"ConsignmentLegs": []}
     return {
         "StatusCode": status_of(result),
         "ApiLinks": _links(reference, result, base, style),
@@ -78,7 +78,7 @@ def summary(reference: str, result: Result, base: str, style: Style) -> Tree:
     }
 
 
-def _taken(taken: Taken, style: Style) -> dict[str, Tree]:
+def _was_allocated(taken: WasAllocated, style: Style) -> dict[str, Tree]:
     service = taken.allocation.service
     return {
         "ConsignmentLegs": [leg(taken.allocation, style)],

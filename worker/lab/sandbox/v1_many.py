@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.lab.sandbox.allocate import Pick, by_service
 from worker.lab.sandbox.catalogue import OUTBOUND, Filters, selected
-from worker.lab.sandbox.http_types import Asked, Trouble, caused
+from worker.lab.sandbox.http_types import Incoming, Trouble, caused
 from worker.lab.sandbox.xml import read_xml
 
 
@@ -49,7 +49,7 @@ STRATEGIES: dict[str, Callable[[Mapping[str, Any]], Pick]] = {
 """How a request chooses among services, by the last part of its path."""
 
 
-def read_many(strategy: str, asked: Asked) -> Many | Trouble:
+def read_many(strategy: str, asked: Incoming) -> Many | Trouble:
     """The request in a body, or what is wrong with it."""
     body: Any
     try:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ClassVar, assert_never
 
-from worker.lab.sandbox.allocate import Pick, Result, Taken, Waiting, allocate, by_group, by_service, by_virtual
+from worker.lab.sandbox.allocate import Pick, Result, Waiting, WasAllocated, allocate, by_group, by_service, by_virtual
 from worker.lab.sandbox.catalogue import OUTBOUND, Exclusion, excluded
 from worker.lab.sandbox.effect import AT_ONCE, Special, queued_course
-from worker.lab.sandbox.http_types import Asked, Detail, Endpoint, Reply, Trouble, caused, json_reply
+from worker.lab.sandbox.http_types import Detail, Endpoint, Incoming, Reply, Trouble, caused, json_reply
 from worker.lab.sandbox.labels import CONTENT_TYPES
 from worker.lab.sandbox.shipments import Depot
 from worker.lab.sandbox.state import WRONG_STATE
@@ -34,7 +34,7 @@ class V2:
         """Serve the shipments of the depot."""
         self._depot = depot
 
-    def endpoint(self, asked: Asked) -> Endpoint | Reply:
+    def endpoint(self, asked: Incoming) -> Endpoint | Reply:
         """The endpoint that a request asks for, or a 404 or 400."""
         match asked.method, *asked.segments:
             case "PUT", "shipments", reference, "allocate", "quote", quote:
@@ -66,18 +66,18 @@ class V2:
     def _correlation(self) -> str:
         return f"sandbox-{self._depot.serial():012d}"
 
-    def _allocate(self, asked: Asked, reference: str, pick: Pick, now: float, special: Special) -> Reply:
+    def _allocate(self, asked: Incoming, reference: str, pick: Pick, now: float, special: Special) -> Reply:
         course = special.get(reference, AT_ONCE)
         result = allocate(self._depot, key=asked.key, reference=reference, pick=pick, now=now, course=course)
         return self._result(result, asked.base)
 
-    def _allocate_quoted(self, asked: Asked, reference: str, quote: str, now: float, special: Special) -> Reply:
+    def _allocate_quoted(self, asked: Incoming, reference: str, quote: str, now: float, special: Special) -> Reply:
         pick = self._depot.quoted(asked.key, reference, quote, now)
         return self._allocate(asked, reference, pick, now, special)
 
     def _result(self, result: Result, base: str) -> Reply:
         match result:
-            case Taken():
+            case WasAllocated():
                 return Reply(status=200, body=allocated(result, base, self._correlation()))
             case Waiting():
                 return json_reply(202, queued(result.shipment.reference, base, self._correlation()))
@@ -86,13 +86,13 @@ class V2:
             case _:
                 assert_never(result)
 
-    def _read(self, asked: Asked, reference: str, now: float, _special: Special) -> Reply:
+    def _read(self, asked: Incoming, reference: str, now: float, _special: Special) -> Reply:
         found = self._depot.find(asked.key, reference, now)
         if isinstance(found, Trouble):
             return self.error(found)
         return json_reply(200, shipment_resource(found, asked.base))
 
-    def _quote(self, asked: Asked, reference: str, now: float, _special: Special) -> Reply:
+    def _quote(self, asked: Incoming, reference: str, now: float, _special: Special) -> Reply:
         shipment = self._depot.gate(asked.key, reference, now)
         if isinstance(shipment, Trouble):
             return self.error(shipment)
@@ -101,13 +101,13 @@ class V2:
             return self.error(_no_quotes(exclusions))
         return json_reply(201, quote_result(shipment, exclusions, self._depot.serial(), asked.base, now))
 
-    def _label_endpoint(self, asked: Asked, reference: str, form: str, dpi: str) -> Endpoint | Reply:
+    def _label_endpoint(self, asked: Incoming, reference: str, form: str, dpi: str) -> Endpoint | Reply:
         if form not in CONTENT_TYPES or not dpi.isdecimal():
             return self.error(_NO_SUCH_LABEL)
         act = partial(self._label, asked, reference, form, int(dpi))
         return Endpoint(kind="label", references=(reference,), act=act)
 
-    def _label(self, asked: Asked, reference: str, form: str, dpi: int, now: float, _special: Special) -> Reply:
+    def _label(self, asked: Incoming, reference: str, form: str, dpi: int, now: float, _special: Special) -> Reply:
         shipment = self._depot.find(asked.key, reference, now)
         if isinstance(shipment, Trouble):
             return self.error(shipment)
@@ -116,18 +116,18 @@ class V2:
         shipment.read_label(now)
         return json_reply(200, document(reference, form, dpi))
 
-    def _many_endpoint(self, asked: Asked, strategy: Strategy) -> Endpoint | Reply:
+    def _many_endpoint(self, asked: Incoming, strategy: Strategy) -> Endpoint | Reply:
         wanted = read_many(strategy, asked.body)
         if isinstance(wanted, Trouble):
             return self.error(wanted)
         return Endpoint(kind="allocate", references=wanted.references, act=partial(self._many, asked, wanted))
 
-    def _many(self, asked: Asked, wanted: Many, now: float, special: Special) -> Reply:
+    def _many(self, asked: Incoming, wanted: Many, now: float, special: Special) -> Reply:
         if isinstance(wanted.pick, Trouble):
             return self.error(wanted.pick)
         accepted: list[str] = []
         rejected: dict[Trouble, list[str]] = {}
-        for reference, result in self._taken(asked, wanted, now, special):
+        for reference, result in self._was_allocated(asked, wanted, now, special):
             if isinstance(result, Trouble):
                 rejected.setdefault(result, []).append(reference)
             else:
@@ -137,7 +137,9 @@ class V2:
             return json_reply(status, filtered(accepted, self._depot.serial(), asked.base))
         return json_reply(status, many(accepted, rejected, asked.base))
 
-    def _taken(self, asked: Asked, wanted: Many, now: float, special: Special) -> Iterator[tuple[str, Result]]:
+    def _was_allocated(
+        self, asked: Incoming, wanted: Many, now: float, special: Special
+    ) -> Iterator[tuple[str, Result]]:
         """Queue every shipment of a call; what became of those that the answer is to list."""
         for reference in wanted.references:
             course = queued_course(special.get(reference, AT_ONCE))

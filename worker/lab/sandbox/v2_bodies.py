@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 
-from worker.lab.sandbox.allocate import Taken
+from worker.lab.sandbox.allocate import WasAllocated
 from worker.lab.sandbox.catalogue import Exclusion, Service
 from worker.lab.sandbox.http_types import Detail, Tree, Trouble, json_text
 
@@ -67,7 +67,7 @@ def excluded_services(exclusions: Iterable[Exclusion]) -> list[Tree]:
     ]
 
 
-def allocated(taken: Taken, base: str, correlation: str) -> bytes:
+def allocated(taken: WasAllocated, base: str, correlation: str) -> bytes:
     """The AllocateResult of an allocated shipment: the answer that is sent most, so it is rendered only once."""
     text = _allocated_form(taken.allocation.service, base)
     text = text.replace(_HOLE["reference"], taken.shipment.reference)
