@@ -12,12 +12,13 @@ from tasks.rules import backoff
 from tasks.rules.backoff import RetryBudget
 from tasks.rules.before_call import first_decision, paused_decision
 from tasks.rules.decision import Call, Context, Decision, ReadBack
+from tasks.rules.portions import portions
 from tasks.rules.shipment import Shipment
 from tasks.rules.unreadable import UnreadableRecord, after_look, stand_in
 from tasks.work.alerts import Alerts
 from tasks.work.api import Api
 from tasks.work.bulk_call import side_by_side
-from tasks.work.grouping import BulkGroups, in_portions
+from tasks.work.grouping import BulkGroups
 from tasks.work.journal import Journal
 from tasks.work.messages import FellBack
 from tasks.work.ports import Account, Claim, Ledger, Permit
@@ -132,7 +133,7 @@ class Batch:
             yield together.split(decisions), [decision.shipment.reference for decision in decisions]
             return
         most = self._most(decisions[0].shipment)
-        for some in in_portions(decisions, most):
+        for some in portions(decisions, most):
             yield together.work(some, most), [decision.shipment.reference for decision in some]
 
     def _most(self, shipment: Shipment) -> int:

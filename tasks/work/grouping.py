@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from config.strategies.catalogue import AnyStrategy
 from tasks.rules.before_call import held_up
 from tasks.rules.decision import Call, ReadBack
+from tasks.rules.portions import portions
 from tasks.work.bulk_call import BulkCall, side_by_side
 from tasks.work.requests import pause
 from tasks.work.visit import MARGIN_S, Visits
@@ -45,7 +46,7 @@ class BulkGroups:
                 calls.append(following)
             else:
                 ways.append(self._go_on(task))
-        ways += [self._call_for_all(some, inner=inner) for some in in_portions(calls, most)]
+        ways += [self._call_for_all(some, inner=inner) for some in portions(calls, most)]
         await side_by_side(ways)
 
     async def _read_together(
@@ -111,18 +112,13 @@ class BulkGroups:
         alike: dict[int, list[Call | ReadBack]] = defaultdict(list)
         for decision in decisions:
             alike[decision.shipment.progress.group_size or 1].append(decision)
-        portions = [some for most, each in alike.items() for some in in_portions(each, most)]
-        await in_turn(self.work(some, len(some), inner=True) for some in portions)
+        parts = [some for most, each in alike.items() for some in portions(each, most)]
+        await in_turn(self.work(some, len(some), inner=True) for some in parts)
 
     async def _wait(self, decisions: Sequence[Call | ReadBack]) -> None:
         context = self.visits.requests.context(tries=0)
         waiting = [held_up(decision.shipment, context, SPLIT_WAIT_S, by_limit=True) for decision in decisions]
         await side_by_side(self.visits.leave(decision) for decision in waiting)
-
-
-def in_portions(decisions: Sequence[Any], most: int) -> Iterator[Sequence[Any]]:
-    """So many at a time."""
-    return (decisions[start : start + most] for start in range(0, len(decisions), most))
 
 
 async def in_turn(ways: Iterable[Coroutine[Any, Any, Any]]) -> None:
