@@ -63,6 +63,12 @@ V2_ALLOCATED = {
     "v2-default-rules-1.json": (
         "sp_9233500258180005889777767900009",
         Allocated(
+            carrier=Carrier(
+                reference="DNQ",
+                name="DNQ Worldwide",
+                service_reference="DNQWW72",
+                service_name="DNQ Worldwide 72-Hour Express",
+            ),
             price=Price(net="10.0", gross="12.0", currency="GBP"),
             tracking_references=("DNK23098098",),
             labels=_labels("https://api.sorted.com/pro", "sp_9233500258180005889777767900009"),
@@ -71,6 +77,9 @@ V2_ALLOCATED = {
     "v2-quote-1.json": (
         "sp_10014418868640612447876776802355",
         Allocated(
+            carrier=Carrier(
+                reference="DNQ", name="DNQ Worldwide", service_reference="DNQ72", service_name="DNQ 72-Hour Express"
+            ),
             price=Price(net="10.0", gross="12.0", currency="GBP"),
             tracking_references=("tr_00658933450928453677570964848640",),
             labels=_labels("https://beta.sorted.com/pro", "sp_10014418868640612447876776802355"),
