@@ -1,4 +1,4 @@
-"""`allocation check`: what is wrong with settings and merchant files, before it matters."""
+"""`allocation check`: validates settings and merchant files."""
 
 import asyncio
 import sys
@@ -37,7 +37,7 @@ class _Where(BaseSettings):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Remark:
-    """Something a person should know, and what to do about it. Only a problem makes the check fail."""
+    """A finding and what to do about it. Only a problem makes the check fail."""
 
     severity: Severity
     file: str
@@ -104,7 +104,7 @@ def _of_settings() -> Iterator[Remark]:
 def _of_folder(folder: Path) -> Iterator[Remark]:
     names = sorted(path.name for path in folder.glob("*") if path.suffix.lower() == ".toml")
     if not any(name.endswith(".toml") for name in names):
-        text = "no merchant file; write one as <merchant>.toml, `allocation schema merchant-file` says what goes in"
+        text = "no merchant file; create <merchant>.toml (`allocation schema merchant-file` prints its schema)"
         yield Remark(severity="problem", file=str(folder), key="", text=text)
     alike: dict[str, str] = {}
     for name in names:
@@ -112,7 +112,7 @@ def _of_folder(folder: Path) -> Iterator[Remark]:
             text = "is ignored, as its name does not end in .toml; rename it"
             yield Remark(severity="warning", file=name, key="", text=text)
         if twin := alike.get(name.lower()):
-            text = f"differs from {twin} only in capital letters, and so do the merchants; rename or remove one"
+            text = f"differs from {twin} only in case, and so do the merchants; rename or remove one"
             yield Remark(severity="problem", file=name, key="", text=text)
         alike[name.lower()] = name
 
@@ -120,7 +120,7 @@ def _of_folder(folder: Path) -> Iterator[Remark]:
 def _of_key(merchant: Merchant) -> Iterator[Remark]:
     source = merchant.file.api.api_key
     if find_key(source) is None:
-        text = f"{_place(source)} holds no usable key, so the merchant would be paused; put the key there"
+        text = f"{_place(source)} has no usable key, so the merchant would be paused; set the key there"
         yield Remark(severity="warning", file=f"{merchant.name}.toml", key="api.api_key", text=text)
 
 
@@ -129,7 +129,7 @@ def _of_times(merchant: Merchant) -> Iterator[Remark]:
     if quiet_s < timeout_s:
         text = (
             f"the quiet time ({quiet_s:g} s) is shorter than api.timeout_s ({timeout_s:g} s): a call may still be "
-            "under way when the quiet time ends, and its shipment be allocated twice; make it longer than api.timeout_s"
+            "in flight when the quiet time ends, and its shipment be allocated twice; make it longer than api.timeout_s"
         )
         yield Remark(severity="warning", file=f"{merchant.name}.toml", key="retry.quiet_seconds", text=text)
 
@@ -147,7 +147,7 @@ def _of_replicas(merchants: Iterable[Merchant]) -> Iterator[Remark]:
     room = f"retry.quiet_seconds less api.timeout_s of {tightest.name}.toml"
     limit = f"to at most {most} ({room})" if most else f"below {room}, which must first be raised above 1 s"
     text = (
-        "while a replica takes over, a primary that is merely cut off may still let calls go out, and shipments be "
+        "during a failover, a primary that is cut off may still permit calls, and shipments be "
         f"allocated twice; set min-replicas-to-write to at least 1 and min-replicas-max-lag {limit}"
     )
     yield Remark(severity="warning", file=ENVIRONMENT, key="ALLOCATION_REDIS_URL", text=text)
@@ -175,7 +175,7 @@ async def _ask_for_guard(store: Store, _: Settings) -> tuple[int, int] | None:
 
 
 def _place(source: KeyFromEnv | KeyFromFile) -> str:
-    """Where a key is looked for. What looks like no path may be the key itself, and is not repeated."""
+    """Where a key is looked up. What does not look like a path may be the key itself and is not repeated."""
     match source:
         case KeyFromEnv(env=name):
             return f"the environment variable {name}"
@@ -200,7 +200,7 @@ def _print(merchants: Iterable[Merchant], remarks: list[Remark]) -> None:
     for remark in remarks:
         say(str(remark), fg=_COLOURS[remark.severity])
     found = sum(remark.severity == "problem" for remark in remarks)
-    say(f"{count(rows.row_count, 'merchant')} good, {count(found, 'problem')}", bold=True)
+    say(f"{count(rows.row_count, 'merchant')} valid, {count(found, 'problem')}", bold=True)
 
 
 def _document(merchants: Iterable[Merchant], remarks: list[Remark]) -> dict[str, Any]:

@@ -9,23 +9,23 @@ import click
 from config.settings import FormatError, SettingsError
 
 COMMANDS = {
-    "demo": "everything on one machine, with sample orders; leaves nothing behind",
-    "sandbox": "the simulated PRO API, with faults one can switch on",
+    "demo": "run everything on one machine with sample orders; leaves nothing behind",
+    "sandbox": "simulated PRO API with faults that can be switched on",
     "check": "validate settings and merchant files",
-    "publish": "put order-created events on the stream",
-    "status": "how many shipments in each state, what is due, what waits",
-    "explain": "one shipment's whole story, and what happens next",
+    "publish": "publish order-created events",
+    "status": "health and number of shipments per merchant and state",
+    "explain": "full history of a shipment, and what happens next",
     "failed": "failed shipments, grouped by cause",
-    "replay": "put failed shipments or rejected events back",
+    "replay": "requeue failed shipments or rejected events",
     "schema": "JSON Schemas of events and merchant files, and the AsyncAPI document",
     "intake": "process: read the orders stream",
-    "flower": "process: Flower, the live view of the workers",
-    "health": "whether a process of this machine is alive; for container health checks",
+    "flower": "process: Flower, the monitoring UI",
+    "health": "whether a process on this machine is alive; for container health checks",
 }
 
 
 class _Lazy(click.Group):
-    """Imports only the command that was asked for: intake needs no demo, and `--help` needs nothing."""
+    """Imports only the command that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return list(COMMANDS)
@@ -46,7 +46,7 @@ class _Lazy(click.Group):
 def _allocation() -> None:
     """Allocate shipments to carrier services: from order-created events to allocated events with label links.
 
-    Exit code 0: good. 1: a problem was found, or the server is away. 2: wrong usage or settings.
+    Exit codes: 0 success, 1 a problem was found or the server is unavailable, 2 wrong usage or settings.
     """
 
 

@@ -1,4 +1,4 @@
-"""`allocation demo`: everything on one machine, with a story of sample orders."""
+"""`allocation demo`: everything on one machine, with sample orders."""
 
 import sys
 
@@ -6,11 +6,11 @@ import click
 
 
 @click.command()
-@click.option("--stay", is_flag=True, help="Keep it running after the story, for orders of your own; Ctrl-C ends it.")
+@click.option("--stay", is_flag=True, help="Keep everything running afterwards, for your own orders; Ctrl-C ends it.")
 @click.option("--keep", is_flag=True, help="Keep the folder with the server's files, the merchants and the logs.")
-@click.option("--verbose", is_flag=True, help="Show what the processes write to their logs.")
+@click.option("--verbose", is_flag=True, help="Show the logs of the processes.")
 def command(*, stay: bool, keep: bool, verbose: bool) -> None:
-    """Run everything on this machine, with sample orders that meet all kinds of trouble, and explain what happens.
+    """Run everything on this machine with sample orders and faults, and explain what happens.
 
     It brings its own server and a simulated PRO API, ends by itself in less than a minute and leaves nothing behind.
     Exit code 0: everything settled as expected.

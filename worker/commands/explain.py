@@ -1,4 +1,4 @@
-"""`allocation explain`: one shipment's whole story."""
+"""`allocation explain`: the full history of a shipment."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ _REJECTED_LOOKED_AT = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """The shipments of a reference, one per merchant; without any, what may be the cause.
+    """The shipments of a reference, one per merchant; without any, possible causes.
 
     `retries`: what the files of those merchants say whose files are good, by their names.
     """
@@ -37,13 +37,13 @@ class Found:
 
 @click.command(epilog=example("allocation explain sp_00802615769404976542730318118912"))
 @click.argument("reference")
-@click.option("--merchant", metavar="M", help="Whose shipment; needed when its merchant file is gone.")
-@click.option("--json", "as_json", is_flag=True, help="Print the story as JSON.")
+@click.option("--merchant", metavar="M", help="The merchant; needed when its file was deleted.")
+@click.option("--json", "as_json", is_flag=True, help="Print the history as JSON.")
 def command(reference: str, merchant: str | None, *, as_json: bool) -> None:
-    """Tell the whole story of the shipment REFERENCE.
+    """Show the full history of the shipment REFERENCE.
 
-    Which rule chose its plan and why, every kept attempt and read-back, where the shipment is now, and what happens
-    next. Two merchants may have a shipment of the same reference; both are shown. Exit code 1: there is none.
+    It includes the rule and why it matched, every recorded call and read-back, the present state, and what happens
+    next. If several merchants have a shipment with this reference, all are shown. Exit code 1: there is none.
     """
 
     async def work(store: Store, settings: Settings) -> Found:
@@ -96,25 +96,25 @@ def _as_json(reference: str, found: Found) -> dict[str, Any]:
 
 
 def _advice(found: Found) -> Iterator[str]:
-    """What to do when the ledger knows no such shipment."""
+    """What to do when the ledger has no such shipment."""
     if found.orders is None:
         return
     for rejected in found.rejected:
         if rejected.reason == "unknown_merchant":
-            yield "add or mend the merchant file, then: allocation replay --rejected-all --reason unknown_merchant"
+            yield "add or fix the merchant file, then: allocation replay --rejected-all --reason unknown_merchant"
         else:
-            yield "mend the event and publish it: allocation replay --rejected FILE"
+            yield "fix the event, then: allocation replay --rejected FILE"
         return
     if found.orders.undelivered != 0 or found.orders.unacknowledged:
-        yield "the orders stream holds entries that no intake has taken yet; does intake run?"
-    yield "check the reference; if its merchant's file is gone, name the merchant with --merchant"
+        yield "the orders stream has entries that no intake has accepted yet; is intake running?"
+    yield "check the reference; if its merchant's file was deleted, name the merchant with --merchant"
 
 
 def _print(reference: str, found: Found) -> None:
     for record in found.records:
         _print_record(record, found.retries.get(record.shipment.merchant))
     if not found.records:
-        say(f"{reference}: the ledger knows no such shipment", fg="red")
+        say(f"{reference}: no such shipment in the ledger", fg="red")
     for rejected in found.rejected:
         say(f"rejected event {rejected.stream_id} names it: {rejected.reason}: {rejected.error}")
     for line in _advice(found):
@@ -125,7 +125,7 @@ def _print_record(record: Record, retry: Retry | None) -> None:
     shipment = record.shipment
     say(f"{shipment.reference} of {shipment.merchant}", bold=True)
     if record.unreadable:
-        say(f"  {'record':<9}this version cannot read it: {record.unreadable}", fg="red")
+        say(f"  {'record':<9}this version cannot parse it: {record.unreadable}", fg="red")
     lines = {
         "order": f"{shipment.order}, event {shipment.order_event}",
         "received": clock(shipment.received) + _replayed(record),
@@ -138,25 +138,25 @@ def _print_record(record: Record, retry: Retry | None) -> None:
     for name, text in lines.items():
         say(f"  {name:<9}{text}")
     if asked := shipment.progress.asked_again:
-        text = "after an open call: an API that acts even later books it twice"
-        say(f"  {'again':<9}asked for {count(asked, 'time')} {text}")
+        text = "after an open call: an API that acts even later books twice"
+        say(f"  {'again':<9}called for {count(asked, 'time')} {text}")
     _print_story(record)
 
 
 def _replayed(record: Record) -> str:
     replays = record.shipment.replays
-    return f", when it was put back ({count(replays, 'replay')})" if replays else ""
+    return f", when it was requeued ({count(replays, 'replay')})" if replays else ""
 
 
 def _plain(fact: Any) -> str:
     return " ".join(fact) if isinstance(fact, list) else str(fact)
 
 
-_COLUMNS = ("outcome", "reason", "message", "correlation_id", "ms")
+_COLUMNS = ("outcome", "reason", "message", "correlation_id", "duration_ms")
 
 
 def _print_story(record: Record) -> None:
-    rows = table("#", "~time", "did", "~strategy", "outcome", "~reason", "~message", "~correlation id", "#ms")
+    rows = table("#", "~time", "action", "~strategy", "outcome", "~reason", "~message", "~correlation id", "#ms")
     before = 0
     for number, entry in record.history:
         if number > before + 1:
@@ -167,7 +167,7 @@ def _print_story(record: Record) -> None:
     if rows.row_count:
         print_table(rows)
     else:
-        say("  nothing was tried yet")
+        say("  no attempt yet")
 
 
 def _strategy(entry: dict[str, Any]) -> str | None:

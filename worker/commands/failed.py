@@ -35,10 +35,10 @@ class Cause:
 @click.option("--merchant", metavar="M", help="Only this merchant's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the causes as JSON.")
 def command(merchant: str | None, *, as_json: bool) -> None:
-    """Show the failed shipments that can still be put back, grouped by cause, the most frequent first.
+    """Show failed shipments grouped by cause, the most frequent first.
 
-    A cause is a merchant, a reason and the strategy that was asked for last. `allocation explain` tells an example's
-    story, `allocation replay` puts shipments back.
+    A cause is a merchant, a reason and the last strategy. `allocation explain` shows the history of an example,
+    `allocation replay` requeues shipments.
     """
 
     async def work(store: Store, settings: Settings) -> list[Cause]:

@@ -1,4 +1,4 @@
-"""`allocation flower`: starts Flower read-only, and refuses to show it to the world without a password."""
+"""`allocation flower`: starts Flower read-only, beyond loopback only with a password."""
 
 import asyncio
 import os

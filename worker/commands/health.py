@@ -1,4 +1,4 @@
-"""`allocation health ROLE`: the container's health check; looks at a file, or asks Flower itself."""
+"""`allocation health ROLE`: the container's health check; reads a heartbeat file, or queries Flower."""
 
 import http.client
 import ipaddress
@@ -26,7 +26,7 @@ def command(role: str) -> None:
     except ForeignFolderError as error:
         raise click.ClickException(f"{role}: {error}") from None
     if not alive:
-        click.echo(f"{role}: no sign of life", err=True)
+        click.echo(f"{role}: no heartbeat", err=True)
         sys.exit(1)
     click.echo(f"{role}: alive")
 

@@ -1,4 +1,4 @@
-"""A shipment's record in words: its way through the plan, where it is now, and what happens next. Pure."""
+"""A shipment's record in words: its path through the plan, its state, and what happens next. Pure."""
 
 from typing import Any, assert_never
 
@@ -10,9 +10,9 @@ from worker.commands.output import clock, length
 from worker.ledger.records import Missing, Record, Scheduled, Settled, Working
 
 _PHASES = {
-    "q": "held for the next link of its fallback chain",
-    "r": "in a worker's hands",
-    "c": "in a worker's hands, and a call may be on its way",
+    "q": "leased for the next link of its fallback chain",
+    "r": "owned by a worker",
+    "c": "owned by a worker, and a call may be in flight",
 }
 
 
@@ -42,7 +42,7 @@ def whereabouts(record: Record, retry: Retry | None) -> str:
         case Settled():
             return _allocated(record.where)
         case Missing():
-            return "neither finished nor in the schedule, which should never be: nothing will happen by itself"
+            return "neither settled nor scheduled, which is a bug: nothing happens to it"
     assert_never(record.where)
 
 
@@ -54,47 +54,49 @@ def deadline(record: Record, retry: Retry | None) -> float | None:
 def _at_last(record: Record, retry: Retry | None) -> str:
     fails_at = deadline(record, retry)
     if fails_at is None:
-        return "without a valid merchant file it waits until there is one"
+        return "without a valid merchant file it stays parked until there is one"
     return f"it fails at its deadline, {clock(fails_at)}"
 
 
-_OPEN = {"unknown": "nobody knows what became of its last call", "queued": "the API has queued its last call"}
+_OPEN = {"unknown": "the outcome of its last call is unknown", "queued": "the API has queued its last call"}
 
 
 def _next_act(record: Record, retry: Retry | None) -> str:
     """What happens next; while a call is open, what is waited for and until when."""
     shipment, progress = record.shipment, record.shipment.progress
     if record.unreadable:
-        return "only read back, as this version cannot read its record"
+        return "only read back, because this version cannot parse its record"
     if not progress.must_read:
-        return f"asked for by {shipment.strategy}"
+        return f"call {shipment.strategy}"
     until = quiet_end(progress, retry) if retry else 0.0
     if progress.open_kind and until > record.now:
-        waited = f"{_OPEN[progress.open_kind]}, so until {clock(until)} (quiet time) it is only read back"
-        return f"read back: {waited}, and asked for again if a read-back after that says unallocated"
+        waited = f"{_OPEN[progress.open_kind]}, so until {clock(until)} (quiet time) only read-backs are sent"
+        return f"read back: {waited}, and call again if a later read-back says unallocated"
     if progress.refusal:
-        return f"read back; the refusal ({progress.refusal}) counts if it is not allocated"
-    return "read back, and asked for again if it is not allocated"
+        return f"read back; the refusal ({progress.refusal}) applies if it is not allocated"
+    return "read back, and call again if it is not allocated"
 
 
 def _waiting(record: Record, where: Scheduled, retry: Retry | None) -> str:
     wait_s = where.due - record.now
     if record.paused is not None:
-        looked_at = f"looked at again at {clock(where.due)}" if wait_s > 0 else "looked at again next"
-        goes_on = "goes on when the API accepts a probe, or key or file change"
-        return f"held back, as its merchant is paused ({record.paused}); {goes_on}, {looked_at}"
+        looked_at = f"next checked at {clock(where.due)}" if wait_s > 0 else "checked next"
+        goes_on = "resumes when the API accepts a probe, or key or file change"
+        return f"parked, because its merchant is paused ({record.paused}); {goes_on}, {looked_at}"
     if wait_s > 0:
         return f"parked until {clock(where.due)} (in {length(wait_s)}), then {_next_act(record, retry)}"
     due = f"due since {clock(where.due)} ({length(-wait_s)})"
-    return f"{due}, taken as soon as there is room, then {_next_act(record, retry)}"
+    return f"{due}, claimed as soon as a worker has capacity, then {_next_act(record, retry)}"
 
 
 def _working(record: Record, where: Working) -> str:
     left_s = where.lease_end - record.now
     if left_s <= 0:
-        return f"its worker fell silent: the lease ended at {clock(where.lease_end)}, and the next sweep brings it back"
-    words = f"{_PHASES[where.phase]}; unless renewed, its lease ends at {clock(where.lease_end)} (in {length(left_s)})"
-    return f"{words}, and the sweep brings it back" + (", to be read back first" if where.phase == "c" else "")
+        return f"its worker stopped renewing: the lease expired at {clock(where.lease_end)} and is reclaimed next"
+    words = (
+        f"{_PHASES[where.phase]}; its lease, unless renewed, expires at {clock(where.lease_end)} (in {length(left_s)})"
+    )
+    return f"{words}, and it is reclaimed then" + (", and read back first" if where.phase == "c" else "")
 
 
 def _allocated(where: Settled) -> str:
@@ -105,13 +107,13 @@ def _allocated(where: Settled) -> str:
         words += f" to {', '.join(name for name in named if name)}"
     if data.get("tracking_references"):
         words += f", tracking {', '.join(data['tracking_references'])}"
-    return words + (", found so by a read-back" if data.get("adopted") else "")
+    return words + (", adopted after a read-back" if data.get("adopted") else "")
 
 
 def _failed(record: Record, where: Settled) -> str:
     shipment = record.shipment
     message = f": {where.event['data']['message']}" if where.event else ""
-    again = f"`allocation replay {shipment.reference} --merchant {shipment.merchant}` puts it back"
+    again = f"`allocation replay {shipment.reference} --merchant {shipment.merchant}` requeues it"
     return f"failed at {clock(where.at)}, {where.reason}{message}; {again}"
 
 

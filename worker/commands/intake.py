@@ -9,7 +9,7 @@ from worker.processes.environment import load
 
 @click.command()
 def command() -> None:
-    """Read order-created events, put their shipments into ledger and schedule, and hand them out to the workers.
+    """Read order-created events and put their shipments into ledger and schedule.
 
     Many intakes may run side by side. Ends on SIGTERM, after what it has in hand.
     """

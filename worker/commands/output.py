@@ -1,4 +1,4 @@
-"""What the commands print: tables, JSON and words, with every foreign text made harmless."""
+"""What commands print: tables, JSON and text, with text from outside escaped."""
 
 import json
 import sys
@@ -72,7 +72,7 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def length(seconds: float) -> str:
-    """A time span in words: `0.4 s`, `42 s`, `3 min 5 s`, `2 h 5 min`, `4 d 1 h`."""
+    """A duration: `0.4 s`, `42 s`, `3 min 5 s`, `2 h 5 min`, `4 d 1 h`."""
     if seconds < 1:
         return f"{seconds:.1f} s"
     for unit, name, lower, lower_name in (
@@ -87,7 +87,7 @@ def length(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A moment in UTC, to the second: `2026-11-21 10:03:07Z`."""
+    """A time in UTC, to the second: `2026-11-21 10:03:07Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 

@@ -1,4 +1,4 @@
-"""`allocation publish`: puts order-created events on the orders stream."""
+"""`allocation publish`: publishes order-created events."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +23,11 @@ EVENT_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=
 
 @click.command(epilog=example("allocation publish orders.jsonl --rate 50"))
 @click.argument("files", nargs=-1, required=True, type=EVENT_FILE, metavar="FILE...")
-@click.option("--validate/--no-validate", default=True, help="Look at every event before the first one is published.")
+@click.option("--validate/--no-validate", default=True, help="Validate all events before the first one is published.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most N events per second.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ids of the stream's entries as JSON.")
 def command(files: tuple[Path, ...], rate: float | None, *, validate: bool, as_json: bool) -> None:
-    """Put order-created events on the stream; `-` is standard input.
+    """Publish order-created events; `-` is standard input.
 
     A FILE holds one event as JSON, a JSON array of events, or JSON Lines. Each event is published as it stands. If one
     of them is wrong, none is published: exit code 1, with file, line and reason. To publish an event a second time
@@ -37,13 +37,13 @@ def command(files: tuple[Path, ...], rate: float | None, *, validate: bool, as_j
 
 
 def publish_files(files: Sequence[Path], *, rate: float | None, validate: bool, as_json: bool) -> None:
-    """Publish the events of files, or say what is wrong with them and exit with 1."""
+    """Publish the events of files, or print what is invalid and exit with 1."""
     try:
         events = list(read_files(files))
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
     if not events:
-        raise click.ClickException("no event was found; a file holds JSON, an array of it, or JSON Lines")
+        raise click.ClickException("no event found; a file contains a JSON object, an array, or JSON Lines")
     if validate:
         _refuse(events)
     ids = publish_texts([event.text for event in events], rate)
@@ -62,9 +62,7 @@ def _refuse(events: Sequence[FoundEvent]) -> None:
     if len(found) > _WRONG_SHOWN:
         say(f"and {len(found) - _WRONG_SHOWN} more", error=True)
     total = count(len(events), "event")
-    say(
-        f"{len(found)} of {total} would be rejected, so none was published; mend them, or use --no-validate", error=True
-    )
+    say(f"{len(found)} of {total} would be rejected, so none was published; fix them, or use --no-validate", error=True)
     sys.exit(1)
 
 

@@ -1,4 +1,4 @@
-"""`allocation replay`: puts failed shipments, and rejected events, back."""
+"""`allocation replay`: requeues failed shipments and rejected events."""
 
 import sys
 from collections import Counter
@@ -19,16 +19,16 @@ from worker.ledger.replay import Replay, ReplayFilter, ReplayItem, SkipReason, p
 from worker.redis_client.store import Store
 
 _WHY_KEPT: dict[SkipReason, str] = {
-    "no_merchant_file": "without a valid merchant file there is no plan; `allocation check` says what is wrong",
-    "unreadable_record": "this version cannot read its record; a newer one may be able to",
-    "too_often": f"put back {MAX_REPLAYS} times already; mend the cause, or insist with --force",
-    "changed_meanwhile": "somebody else put it back meanwhile",
+    "no_merchant_file": "without a valid merchant file there is no plan; run `allocation check`",
+    "unreadable_record": "this version cannot parse its record; a newer version may",
+    "too_often": f"replayed {MAX_REPLAYS} times already; fix the cause, or use --force",
+    "changed_meanwhile": "it was replayed by another command meanwhile",
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
-    """What a replay of failed shipments came to; `resumed`: parked shipments of a pause that was lifted, if one was."""
+    """The result of a replay; `resumed`: how many parked shipments became due, if a pause was lifted."""
 
     replay: Replay
     dry_run: bool
@@ -53,19 +53,19 @@ class _How:
 @click.option("--merchant", metavar="M", help="Failed shipments of this merchant; alone it also lifts a pause.")
 @click.option("--reason", metavar="R", help="Failed shipments (or rejected events) of this reason.")
 @click.option("--all", "everything", is_flag=True, help="All failed shipments.")
-@click.option("--rejected", type=EVENT_FILE, metavar="FILE", help="Publish mended events instead, as `publish` does.")
-@click.option("--rejected-all", is_flag=True, help="Publish rejected events again that would be taken now.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N of them, the oldest first.")
+@click.option("--rejected", type=EVENT_FILE, metavar="FILE", help="Publish fixed events instead, as `publish` does.")
+@click.option("--rejected-all", is_flag=True, help="Publish again the rejected events that would be accepted now.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N, oldest first.")
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     default=50.0,
     show_default=True,
     metavar="N",
-    help="So many per second.",
+    help="Shipments per second.",
 )
-@click.option("--force", is_flag=True, help=f"Also shipments that were put back {MAX_REPLAYS} times.")
+@click.option("--force", is_flag=True, help=f"Also shipments that were replayed {MAX_REPLAYS} times.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def command(  # noqa: PLR0913  # one argument per option
     *,
@@ -81,11 +81,11 @@ def command(  # noqa: PLR0913  # one argument per option
     force: bool,
     as_json: bool,
 ) -> None:
-    """Put failed shipments back, or rejected events.
+    """Requeue failed shipments or rejected events.
 
-    A failed shipment is put back with a rule and a plan chosen anew, by the facts of its order and today's merchant
-    file. It is read back before anything is asked for, so that nothing is allocated twice. All conditions that are
-    given must hold, and at least one must be given. Exit code 1: something wanted could not be put back.
+    A replay chooses rule and plan again, from the facts of the order and the present merchant file. The shipment is
+    read back before any call, so that it is not allocated twice. At least one condition is needed; all that are given
+    must hold. Exit code 1: a selected shipment could not be requeued.
     """
     wanted = ReplayFilter(reference=reference, merchant=merchant, reason=reason, most=limit)
     _check_usage(wanted, everything=everything, rejected=rejected is not None, rejected_all=rejected_all)
@@ -103,7 +103,7 @@ def _check_usage(wanted: ReplayFilter, *, everything: bool, rejected: bool, reje
     if sum(modes) > 1 or (rejected and wanted.reason):
         raise click.UsageError("failed shipments, --rejected and --rejected-all: one at a time")
     if not any(modes) and not wanted.reason:
-        raise click.UsageError("say what to put back: a REFERENCE, --merchant, --reason, --all or --rejected-all")
+        raise click.UsageError("name what to requeue: a REFERENCE, --merchant, --reason, --all or --rejected-all")
 
 
 def _replay_failed(wanted: ReplayFilter, how: _How, *, as_json: bool) -> None:
@@ -117,9 +117,7 @@ def _replay_failed(wanted: ReplayFilter, how: _How, *, as_json: bool) -> None:
         _print(done)
     nothing = wanted.reference is not None and not done.replay.items and not done.replay.kept
     if nothing:
-        words = (
-            f"{wanted.reference}: no such failed shipment; `allocation explain {wanted.reference}` tells where it is"
-        )
+        words = f"{wanted.reference}: no such failed shipment; `allocation explain {wanted.reference}` shows its state"
         say(words, error=True)
     sys.exit(1 if nothing or done.replay.kept else 0)
 
@@ -139,7 +137,7 @@ async def _requeue_failed(store: Store, settings: Settings, wanted: ReplayFilter
 
 
 async def _lift_pause(ledger: Ledger, wanted: ReplayFilter) -> int | None:
-    """Only for a whole merchant: who wants one shipment back has not said that the merchant is well."""
+    """Only when a whole merchant is replayed: a single shipment says nothing about the merchant."""
     if wanted.merchant is None or wanted.reference or wanted.reason or wanted.merchant not in await ledger.paused():
         return None
     return await ledger.resume(wanted.merchant)
@@ -149,18 +147,18 @@ def _print(done: Done) -> None:
     replay = done.replay
     plans = Counter(_way(items) for items in replay.items)
     if plans:
-        rows = table("#shipments", "merchant", "failed by", "~rule now", "~begins with")
+        rows = table("#shipments", "merchant", "reason", "~rule now", "~first step")
         for way, shipments in plans.most_common():
             rows.add_row(*map(cell, (shipments, *way)))
         print_table(rows)
     if done.resumed is not None:
-        say(f"the merchant's pause was lifted, and {count(done.resumed, 'parked shipment')} made due")
+        say(f"the merchant was resumed; {count(done.resumed, 'parked shipment')} became due")
     last = f", the last one due in {length(replay.items[-1].due_s)}" if len(replay.items) > 1 else ""
-    say(f"{'would put back' if done.dry_run else 'put back'} {count(len(replay.items), 'shipment')}{last}")
+    say(f"{'would requeue' if done.dry_run else 'requeued'} {count(len(replay.items), 'shipment')}{last}")
     for failure, why in replay.kept:
-        say(f"{failure.reference} of {failure.merchant} stays failed: {_WHY_KEPT[why]}", error=True)
+        say(f"{failure.reference} of {failure.merchant} was not requeued: {_WHY_KEPT[why]}", error=True)
     if replay.left_over:
-        say("more have failed; the same command puts the next ones back")
+        say("more have failed; run the command again to requeue the next ones")
 
 
 def _way(items: ReplayItem) -> tuple[str, str, str, str]:

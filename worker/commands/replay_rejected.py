@@ -16,14 +16,14 @@ from worker.streams.publishing import rejected_events
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gathered:
-    """Rejected events that would be taken now, oldest first, and how many would not, by reason."""
+    """Rejected events that would be accepted now, oldest first, and how many would not, by reason."""
 
     good: tuple[bytes, ...]
     wrong: Counter[str]
 
 
 def replay_rejected(reason: str | None, limit: int | None, rate: float, *, dry_run: bool, as_json: bool) -> None:
-    """Publish the originals of rejected events, as far as they would be taken now; each text once."""
+    """Publish the original text of rejected events that would be accepted now; each text once."""
 
     async def work(store: Store, settings: Settings) -> Gathered:
         return await _gather(store, settings, reason)
@@ -44,7 +44,7 @@ async def _gather(store: Store, settings: Settings, reason: str | None) -> Gathe
     good: dict[bytes, None] = {}
     wrong: dict[bytes, str] = {}
     async for rejected in rejected_events(store.redis, settings.rejected_stream):
-        # What is kept of an event that was too large is not the event.
+        # Of an event that was too large only a part is kept.
         if rejected.reason == "event_too_large" or reason not in {None, rejected.reason}:
             continue
         if why := _still_wrong(rejected.event, merchants):

@@ -17,15 +17,13 @@ _EXAMPLE = example(
     """  '[{"fault": "drop", "on": "allocate", "acts": true, "share": 0.33}]'""",
     "curl -X DELETE http://127.0.0.1:8700/_sandbox/faults",
 )
-"""Every third allocation is made, but its answer lost; then all is well again."""
+"""Every third allocation is made but its response lost; then the fault is removed."""
 
 
 @click.command(epilog=_EXAMPLE)
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Where to listen; 0, the default, is a free one."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; 0, the default, chooses a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--latency", type=_SECONDS, default=0.0, metavar="S", help="Seconds that are added to every call.")
+@click.option("--latency", type=_SECONDS, default=0.0, metavar="S", help="Seconds added to every call.")
 @click.option(
     "--queue",
     type=_SECONDS,
@@ -34,7 +32,7 @@ _EXAMPLE = example(
     metavar="S",
     help="How long a queued shipment is `allocating`, in seconds.",
 )
-@click.option("--no-auto-create", is_flag=True, help="Know only shipments that were created through /_sandbox first.")
+@click.option("--no-auto-create", is_flag=True, help="Accept only shipments created through /_sandbox.")
 @click.option(
     "--key", "keys", multiple=True, default=Options().keys, show_default=True, help="An accepted API key; repeatable."
 )

@@ -21,7 +21,7 @@ _ABOUT = {
 @click.command(epilog=example("allocation schema merchant-file > merchant.schema.json"))
 @click.argument("name", required=False, type=click.Choice(NAMES))
 @click.option(
-    "--all", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write all into a folder."
+    "--all", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write all to a folder."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the list of names as JSON; a schema is JSON anyway.")
 def command(name: str | None, folder: Path | None, *, as_json: bool) -> None:
@@ -34,7 +34,7 @@ def command(name: str | None, folder: Path | None, *, as_json: bool) -> None:
     `data_base64` in place of `data`.
     """
     if name and folder:
-        raise click.UsageError("a NAME or --all DIR, one of them")
+        raise click.UsageError("give either NAME or --all DIR")
     if folder:
         _write_all(folder)
     elif name:

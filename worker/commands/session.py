@@ -1,4 +1,4 @@
-"""One command's visit to the server: settings, a connection, and plain words when it is away."""
+"""A command's connection to the server: settings, connection, and a clear error when it is unavailable."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ Work = Callable[[Store, Settings], Awaitable[T]]
 
 
 def visit(work: Work[T]) -> T:
-    """Do something with the server that the settings name; an error of it ends the command with exit code 1."""
+    """Run `work` with a connection; an error of the server ends the command with exit code 1."""
     settings = load()
     try:
         return asyncio.run(connected(settings, work))
@@ -28,7 +28,7 @@ def visit(work: Work[T]) -> T:
 
 
 async def connected(settings: Settings, work: Work[T]) -> T:
-    """Do something with a connection of its own. Raises what the server's errors raise."""
+    """Run `work` with a connection of its own. Raises the server's errors."""
     redis = connect(settings)
     try:
         await check_format(redis, note=False)
@@ -38,8 +38,8 @@ async def connected(settings: Settings, work: Work[T]) -> T:
 
 
 def away(settings: Settings, error: Exception) -> str:
-    """What a person is told when the server cannot be used."""
+    """The error message when the server cannot be used."""
     where = server_address(settings.redis_url.get_secret_value())
     if isinstance(error, REFUSALS):
-        return visible(f"{where} refuses: {error}; see to what it says, then try again")
-    return visible(f"no answer from {where}: {error}; is ALLOCATION_REDIS_URL right, and the server up?")
+        return visible(f"{where} refuses: {error}; fix the cause, then try again")
+    return visible(f"no response from {where}: {error}; check ALLOCATION_REDIS_URL and that the server is running")

@@ -1,4 +1,4 @@
-"""`allocation status`: how much there is of everything, and whether that is healthy."""
+"""`allocation status`: health and counts."""
 
 import asyncio
 import sys
@@ -33,7 +33,7 @@ Queues = dict[str, int] | str
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
-    """What one look found; no `counts` when the server did not answer."""
+    """One reading; no `counts` when the server is unavailable."""
 
     counts: Counts | None
     queues: Queues
@@ -41,14 +41,15 @@ class Status:
 
 
 @click.command(epilog=example("allocation status --watch 2"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per look.")
-@click.option("--watch", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Look again and again, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per reading.")
+@click.option("--watch", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Repeat until Ctrl-C.")
 def command(*, as_json: bool, watch: float | None) -> None:
-    """Show how many shipments of each merchant are where, and what is late.
+    """Show health and the number of shipments per merchant and state.
 
-    Due shipments may be taken now, parked ones wait for their time, working ones are in a worker's hands. The exit
-    code is 1, and the output says why, when the server does not answer, when the last sweep is older than three
-    intervals (at least 30 s), or when a shipment has been due for two leases.
+    Due shipments can be claimed now, parked ones are scheduled for later, working ones are owned by a worker. Exit
+    code 1: a problem was found. The output lists each: the server is unavailable, the last sweep is older than
+    three intervals (at least 30 s), a process has no heartbeat, a breaker is open, a shipment has been due for two
+    leases.
     """
     settings = load()
     while True:
@@ -71,7 +72,7 @@ def _pause(seconds: float) -> bool:
 
 
 def look(settings: Settings) -> Status:
-    """Ask server and broker; that one of them is away is an answer, too."""
+    """Read server and broker; one that is unavailable is a problem, not an error."""
     queues = _look_at_broker(settings)
     try:
         counts = asyncio.run(connected(settings, _count))
@@ -89,31 +90,31 @@ def _look_at_broker(settings: Settings) -> Queues:
     app = configure(Celery("allocation"), settings)
     try:
         with app.connection_for_read() as connection:
-            # By itself it would try for ever.
+            # The default retries forever.
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=_BROKER_PATIENCE_S)
             return {queue: queue_depth(connection, queue) for queue in (BATCHES, SWEEPS)}
     except (OperationalError, OSError) as error:
-        return f"no answer from {server_address(settings.broker)}: {error}"
+        return f"no response from {server_address(settings.broker)}: {error}"
 
 
 def _problems(counts: Counts, queues: Queues, settings: Settings) -> Iterator[str]:
-    """What is not healthy, and what to look at."""
+    """The problems, and what to check."""
     if isinstance(queues, str):
-        yield f"broker: {queues}; no worker is started until it is back"
+        yield f"broker: {queues}; no claim loop starts until it is back"
     late_s = max(SWEEPS_MISSED * settings.sweep_seconds, SWEEP_LATE_S)
     if counts.last_sweep_s is None:
-        yield "there was no sweep yet; do worker and beat run?"
+        yield "no sweep has run yet; are worker and beat running?"
     elif counts.last_sweep_s > late_s:
-        yield f"the last sweep was {length(counts.last_sweep_s)} ago; do worker and beat run?"
+        yield f"the last sweep was {length(counts.last_sweep_s)} ago; are worker and beat running?"
     for role in ("intake", "worker"):
         if not any(name.startswith(f"{role}@") for name in counts.processes):
-            yield f"no {role} has given a heartbeat lately; is one running?"
+            yield f"no {role} has sent a heartbeat in the last 30 s; is one running?"
     for breaker in counts.breakers:
-        yield f"{breaker.api}: answers badly, so nobody calls it; tried again in {length(breaker.probe_in_s)}"
+        yield f"{breaker.api}: circuit breaker open; next probe in {length(breaker.probe_in_s)}"
     for merchant in counts.merchants:
         if (merchant.oldest_due_s or 0) > LEASES_WAITED * settings.lease_seconds:
             waited = length(merchant.oldest_due_s or 0)
-            yield f"{merchant.merchant}: a shipment has been due for {waited}; do the workers keep up?"
+            yield f"{merchant.merchant}: a shipment has been due for {waited}; are there enough workers?"
 
 
 def _show(status: Status, settings: Settings, *, as_json: bool, indent: int | None) -> None:
@@ -139,23 +140,23 @@ def _merchants(counts: Counts) -> Table:
 
 
 def _facts(counts: Counts, queues: Queues, settings: Settings) -> Iterator[tuple[str, str]]:
-    """What is told of the whole, line by line."""
+    """The lines below the table."""
     yield "server", counts.server
     for warning in counts.unsafe:
         yield "warning", warning
-    yield "processes", ", ".join(sorted(counts.processes)) or "none has given a heartbeat lately"
+    yield "processes", ", ".join(sorted(counts.processes)) or "none has sent a heartbeat in the last 30 s"
     for slow in counts.slowed:
-        yield "slowed", f"{slow.merchant}: 429 {length(slow.throttled_s)} ago, at most {slow.window} shipments at once"
+        yield "throttled", f"{slow.merchant}: 429 {length(slow.throttled_s)} ago, window {slow.window}"
     yield "last sweep", "none yet" if counts.last_sweep_s is None else f"{length(counts.last_sweep_s)} ago"
     unread = "an unknown number" if counts.orders.undelivered is None else counts.orders.undelivered
     reader = "" if counts.orders.has_group else "; no intake has run yet"
-    yield settings.orders_stream, f"{unread} unread, {counts.orders.unacknowledged} being taken{reader}"
+    yield settings.orders_stream, f"{unread} unread, {counts.orders.unacknowledged} pending{reader}"
     yield settings.rejected_stream, count(counts.rejected, "event")
     yield "events of other types", str(counts.ignored)
     if counts.lost_orders:
         yield (
             "events lost",
-            f"{counts.lost_orders} were trimmed or deleted before they were taken; see orders_lost in the log",
+            f"{counts.lost_orders} were trimmed or deleted before they were read; see orders_lost in the log",
         )
     yield "queues", queues if isinstance(queues, str) else ", ".join(f"{q} {depth}" for q, depth in queues.items())
 

@@ -42,7 +42,7 @@ ENTRY = {
     "reason": "no_capacity",
     "message": "The carrier is full.",
     "correlation_id": "c-1",
-    "ms": 12,
+    "duration_ms": 12,
 }
 _ids = count(1)
 

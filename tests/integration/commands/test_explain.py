@@ -19,7 +19,7 @@ def test_a_failed_shipment(scene: Scene) -> None:
         "event evt-1",
         "heavy: weight_kg 30.0 is over 20",
         "service_group freight (failed here)",
-        r"all_steps_refused: no [bold]\x1b[31mcarrier; `allocation replay sp_1 --merchant acme` puts it back",
+        r"all_steps_refused: no [bold]\x1b[31mcarrier; `allocation replay sp_1 --merchant acme` requeues it",
         "no_capacity",
         "c-1",
     ):
@@ -50,7 +50,7 @@ def test_a_parked_shipment(scene: Scene) -> None:
     scene.do(lambda _, ledger: ledger.pause("beta", Pause(why="401 Unauthorised"), ""))
     parked, paused = scene.run("explain", "sp_1", "--json").document["shipments"]
     assert (parked["state"], parked["paused"]) == ("parked", None)
-    assert ", then asked for by virtual_service V; it fails at its deadline, " in parked["next"]
+    assert ", then call virtual_service V; it fails at its deadline, " in parked["next"]
     assert "its merchant is paused (401 Unauthorised)" in paused["next"]
 
 
@@ -64,10 +64,10 @@ def test_a_shipment_at_work(scene: Scene) -> None:
     (scene.settings.merchants_dir / "beta.toml").unlink()
     at_work, due = scene.run("explain", "sp_1", "--json").document["shipments"]
     assert (at_work["merchant"], at_work["state"]) == ("acme", "working")
-    words = "in a worker's hands, and a call may be on its way; unless renewed, its lease ends at "
+    words = "owned by a worker, and a call may be in flight; its lease, unless renewed, expires at "
     assert at_work["next"].startswith(words)
     assert (due["merchant"], due["state"]) == ("beta", "due")
-    assert due["next"].endswith("without a valid merchant file it waits until there is one")
+    assert due["next"].endswith("without a valid merchant file it stays parked until there is one")
 
 
 def test_a_long_story_shows_its_gap(scene: Scene) -> None:
@@ -104,7 +104,7 @@ def test_an_unknown_reference_gets_advice(scene: Scene) -> None:
     said = scene.run("explain", "sp_1", "--json")
     assert said.code == 1
     assert said.document["shipments"] == []
-    assert "does intake run?" in said.document["advice"][0]
+    assert "is intake running?" in said.document["advice"][0]
 
 
 def test_a_record_that_cannot_be_read(scene: Scene) -> None:
@@ -114,5 +114,5 @@ def test_a_record_that_cannot_be_read(scene: Scene) -> None:
     scene.do(lambda store, _: store.redis.hset("allocation:shipment:acme:s1", "progress", "{not json"))
     said = scene.run("explain", "s1")
     assert said.code == 0
-    assert "this version cannot read it" in said.out
+    assert "this version cannot parse it" in said.out
     assert scene.run("explain", "s1", "--json").document["shipments"][0]["unreadable"]

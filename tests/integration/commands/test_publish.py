@@ -57,7 +57,7 @@ def test_nothing_to_publish_is_a_problem(scene: Scene) -> None:
     """An empty file is hardly meant."""
     said = scene.run("publish", "-")
     assert said.code == 1
-    assert "no event was found" in said.err
+    assert "no event found" in said.err
 
 
 def test_a_server_that_is_away_is_named_without_its_password(scene: Scene) -> None:
@@ -65,5 +65,5 @@ def test_a_server_that_is_away_is_named_without_its_password(scene: Scene) -> No
     away = "redis://user:pa55word@127.0.0.1:1/0"
     said = scene.run("publish", "-", stdin=json.dumps(order("a")), ALLOCATION_REDIS_URL=away)
     assert said.code == 1
-    assert "no answer from redis://127.0.0.1:1/0" in said.err
+    assert "no response from redis://127.0.0.1:1/0" in said.err
     assert "pa55word" not in said.err

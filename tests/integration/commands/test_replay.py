@@ -94,7 +94,7 @@ def test_conditions_hold_together(scene: Scene) -> None:
     assert (len(dry["requeued"]), dry["left_over"]) == (2, True)
     assert due(scene) == {}
     said = scene.run(*words)
-    assert "put back 2 shipments" in said.out
+    assert "requeued 2 shipments" in said.out
     assert "more have failed" in said.out
     first, second = due(scene).values()
     assert second - first == 500
@@ -111,7 +111,7 @@ def test_one_shipment_of_two_merchants(scene: Scene) -> None:
     assert due(scene) == {}
 
 
-def test_only_what_failed_is_put_back(scene: Scene) -> None:
+def test_only_what_failed_is_requeued(scene: Scene) -> None:
     """A shipment that waits is left alone, and the exit code says that nothing was done."""
     scene.merchant()
     scene.accept(order("sp_1"))
@@ -119,11 +119,11 @@ def test_only_what_failed_is_put_back(scene: Scene) -> None:
     said = scene.run("replay", "sp_1", "--json")
     assert said.code == 1
     assert said.document["requeued"] == []
-    assert "`allocation explain sp_1` tells where it is" in said.err
+    assert "`allocation explain sp_1` shows its state" in said.err
     assert due(scene) == before
 
 
-def test_two_at_once_put_back_once(scene: Scene) -> None:
+def test_two_at_once_requeue_once(scene: Scene) -> None:
     """Of two replays that looked at the same failure one finds it changed, even if it has failed again by then."""
     scene.merchant()
     failed(scene, "sp_1")
@@ -143,7 +143,7 @@ def test_somebody_must_insist(scene: Scene) -> None:
         scene.fail()
     said = scene.run("replay", "--all")
     assert said.code == 1
-    assert "insist with --force" in said.err
+    assert "use --force" in said.err
     assert len(again(scene, force=True).items) == 1
     assert scene.claim()[0].replays == MAX_REPLAYS + 1
 
@@ -155,7 +155,7 @@ def test_without_a_file_there_is_no_plan(scene: Scene) -> None:
     scene.merchant(text="[api")
     said = scene.run("replay", "--all")
     assert said.code == 1
-    assert "sp_1 of acme stays failed: without a valid merchant file" in said.err
+    assert "sp_1 of acme was not requeued: without a valid merchant file" in said.err
 
 
 def test_a_whole_merchant_resumes(scene: Scene) -> None:
@@ -167,7 +167,7 @@ def test_a_whole_merchant_resumes(scene: Scene) -> None:
     assert scene.run("replay", "--merchant", "acme", "--dry-run").code == 0
     assert scene.claim() == []
     said = scene.run("replay", "--merchant", "acme")
-    assert "the merchant's pause was lifted, and 1 parked shipment made due" in said.out
+    assert "the merchant was resumed; 1 parked shipment became due" in said.out
     assert [shipment.reference for shipment in scene.claim()] == ["sp_1"]
     assert scene.do(lambda _, ledger: ledger.paused()) == {}
 

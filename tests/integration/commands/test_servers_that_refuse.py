@@ -69,5 +69,5 @@ def test_commands(scene: Scene, guarded: EmbeddedServer, way: str) -> None:
         assert said.code == 1, (name, everything)
         if name == "status" and way == "may not write or run scripts":
             continue
-        expected = "no answer from redis://" if way in {"away", "another host"} else " refuses: "
+        expected = "no response from redis://" if way in {"away", "another host"} else " refuses: "
         assert expected in everything, (name, everything)

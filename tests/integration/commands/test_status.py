@@ -54,7 +54,7 @@ def test_the_table_tells_the_same(scene: Scene) -> None:
     assert said.code == 1
     assert r"401: [red]\x1b[31mno" in said.out
     assert "\x1b" not in said.out
-    assert "problem: there was no sweep yet" in said.out
+    assert "problem: no sweep has run yet" in said.out
     assert "no intake has run yet" in said.out
 
 
@@ -87,9 +87,9 @@ def test_lateness_is_not_healthy(scene: Scene) -> None:
     said = scene.run("status", "--json", ALLOCATION_BROKER_URL="redis://127.0.0.1:1/0")
     assert said.code == 1
     broker, swept, intake, worker, due = said.document["problems"]
-    assert intake.startswith("no intake has given a heartbeat")
-    assert worker.startswith("no worker has given a heartbeat")
-    assert broker.startswith("broker: no answer from redis://127.0.0.1:1/0")
+    assert intake.startswith("no intake has sent a heartbeat")
+    assert worker.startswith("no worker has sent a heartbeat")
+    assert broker.startswith("broker: no response from redis://127.0.0.1:1/0")
     assert swept.startswith("the last sweep was ")
     assert due.startswith("acme: a shipment has been due for ")
     assert said.document["queues"] is None
@@ -119,12 +119,12 @@ def test_what_holds_shipments_back_is_told(scene: Scene) -> None:
     assert said.code == 1
     assert [slow["merchant"] for slow in said.document["slowed"]] == ["acme"]
     assert [breaker["api"] for breaker in said.document["breakers"]] == ["api.test#1"]
-    assert "slowed: acme: 429" in scene.run("status").out
+    assert "throttled: acme: 429" in scene.run("status").out
 
 
 def test_a_server_that_is_away_is_an_answer(scene: Scene) -> None:
     """The document is there all the same, and says why nothing is known; no password is."""
     said = scene.run("status", "--json", ALLOCATION_REDIS_URL="redis://user:pa55word@127.0.0.1:1/0")
     assert said.code == 1
-    assert said.document["problems"][0].startswith("no answer from redis://127.0.0.1:1/0")
+    assert said.document["problems"][0].startswith("no response from redis://127.0.0.1:1/0")
     assert "pa55word" not in said.out + said.err
