@@ -74,7 +74,7 @@ class Trial:
             alerts=self.told,
             budget=self.budget,
             wake_after=self.alarms.append,
-            left=self.left.append,
+            on_finish=self.left.append,
             fell_back=self._fell_back,
         )
 

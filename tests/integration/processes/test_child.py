@@ -97,7 +97,7 @@ async def test_a_merchant_without_a_file(child: ChildRuntime, harness: Harness) 
     """Shipments whose merchant has no file are parked, and go on when the file is there."""
     await harness.accept("acme", "a")
     await serve(child)
-    assert (await harness.ledger.paused())["acme"]["why"] == "its merchant file is gone"
+    assert (await harness.ledger.paused())["acme"]["why"] == "it has no valid merchant file"
     assert await harness.claim_all() == []
     async with listening() as api:
         write(harness.settings, api.url)
