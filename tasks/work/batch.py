@@ -66,7 +66,7 @@ class Batch:
             owned=self.owned,
             on_finish=self.on_finish,
             fell_back=_fall_back_callback(self.fell_back, self.claim.lease_token),
-            turns=asyncio.Semaphore(in_flight) if in_flight else contextlib.nullcontext(),
+            limiter=asyncio.Semaphore(in_flight) if in_flight else contextlib.nullcontext(),
         )
 
     async def run(self) -> None:

@@ -62,7 +62,7 @@ class BulkGroups:
 
     async def _read_once(self, decision: Call | ReadBack) -> Call | ReadBack | None:
         await pause(decision.pause_s)
-        async with self.visits.turns:
+        async with self.visits.limiter:
             next_step = await self.visits.read(decision.shipment, tries=0)
             if next_step is not None:
                 return await self.visits.record(*next_step)
@@ -79,7 +79,7 @@ class BulkGroups:
         if len(calls) == 1:
             return await self.visits.follow(calls[0])
         shipments = [call.shipment for call in calls]
-        async with self.visits.turns:
+        async with self.visits.limiter:
             result = await BulkCall(visits=self.visits, strategy=shipments[0].strategy, shipments=shipments).make()
         split = self._split(result.in_group) if inner else self.split(result.in_group)
         return await run_all(

@@ -16,7 +16,7 @@ Finish = Settle | FallBack | Park | Fail
 Entry = dict[str, Any]
 """An entry of a shipment's history."""
 
-_OF_A_STEP = ("strategy", "outcome", "reason", "correlation_id")
+_STEP_FIELDS = ("strategy", "outcome", "reason", "correlation_id")
 
 
 def _asked_again(purpose: str, shipment: Shipment, finding: Finding) -> bool:
@@ -120,7 +120,7 @@ class Journal:
     async def _fail(self, decision: Fail, call_record: CallRecord | None, *, slot: bool) -> bool:
         latest = [call_record.entry] if call_record else []
         history = [*await self.ledger.history(decision.shipment), *latest]
-        steps = [{name: e.get(name) for name in _OF_A_STEP} for e in history if e.get("action") == "allocate"]
+        steps = [{name: e.get(name) for name in _STEP_FIELDS} for e in history if e.get("action") == "allocate"]
         replay, now = decision.shipment.replays, self.ledger.now()
         event = failed_event(decision.shipment, decision.reason, decision.message, steps, replay=replay, now=now)
         report = self._report(decision.shipment, "failed", call_record, event=event, reason=decision.reason, slot=slot)

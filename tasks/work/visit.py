@@ -21,7 +21,7 @@ from tasks.work.requests import Requests, Sent, pause
 NextStep = tuple[Decision, CallRecord | None]
 """The next decision, and the record of the request before it (None: no request was made)."""
 
-_END: dict[type[Finish], str] = {Settle: "allocated", FallBack: "fell_back", Park: "parked", Fail: "failed"}
+_FINISH_NAMES: dict[type[Finish], str] = {Settle: "allocated", FallBack: "fell_back", Park: "parked", Fail: "failed"}
 
 MARGIN_S = 1.0
 """A call is requested at least this long before the read-back that allows it becomes too old."""
@@ -41,7 +41,7 @@ class Visits:
     fell_back: Callable[[Shipment], None]
     quotes: dict[str, str] = field(default_factory=dict)
     """Quotes not used yet, by shipment."""
-    turns: contextlib.AbstractAsyncContextManager[Any] = field(default_factory=contextlib.nullcontext)
+    limiter: contextlib.AbstractAsyncContextManager[Any] = field(default_factory=contextlib.nullcontext)
     """Limits the concurrent requests of this batch to the merchant's calls in flight."""
 
     async def follow(self, decision: Decision, tries: int = 0) -> None:
@@ -49,7 +49,7 @@ class Visits:
         while isinstance(decision, REQUESTS):
             if decision.pause_s:
                 await pause(decision.pause_s)
-            async with self.turns:
+            async with self.limiter:
                 next_step = await self._request(decision, tries)
                 if next_step is None:
                     return self.release(decision.shipment)
@@ -191,7 +191,7 @@ class Visits:
         self.release(decision.shipment)
         if not written:
             return
-        self.on_finish(_END[type(decision)])
+        self.on_finish(_FINISH_NAMES[type(decision)])
         if isinstance(decision, FallBack):
             self.fell_back(decision.shipment)
 
@@ -201,7 +201,7 @@ class Visits:
         self.requests.complete(shipment)
 
     async def requeue(self, shipment: Shipment, wait_s: float = 0.0) -> None:
-        """Park a shipment as it is; a call in flight counts as open from now on."""
+        """Requeue a shipment, due in `wait_s` seconds; a call in flight counts as open from now on."""
         if shipment.reference in self.requests.calling:
             shipment = stopped_call(shipment, self.journal.ledger.now())
         await self.leave(Park(shipment=shipment, wait_s=wait_s))

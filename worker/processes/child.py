@@ -129,7 +129,7 @@ class ChildRuntime:
 
     async def _serve(self, patience_s: float) -> WorkResult | None:
         before = self._tally.copy()
-        async with self._in_flight.coming(RESERVED_WAIT_S) as may_begin:
+        async with self._in_flight.starting(RESERVED_WAIT_S) as may_begin:
             if not may_begin:
                 return None
             loop = self._claim_loop.start()
@@ -143,7 +143,7 @@ class ChildRuntime:
     async def _follow(self, link: Link, patience_s: float) -> WorkResult | None:
         """As `follow`; what falls back after `patience_s` starts a chain of its own."""
         in_time, tally = InTime(self._fallbacks.add), Counter[str]()
-        async with self._in_flight.coming(RESERVED_WAIT_S) as may_begin:
+        async with self._in_flight.starting(RESERVED_WAIT_S) as may_begin:
             if not may_begin:
                 return None
             claims = await self._claim_link(link)

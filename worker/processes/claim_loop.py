@@ -28,7 +28,7 @@ MIN_INTERVAL_S = 0.005
 MIN_ROOM = 100
 """A child that may claim fewer shipments than this waits for running batches to end."""
 
-EMPTYING_S = 40.0
+EMPTY_WAIT_S = 40.0
 """How long a child waits until it owns nothing, before it claims an isolated shipment."""
 
 log = structlog.get_logger(__name__)
@@ -127,7 +127,7 @@ class ClaimLoop:
 
     async def _claim_isolated(self, shipment: tuple[str, str]) -> None:
         with self._in_flight.reserved():
-            is_empty = await self._in_flight.until_empty(EMPTYING_S)
+            is_empty = await self._in_flight.until_empty(EMPTY_WAIT_S)
             result = await self._ledger.claim(1, is_empty=is_empty, isolated=shipment)
             await self._begin(result)
             await self._in_flight.until_empty(math.inf)

@@ -13,7 +13,7 @@ from tasks.work.batch import Batch
 YOUNG_S = 1.0
 """Shipments claimed longer ago wait for a slow API and do not keep the child from claiming others."""
 
-MAX_YOUNG, MOST = 300, 3000
+MAX_YOUNG, MAX_OWNED = 300, 3000
 """Limits of a child: shipments claimed within `YOUNG_S`, and all shipments it works on."""
 
 POLL_S = 0.05
@@ -29,7 +29,7 @@ class InFlight:
         self._work: dict[asyncio.Task[None], tuple[Batch, float]] = {}
         self._changed = asyncio.Event()
         self._reserved = 0
-        self._coming = 0
+        self._starting = 0
         self._awaiting = 0
         self._on_end = on_end
         self._is_shutting_down = is_shutting_down
@@ -62,7 +62,7 @@ class InFlight:
         """How many more shipments this child may claim."""
         old = time.monotonic() - YOUNG_S
         young = sum(len(batch.owned) for batch, began in self._work.values() if began > old)
-        return min(MAX_YOUNG - young, MOST - self.count())
+        return min(MAX_YOUNG - young, MAX_OWNED - self.count())
 
     async def changed(self, timeout_s: float) -> None:
         """Wait until a batch ends or a reservation is released, at most `timeout_s` seconds."""
@@ -75,17 +75,17 @@ class InFlight:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no shipment is in flight and no caller of `coming` is about to start a batch."""
-        return not self._coming and not self.count()
+        """Whether no shipment is in flight and no caller of `starting` is about to start a batch."""
+        return not self._starting and not self.count()
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a caller of `coming` waits; it goes first, before another reservation."""
+        """Whether a caller of `starting` waits; it goes first, before another reservation."""
         return self._awaiting > 0
 
     @contextlib.contextmanager
     def reserved(self) -> Iterator[None]:
-        """Block callers of `coming`, so that this child can own an isolated shipment and nothing else."""
+        """Block callers of `starting`, so that this child can own an isolated shipment and nothing else."""
         self._reserved += 1
         try:
             yield
@@ -94,7 +94,7 @@ class InFlight:
             self._changed.set()
 
     @contextlib.asynccontextmanager
-    async def coming(self, patience_s: float) -> AsyncIterator[bool]:
+    async def starting(self, patience_s: float) -> AsyncIterator[bool]:
         """Wait until nothing is reserved, at most `patience_s`; yields whether the caller may start batches.
 
         If it may, the child does not count as empty inside the context.
@@ -104,11 +104,11 @@ class InFlight:
             may_begin = await self._until(lambda: not self._reserved, patience_s)
         finally:
             self._awaiting -= 1
-        self._coming += may_begin
+        self._starting += may_begin
         try:
             yield may_begin
         finally:
-            self._coming -= may_begin
+            self._starting -= may_begin
 
     async def until_empty(self, patience_s: float) -> bool:
         """Wait until nothing is in flight; False after `patience_s` seconds or when the worker shuts down."""

@@ -20,10 +20,10 @@ from worker.ledger.scripts import DUE_RECHECKS, RecheckArgs
 from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
-AT_ONCE = 20
+MAX_PER_RUN = 20
 """Most rechecks in one run; each is one request."""
 
-NEXT_TRY_S = 60.0
+RETRY_S = 60.0
 GIVE_UP_S = 3600.0
 """How long after its due time a failed recheck is retried."""
 
@@ -64,8 +64,8 @@ class Rechecks:
     async def _work(self) -> None:
         found: list[BaseException | None]
         try:
-            # Claims rechecks for `NEXT_TRY_S`; if this process dies, another one makes them after that.
-            now_ms, *due = await self._store.run(DUE_RECHECKS, [], RecheckArgs(AT_ONCE, round(NEXT_TRY_S * 1000)))
+            # Claims rechecks for `RETRY_S`; if this process dies, another one makes them after that.
+            now_ms, *due = await self._store.run(DUE_RECHECKS, [], RecheckArgs(MAX_PER_RUN, round(RETRY_S * 1000)))
             paused = await self._ledger.paused() if due else {}
             checks = (self._recheck(name.decode(), int(now_ms) / 1000, paused) for name in due)
             found = await asyncio.gather(*checks, return_exceptions=True)

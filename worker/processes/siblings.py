@@ -4,8 +4,8 @@ import mmap
 import struct
 import time
 
-_MOST = 1024
-_TURN, _TURN_AT = struct.Struct("d"), 1 + _MOST
+_MAX = 1024
+_TURN, _TURN_AT = struct.Struct("d"), 1 + _MAX
 
 
 class Siblings:
@@ -19,7 +19,7 @@ class Siblings:
 
     def register(self, number: int) -> None:
         """Use the place of child `number`, from 0; a dead child that had the same number no longer counts as busy."""
-        self._mine = 1 + number % _MOST
+        self._mine = 1 + number % _MAX
         self.mark_free()
 
     def mark_busy(self) -> None:
@@ -32,7 +32,7 @@ class Siblings:
 
     def has_free_child(self) -> bool:
         """Whether at least one child runs no task, so that a new message is executed at once."""
-        return sum(self._shared[1 : self.count + 1]) < min(self.count, _MOST)
+        return sum(self._shared[1 : self.count + 1]) < min(self.count, _MAX)
 
     def take_turn(self, every_s: float) -> bool:
         """Whether a job that one child runs on behalf of all, every `every_s` seconds, is due; True claims the turn."""

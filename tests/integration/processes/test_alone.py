@@ -93,7 +93,7 @@ async def test_it_waits_for_an_empty_child(child: ChildRuntime, harness: Harness
 
 async def test_a_child_that_stays_full(child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that does not become empty in time leaves it to others, without a loss."""
-    monkeypatch.setattr(claim_loop, "EMPTYING_S", 0.1)
+    monkeypatch.setattr(claim_loop, "EMPTY_WAIT_S", 0.1)
     async with listening(hangs) as api:
         files(harness.settings, api.url)
         await lost_twice(harness)
@@ -140,19 +140,19 @@ async def test_waiting_callers_go_first() -> None:
     begun, may_end = asyncio.Event(), asyncio.Event()
 
     async def link() -> None:
-        async with in_flight.coming(10) as may_begin:
+        async with in_flight.starting(10) as may_begin:
             assert may_begin
             begun.set()
             await may_end.wait()
 
     with in_flight.reserved():
-        coming = asyncio.create_task(link())
+        waiting = asyncio.create_task(link())
         await until(lambda: in_flight.is_awaited)
         assert in_flight.is_empty
     await begun.wait()
     assert (in_flight.is_awaited, in_flight.is_empty) == (False, False)
     may_end.set()
-    await coming
+    await waiting
     assert in_flight.is_empty
 
 

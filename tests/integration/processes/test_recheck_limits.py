@@ -8,7 +8,7 @@ from tests.factories.looks import DUE, carried_by, look, settled, waits, write
 from tests.factories.raw_api import answers, hangs, listening
 from worker.ledger.scripts import DUE_RECHECKS
 from worker.processes.merchant_files import MerchantFiles
-from worker.processes.rechecks import AT_ONCE, Rechecks
+from worker.processes.rechecks import MAX_PER_RUN, Rechecks
 
 
 @pytest.mark.parametrize("stands_against", ["a pause", "an open breaker", "no place in flight"])
@@ -52,9 +52,9 @@ async def test_it_returns_its_slot(harness: Harness, rechecks: Rechecks) -> None
 
 async def test_two_workers_do_not_recheck_the_same(harness: Harness, rechecks: Rechecks) -> None:
     """Rechecks claimed by one worker are due again later; a claim returns a limited number."""
-    await harness.raw.zadd(DUE, {f"acme:sp_{n}": n for n in range(AT_ONCE + 5)})
-    claims = [await harness.store.run(DUE_RECHECKS, [], [AT_ONCE, 60_000]) for _ in range(3)]
-    assert [len(names) - 1 for names in claims] == [AT_ONCE, 5, 0]
+    await harness.raw.zadd(DUE, {f"acme:sp_{n}": n for n in range(MAX_PER_RUN + 5)})
+    claims = [await harness.store.run(DUE_RECHECKS, [], [MAX_PER_RUN, 60_000]) for _ in range(3)]
+    assert [len(names) - 1 for names in claims] == [MAX_PER_RUN, 5, 0]
     assert rechecks is not None
 
 

@@ -45,14 +45,14 @@ def test_each_shipment_is_settled() -> None:
     assert trial.api.called == [("carrier_service S", ("a",)), ("carrier_service S", ("b",))]
     assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"], ["allocated"]]
     assert event_of(trial, "a")["id"] == "acme/a/allocated"
-    assert (trial.in_time, trial.going_on, batch.owned) == ([], None, {})
+    assert (trial.in_time, trial.running, batch.owned) == ([], None, {})
 
 
 def test_nothing_to_do() -> None:
     """A batch whose shipments are all owned by another task ends at once."""
     trial = Trial(shipments=[])
     play(trial.work())
-    assert (trial.in_time, trial.going_on) == ([], None)
+    assert (trial.in_time, trial.running) == ([], None)
 
 
 def test_each_is_reported_without_waiting_for_others() -> None:
@@ -192,8 +192,8 @@ def test_a_task_with_an_expired_lease_changes_nothing(answer: Any) -> None:
         trial.api.calls["a"] = [After(seconds=30, answer=answer)]
         batch = await trial.work()
         trial.ledger.holders["a"] = "another-task"
-        assert trial.going_on is not None
-        await trial.going_on
+        assert trial.running is not None
+        await trial.running
         assert batch.owned == {}
         return trial
 

@@ -37,8 +37,8 @@ def test_a_task_does_not_wait_for_slow_calls() -> None:
         assert asyncio.get_running_loop().time() == pytest.approx(PATIENCE_S)
         assert [shipment.reference for shipment in trial.in_time] == ["b"]
         assert list(batch.owned) == ["c"]
-        assert trial.going_on is not None
-        await trial.going_on
+        assert trial.running is not None
+        await trial.running
         assert batch.owned == {}
         return trial
 
@@ -69,9 +69,9 @@ def test_a_late_fallback_does_not_wait_for_others() -> None:
 async def given_up(trial: Trial) -> None:
     """Work as long as a task may, then requeue, as a worker does at shutdown."""
     batch = await trial.work()
-    assert trial.going_on is not None
-    trial.going_on.cancel()
-    await asyncio.gather(trial.going_on, return_exceptions=True)
+    assert trial.running is not None
+    trial.running.cancel()
+    await asyncio.gather(trial.running, return_exceptions=True)
     await batch.requeue()
     assert batch.owned == {}
     await asyncio.sleep(HOUR_S)

@@ -92,10 +92,10 @@ class Deploys(Trial):
         if not self.end_after_s:
             return await super().to_the_end()
         batch = await self.work()
-        if self.going_on:
-            await asyncio.wait([self.going_on], timeout=max(0.0, self.end_after_s.pop(0) - PATIENCE_S))
-            self.going_on.cancel()
-            await asyncio.wait([self.going_on])
+        if self.running:
+            await asyncio.wait([self.running], timeout=max(0.0, self.end_after_s.pop(0) - PATIENCE_S))
+            self.running.cancel()
+            await asyncio.wait([self.running])
             await batch.requeue()
         return None
 
@@ -103,7 +103,7 @@ class Deploys(Trial):
 @pytest.mark.parametrize("file", [V1_API, V2_API + "bulk = true\n", V2_API])
 @settings(max_examples=60)
 @given(turns=st.lists(TURNS, max_size=40), ends=st.lists(st.sampled_from([0.0, 3.0, 15.0]), max_size=3))
-def test_none_is_booked_twice_and_none_lingers(file: str, turns: list[Turn], ends: list[float]) -> None:
+def test_none_is_booked_twice_and_all_end(file: str, turns: list[Turn], ends: list[float]) -> None:
     """Whatever happens, every shipment ends, and is booked at most once."""
     api, ledger = LateBooks(turns=list(turns)), MemoryLedger()
     shipments = several(NAMES, STEP, GROUP)

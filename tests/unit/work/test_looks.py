@@ -40,7 +40,7 @@ def test_it_is_adopted() -> None:
 
 
 @pytest.mark.parametrize("state", [{"key": None}, {"paused": Pause(why="no")}])
-def test_a_paused_merchant_is_not_asked(state: dict[str, Any]) -> None:
+def test_a_paused_merchant_is_not_read_back(state: dict[str, Any]) -> None:
     """It waits like the others."""
     trial = Trial(shipments=[], unreadable=unreadable(), **state)
     play(trial.to_the_end())

@@ -22,7 +22,7 @@ def fell_back(references: str, held_by: str = "t1") -> list[FellBack]:
     return [FellBack(each, held_by) for each in several(references, VIRTUAL, SERVICE, GROUP, step=1)]
 
 
-def test_a_link_comes_back_as_it_went() -> None:
+def test_a_link_survives_a_round_trip() -> None:
     """A link is unchanged by a round trip through JSON."""
     link = make_link([*fell_back("a b"), *fell_back("c", "t2")], {"mood": {"good": 1}})
     assert parse_link(json.loads(json.dumps(link.as_message()))) == link
@@ -30,7 +30,7 @@ def test_a_link_comes_back_as_it_went() -> None:
     assert link.shipments == 3
 
 
-def test_what_a_newer_version_says_goes_with_it() -> None:
+def test_unknown_fields_are_passed_on() -> None:
     """Unknown fields are kept; the previous link's counts are dropped."""
     counts = dict.fromkeys([*FINISHES, IN_PROGRESS], 1)
     link = parse_link({"claims": ["t1 acme 1 a"], "shipments": 1, "mood": 1, **counts})
@@ -38,7 +38,7 @@ def test_what_a_newer_version_says_goes_with_it() -> None:
     assert link.as_message().keys() == {"mood", "shipments", "claims"}
 
 
-def test_a_message_tells_no_more_than_it_must() -> None:
+def test_a_message_is_minimal() -> None:
     """A message contains references, tokens and steps, and nothing else of an order."""
     assert make_link(fell_back("a"), {}).as_message() == {"shipments": 1, "claims": ["t1 acme 1 a"]}
 
@@ -57,7 +57,7 @@ def test_shipments_that_share_a_chain() -> None:
     }
 
 
-def test_merchants_in_short() -> None:
+def test_summary_of_merchants() -> None:
     """The first merchant is named, with the number of others."""
     assert [summarize(names) for names in ([], ["b"], ["b", "a", "b"], "cba")] == [
         "",

@@ -56,7 +56,7 @@ def test_a_paused_merchants_shipment_fails_at_its_deadline() -> None:
     ("finding", "verdict", "reason"),
     [(ALLOCATED, "allocated", ""), (NO_ACCESS, "failed", "unauthorised"), (UNALLOCATED, "failed", "deadline_passed")],
 )
-def test_what_is_open_is_read_back_at_the_deadline(finding: Finding, verdict: str, reason: FailReason | str) -> None:
+def test_an_open_call_is_read_back_at_the_deadline(finding: Finding, verdict: str, reason: FailReason | str) -> None:
     """A key that may not call may still read: a shipment with an open call does not fail unread."""
     trial = Trial(shipments=several("a", age_s=48 * HOUR_S, **OVER), paused=CALLS)
     trial.api.readings["a"] = [finding]
@@ -77,7 +77,7 @@ def test_a_key_that_does_not_work_pauses_once() -> None:
     assert trial.told.failures == []
 
 
-def test_a_read_back_pauses_as_one() -> None:
+def test_a_denied_read_back_pauses_read_backs() -> None:
     """A merchant whose key may call and not read is probed by a read-back."""
     trial = Trial(shipments=several("a", **OVER))
     trial.api.readings["a"] = [NO_ACCESS]
@@ -100,7 +100,7 @@ def test_the_probe_is_one_visit(file: str, answer: Any) -> None:
     assert [trial.ledger.verdicts(name) for name in ("a", "c")] == [["park"], ["park"]]
 
 
-def test_the_kind_of_call_that_paused_lifts_the_pause() -> None:
+def test_the_refused_purpose_lifts_the_pause() -> None:
     """A good read-back lifts a pause of read-backs, but not a pause of calls."""
     reads = Trial(shipments=several("a"), paused=READS, probe="a")
     play(reads.work())
@@ -136,7 +136,7 @@ def test_a_403_that_others_do_not_get(good_at: float, pauses: int) -> None:
     assert last.due - NOW == pytest.approx(PAUSED_WAIT_S if pauses else OWN_DENIAL_WAIT_S)
 
 
-def test_one_right_after_a_good_answer_is_its_own() -> None:
+def test_a_403_right_after_a_good_response() -> None:
     """If the key worked recently, the first denied shipment waits alone, and only a second one pauses the merchant."""
     trial = Trial(shipments=several("a b"))
     trial.api.calls |= {name: [FORBIDDEN] for name in ("a", "b")}
@@ -147,7 +147,7 @@ def test_one_right_after_a_good_answer_is_its_own() -> None:
     assert trial.ledger.last("a").due - NOW == pytest.approx(OWN_DENIAL_WAIT_S)
 
 
-def test_quotes_are_a_kind_of_their_own() -> None:
+def test_quotes_are_a_purpose_of_their_own() -> None:
     """A merchant whose key may read and not get quotes is probed by quotes, and only those lift the pause."""
     file = V2_API + '[allocation]\nstrategy = { quote = "cheapest" }\n'
     plan = Quote(quote="cheapest")
@@ -164,7 +164,7 @@ def test_quotes_are_a_kind_of_their_own() -> None:
 
 
 def test_a_refusal_of_this_shipment_alone_lifts_the_pause() -> None:
-    """A 403 for one shipment is no evidence against the key; an error in the API's own format shows that the key is read."""
+    """A 403 for one shipment is no evidence against the key; the API's own error format shows that the key is read."""
     own = Trial(shipments=several("a", denied_at=NOW - 50), paused=CALLS, probe="a")
     own.api.readings["a"], own.api.calls["a"] = [UNALLOCATED], [FORBIDDEN]
     own.ledger.good_at["allocate"] = NOW - 1

@@ -40,7 +40,7 @@ def test_the_chosen_quote_is_called_for() -> None:
     assert trial.ledger.last("a").shipment.progress.attempts == 1
 
 
-def test_quotes_in_vain() -> None:
+def test_no_quotes() -> None:
     """Without quotes the step is refused; the history records the request, and no attempt is counted."""
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.quotes["a"] = [REFUSED]
@@ -63,7 +63,7 @@ def test_expired_quotes_are_bounded() -> None:
     assert (trial.ledger.last("a").verdict, trial.ledger.last("a").shipment.progress.attempts) == ("hand", 1)
 
 
-def test_an_unknown_answer_to_quotes_is_no_open_call() -> None:
+def test_an_unknown_quote_request_is_not_an_open_call() -> None:
     """They are requested again at once; the call that follows is the first attempt."""
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.quotes["a"] = [UNKNOWN, NOT_SENT]
@@ -72,7 +72,7 @@ def test_an_unknown_answer_to_quotes_is_no_open_call() -> None:
     assert (trial.told.again, trial.ledger.last("a").verdict) == ([], "allocated")
 
 
-def test_an_invalid_state_does_not_go_round_in_circles() -> None:
+def test_an_invalid_state_is_bounded() -> None:
     """An API without quotes for an unallocated state gets a few requests, and then the shipment is parked."""
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.quotes["a"], trial.api.readings["a"] = [INVALID_STATE] * 99, [UNALLOCATED] * 99
@@ -101,7 +101,7 @@ def test_a_quote_is_used_once() -> None:
     assert [feedback.do for feedback in trial.api.feedback] == ["quote", "call", "quote", "call"]
 
 
-def test_a_place_covers_quotes_and_call() -> None:
+def test_one_slot_covers_quotes_and_call() -> None:
     """The quote request and its call use one slot, one after the other, which is returned."""
     trial = Trial(shipments=several("a b", *PLAN), file=FILE + "[limits]\nin_flight = 1\n")
     for name in ("a", "b"):

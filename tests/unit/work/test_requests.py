@@ -59,7 +59,7 @@ def test_first_calls_are_admitted_in_one_round_trip(
 
 
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
-def test_an_answer_that_cannot_be_read_is_told_of(file: str) -> None:
+def test_an_unreadable_response_sends_an_alert(file: str) -> None:
     """An alert is sent with the reason, and the same text is in the shipment's history."""
     answer = Unknown(reason="unreadable_answer", message="content-encoding br: JSON: Expecting value")
     trial = Trial(shipments=several("a b"), file=file)
@@ -70,7 +70,7 @@ def test_an_answer_that_cannot_be_read_is_told_of(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
-def test_a_permit_that_expired_is_asked_for_again(file: str) -> None:
+def test_an_expired_permit_is_requested_again(file: str) -> None:
     """A request not written in time was not made: its permit is requested again, and no attempt is counted."""
     trial = Trial(shipments=several("a b"), file=file)
     trial.api.calls |= {"a": [EXPIRED], "b": [EXPIRED]}
@@ -97,7 +97,7 @@ def test_after_some_expired_permits_it_waits(file: str) -> None:
 
 @pytest.mark.usefixtures("jumping_boottime")
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
-def test_it_is_written_within_a_second_of_asking(file: str) -> None:
+def test_it_is_written_within_a_second_of_the_permit_request(file: str) -> None:
     """The second counts from the request that returned the permit, not from an earlier one."""
     trial = Trial(shipments=several("a b"), file=file)
     trial.ledger.permits |= {"a": [BUSY] * 20, "b": [Permit(owned=True, wait_s=0.4)]}
@@ -110,7 +110,7 @@ def test_it_is_written_within_a_second_of_asking(file: str) -> None:
 
 
 @pytest.mark.parametrize("answers", [[ALLOCATED], [REFUSED], [NOT_SENT] * 9, [UNKNOWN]])
-def test_no_more_at_once_than_the_file_allows(answers: list[Any]) -> None:
+def test_calls_in_flight_are_limited(answers: list[Any]) -> None:
     """Calls and read-backs of a batch take turns, and every slot is returned, whatever the outcome."""
     trial = Trial(shipments=several(NAMES), file=V2 + TWO)
     trial.api.calls |= {name: [After(seconds=1, answer=answer) for answer in answers] for name in NAMES.split()}
@@ -124,7 +124,7 @@ def test_no_more_at_once_than_the_file_allows(answers: list[Any]) -> None:
     )
 
 
-def test_a_common_call_takes_one_place() -> None:
+def test_a_bulk_call_takes_one_slot() -> None:
     """Three calls for two shipments each, at most two at a time."""
     limited = V1_API + SERVICE + TWO
     trial = Trial(
@@ -151,7 +151,7 @@ def test_other_workers_calls_count_too(file: str) -> None:
     assert trial.ledger.on_wire == set()
 
 
-def test_a_place_that_was_not_used_is_given_back() -> None:
+def test_an_unused_slot_is_returned() -> None:
     """A breaker's probe, or a slot, that a shipment took and did not use is free for the next one."""
     trial = Trial(shipments=several("a"))
     trial.ledger.permits["a"] = [Permit(owned=True, slot=True), Permit(owned=True, park=True, wait_s=5)]
@@ -175,7 +175,7 @@ def test_a_read_back_admits_the_call_that_follows() -> None:
     assert asked == [("read", 5), ("allocate", 0), ("allocate", 5), ("allocate", 5)]
 
 
-def test_read_backs_of_a_common_call_admit_it() -> None:
+def test_read_backs_admit_a_bulk_call() -> None:
     """Each read-back takes a slot, and the bulk call after them counts against no rate limit."""
     trial = Trial(shipments=several("a b", **OVER), file=V1_API + SERVICE + FIVE_A_SECOND)
     trial.api.readings |= {name: [UNALLOCATED] for name in ("a", "b")}
@@ -198,7 +198,7 @@ def test_a_read_back_is_valid_for_ten_seconds(file: str) -> None:
     assert [names for _, names in trial.api.called if "a" in names] == []
 
 
-def test_a_read_back_that_became_too_old_is_made_again() -> None:
+def test_a_read_back_that_is_too_old_is_repeated() -> None:
     """A slow call that was not sent after all is repeated after another read-back, in the same visit."""
     trial = Trial(shipments=several("a", **OVER))
     trial.api.readings["a"] = [UNALLOCATED] * 2
@@ -219,7 +219,7 @@ def test_no_call_starts_too_late(file: str, wait_s: float, calls: int) -> None:
     assert trial.ledger.verdicts("a") == (["allocated"] if calls else ["park"])
 
 
-def test_a_clock_that_is_not_known_well() -> None:
+def test_an_uncertain_clock() -> None:
     """A read-back counts as sent as early as it may have been: one right after the end is repeated once, not often."""
     trial = Trial(shipments=several("a", **opened(ago_s=QUIET_S)), ledger=MemoryLedger(unsure_s=0.25))
     trial.api.readings["a"] = [UNALLOCATED] * 9
@@ -228,7 +228,7 @@ def test_a_clock_that_is_not_known_well() -> None:
     assert trial.api.times("call") == pytest.approx([0.25], abs=0.01)
 
 
-def test_who_asks_again_is_told() -> None:
+def test_a_repeated_call_is_reported() -> None:
     """A call after an open one is counted, logged and in the history; its carrier is rechecked a quiet time later."""
     trial = Trial(shipments=[*several("a c", **OVER), *several("b")])
     trial.api.readings |= {"a": [UNALLOCATED], "c": [UNALLOCATED]}
@@ -244,7 +244,7 @@ def test_who_asks_again_is_told() -> None:
     assert (trial.ledger.last("b").asked_again, trial.ledger.last("b").due) == (0, 0)
 
 
-def test_the_call_of_a_lost_worker_is_told_by_the_next_one() -> None:
+def test_the_call_of_a_lost_worker_is_reported_by_the_next_owner() -> None:
     """A call after an open one whose worker was lost is counted and logged once, by the next owner of the shipment."""
     trial = Trial(shipments=several("a", **OVER, asked_again=1))
     trial.api.readings["a"] = [UNKNOWN, ALLOCATED]

@@ -52,7 +52,7 @@ def test_v2_is_split_in_halves_at_once() -> None:
     assert trial.api.times("call") == [0.0] * 7
 
 
-def test_how_far_it_was_isolated_is_in_the_record() -> None:
+def test_the_group_size_is_recorded() -> None:
     """Each refusal is recorded before the next call, with the size limit of the next call."""
     trial = trial_of(8, "s5")
     play(trial.to_the_end())
@@ -61,7 +61,7 @@ def test_how_far_it_was_isolated_is_in_the_record() -> None:
     assert [report.entry["outcome"] for report in trial.ledger.reports("s5") if report.entry] == ["refused"] * 4
 
 
-def test_a_split_goes_on_where_it_was_left() -> None:
+def test_a_split_resumes_from_the_record() -> None:
     """A shipment limited to groups of four is called for in fours, whichever task claims it."""
     trial = Trial(shipments=several(" ".join(numbered(10)), STEP, GROUP, group_size=4), file=BULK)
     play(trial.to_the_end())
@@ -89,7 +89,7 @@ def test_v1_waits_and_reads_before_each_further_call() -> None:
     assert trial.ledger.last("s2").reason == "all_steps_refused"
 
 
-def test_what_went_through_of_v1_is_adopted() -> None:
+def test_allocated_shipments_of_v1_are_adopted() -> None:
     """Some shipments of the refused call may be allocated: a read-back in the quiet time finds them."""
     trial = trial_of(4, "s2", file=V1, together=PARTLY)
     trial.api.readings |= {name: [UNALLOCATED] * 99 for name in ("s2", "s3")}
@@ -113,7 +113,7 @@ def test_other_batches_wait_while_one_splits() -> None:
     assert [trial.ledger.last(name).verdict for name in ("s4", "s6")] == ["allocated"] * 2
 
 
-def test_so_do_other_calls_of_the_same_task() -> None:
+def test_other_calls_of_the_same_batch_wait() -> None:
     """A batch that needs several calls splits one of them; the others wait, including those of an earlier visit."""
     trial = trial_of(150, "s5", "s120")
     trial.shipments += several("x y z", STEP, GROUP, group_size=2)
@@ -131,8 +131,8 @@ def test_so_do_other_calls_of_the_same_task() -> None:
     assert trial.ledger.splits == ["carrier_service S"]
 
 
-def test_a_split_lets_the_next_one_begin() -> None:
-    """Its slot is returned once, at its end, also after an error."""
+def test_a_split_is_ended() -> None:
+    """A split is ended in the ledger once, also after an error."""
     trial = trial_of(8, "s5")
     play(trial.to_the_end())
     assert (trial.ledger.splits, trial.ledger.splitting) == (["carrier_service S"], {})
@@ -156,7 +156,7 @@ def test_a_403_that_others_do_not_get_is_split_too() -> None:
     assert (trial.ledger.last("a").verdict, trial.ledger.pauses) == ("park", [])
 
 
-def test_a_split_reads_again_what_has_become_too_old() -> None:
+def test_a_split_repeats_read_backs_that_are_too_old() -> None:
     """A read-back allows a call for a limited time only, and a split may take longer."""
     shipments = several("a b c d", STEP, GROUP, **opened(ago_s=HOUR_S))
     trial = Trial(shipments=shipments, file=BULK, api=ScriptedApi(bad={"b"}))
