@@ -167,8 +167,8 @@ async def test_a_child_that_shuts_down(app: Celery, settings: Settings, harness:
         await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
     (again,) = await harness.claim_all()
-    (held,) = again.shipments
-    assert (held.progress.open_kind, held.losses, is_isolated(again)) == ("unknown", 0, True)
+    (shipment,) = again.shipments
+    assert (shipment.progress.open_kind, shipment.losses, is_isolated(again)) == ("unknown", 0, True)
 
 
 async def test_one_without_a_file(child: ChildRuntime, harness: Harness) -> None:

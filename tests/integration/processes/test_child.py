@@ -79,18 +79,18 @@ async def test_shipments_that_become_due(child: ChildRuntime, harness: Harness) 
 
 async def test_a_start_message_while_the_claim_loop_ends(child: ChildRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that gets a start message while its claim loop ends starts it again."""
-    notify_due, rings = child._dispatcher.notify_due, []
+    notify_due, results = child._dispatcher.notify_due, []
 
-    async def is_asked_meanwhile(*, leaving: bool = False) -> int:
+    async def starts_the_loop_again(*, leaving: bool = False) -> int:
         found = await notify_due(leaving=leaving)
-        rings.append(found)
-        if len(rings) == 1:
+        results.append(found)
+        if len(results) == 1:
             child._claim_loop.start()
         return found
 
-    monkeypatch.setattr(child._dispatcher, "notify_due", is_asked_meanwhile)
+    monkeypatch.setattr(child._dispatcher, "notify_due", starts_the_loop_again)
     await serve(child)
-    assert rings == [0, 0]
+    assert results == [0, 0]
 
 
 async def test_a_merchant_without_a_file(child: ChildRuntime, harness: Harness) -> None:
@@ -197,8 +197,8 @@ async def test_a_child_that_shuts_down(app: Celery, settings: Settings, harness:
         await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
     (claim,) = await harness.claim_all()
-    (held,) = claim.shipments
-    assert (held.progress.open_kind, held.progress.attempts, held.losses) == ("unknown", 1, 0)
+    (shipment,) = claim.shipments
+    assert (shipment.progress.open_kind, shipment.progress.attempts, shipment.losses) == ("unknown", 1, 0)
     assert await harness.field("shipment:acme:a", "group_losses") == ""
 
 

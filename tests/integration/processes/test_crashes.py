@@ -51,8 +51,8 @@ async def test_a_bug_in_the_work_on_a_shipment(
     await harness.end_waits("acme")
     (claim,) = await harness.claim_all()
     assert await losses(harness, "bad") == [None, None, None]
-    (held,) = claim.shipments
-    assert (held.progress.open_kind, is_isolated(claim)) == ("unknown", False)
+    (shipment,) = claim.shipments
+    assert (shipment.progress.open_kind, is_isolated(claim)) == ("unknown", False)
 
 
 async def test_a_batch_that_cannot_be_started(
