@@ -21,7 +21,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command 'make lock'
 
-.PHONY: help setup demo test bench bench-quick chaos soak lint format lock clean
+.PHONY: help setup demo test unit bench bench-quick chaos soak lint format lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -42,6 +42,10 @@ demo: setup ## run everything on this machine and watch orders settle; ARGS=--he
 
 test: setup ## run the tests, as many files at a time as there are cores (four at most); ARGS='-k words' runs some of them
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+unit: setup ## run the tests that need no server, in under a minute
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --quiet tests/unit tests/test_docs.py tests/test_house.py \
+		tests/test_glossary.py $(ARGS)
 
 bench: setup ## measure this project beside Celery and Dramatiq in one run (minutes); ARGS='--json FILE' keeps the figures
 	@$(BIN)/python -m tests.perf.bench $(ARGS)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 
 from config.strategies.strategy import V2, Flavour
 
-_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 _SPACE = re.compile(r"\s")
 _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+(/[^\s?#@]*)?$"
 """As far as a pattern can say what `_base_url` looks for."""
@@ -20,6 +20,7 @@ class KeyFromEnv(BaseModel):
     model_config = _STRICT
 
     env: str = Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")
+    """The name of the environment variable that holds the key: capitals, digits and underscores."""
 
 
 class KeyFromFile(BaseModel):
@@ -28,6 +29,7 @@ class KeyFromFile(BaseModel):
     model_config = _STRICT
 
     file: str = Field(min_length=1)
+    """The path of the file that holds the key; it is read anew when it changes."""
 
 
 def _key_source(value: object) -> KeyFromEnv | KeyFromFile:
@@ -70,11 +72,19 @@ class Api(BaseModel):
     model_config = _STRICT
 
     flavour: Flavour
+    """The generation of the API."""
     base_url: Annotated[str, AfterValidator(_base_url), Field(json_schema_extra={"pattern": _URL})]
+    """Where the API is: https, without user, query and fragment. Plain http is for loopback and the hosts of
+    ALLOCATION_ALLOW_HTTP_HOSTS.
+    """
     api_key: KeySource
+    """Where the key is found; the key itself never stands here."""
     format: Literal["json", "xml"] = "json"
+    """In what v1 is spoken; v2 has JSON only."""
     bulk: bool = False
+    """v2: whether the endpoints for many shipments are used for services and groups too."""
     timeout_s: float = Field(20, gt=0, le=300)
+    """The longest one call may take, in seconds; at most 0.6 of ALLOCATION_LEASE_SECONDS counts."""
 
     @field_validator("format")
     @classmethod

@@ -6,7 +6,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, model_validator
 
-_NOT_EMPTY = ConfigDict(frozen=True, extra="forbid", strict=True, json_schema_extra={"minProperties": 1})
+_NOT_EMPTY = ConfigDict(
+    frozen=True,
+    extra="forbid",
+    strict=True,
+    use_attribute_docstrings=True,
+    json_schema_extra={"minProperties": 1},
+)
 
 
 def _as_list(value: object) -> object:
@@ -42,9 +48,13 @@ class Range(BaseModel):
     model_config = _NOT_EMPTY
 
     over: Bound | None = None
+    """More than this."""
     under: Bound | None = None
+    """Less than this."""
     at_least: Bound | None = None
+    """This or more."""
     at_most: Bound | None = None
+    """This or less."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "Range":
@@ -65,14 +75,23 @@ class Conditions(BaseModel):
     model_config = _NOT_EMPTY
 
     country: Words | None = None
+    """One or several countries."""
     postcode_prefix: Words | None = None
+    """How the postcode begins; a blank at the end is part of it."""
     shipping_method: Words | None = None
+    """One or several shipping methods."""
     tags_any: Words | None = None
+    """Tags of which the shipment has at least one."""
     tags_all: Words | None = None
+    """Tags all of which the shipment has."""
     currency: Words | None = None
+    """One or several currencies of the goods' value."""
     weight_kg: Number | None = None
+    """The weight in kilograms: a number or a range."""
     value: Number | None = None
+    """What the goods are worth: a number or a range."""
     shipments: Number | None = None
+    """How many shipments the order has: a number or a range."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "Conditions":

@@ -28,7 +28,7 @@ MAX_FILE_BYTES = 256 * 1024
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 Key = tuple[str | int, ...]
@@ -50,7 +50,9 @@ class Choice(_Table):
     """A strategy and the steps it falls back to."""
 
     strategy: AnyStrategy
+    """What is asked for first."""
     fallback: Annotated[tuple[AnyStrategy, ...], Field(strict=False, max_length=10)] = ()
+    """What is asked for when that is refused, one after the other; a rule without it has no other step."""
 
     def strategies(self) -> Iterator[tuple[Key, AnyStrategy]]:
         """Every step, each with its key."""
@@ -69,17 +71,24 @@ class Rule(Choice):
     """`[[rules]]`: a choice for the orders that meet its conditions."""
 
     name: str = Field(min_length=1, max_length=100, json_schema_extra={"not": {"const": "default"}})
+    """What `allocation explain` calls the rule; no two rules have the same, and none is `default`."""
     when: Conditions
+    """The conditions, all of which must hold."""
 
 
 class MerchantFile(_Table):
     """A whole merchant file."""
 
     api: Api
+    """Where and how the merchant's allocation API is called."""
     allocation: Choice
+    """What is asked for when no rule matches."""
     rules: Annotated[tuple[Rule, ...], Field(strict=False)] = ()
+    """What is asked for instead; the first rule that matches counts."""
     retry: Retry = Retry()
+    """How often, how long, and how long a shipment is only read back after an open call."""
     limits: Limits = Limits()
+    """How much the API may be asked, over all workers."""
 
     @field_validator("allocation")
     @classmethod

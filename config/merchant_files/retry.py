@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 _MAX_HOURS = 24 * 365
 _HOUR_S = 3600
 _QUEUE_S = 900.0
@@ -96,4 +96,6 @@ class Limits(BaseModel):
     model_config = _STRICT
 
     in_flight: int = Field(0, ge=0)
+    """Calls at once; 0 means no limit."""
     per_second: float = Field(0, ge=0, allow_inf_nan=False)
+    """Calls a second, evenly spaced, fractions allowed; 0 means no limit."""

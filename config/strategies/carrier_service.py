@@ -14,6 +14,7 @@ class CarrierService(Strategy):
     most_bulk: ClassVar[dict[Flavour, int]] = {V2: 100}
 
     carrier_service: Reference
+    """The vendor's reference, printable ASCII; `.` and `..` are none."""
 
     def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:
         """The single or the "many" endpoint of the flavour."""

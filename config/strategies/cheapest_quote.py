@@ -15,6 +15,7 @@ class CheapestQuote(Strategy):
     needs_quote: ClassVar[frozenset[Flavour]] = frozenset({V2})
 
     cheapest_quote: Literal[True]
+    """The cheapest of all quotes."""
 
     def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:  # noqa: ARG002  # never bulk
         """`PUT /allocation/{ref}/allocatewithcheapestquote`, or v2's call for the quotes."""

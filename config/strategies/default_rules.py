@@ -13,6 +13,7 @@ class DefaultRules(Strategy):
     most: ClassVar[dict[Flavour, int]] = {V2: 100, V1: 100}
 
     default_rules: Literal[True]
+    """The rules that the merchant has with the vendor decide."""
 
     def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:  # noqa: ARG002  # always bulk
         """`PUT /shipments/allocate` or `PUT /allocation/allocate`."""

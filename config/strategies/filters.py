@@ -11,13 +11,17 @@ from config.strategies.strategy import V1, V2, Flavour, Reference, RequestSpec, 
 class ServiceFilters(BaseModel):
     """What a service must be; a flag that is left out does not filter. At most ten tags, all of which must match."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     direction: Literal["outbound", "inbound"]
+    """Which way the shipment goes."""
     pickup: bool | None = None
+    """Whether the carrier picks it up; left out, it does not matter."""
     drop_off: bool | None = None
+    """Whether it is dropped off; left out, it does not matter."""
     # A TOML or JSON array is a list, which strict mode would not take for a tuple.
     tags: Annotated[tuple[Reference, ...], Field(max_length=10, strict=False)] = ()
+    """Tags all of which the service has; v2 only."""
 
     def as_table(self) -> dict[str, Any]:
         """The filters that were given, in the words of v2."""
@@ -41,6 +45,7 @@ class Filters(Strategy):
     most: ClassVar[dict[Flavour, int]] = {V2: 100, V1: 100}
 
     filters: ServiceFilters
+    """What the service must be; the vendor takes the cheapest of these."""
 
     def unsupported_reason(self, flavour: Flavour) -> str | None:
         """As for every strategy, and tags do not fit v1."""

@@ -28,6 +28,7 @@ class Quote(Strategy):
     needs_quote: ClassVar[frozenset[Flavour]] = frozenset({V2, V1})
 
     quote: QuoteChoice
+    """Which of the quotes is taken."""
 
     @property
     def choice(self) -> QuoteChoice:

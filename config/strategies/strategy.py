@@ -15,17 +15,18 @@ QuoteChoice = Literal["cheapest", "earliest"]
 
 
 def _no_path_step(reference: str) -> str:
-    """Refuse the two names that no escaping keeps a URL from reading as "here" and "up"."""
     if reference in {".", ".."}:
         raise ValueError(f"{reference} is not a reference")
     return reference
 
 
+NO_PATH_STEP = (AfterValidator(_no_path_step), Field(json_schema_extra={"not": {"enum": [".", ".."]}}))
+"""Refuses `.` and `..`, which a URL's path reads as "here" and "up" however they are escaped."""
+
 Reference = Annotated[
     str,
     StringConstraints(min_length=1, max_length=100, pattern=r"^[ -~]*[!-~][ -~]*$"),
-    AfterValidator(_no_path_step),
-    Field(json_schema_extra={"not": {"enum": [".", ".."]}}),
+    *NO_PATH_STEP,
 ]
 """The vendor's reference of a carrier service or group: printable ASCII, escaped before it enters a path."""
 
@@ -51,7 +52,7 @@ class Strategy(BaseModel):
     (a flavour that is missing there does not have it) and builds that call.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     name: ClassVar[str]
     most: ClassVar[dict[Flavour, int]]

@@ -10,8 +10,9 @@ from config.merchant_files.merchant_file import MerchantFile
 from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES
 from config.strategies.strategy import V1, Flavour
-from tasks.events.descriptions import WORDS
-from tasks.events.out_events import OrdersRejected, ShipmentAllocated, ShipmentAllocationFailed
+from tasks.events.orders_rejected import OrdersRejected
+from tasks.events.shipment_allocated import ShipmentAllocated
+from tasks.events.shipment_allocation_failed import ShipmentAllocationFailed
 from tasks.rules.order import OrderEvent
 
 _CLOUDEVENT = "application/cloudevents+json"
@@ -39,20 +40,16 @@ def schema(name: str) -> dict[str, Any]:
     """One of `NAMES` as a JSON document."""
     if name == "asyncapi":
         return asyncapi()
-    return {"$schema": _DIALECT, **_mended(MODELS[name].model_json_schema())}
+    return {"$schema": _DIALECT, **_completed(MODELS[name].model_json_schema())}
 
 
-def _mended(document: dict[str, Any]) -> dict[str, Any]:
-    """Say what the validators know and pydantic cannot read out of them, and what every key means."""
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    """Add what the validators check and pydantic does not see."""
     definitions = document.get("$defs", {})
     if "OrderData" in definitions:
-        definitions["OrderShipment"]["properties"]["reference"]["not"] = {"enum": [".", ".."]}
         definitions["Value"]["properties"]["amount"]["anyOf"] = [*_AMOUNTS, {"type": "null"}]
     if document.get("title") == MerchantFile.__name__:
         document["allOf"] = [_of_flavour(flavour) for flavour in get_args(Flavour)]
-    for part in (document, *definitions.values()):
-        for key, words in WORDS.get(part.get("title", ""), {}).items():
-            part["properties"][key].setdefault("description", words)
     return document
 
 
@@ -117,5 +114,5 @@ def _schemas() -> dict[str, Any]:
     mode: JsonSchemaMode = "validation"
     models = [(MODELS[name], mode) for name in _CHANNELS]
     _, document = models_json_schema(models, ref_template="#/components/schemas/{model}")
-    definitions: dict[str, Any] = _mended(document)["$defs"]
+    definitions: dict[str, Any] = _completed(document)["$defs"]
     return definitions

@@ -42,7 +42,7 @@ def again(shipment: Shipment, context: Context) -> Decision:
 
 def has_time_to_call(shipment: Shipment, retry: Retry, timeout_s: float, now: float) -> bool:
     """Whether a call, and the quiet time that may follow it, fit before the deadline."""
-    return shipment.received + retry.deadline_s - now >= timeout_s + retry.quiet_s
+    return deadline(shipment, retry) - now >= timeout_s + retry.quiet_s
 
 
 def may_still_call(shipment: Shipment, context: Context) -> bool:
@@ -126,14 +126,14 @@ def park(shipment: Shipment, context: Context, wait_s: float) -> Park:
     return Park(shipment=waiting, wait_s=until_deadline(shipment, context, wait_s))
 
 
-def deadline(shipment: Shipment, context: Context) -> float:
+def deadline(shipment: Shipment, retry: Retry) -> float:
     """When the shipment must be allocated at the latest."""
-    return shipment.received + context.retry.deadline_s
+    return shipment.received + retry.deadline_s
 
 
 def overdue(shipment: Shipment, context: Context) -> bool:
     """Whether its time is over."""
-    return context.now >= deadline(shipment, context)
+    return context.now >= deadline(shipment, context.retry)
 
 
 def may_end(shipment: Shipment, context: Context) -> bool:
@@ -148,7 +148,7 @@ def until_deadline(shipment: Shipment, context: Context, wait_s: float) -> float
 
 def end_of_time(shipment: Shipment, context: Context) -> float:
     """The deadline, or the end of a quiet time that lasts longer."""
-    return max(deadline(shipment, context), quiet_end(shipment.progress, context.retry))
+    return max(deadline(shipment, context.retry), quiet_end(shipment.progress, context.retry))
 
 
 def too_late(shipment: Shipment) -> Fail:

@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -21,6 +20,8 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_core import ErrorDetails, from_json, to_json
+
+from config.strategies.strategy import NO_PATH_STEP
 
 MAX_EVENT_BYTES = 1024 * 1024
 KEPT_OF_TOO_LARGE_BYTES = 64 * 1024
@@ -55,65 +56,79 @@ def _calendar_time(value: object) -> object:
 Timestamp = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_calendar_time)]
 
 
-def _no_dots(reference: str) -> str:
-    """Both are within the letters of a reference, but a path that holds one means another path."""
-    if reference in (".", ".."):
-        raise ValueError("'.' and '..' cannot be references")
-    return reference
-
-
-Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$"), AfterValidator(_no_dots)]
+Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$"), *NO_PATH_STEP]
 
 
 class _Read(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, use_attribute_docstrings=True)
 
 
 class Value(_Read):
     """What the goods are worth: decimal text and a currency."""
 
     amount: Amount | None = None
+    """A decimal number, best as text: it is never read as a float."""
     currency: Text | None = None
+    """Its currency."""
 
 
 class Destination(_Read):
     """Where the shipment goes, as far as rules may ask."""
 
     country: Text | None = None
+    """The country, as rules state it."""
     postcode: Text | None = None
+    """The postcode; rules may ask how it begins."""
 
 
 class OrderShipment(_Read):
     """One thing to allocate; weight in kilograms."""
 
     reference: Reference
+    """The vendor's reference of the shipment (v2) or consignment (v1)."""
     weight_kg: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """The weight in kilograms; rules may ask for it."""
     value: Value | None = None
+    """What the goods are worth."""
     destination: Destination | None = None
+    """Where the shipment goes."""
     tags: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=MAX_TAGS)] | None = None
+    """Words that rules may ask for."""
 
 
 class OrderData(_Read):
     """The `data` of an order-created event."""
 
     merchant: Text
+    """The merchant, as its file is called."""
     order: Text
+    """The order's number."""
     # The first wrong one says enough: a list of all that is wrong can be far larger than the event.
     shipments: Annotated[tuple[OrderShipment, ...], Field(fail_fast=True, min_length=1, max_length=MAX_SHIPMENTS)]
+    """What is to be allocated, each for itself."""
     shipping_method: Text | None = None
+    """What the customer chose; rules may ask for it."""
     deliver_by: Timestamp | None = None
+    """Until when the order should be delivered, as RFC 3339 text with an offset."""
 
 
 class Envelope(_Read):
     """The CloudEvents attributes that every event must carry, and those that are typed when present."""
 
     specversion: Literal["1.0"]
+    """The version of CloudEvents."""
     id: Text
+    """Identifies the event, together with its source."""
     source: Text
+    """Who published the event."""
     type: Text
+    """What the event says has happened."""
     time: Timestamp | None = None
+    """When it happened, as RFC 3339 text with an offset."""
     datacontenttype: Text | None = None
+    """The media type of the data: JSON."""
     subject: Text | None = None
+    """What the event is about, in the publisher's words."""
 
 
 def _not_beside_data(_: object) -> None:
@@ -124,8 +139,11 @@ class OrderEvent(Envelope):
     """A whole order-created event."""
 
     type: Literal["order.created"]
+    """What the event says has happened."""
     data: OrderData
+    """What has happened."""
     data_base64: Annotated[None, BeforeValidator(_not_beside_data), Field(exclude=True)] = None
+    """Takes the place of `data`, as JSON text in base64: libraries write it for bytes."""
 
 
 class Order(NamedTuple):

@@ -1,7 +1,7 @@
 """How far a shipment has come: what every report writes, so that any worker can go on from there."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
@@ -81,6 +81,39 @@ class Progress:
     def must_read(self) -> bool:
         """Whether a read-back must come before the next call."""
         return self.open_kind is not None or self.unread or self.refusal is not None
+
+
+class ProgressChanges(TypedDict, total=False):
+    """The fields of `Progress` that a decision may change; a type checker refuses any other name."""
+
+    step: int
+    open_kind: OpenKind | None
+    open_at: float
+    quiet_from: float
+    also_open: bool
+    give_up_at: float | None
+    last_read: str | None
+    read_at: float
+    read_before: str | None
+    allocating_since: float | None
+    unread: bool
+    refusal: str | None
+    refusal_message: str
+    open_calls: int
+    group_size: int | None
+    refused_partly: bool
+    expired_quotes: int
+    denied_at: float | None
+    denials: int
+    asked_again: int
+    asked_again_told: int
+    waits: int
+    attempts: int
+    attempted: int | None
+    entries: int
+    last_refusal: str | None
+    unknown_fields: dict[str, Any]
+    is_readable: bool
 
 
 def parse_progress(text: bytes | str | None) -> Progress:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
@@ -13,7 +13,7 @@ from config.strategies.catalogue import AnyStrategy
 from tasks.rules.frozen import construct, with_changes
 from tasks.rules.order import Order
 from tasks.rules.plan import Facts, Plan
-from tasks.rules.progress import OpenKind, Progress, parse_progress
+from tasks.rules.progress import OpenKind, Progress, ProgressChanges, parse_progress
 
 KEPT_FIRST = KEPT_LAST = 20
 """How many entries of a story are kept from its beginning and from its end."""
@@ -50,35 +50,34 @@ class Shipment:
         """Whether another step follows the present one."""
         return self.progress.step + 1 < len(self.steps)
 
-    def with_progress(self, **changes: Any) -> "Shipment":  # fields of Progress, checked by it
+    def with_progress(self, **changes: Unpack[ProgressChanges]) -> "Shipment":
         """The same shipment, further on."""
-        return with_changes(self, {"progress": with_changes(self.progress, changes)})
+        return with_changes(self, {"progress": with_changes(self.progress, dict(changes))})
 
     def called(self, *, sent: bool = True) -> "Shipment":
         """The same shipment after one more attempt at its present step."""
         progress = self.progress
-        changes: dict[str, Any] = {"attempts": progress.attempts + 1, "attempted": progress.step}
+        changes: ProgressChanges = {"attempts": progress.attempts + 1, "attempted": progress.step}
         if sent and progress.open_kind is not None:
             changes["asked_again"] = progress.asked_again + 1
         return self.with_progress(**changes)
 
-    def opened(self, kind: OpenKind, at: float, **changes: Any) -> "Shipment":
+    def opened(self, kind: OpenKind, at: float, **changes: Unpack[ProgressChanges]) -> "Shipment":
         """The same shipment with an open call that ended, as far as this side saw it, at this time."""
-        opened = self.with_progress(
-            open_kind=kind,
-            open_at=at,
-            quiet_from=at,
-            also_open=False,
-            give_up_at=None,
-            read_before=self.progress.last_read,
-            last_read=None,
-            read_at=0.0,
-            allocating_since=at if kind == "queued" else None,
-            unread=False,
-            waits=0,
-            **changes,
-        )
-        return opened.cleared(0.0)
+        opened: ProgressChanges = {
+            "open_kind": kind,
+            "open_at": at,
+            "quiet_from": at,
+            "also_open": False,
+            "give_up_at": None,
+            "read_before": self.progress.last_read,
+            "last_read": None,
+            "read_at": 0.0,
+            "allocating_since": at if kind == "queued" else None,
+            "unread": False,
+            "waits": 0,
+        }
+        return self.with_progress(**(opened | changes)).cleared(0.0)
 
     def cleared(self, until: float) -> "Shipment":
         """The same shipment, which a read-back allows to be called for until then."""

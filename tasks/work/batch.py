@@ -12,12 +12,13 @@ from tasks.rules import backoff
 from tasks.rules.backoff import RetryBudget
 from tasks.rules.before_call import first_decision, paused_decision
 from tasks.rules.decision import Call, Context, Decision, ReadBack
+from tasks.rules.portions import portions
 from tasks.rules.shipment import Shipment
 from tasks.rules.unreadable import UnreadableRecord, after_look, stand_in
 from tasks.work.alerts import Alerts
 from tasks.work.api import Api
 from tasks.work.bulk_call import run_all
-from tasks.work.grouping import BulkGroups, chunks
+from tasks.work.grouping import BulkGroups
 from tasks.work.journal import Journal
 from tasks.work.messages import FellBack
 from tasks.work.ports import Account, Claim, Ledger, Permit
@@ -133,8 +134,8 @@ class Batch:
             yield groups.split(decisions), [decision.shipment.reference for decision in decisions]
             return
         max_per_call = self._max_per_call(decisions[0].shipment)
-        for chunk in chunks(decisions, max_per_call):
-            yield groups.work(chunk, max_per_call), [decision.shipment.reference for decision in chunk]
+        for portion in portions(decisions, max_per_call):
+            yield groups.work(portion, max_per_call), [decision.shipment.reference for decision in portion]
 
     def _max_per_call(self, shipment: Shipment) -> int:
         """How many shipments one call for its current step may carry."""

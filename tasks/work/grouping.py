@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from config.strategies.catalogue import AnyStrategy
 from tasks.rules.before_call import held_up
 from tasks.rules.decision import Call, ReadBack
+from tasks.rules.portions import portions
 from tasks.work.bulk_call import BulkCall, run_all
 from tasks.work.requests import pause
 from tasks.work.visit import MARGIN_S, Visits
@@ -45,7 +46,7 @@ class BulkGroups:
                 calls.append(following)
             else:
                 jobs.append(self._follow_late(task))
-        jobs += [self._call_for_all(chunk, inner=inner) for chunk in chunks(calls, max_per_call)]
+        jobs += [self._call_for_all(portion, inner=inner) for portion in portions(calls, max_per_call)]
         await run_all(jobs)
 
     async def _read_all(self, decisions: Sequence[Call | ReadBack]) -> "list[asyncio.Task[Call | ReadBack | None]]":
@@ -109,18 +110,13 @@ class BulkGroups:
         by_size: dict[int, list[Call | ReadBack]] = defaultdict(list)
         for decision in decisions:
             by_size[decision.shipment.progress.group_size or 1].append(decision)
-        parts = [chunk for size, group in by_size.items() for chunk in chunks(group, size)]
-        await run_in_sequence(self.work(chunk, len(chunk), inner=True) for chunk in parts)
+        parts = [portion for size, group in by_size.items() for portion in portions(group, size)]
+        await run_in_sequence(self.work(part, len(part), inner=True) for part in parts)
 
     async def _wait(self, decisions: Sequence[Call | ReadBack]) -> None:
         context = self.visits.requests.context(tries=0)
         waiting = [held_up(decision.shipment, context, SPLIT_WAIT_S, by_limit=True) for decision in decisions]
         await run_all(self.visits.leave(decision) for decision in waiting)
-
-
-def chunks(decisions: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Split a sequence into chunks of at most `size`."""
-    return (decisions[start : start + size] for start in range(0, len(decisions), size))
 
 
 async def run_in_sequence(jobs: Iterable[Coroutine[Any, Any, Any]]) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, assert_never
 
-from tasks.events.settled import allocated_event, failed_event
+from tasks.events.shipment_allocated import allocated_event
+from tasks.events.shipment_allocation_failed import failed_event
 from tasks.rules.decision import Fail, FallBack, Park, Settle
 from tasks.rules.outcome import UNREADABLE_ANSWER, WORDS, Allocated, Feedback, Finding, NotSent
 from tasks.rules.shipment import Shipment, iso

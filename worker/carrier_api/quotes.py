@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from config.strategies.strategy import QuoteChoice
-from tasks.rules.outcome import Carrier, Refused
+from tasks.rules.outcome import Refused
 from worker.carrier_api.fields import message, text
 from worker.carrier_api.prices import readings
 
@@ -22,7 +22,6 @@ class Offer:
     currency: str | None = None
     delivery_end: datetime | None = None
     expires: datetime | None = None
-    carrier: Carrier | None = None
 
 
 def choose(offers: Iterable[Offer], by: QuoteChoice, now: datetime) -> Offer | Refused | None:

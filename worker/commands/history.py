@@ -3,6 +3,7 @@
 from typing import Any, assert_never
 
 from config.merchant_files.retry import Retry
+from tasks.rules.next_decision import deadline as shipment_deadline
 from tasks.rules.quiet_time import quiet_end
 from tasks.rules.shipment import iso
 from worker.commands.output import clock, length
@@ -47,7 +48,7 @@ def whereabouts(record: Record, retry: Retry | None) -> str:
 
 def deadline(record: Record, retry: Retry | None) -> float | None:
     """When the shipment fails at the latest, in seconds since the epoch."""
-    return None if retry is None else record.shipment.received + retry.deadline_s
+    return None if retry is None else shipment_deadline(record.shipment, retry)
 
 
 def _at_last(record: Record, retry: Retry | None) -> str:

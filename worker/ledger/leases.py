@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from config.settings import Settings
+from tasks.rules.portions import portions
 from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, entry_field
 from tasks.work.ports import Permit, PermitRequest, Report
 from worker.ledger import keys, rows
@@ -46,9 +47,7 @@ class Leases(Pauses):
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """As `permit`, for each, in their order."""
-        return [
-            permit for some in rows.portions(requests, MAX_PER_ROUND_TRIP) for permit in await self._permit_many(some)
-        ]
+        return [permit for some in portions(requests, MAX_PER_ROUND_TRIP) for permit in await self._permit_many(some)]
 
     async def permit_bulk(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """As `permit_all`, for one call; if the first may not call, the others get no answer."""
@@ -56,13 +55,11 @@ class Leases(Pauses):
 
     async def report_all(self, reports: Sequence[Report]) -> list[bool]:
         """As `report`, for each, in their order."""
-        return [
-            written for some in rows.portions(reports, MAX_PER_ROUND_TRIP) for written in await self._report_many(some)
-        ]
+        return [written for some in portions(reports, MAX_PER_ROUND_TRIP) for written in await self._report_many(some)]
 
     async def renew(self, leased: Sequence[tuple[Shipment, str]]) -> None:
         """Renew the leases of shipments that are being worked on, each with its lease token."""
-        for some in rows.portions(leased, MAX_PER_ROUND_TRIP):
+        for some in portions(leased, MAX_PER_ROUND_TRIP):
             args: list[Any] = [*RenewArgs(self._lease_ms)]
             for shipment, lease_token in some:
                 args += RenewRow(shipment.merchant, shipment.reference, lease_token)

@@ -9,6 +9,7 @@ from typing import Any
 
 from config.merchant_files.merchant_file import NAME
 from config.settings import Settings
+from tasks.rules.portions import portions
 from tasks.rules.progress import Progress, parse_progress
 from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, entry_field
 from tasks.rules.unreadable import UnreadableRecord, parse_shipment, stand_in
@@ -159,8 +160,8 @@ async def failures(
     kept_since = await server_ms(redis) - round(settings.keep_days * 86_400_000)
     references: Any = await redis.zrangebyscore(keys.failed(merchant), kept_since, "+inf")
     found: list[Failure] = []
-    for start in range(0, len(references), _READ_AT_ONCE):
-        page = await read_failures(redis, merchant, references[start : start + _READ_AT_ONCE])
+    for some in portions(references, _READ_AT_ONCE):
+        page = await read_failures(redis, merchant, some)
         found += [failure for failure in page if reason in {None, failure.reason}]
         if most is not None and len(found) >= most:
             break

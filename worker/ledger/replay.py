@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from config.merchant_files.merchant_file import Merchant, read_all
 from config.settings import Settings
+from tasks.rules.portions import portions
 from tasks.rules.replay import NewPlan, choose_new_plan
 from tasks.rules.shipment import entry_field
 from worker.ledger.ledger import FARTHEST_WAIT_S
@@ -99,9 +100,9 @@ def _start(failure: Failure, good: dict[str, Merchant], now: float) -> NewPlan |
 async def requeue_failed(store: Store, replay: Replay, max_replays: int) -> Replay:
     """Write what was prepared; returns what came of it. `max_replays` of one shipment, 0 for any number."""
     answers: list[int] = []
-    for start in range(0, len(replay.items), _AT_ONCE):
+    for some in portions(replay.items, _AT_ONCE):
         args: list[Any] = [*ReplayArgs(max_replays)]
-        for item in replay.items[start : start + _AT_ONCE]:
+        for item in some:
             args += _row(item)
         answers += await store.run(REPLAY, [], args)
     call_record = list(zip(replay.items, answers, strict=True))

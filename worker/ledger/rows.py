@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
@@ -13,8 +13,6 @@ from tasks.rules.unreadable import UnreadableRecord, parse_shipment
 from tasks.work.messages import StartMessage
 from tasks.work.ports import Claim, Pause, Permit, PermitRequest, Report
 from worker.ledger.scripts import AcceptedRow, ClaimedRow, PermitRow, ReportRow
-
-T = TypeVar("T")
 
 
 class Accepted(NamedTuple):
@@ -67,12 +65,6 @@ class ClaimResult:
     def shipments(self) -> int:
         """How many were claimed."""
         return sum(len(each.shipments) + len(each.unreadable) for each in self.claims)
-
-
-def portions(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
-    """The items in the portions of one script call each."""
-    for start in range(0, len(items), most):
-        yield items[start : start + most]
 
 
 def accepted_row(new: Accepted) -> AcceptedRow:

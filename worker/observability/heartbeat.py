@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from worker.ledger import keys
+from worker.ledger.records import server_ms
 from worker.redis_client.store import Redis, Store
 
 FRESH_S = 30.0
@@ -99,23 +100,22 @@ def _age_s(path: Path) -> float:
 
 async def tell(store: Store, role: str, pid: int, position: Any) -> None:
     """Note in the ledger that a process is alive and how far it has come."""
-    seconds, _ = await store.redis.time()
-    beat = {"at": int(seconds), "position": position}
+    beat = {"at": await server_ms(store.redis) // 1000, "position": position}
     await store.redis.hset(keys.HEARTBEATS, f"{role}@{socket.gethostname()}:{pid}", json.dumps(beat))
 
 
 async def forget_the_gone(redis: Redis) -> None:
     """Forget heartbeats of processes that ended long ago."""
-    seconds, _ = await redis.time()
+    now = await server_ms(redis) // 1000
     found: Any = await redis.hgetall(keys.HEARTBEATS)
-    gone = [name for name, text in found.items() if int(seconds) - json.loads(text)["at"] > 20 * FRESH_S]
+    gone = [name for name, text in found.items() if now - json.loads(text)["at"] > 20 * FRESH_S]
     if gone:
         await redis.hdel(keys.HEARTBEATS, *gone)
 
 
 async def heartbeats(redis: Redis) -> dict[str, dict[str, Any]]:
     """The processes that gave a heartbeat lately, by `role@host:pid`."""
-    seconds, _ = await redis.time()
+    now = await server_ms(redis) // 1000
     found: Any = await redis.hgetall(keys.HEARTBEATS)
     beats = {name.decode(): json.loads(text) for name, text in found.items()}
-    return {name: beat for name, beat in beats.items() if int(seconds) - beat["at"] <= FRESH_S}
+    return {name: beat for name, beat in beats.items() if now - beat["at"] <= FRESH_S}

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.rules.portions import portions
 from worker.redis_client.store import Redis
 
 _AT_ONCE = 200
@@ -31,7 +32,7 @@ async def publish(
     told before is there, and publishing all of it again does no harm, as a shipment is allocated once.
     """
     began, ids = time.monotonic(), list[str]()
-    for chunk in _chunks(events, _AT_ONCE if rate is None else max(1, min(_AT_ONCE, round(rate / 10)))):
+    for chunk in portions(events, _AT_ONCE if rate is None else max(1, min(_AT_ONCE, round(rate / 10)))):
         if rate is not None:
             await asyncio.sleep(max(0.0, began + len(ids) / rate - time.monotonic()))
         pipe = redis.pipeline(transaction=False)
@@ -40,11 +41,6 @@ async def publish(
         ids += [stream_id.decode() for stream_id in await pipe.execute()]
         on_progress(len(ids))
     return ids
-
-
-def _chunks(events: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
-    for start in range(0, len(events), size):
-        yield events[start : start + size]
 
 
 async def rejected_events(redis: Redis, stream: str, most: int | None = None) -> AsyncIterator[RejectedEvent]:

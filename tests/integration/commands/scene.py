@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from config.settings import Settings
-from tasks.events.settled import allocated_event, failed_event
+from tasks.events.shipment_allocated import allocated_event
+from tasks.events.shipment_allocation_failed import failed_event
 from tasks.rules.decision import FailReason
 from tasks.rules.outcome import Allocated, Carrier
 from tasks.rules.shipment import Shipment

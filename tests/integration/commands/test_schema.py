@@ -17,7 +17,8 @@ from config.strategies.catalogue import STRATEGIES, AnyStrategy
 from config.strategies.filters import ServiceFilters
 from config.strategies.quote import Quote
 from tasks.events.schemas import NAMES, schema
-from tasks.events.settled import allocated_event, failed_event
+from tasks.events.shipment_allocated import allocated_event
+from tasks.events.shipment_allocation_failed import failed_event
 from tasks.rules.decision import FailReason
 from tasks.rules.order import Order, parse_order
 from tasks.rules.outcome import Allocated, Carrier, Label, Price

@@ -157,27 +157,12 @@ def test_v2_shipment() -> None:
 
 
 def _v2_offer(prefix: str, digit: int, gross: str, end: str, expires: str) -> Offer:
-    carriers = {
-        "20.0": Carrier(
-            reference="PCLYINTL",
-            name="Parcelly International",
-            service_reference="PCLYINTLISF",
-            service_name="International Superfast",
-        ),
-        "12.0": Carrier(
-            reference="QSDOM",
-            name="QuickStep Domestic",
-            service_reference="QSDOMLOC",
-            service_name="QS Domestic Local",
-        ),
-    }
     return Offer(
         reference=f"{prefix}{digit}",
         gross=gross,
         currency="EUR",
         delivery_end=datetime.fromisoformat(end),
         expires=datetime.fromisoformat(expires),
-        carrier=carriers[gross],
     )
 
 

@@ -82,11 +82,6 @@ def test_v1_quotes() -> None:
         currency="GBP",
         delivery_end=datetime(2019, 5, 2, 23, 59, tzinfo=UTC),
         expires=datetime(2019, 4, 30, 23, tzinfo=UTC),
-        carrier=Carrier(
-            reference="ROYAL_MAIL",
-            service_reference="MPD_RMDBPR1STPSU",
-            service_name="1st and 2nd Class Account Mail (1st Parcel)",
-        ),
     )
     assert [offer.reference[:8] for offer in offers] == ["f6374a18", "f63bd4ab"]
     at_the_time = datetime(2019, 4, 30, tzinfo=UTC)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.strategies.strategy import QuoteChoice
-from tasks.rules.outcome import Carrier, NotYet, Outcome, Refused, Stopped, Throttled, Unknown
+from tasks.rules.outcome import NotYet, Outcome, Refused, Stopped, Throttled, Unknown
 from tests.unit.carrier_api.said import EC, NOW, OTHER, REF, V1, V2, error, response
 from worker.carrier_api.quotes import Offer, choose
 
@@ -80,7 +80,6 @@ def test_quote_of_v2() -> None:
             currency="GBP",
             delivery_end=NOW + timedelta(days=1),
             expires=NOW + timedelta(hours=1),
-            carrier=Carrier(reference="P"),
         ),
     )
 
@@ -98,7 +97,6 @@ def test_quote_of_v1_as_xml() -> None:
             gross="1.20",
             currency="EUR",
             expires=NOW + timedelta(hours=1),
-            carrier=Carrier(reference="RM"),
         ),
     )
 

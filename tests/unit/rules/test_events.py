@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.events.settled import allocated_event, failed_event
+from tasks.events.shipment_allocated import allocated_event
+from tasks.events.shipment_allocation_failed import failed_event
 from tasks.rules.outcome import Allocated, Carrier, Label, Price
 from tasks.rules.shipment import Shipment
 from tasks.rules.unreadable import UnreadableRecord, stand_in

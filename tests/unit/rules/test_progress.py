@@ -1,13 +1,14 @@
 """How far a shipment has come: what is written of it, and what another version makes of that."""
 
 import json
-from typing import Any, get_args
+from dataclasses import fields
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.rules.progress import OpenKind, Progress, parse_progress
+from tasks.rules.progress import OpenKind, Progress, ProgressChanges, parse_progress
 from tests.factories.records import EVERY, record, taken_up
 from tests.factories.shipments import NOW, opened
 
@@ -117,3 +118,11 @@ def test_a_record_that_cannot_be_read_stays_as_it_is() -> None:
 def test_what_must_be_read_back(progress: dict[str, Any], must: bool) -> None:  # noqa: FBT001  # a row of the table
     """An open call, a refusal that does not count yet, and a doubt call for a read-back first."""
     assert Progress(**progress).must_read is must
+
+
+def test_what_may_change() -> None:
+    """The names that a type checker accepts for a change are the fields, with the same types."""
+    told = {each.name: each.type for each in fields(Progress) if each.name not in ("unknown_fields", "is_readable")}
+    assert get_type_hints(ProgressChanges).keys() >= told.keys()
+    hints = get_type_hints(Progress)
+    assert {name: hints[name] for name in told} == {name: get_type_hints(ProgressChanges)[name] for name in told}

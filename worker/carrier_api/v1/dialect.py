@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from config.strategies.strategy import V1, Flavour, RequestSpec, Strategy
+from config.strategies.strategy import RequestSpec, Strategy
 from tasks.rules.outcome import Allocated, Carrier, Finding, Outcome, Price, Refused, Stopped, Unknown
 from worker.carrier_api import carrier_price
 from worker.carrier_api.fields import instant, message, named, table, tables, text, token
@@ -24,8 +24,6 @@ from worker.carrier_api.v1.xml import write_xml
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConsignmentsV1:
     """Requests of v1 and what its answers mean; see `worker.carrier_api.dialect.Dialect` for each method."""
-
-    flavour: ClassVar[Flavour] = V1
 
     format: Literal["json", "xml"] = "json"
 
@@ -135,19 +133,7 @@ def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
                 currency=currency(table(price).get("Currency")),
                 delivery_end=instant(quote.get("LatestDeliveryDate")),
                 expires=instant(quote.get("ExpiryDate")),
-                carrier=_quoted(quote),
             )
-
-
-def _quoted(quote: dict[str, Any]) -> Carrier | None:
-    legs = tables(quote.get("Legs"))
-    first = table(legs[0].get("CarrierService")) if legs else {}
-    return carrier_price.carrier(
-        first.get("CarrierReference"),
-        first.get("CarrierName"),
-        quote.get("MpdCarrierServiceReference"),
-        quote.get("MpdCarrierService"),
-    )
 
 
 def _no_offers(answer: dict[str, Any]) -> Refused:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any
 
-from config.strategies.strategy import V2, Flavour, RequestSpec, Strategy
+from config.strategies.strategy import RequestSpec, Strategy
 from tasks.rules.outcome import Finding, Outcome, Refused, Unknown
 from worker.carrier_api.fields import instant, table, tables, text, token
 from worker.carrier_api.prices import currency, price_text
@@ -14,7 +14,7 @@ from worker.carrier_api.quotes import Offer
 from worker.carrier_api.response import ApiResponse
 from worker.carrier_api.states import finding
 from worker.carrier_api.v2.errors import cause_of, error_outcome, parse_error
-from worker.carrier_api.v2.results import allocated, carrier, parse_results
+from worker.carrier_api.v2.results import allocated, parse_results
 
 # A 407 is no proxy's: it is how v2 says that only some shipments of a call were queued.
 _DECIDED = frozenset(
@@ -24,8 +24,6 @@ _DECIDED = frozenset(
 
 class ShipmentsV2:
     """Requests of v2 and what its answers mean; see `worker.carrier_api.dialect.Dialect` for each method."""
-
-    flavour: ClassVar[Flavour] = V2
 
     def headers(self, key: str) -> dict[str, str]:
         """Key, version and format; the version is required on every request."""
@@ -98,5 +96,4 @@ def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
                 currency=currency(table(price).get("currency")),
                 delivery_end=instant(table(quote.get("delivery_date")).get("end")),
                 expires=instant(quote.get("expires")),
-                carrier=carrier(quote.get("carrier")),
             )
