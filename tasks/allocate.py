@@ -1,4 +1,4 @@
-"""The Celery tasks: shells that let the runtime of their process work, and pass on what fell back."""
+"""The Celery tasks: thin wrappers around the runtime of their process, and the fallback chains."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ ALLOCATE_TASK = "allocation.allocate"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkResult:
-    """What a task's work came to while it ran: what it was, by counts, and the shipments that fell back."""
+    """The result of a task's work: counts of how shipments left, and the shipments that fell back."""
 
     counts: Mapping[str, int]
     fell_back: Sequence[FellBack] = ()
 
 
 class Runtime(Protocol):
-    """What a worker process can do; it is put on the Celery app when the process starts."""
+    """The runtime of a worker process, set on the Celery app when the process starts."""
 
     def serve(self) -> WorkResult | None:
-        """Take what is due, and what comes due, for a while; None if another process must."""
+        """Run the claim loop; None if another process must run the task."""
 
     def follow(self, link: Link) -> WorkResult | None:
-        """Work on the shipments of a link, for as long as a task may take; None if another process must."""
+        """Work on the shipments of a link; None if another process must run the task."""
 
     def sweep(self) -> dict[str, Any]:
-        """Have what is due taken, and do the housekeeping."""
+        """Start claim loops for due shipments, and run maintenance."""
 
 
 def _runtime(task: "Task[..., Any]") -> Runtime:
@@ -46,59 +46,60 @@ def _runtime(task: "Task[..., Any]") -> Runtime:
 
 
 @shared_task(name=ALLOCATE_TASK, bind=True, default_retry_delay=0, max_retries=None)
-def allocate(
-    self: "Task[..., Any]", **_message: Any
-) -> dict[str, Any]:  # nothing is read of it: it says that work is due
-    """Take what is due, and what comes due, for a while."""
-    return {**_worked(self, _runtime(self).serve()).counts}
+def allocate(self: "Task[..., Any]", **_message: Any) -> dict[str, Any]:  # for display only
+    """Run the claim loop of this child."""
+    return {**_result(self, _runtime(self).serve()).counts}
 
 
-def _worked(task: "Task[..., Any]", worked: WorkResult | None) -> WorkResult:
-    """What a task came to. If another process must do it: the same message, and the rest of a chain, once more."""
-    if worked is None:
+def _result(task: "Task[..., Any]", result: WorkResult | None) -> WorkResult:
+    """Return the result; if another process must run the task, requeue its message with the rest of its chain."""
+    if result is None:
         raise task.retry()
-    return worked
+    return result
 
 
 def _fallback(self: "Task[..., Any]", message: dict[str, Any], **_shown: Any) -> dict[str, Any]:
-    """One link: work on what the link before handed on, and hand on what this step was refused.
+    """One link: work on the shipments of the link before, and pass those that fall back to the next one.
 
-    A refusal is a value, so the next link runs if there is something for it; it takes only shipments that stand at its
-    own step.
+    A refusal is a result, not an error, so the next link runs if any shipment fell back. A link claims only shipments
+    at its own step.
     """
     link = parse_link(message)
-    worked = _worked(self, _runtime(self).follow(link))
-    if not worked.fell_back:
-        # Celery would send the next link all the same.
+    result = _result(self, _runtime(self).follow(link))
+    if not result.fell_back:
+        # Otherwise Celery would send the next link without shipments.
         self.request.chain = None
-        return {**worked.counts}
-    return {**make_link(worked.fell_back, link.unknown_fields).as_message(), **worked.counts}
+        return {**result.counts}
+    return {**make_link(result.fell_back, link.unknown_fields).as_message(), **result.counts}
 
 
 class ChainLink(Task):  # type: ignore[type-arg]  # celery-types knows one, Celery none
-    """A task of a fallback chain. The link before it sends it; should the broker be away, that has done its part.
+    """A task of a fallback chain. It is sent by the link before it, which does not fail if the broker is unavailable.
 
-    The leases of its shipments then run out, and they are taken at the step they stand at.
+    The leases of its shipments then expire, and they are reclaimed at their current step.
     """
 
     abstract = True
     default_retry_delay = 0
     max_retries = None
 
-    def apply_async(self, *args: Any, **options: Any) -> Any:  # as Celery has it
-        """Send it, if the broker is there."""
+    def apply_async(self, *args: Any, **options: Any) -> Any:  # Celery's signature
+        """Send the task; logs `link_not_sent` and returns None if the broker is unavailable."""
         try:
             return super().apply_async(*args, **options)
         except OperationalError as error:
             log.warning(
-                "link_not_sent", task=self.name, error=str(error), next="its shipments are due with their leases"
+                "link_not_sent",
+                task=self.name,
+                error=str(error),
+                next="its shipments are reclaimed when their leases expire",
             )
             return None
 
 
 @shared_task(name=SWEEP_TASK, bind=True)
 def sweep(self: "Task[..., Any]") -> dict[str, Any]:
-    """Bring back what is due."""
+    """Start claim loops for due shipments, and run maintenance."""
     return _runtime(self).sweep()
 
 
@@ -112,11 +113,11 @@ FALLBACK_TASKS = {
 def start_fallback(
     app: Celery, fallen_back: Sequence[FellBack], unknown_fields: Mapping[str, Any] = MappingProxyType({})
 ) -> None:
-    """Send a whole chain for each kind of way: one task per step, named by its strategy."""
-    for steps, same_way in by_route(fallen_back).items():
-        whose = summarize(each.shipment.merchant for each in same_way)
-        links = [_link(app, step, merchant=whose) for step in steps]
-        chain(*links)(make_link(same_way, unknown_fields).as_message())
+    """Send one chain for each sequence of remaining strategies, with one task per step."""
+    for steps, group in by_route(fallen_back).items():
+        merchants = summarize(each.shipment.merchant for each in group)
+        links = [_link(app, step, merchant=merchants) for step in steps]
+        chain(*links)(make_link(group, unknown_fields).as_message())
 
 
 def _link(app: Celery, strategy: str, **shown: str) -> "Signature[Any]":

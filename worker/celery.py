@@ -1,4 +1,4 @@
-"""The Celery application, found by `celery -A worker`, and what its processes do when they start and end."""
+"""The Celery application, found by `celery -A worker`, and the signal handlers that start and stop its processes."""
 
 import asyncio
 import gc
@@ -45,7 +45,7 @@ except SettingsError as error:
 
 
 class Allocation(Celery):
-    """The application, and in a worker child what does the work there."""
+    """The application; in a worker child it carries the child's runtime."""
 
     runtime: "ChildRuntime"
 
@@ -56,7 +56,7 @@ children = Siblings(settings.concurrency)
 
 
 def _waiting() -> int:
-    """Messages in the queue; none that we could know of while the broker is away."""
+    """Number of messages in the queue; 0 while the broker is unavailable."""
     try:
         with app.pool.acquire(block=True, timeout=1) as connection:
             return queue_depth(connection, BATCHES)
@@ -70,7 +70,7 @@ _progress = Progress(
 
 
 @signals.setup_logging.connect
-def _logging(**_: Any) -> None:  # what Celery passes
+def _logging(**_: Any) -> None:  # Celery's keyword arguments
     start_logging()
 
 
@@ -88,52 +88,52 @@ def _starting(**_: Any) -> None:
 
 @signals.worker_init.connect
 def _refuse_other_pools(sender: Any, **_: Any) -> None:  # Celery's worker
-    """A task holds its process for a moment only, and leases, heartbeats and limits count on processes."""
+    """Only prefork works: a task returns before its work is done, and leases and heartbeats belong to processes."""
     if not issubclass(sender.pool_cls, PreforkPool):
-        _end(2, "--pool: only prefork is supported; leave it out")
-    # It may be another number than that of the settings.
+        _end(2, "--pool: only prefork is supported; remove the option")
+    # May differ from the settings.
     children.count = sender.concurrency
 
 
 @signals.worker_init.connect
 def _load_what_children_need(**_: Any) -> None:
-    """Imported once, before the fork, so that the children share the memory of it; beat does without."""
+    """Import the child's modules before the fork, so that the children share their memory; beat does not need them."""
     importlib.import_module("worker.processes.child")
 
 
 @signals.worker_ready.connect
 def _ready(**_: Any) -> None:
-    """Begin with what is due, rather than at beat's next turn."""
+    """Sweep at startup, without waiting for beat."""
     app.send_task(SWEEP_TASK, queue=SWEEPS, ignore_result=True)
 
 
 @signals.heartbeat_sent.connect
 def _beats(**_: Any) -> None:
-    """Every two seconds while the worker's own clockwork turns; a stuck consumer is noticed here."""
+    """Called every two seconds by the worker's timer; ends the worker if its consumer is stalled."""
     touch("worker")
     if _progress.is_stalled():
-        log.error("worker_stalled", next="ending, to be started anew")
+        log.error("worker_stalled", next="the worker exits; the supervisor must restart it")
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 @signals.worker_before_create_process.connect
 def _before_fork(**_: Any) -> None:
-    """Keep what the children share out of the garbage collector's hands, so that its pages stay shared."""
+    """Exclude existing objects from garbage collection, which would unshare the memory pages of the children."""
     gc.freeze()
 
 
 @signals.worker_shutting_down.connect
 def _ending(**_: Any) -> None:
-    """Who serves is in the middle of a task, for which Celery waits."""
-    children.end()
+    """Celery waits for running tasks: tell them to return."""
+    children.start_shutdown()
 
 
 @signals.worker_process_init.connect
 def _child_starts(**_: Any) -> None:
-    # Not at the top: beat imports this module too, and needs neither the HTTP client nor the event loop.
+    # Imported here because beat imports this module and needs neither the HTTP client nor the event loop.
     from worker.processes.child import ChildRuntime  # noqa: PLC0415
 
-    children.is_child(getattr(current_process(), "index", 0))
+    children.register(getattr(current_process(), "index", 0))
     app.runtime = ChildRuntime(app, settings, children)
 
 

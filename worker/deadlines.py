@@ -1,4 +1,4 @@
-"""Ends what takes too long: one timer for all that end about then costs less than one for each."""
+"""Timeouts: deadlines within the same tick share one timer, which costs less than one timer each."""
 
 import asyncio
 from typing import Protocol
@@ -7,22 +7,22 @@ TICK_S = 0.05
 
 
 class Endable(Protocol):
-    """What can take too long."""
+    """An operation with a timeout."""
 
     def end(self, error: Exception | None) -> None:
-        """Take no longer."""
+        """End the operation, with `error` if it failed."""
 
 
 class Deadlines:
-    """Lives in one event loop."""
+    """The deadlines of one event loop."""
 
     def __init__(self) -> None:
-        """Nothing is waited for."""
+        """No deadlines yet."""
         self._due: dict[int, set[Endable]] = {}
         self._timed: set[int] = set()
 
     def add(self, one: Endable, within_s: float) -> int:
-        """Have it end with a TimeoutError in so many seconds, or up to a tick sooner; returns what `discard` needs."""
+        """End `one` with a TimeoutError in `within_s` seconds, or a tick sooner; returns the tick for `discard`."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         tick = max(int((now + within_s) / TICK_S), int(now / TICK_S) + 1)
@@ -33,7 +33,7 @@ class Deadlines:
         return tick
 
     def discard(self, one: Endable, tick: int) -> None:
-        """It is over, or nobody waits for it any more."""
+        """Remove a deadline, as the operation has ended or is no longer awaited."""
         due = self._due.get(tick, set())
         due.discard(one)
         if not due:
@@ -43,5 +43,5 @@ class Deadlines:
     def _end(self, tick: int) -> None:
         self._timed.discard(tick)
         for one in self._due.pop(tick, ()):
-            # At once: a turn later it may be somebody else's.
+            # Not deferred: by the next loop iteration `one` may be reused for another operation.
             one.end(TimeoutError())

@@ -1,4 +1,4 @@
-"""Who is told of what a person should know, as a protocol."""
+"""Alerts about events that need a person, as a protocol."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from tasks.rules.unreadable import UnreadableRecord
 
 
 class Alerts(Protocol):
-    """Who is told of what a person should know."""
+    """Receives the events that need a person."""
 
     def failed(self, shipment: Shipment, reason: str, message: str) -> None:
         """A shipment failed for good."""
@@ -16,13 +16,13 @@ class Alerts(Protocol):
         """A merchant was paused."""
 
     def resumed(self, merchant: str, shipments: int) -> None:
-        """A merchant's pause was lifted; so many of its shipments are due again."""
+        """A merchant's pause was lifted; `shipments` of its shipments are due again."""
 
     def asked_again(self, shipment: Shipment) -> None:
-        """A shipment was called for again, after a call that may still take effect later than its quiet time."""
+        """A shipment was called for again after an open call, which may take effect even after its quiet time."""
 
     def unreadable(self, found: UnreadableRecord) -> None:
         """A record cannot be read by this version."""
 
     def response_unreadable(self, shipment: Shipment, why: str) -> None:
-        """An answer of the API cannot be read."""
+        """A response of the API cannot be parsed."""

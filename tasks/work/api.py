@@ -12,12 +12,12 @@ class Api(Protocol):
     """A merchant's allocation API."""
 
     async def quote(self, account: Account, strategy: AnyStrategy, request: Request) -> Quoted | Outcome:
-        """Ask for the quotes of one shipment and choose among them; allocates nothing."""
+        """Request the quotes of one shipment and choose the best; allocates nothing."""
 
     async def allocate(
         self, account: Account, strategy: AnyStrategy, request: Request, quote: str | None = None
     ) -> Mapping[str, Outcome]:
-        """Ask for an allocation by one call, with a quote where the strategy needs one; an outcome for each."""
+        """Request an allocation in one call, with a quote if the strategy needs one; an outcome per shipment."""
 
     async def read_back(self, account: Account, request: Request) -> Finding:
-        """Read one shipment."""
+        """Read back one shipment."""

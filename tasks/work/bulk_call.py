@@ -1,4 +1,4 @@
-"""One call for several shipments: who takes part, what it brings, and how each of them goes on."""
+"""A bulk call: which shipments it carries, its outcomes, and the decision for each shipment."""
 
 import asyncio
 import random
@@ -21,8 +21,8 @@ from tasks.work.visit import Visits
 Outcomes = Mapping[str, Outcome]
 
 
-class _Carried(NamedTuple):
-    """A shipment of an answered call: what follows, the report of an end, whether it was refused in company."""
+class _Result(NamedTuple):
+    """The result for one shipment. `report`: if it leaves; `in_group`: the bulk call was refused as a whole."""
 
     decision: Decision
     call_record: CallRecord
@@ -30,8 +30,8 @@ class _Carried(NamedTuple):
     in_group: bool
 
 
-class Followed(NamedTuple):
-    """Who goes on with this task: alone, or asked for again with fewer others. `raised`: bugs on the way of others."""
+class BulkResult(NamedTuple):
+    """The shipments that stay in the batch: `alone`, or `in_group` to be split. `raised`: errors of the others."""
 
     alone: Sequence[Call | ReadBack] = ()
     in_group: Sequence[Call | ReadBack] = ()
@@ -40,28 +40,28 @@ class Followed(NamedTuple):
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class BulkCall:
-    """One call, which takes one place within the merchant's calls per second and in flight."""
+    """One call; it counts once against the merchant's calls per second and takes one slot."""
 
     visits: Visits
     strategy: AnyStrategy
     shipments: Sequence[Shipment]
 
-    async def make(self) -> Followed:
-        """Call, and record what it came to for each."""
+    async def make(self) -> BulkResult:
+        """Call, and record the outcome for each shipment."""
         sent = await self._send()
         if sent is None:
-            return Followed()
-        carried, broken = await self._judge(sent)
-        following, more = await self._record(carried)
-        in_group = {each.decision.shipment.reference for each in carried if each.in_group}
-        return Followed(
+            return BulkResult()
+        results, raised = await self._decide(sent)
+        following, more = await self._record(results)
+        in_group = {result.decision.shipment.reference for result in results if result.in_group}
+        return BulkResult(
             alone=[decision for decision in following if decision.shipment.reference not in in_group],
             in_group=[decision for decision in following if decision.shipment.reference in in_group],
-            raised=[*broken, *more],
+            raised=[*raised, *more],
         )
 
     async def _send(self) -> Sent[Outcomes] | None:
-        """What the call brought; None when it was not sent and all have left."""
+        """The response; None if the call was not sent and all shipments have left."""
         requests, wait_s = self.visits.requests, WRITTEN_WITHIN_S
         for _ in range(MAX_PERMITS):
             asked_at, permit = await self._permits()
@@ -70,26 +70,26 @@ class BulkCall:
                 break
             await pause(permit.wait_s)
             if not requests.may_start(self.shipments):
-                # A look at each shows what is to be done instead.
+                # The next claim decides for each what to do instead.
                 wait_s = 0.0
                 break
             sent = await requests.send(self.shipments, "allocate", self._allocate, asked_at, slot=permit.slot)
             if not sent.is_expired:
                 return sent
-        await self._hold_up({each.reference: wait_s for each in self.shipments})
+        await self._delay({each.reference: wait_s for each in self.shipments})
         return None
 
     async def _allocate(self, request: Request) -> Outcomes:
         return await self.visits.api.allocate(self.visits.requests.account, self.strategy, request)
 
     async def _permits(self) -> tuple[float, Permit]:
-        """When the permits were asked for, and the first one: what stands in its way stands in everybody's."""
+        """When the permits were requested, and the first permit: it takes the slot and applies to the whole call."""
         requests, tries = self.visits.requests, 0
         if ready := requests.ready(self.shipments):
             return ready
         while self.shipments and tries < BUSY_TRIES:
             first = self.shipments[0]
-            wanted = [requests.request(each, "allocate", takes_slot=each is first) for each in self.shipments]
+            wanted = [requests.permit_request(each, "allocate", takes_slot=each is first) for each in self.shipments]
             asked_at, permits = boottime(), await self.visits.journal.ledger.permit_bulk(wanted)
             if permits[0].slot:
                 requests.slots.add(first.reference)
@@ -105,60 +105,58 @@ class BulkCall:
         return 0.0, Permit(owned=True, wait_s=WRITTEN_WITHIN_S, park=True, by_limit=True)
 
     async def _postpone(self, permits: Sequence[Permit]) -> None:
-        """Who is another's by now, or may not call although the first may, takes no part."""
+        """Drop shipments that this task no longer owns or that may not call, although the first may."""
         if all(permit.may_call for permit in permits):
             return
-        call_record = [(each.reference, permit) for each, permit in zip(self.shipments, permits, strict=True)]
-        self._release({each for each, permit in call_record if not permit.owned})
-        await self._hold_up(
-            {each: permit.wait_s for each, permit in call_record if permit.owned and not permit.may_call}
-        )
+        permitted = [(each.reference, permit) for each, permit in zip(self.shipments, permits, strict=True)]
+        self._release({each for each, permit in permitted if not permit.owned})
+        await self._delay({each: permit.wait_s for each, permit in permitted if permit.owned and not permit.may_call})
 
     def _release(self, references: Collection[str]) -> None:
         for each in self._without(references):
             self.visits.release(each)
 
-    async def _hold_up(self, waits: Mapping[str, float]) -> None:
+    async def _delay(self, waits: Mapping[str, float]) -> None:
         context = self.visits.requests.context(tries=0)
         decisions = [held_up(each, context, waits[each.reference], by_limit=True) for each in self._without(waits)]
-        await side_by_side(self.visits.leave(decision) for decision in decisions)
+        await run_all(self.visits.leave(decision) for decision in decisions)
 
     def _without(self, references: Collection[str]) -> list[Shipment]:
-        """Go on without these; returns them."""
+        """Remove these shipments from the call; returns them."""
         leaving = [each for each in self.shipments if each.reference in references]
         if leaving:
             self.shipments = [each for each in self.shipments if each.reference not in references]
         return leaving
 
-    async def _judge(self, sent: Sent[Outcomes]) -> tuple[list[_Carried], list[Exception]]:
-        """What follows for each. A bug in the way of one does not stand in the others'."""
-        carried, raised, requests = [], [], self.visits.requests
-        first = requests.feedback(sent.answer[self.shipments[0].reference], "allocate")
+    async def _decide(self, sent: Sent[Outcomes]) -> tuple[list[_Result], list[Exception]]:
+        """Decide for each shipment; an error for one does not affect the others."""
+        results, raised, requests = [], [], self.visits.requests
+        first = requests.feedback(sent.response[self.shipments[0].reference], "allocate")
         context = requests.context(requests.afforded(first, 1), sent.sent, group_size=len(self.shipments))
         for shipment in self.shipments:
             try:
-                outcome = sent.answer[shipment.reference]
+                outcome = sent.response[shipment.reference]
                 if isinstance(outcome, Stopped):
                     outcome = await self._in_group(shipment, outcome)
-                carried.append(self._judged(shipment, outcome, sent, context))
-            except Exception as error:  # noqa: BLE001  # raised when the others have gone their way
+                results.append(self._result(shipment, outcome, sent, context))
+            except Exception as error:  # noqa: BLE001  # raised after the other shipments
                 raised.append(error)
-        return carried, raised
+        return results, raised
 
-    def _judged(self, shipment: Shipment, outcome: Outcome, sent: Sent[Outcomes], context: Context) -> _Carried:
+    def _result(self, shipment: Shipment, outcome: Outcome, sent: Sent[Outcomes], context: Context) -> _Result:
         visits, is_first = self.visits, shipment is self.shipments[0]
-        feedback = visits.requests.feedback(sent.answer[shipment.reference], "allocate")
+        feedback = visits.requests.feedback(sent.response[shipment.reference], "allocate")
         call_record = visits.call_record(shipment, outcome, feedback, sent.took_s, slot=sent.slot and is_first)
         decision = after_call(shipment, outcome, context)
         report = None
         if isinstance(decision, Settle | FallBack):
             report = visits.journal.report_of(decision, call_record)
-        return _Carried(
+        return _Result(
             decision=decision, call_record=call_record, report=report, in_group=isinstance(outcome, BulkRefused)
         )
 
     async def _in_group(self, shipment: Shipment, outcome: Stopped) -> Outcome:
-        """A 403 that others with the same key do not get may be any one's."""
+        """Treat a 403 as a refused bulk call if the key got good responses since: any of its shipments may cause it."""
         denied_at = shipment.progress.denied_at
         if not denied_at or outcome.reason != "forbidden":
             return outcome
@@ -167,42 +165,42 @@ class BulkCall:
             return outcome
         return BulkRefused(reason=outcome.reason, message=outcome.message, correlation_id=outcome.correlation_id)
 
-    async def _record(self, carried: Sequence[_Carried]) -> tuple[list[Call | ReadBack], list[BaseException]]:
-        """Who is settled or refused leaves in one round trip; returns those who go on."""
+    async def _record(self, results: Sequence[_Result]) -> tuple[list[Call | ReadBack], list[BaseException]]:
+        """Report settled and refused shipments in one round trip; returns the decisions of the others, and errors."""
         staying, leaving = [], []
-        for decision, call_record, report, _ in carried:
+        for decision, call_record, report, _ in results:
             if report is not None and isinstance(decision, Settle | FallBack):
                 leaving.append((decision, report))
             else:
                 staying.append(self.visits.record(decision, call_record))
-        found = await asyncio.gather(self._leave_together(leaving), *staying, return_exceptions=True)
+        found = await asyncio.gather(self._leave_all(leaving), *staying, return_exceptions=True)
         following = [decision for decision in found if isinstance(decision, Call | ReadBack)]
         return following, [error for error in found if isinstance(error, BaseException)]
 
-    async def _leave_together(self, leaving: Sequence[tuple[Settle | FallBack, Report]]) -> None:
+    async def _leave_all(self, leaving: Sequence[tuple[Settle | FallBack, Report]]) -> None:
         written = await self.visits.journal.ledger.report_all([report for _, report in leaving])
         for (decision, _), is_written in zip(leaving, written, strict=True):
-            self.visits.left(decision, written=is_written)
+            self.visits.finish(decision, written=is_written)
 
 
-async def side_by_side(ways: Iterable[Coroutine[Any, Any, Any]], raised: Sequence[BaseException] = ()) -> None:
-    """Go every way to its end, and only then raise what was raised on one, or before."""
-    ways = list(ways)
-    if len(ways) == 1:  # nearly always in an even flow: it needs no task of its own
-        found = [await _caught(ways[0])]
+async def run_all(jobs: Iterable[Coroutine[Any, Any, Any]], raised: Sequence[BaseException] = ()) -> None:
+    """Run all jobs concurrently to their end; then raise their errors and those `raised` before."""
+    jobs = list(jobs)
+    if len(jobs) == 1:  # the common case under a steady load; needs no task of its own
+        found = [await _caught(jobs[0])]
     else:
-        found = await asyncio.gather(*ways, return_exceptions=True)
+        found = await asyncio.gather(*jobs, return_exceptions=True)
     if errors := [*raised, *(error for error in found if isinstance(error, BaseException))]:
-        raise BaseExceptionGroup("work on one call", errors)
+        raise BaseExceptionGroup("errors in concurrent work on shipments", errors)
 
 
-async def _caught(way: Coroutine[Any, Any, Any]) -> BaseException | None:
+async def _caught(job: Coroutine[Any, Any, Any]) -> BaseException | None:
     try:
-        await way
+        await job
     except asyncio.CancelledError as error:
         if (task := asyncio.current_task()) and task.cancelling():
             raise
         return error
-    except Exception as error:  # noqa: BLE001  # raised in a group
+    except Exception as error:  # noqa: BLE001  # raised in an exception group
         return error
     return None

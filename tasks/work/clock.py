@@ -1,4 +1,4 @@
-"""A clock for what must be judged across a standstill of the process or the machine."""
+"""A clock that counts the time during which the process or the machine is suspended."""
 
 import time
 
@@ -6,5 +6,5 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def boottime() -> float:
-    """Seconds since the machine started; goes on while the process is stopped and while the machine is suspended."""
+    """Seconds since boot, including time during which the process is stopped or the machine is suspended."""
     return time.clock_gettime(_CLOCK)

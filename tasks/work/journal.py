@@ -1,4 +1,4 @@
-"""What is written of a shipment: the entry in its story, and the report of the move that ends its stay with a task."""
+"""Writes a shipment's history entries, and the report with which it leaves a task."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from tasks.work.ports import Account, Claim, Ledger, Pause, Report, Verdict
 Finish = Settle | FallBack | Park | Fail
 
 Entry = dict[str, Any]
-"""A line of a shipment's story."""
+"""An entry of a shipment's history."""
 
-_OF_A_STEP = ("strategy", "outcome", "reason", "correlation_id")
+_STEP_FIELDS = ("strategy", "outcome", "reason", "correlation_id")
 
 
-def _asked_again(do: str, shipment: Shipment, finding: Finding) -> bool:
-    """Whether a request was a call for an allocation after an open one; one that was not sent is none."""
-    return do == "allocate" and shipment.progress.open_kind is not None and not isinstance(finding, NotSent)
+def _asked_again(purpose: str, shipment: Shipment, finding: Finding) -> bool:
+    """Whether a request was an allocation call after an open call; unsent calls do not count."""
+    return purpose == "allocate" and shipment.progress.open_kind is not None and not isinstance(finding, NotSent)
 
 
 class CallRecord(NamedTuple):
-    """What a request left behind: the entry, how the API did, and whether there is a place to give back."""
+    """The record of a request: history entry, feedback, and whether a slot must be returned."""
 
     entry: Entry
     feedback: Feedback
@@ -35,7 +35,7 @@ class CallRecord(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Journal:
-    """Writes for one task. `wake_after` is told in how many seconds something parked comes due."""
+    """Writes for one task. `wake_after`: called with the seconds until a parked shipment is due."""
 
     account: Account
     claim: Claim
@@ -44,12 +44,12 @@ class Journal:
     wake_after: Callable[[float], None]
 
     def entry(
-        self, do: Literal["allocate", "read", "quote"], shipment: Shipment, finding: Finding, took_s: float
+        self, purpose: Literal["allocate", "read", "quote"], shipment: Shipment, finding: Finding, took_s: float
     ) -> Entry:
-        """The entry for a request that took so long; what was not said is left out."""
+        """The history entry of a request that took `took_s`; fields without a value are omitted."""
         entry: Entry = {
             "at": iso(self.ledger.now() - took_s),
-            "action": do,
+            "action": purpose,
             "strategy": shipment.strategy.table,
             "outcome": WORDS[type(finding)],
         }
@@ -59,7 +59,7 @@ class Journal:
             entry["message"] = finding.message
         if finding.correlation_id is not None:
             entry["correlation_id"] = finding.correlation_id
-        if _asked_again(do, shipment, finding):
+        if _asked_again(purpose, shipment, finding):
             entry["asked_again"] = True
         entry["duration_ms"] = round(took_s * 1000)
         if finding.reason == UNREADABLE_ANSWER:
@@ -67,14 +67,14 @@ class Journal:
         return entry
 
     async def keep(self, shipment: Shipment, call_record: CallRecord) -> Shipment | None:
-        """Write a request after which the task goes on; returns the shipment as noted, None when it is not ours."""
+        """Record a request after which the visit continues; returns the updated shipment, None if no longer owned."""
         report = self._report(shipment, "keep", call_record)
         return report.shipment if await self.ledger.report(report) else None
 
     def leave(self, decision: Finish, call_record: CallRecord | None, *, slot: bool = False) -> Awaitable[bool]:
-        """Write how a shipment leaves; false when this task does not hold it any more.
+        """Write how a shipment leaves; resolves to False if this task no longer owns it.
 
-        `call_record`: what the request before it left behind. `slot`: a permit was had, and not used.
+        `call_record`: the record of the last request, if any. `slot`: a slot was taken and not used.
         """
         match decision:
             case Settle() | FallBack():
@@ -86,19 +86,19 @@ class Journal:
         assert_never(decision)
 
     def report_of(self, decision: Settle | FallBack, call_record: CallRecord | None, *, slot: bool = False) -> Report:
-        """What `leave` reports of a shipment that an answer has settled or refused."""
+        """The report of a shipment that a response has settled or refused."""
         if isinstance(decision, FallBack):
             return self._report(decision.shipment, "hand", call_record, slot=slot)
         now = self.ledger.now()
         event = allocated_event(decision.shipment, decision.allocated, adopted=decision.adopted, now=now)
-        # The open call may still change who has it: the carrier is looked at once more when that would have happened.
+        # An earlier open call may still change the carrier: recheck it after the quiet time.
         recheck = now + self.account.merchant.file.retry.quiet_s if decision.shipment.progress.asked_again else 0.0
         return self._report(decision.shipment, "allocated", call_record, event=event, due=recheck, slot=slot)
 
     async def _park(self, decision: Park, call_record: CallRecord | None, *, slot: bool) -> bool:
         if decision.pause_merchant is not None:
             await self._pause_merchant(decision.shipment, decision.pause_merchant, call_record)
-        # What waits for nothing is due by the server's own clock, which may be a little behind what we know of it.
+        # Without a wait, due by the server's own clock: it may be slightly behind this upper bound of it.
         due = self.ledger.now() + decision.wait_s if decision.wait_s else 0.0
         written = await self.ledger.report(self._report(decision.shipment, "park", call_record, due=due, slot=slot))
         self.wake_after(decision.wait_s)
@@ -119,9 +119,9 @@ class Journal:
             self.alerts.paused(name, why)
 
     async def _fail(self, decision: Fail, call_record: CallRecord | None, *, slot: bool) -> bool:
-        told = [call_record.entry] if call_record else []
-        history = [*await self.ledger.history(decision.shipment), *told]
-        steps = [{name: e.get(name) for name in _OF_A_STEP} for e in history if e.get("action") == "allocate"]
+        latest = [call_record.entry] if call_record else []
+        history = [*await self.ledger.history(decision.shipment), *latest]
+        steps = [{name: e.get(name) for name in _STEP_FIELDS} for e in history if e.get("action") == "allocate"]
         replay, now = decision.shipment.replays, self.ledger.now()
         event = failed_event(decision.shipment, decision.reason, decision.message, steps, replay=replay, now=now)
         report = self._report(decision.shipment, "failed", call_record, event=event, reason=decision.reason, slot=slot)
@@ -141,13 +141,13 @@ class Journal:
         slot: bool = False,
     ) -> Report:
         progress = shipment.progress
-        untold = progress.asked_again - progress.asked_again_told
-        if untold:
+        unreported = progress.asked_again - progress.asked_again_told
+        if unreported:
             self.alerts.asked_again(shipment)
-        if untold or call_record:
+        if unreported or call_record:
             entries = progress.entries + (call_record is not None)
             shipment = shipment.with_progress(entries=entries, asked_again_told=progress.asked_again)
         entry, feedback, recorded_slot = call_record or (None, None, False)
         slot = slot or recorded_slot
         task, api = self.claim.lease_token, self.account.api
-        return Report(shipment, task, verdict, entry, due, event, reason, api, feedback, slot, untold)
+        return Report(shipment, task, verdict, entry, due, event, reason, api, feedback, slot, unreported)

@@ -1,4 +1,4 @@
-"""What the links of a fallback chain are told: references and tokens only, as broker and Flower show all of it."""
+"""The content of start messages and chain links: references and tokens only, as the broker and Flower expose them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,14 +9,14 @@ from tasks.rules.shipment import Shipment
 
 
 class FellBack(NamedTuple):
-    """A shipment whose present step was refused, and the lease token that holds it for the next one."""
+    """A shipment whose last step was refused, and the lease token that owns it for the next step."""
 
     shipment: Shipment
     token: str
 
 
 class LinkClaim(NamedTuple):
-    """Shipments of one merchant that stand at the same step, and the lease token that holds them."""
+    """Shipments of one merchant at the same step, and the lease token that owns them."""
 
     token: str
     merchant: str
@@ -24,29 +24,29 @@ class LinkClaim(NamedTuple):
     references: Sequence[str]
 
     def as_text(self) -> str:
-        """In one line, as Flower shows nothing that lies deeper in a message; none of the words has a blank."""
+        """As one line, since Flower does not show nested values; fields contain no spaces and are joined by them."""
         return " ".join((self.token, self.merchant, str(self.step), *self.references))
 
 
 def parse_link_claim(text: str) -> LinkClaim:
-    """Shipments from their line; raises ValueError for what is none."""
+    """Parse the line that `LinkClaim.as_text` writes; raises ValueError if it is malformed."""
     token, merchant, step, *references = text.split(" ")
     return LinkClaim(token=token, merchant=merchant, step=int(step), references=tuple(references))
 
 
 FINISHES = ("allocated", "fell_back", "parked", "failed")
-"""How shipments leave a task; its result counts them."""
+"""How shipments leave a task; the task result counts each."""
 
 IN_PROGRESS = "in_progress"
-"""Counts the shipments that a task left to its process when it returned."""
+"""The task result's count of shipments that are still in flight in the child when the task returns."""
 
 _KNOWN = {"shipments", "claims", "merchants", IN_PROGRESS, *FINISHES}
 
 
 class StartMessage(NamedTuple):
-    """What is due, as a message shows it that starts a worker child; the child then takes what is due by then.
+    """The content of a start message, for display only; the child claims whatever is due when it runs.
 
-    `shipments`, `strategy`: of the merchant that is named; `merchants`: how many have something due.
+    `shipments`, `strategy`: of the named merchant; `merchants`: number of merchants with due shipments.
     """
 
     merchants: int
@@ -55,35 +55,35 @@ class StartMessage(NamedTuple):
     strategy: str
 
     def as_message(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """As a JSON-serializable mapping."""
         return self._asdict()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Link:
-    """The shipments that a link of a chain works on. `unknown_fields`: what a newer version wrote, kept as it is."""
+    """The shipments of a chain link. `unknown_fields`: fields of a newer version, passed on unchanged."""
 
     claims: tuple[LinkClaim, ...] = ()
     unknown_fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shipments(self) -> int:
-        """How many they are."""
+        """Number of shipments."""
         return sum(len(each.references) for each in self.claims)
 
     def as_message(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """As a JSON-serializable mapping."""
         return {**self.unknown_fields, "shipments": self.shipments, "claims": [each.as_text() for each in self.claims]}
 
 
 def parse_link(message: Mapping[str, Any]) -> Link:
-    """A link's message as a value; fields of a newer version are kept."""
+    """Parse a link's message; unknown fields are kept."""
     unknown = {name: value for name, value in message.items() if name not in _KNOWN}
     return Link(claims=tuple(map(parse_link_claim, message["claims"])), unknown_fields=unknown)
 
 
 def make_link(fallen_back: Iterable[FellBack], unknown_fields: Mapping[str, Any]) -> Link:
-    """What the next link is told about shipments that fell back."""
+    """The next link, for shipments that fell back."""
     groups: dict[tuple[str, str, int], list[str]] = defaultdict(list)
     for shipment, token in fallen_back:
         groups[token, shipment.merchant, shipment.progress.step].append(shipment.reference)
@@ -92,15 +92,15 @@ def make_link(fallen_back: Iterable[FellBack], unknown_fields: Mapping[str, Any]
 
 
 def by_route(fallen_back: Iterable[FellBack]) -> dict[tuple[str, ...], list[FellBack]]:
-    """Grouped by the kinds of steps that lie before them: each group shares a chain."""
-    ways: dict[tuple[str, ...], list[FellBack]] = defaultdict(list)
+    """Group by the strategies of the remaining steps; each group shares a chain."""
+    routes: dict[tuple[str, ...], list[FellBack]] = defaultdict(list)
     for each in fallen_back:
         steps = each.shipment.steps[each.shipment.progress.step :]
-        ways[tuple(step.name for step in steps)].append(each)
-    return ways
+        routes[tuple(step.name for step in steps)].append(each)
+    return routes
 
 
 def summarize(merchants: Iterable[str]) -> str:
-    """The first merchant, and how many more: `acme and 3 more`."""
+    """The first merchant and the number of others: `acme and 3 more`."""
     names = sorted(set(merchants))
     return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names)

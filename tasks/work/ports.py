@@ -1,4 +1,4 @@
-"""What the work on shipments needs from outside, as protocols; the process that runs it brings the real ones."""
+"""The values and protocols that work on shipments depends on; the worker provides the implementations."""
 
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ Verdict = Literal["keep", "hand", "park", "allocated", "failed"]
 
 
 class Pause(NamedTuple):
-    """Why nothing of a merchant is called for. `purpose`: what the API refused, or '' without a key or a file.
+    """Why a merchant is paused. `purpose`: the purpose of the refused request, or '' if a key or file is missing.
 
-    `refused`, `strategy`: the shipment that was refused, and what was asked for it; another one tries first.
+    `refused`, `strategy`: the shipment that was refused, and its strategy; another shipment becomes the probe first.
     """
 
     why: str
@@ -29,9 +29,9 @@ class Pause(NamedTuple):
 class Claim:
     """Shipments of one merchant, claimed together under one lease token.
 
-    `paused`: the merchant's pause, if there is one; `probe`: the shipment that may be called for all the same.
+    `paused`: the merchant's pause, if any; `probe`: the shipment that may be called for despite it.
     `permitted`: the shipments whose first call was permitted with the claim, which was sent at `asked_at` (seconds by
-    `tasks.work.clock.boottime`). `stopped`: the breakers and merchants that are blocked at present (`b:api`, `h:host`).
+    `tasks.work.clock.boottime`). `stopped`: the breakers and merchants that are blocked now (`b:api`, `h:host`).
     """
 
     merchant: str
@@ -46,7 +46,7 @@ class Claim:
 
 
 class PermitRequest(NamedTuple):
-    """Asks to call an API for a shipment. `api`: host and key.
+    """A request for a permit to call an API for a shipment. `api`: host and key.
 
     `per_second`, `in_flight`: the merchant's limits, 0 for none.
     """
@@ -60,11 +60,11 @@ class PermitRequest(NamedTuple):
 
 
 class Permit(NamedTuple):
-    """Whether the task still holds the shipment, and in how many seconds it may call.
+    """Whether the task still owns the shipment, and in how many seconds it may call.
 
-    `park`: the wait is not worth a task's time. `busy`: all places in flight are taken. `slot`: what must be given
-    back when the call is over, or was never made (a place in flight, the probe of an open breaker). `by_limit`: it is a
-    limit of the merchant's file that stands in the way, and not the API.
+    `park`: the wait is too long for a task. `busy`: all slots of the merchant are in use. `slot`: a slot was taken (a
+    call in flight, or the probe of an open breaker), which must be returned after the call, or if it is not made.
+    `by_limit`: the call is delayed by a limit of the merchant file, not by the API.
     """
 
     owned: bool
@@ -76,16 +76,16 @@ class Permit(NamedTuple):
 
     @property
     def may_call(self) -> bool:
-        """Whether the call may go out after `wait_s`."""
+        """Whether the call may be sent after `wait_s`."""
         return self.owned and not self.park and not self.busy
 
 
 class Report(NamedTuple):
-    """What became of a shipment: an entry for its story, and the verdict.
+    """The result of work on a shipment: an entry for its history, and the verdict.
 
-    `due`: seconds since the epoch; of an allocated shipment, when its carrier is read once more (0: never). `feedback`:
-    how the API did, where it was called. `slot`: a place of the permit is given back. `asked_again`: calls
-    that came after an open one, as far as no report told of them yet.
+    `due`: seconds since the epoch; for an allocated shipment, when its carrier is rechecked (0: never). `feedback`: how
+    the API responded, if it was called. `slot`: the slot of the permit is returned. `asked_again`: number of calls made
+    after an open call that no earlier report has counted.
     """
 
     shipment: Shipment
@@ -103,9 +103,9 @@ class Report(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """A merchant's good file and its key, as found just now.
+    """A merchant's valid file and its key, as last read.
 
-    `digest` changes when either does. `api` names the host and the key without telling it: merchants who share both
+    `digest` changes when either does. `api` identifies host and key without exposing the key: merchants that share both
     share a breaker.
     """
 
@@ -116,7 +116,7 @@ class Account:
 
 
 class Request(NamedTuple):
-    """The shipments of one request, and until when it must be written: later it is not sent (`permit_expired`).
+    """The shipments of one request, and its write deadline: a late request is not sent (`permit_expired`).
 
     `write_by`: seconds by `tasks.work.clock.boottime`.
     """
@@ -129,46 +129,46 @@ class Ledger(Protocol):
     """The durable record of every shipment and its schedule."""
 
     def now(self) -> float:
-        """Seconds since the epoch by the ledger's clock, at the latest: as far as its bounds are known."""
+        """Upper bound of the time by the ledger's clock, in seconds since the epoch."""
 
     def earliest(self) -> float:
-        """The same at the earliest. A request counts as sent then: it must not seem to come after a quiet time."""
+        """Lower bound of the same; the send time of requests, which must not seem later, as after a quiet time."""
 
     def permit(self, request: PermitRequest) -> Awaitable[Permit]:
-        """Whether this task still holds the shipment and when it may call; notes that a call is going out."""
+        """Whether this task still owns the shipment and when it may call; records that a call is about to be sent."""
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
-        """As `permit`, for each, in their order."""
+        """As `permit`, for each request; results in the same order."""
 
     async def permit_bulk(self, requests: Sequence[PermitRequest]) -> Sequence[Permit]:
-        """As `permit_all`, for one call; when the first may not call, the others are not asked for and not answered."""
+        """As `permit_all`, for one bulk call; if the first may not call, only its permit is returned."""
 
     def report(self, report: Report) -> Awaitable[bool]:
-        """Write what became of a shipment; False when this task does not hold it any more."""
+        """Write the result for a shipment; False if this task no longer owns it."""
 
     async def report_all(self, reports: Sequence[Report]) -> Sequence[bool]:
-        """As `report`, for each, in their order."""
+        """As `report`, for each report; results in the same order."""
 
     async def history(self, shipment: Shipment) -> Sequence[dict[str, Any]]:
-        """The kept entries of a shipment's story, oldest first."""
+        """The kept entries of a shipment's history, oldest first."""
 
     async def pause(self, merchant: str, pause: Pause, digest: str, probe: str = "") -> bool:
-        """Pause a merchant; False when it was paused already. `probe`: the shipment that tried, and was refused too."""
+        """Pause a merchant; False if it was already paused. `probe`: the probe that was refused again, if any."""
 
     async def resume(self, merchant: str) -> int:
         """Lift a pause; returns how many shipments are due again."""
 
     async def last_good(self, api: str, purpose: Purpose) -> float:
-        """When the API last answered a call of this kind well, in seconds since the epoch; 0 if never.
+        """When the API last gave a good response to this purpose, in seconds since the epoch; 0 if never.
 
-        Of a read-back any kind counts.
+        For read-backs, good responses to any purpose count.
         """
 
     async def first_denial(self, api: str, reference: str) -> bool:
-        """Whether no other shipment got a 403 of this API in the last seconds; notes that this one did."""
+        """Whether no other shipment got a 403 from this API recently; records that this one did."""
 
     async def split(self, merchant: str, strategy: str, lease_token: str) -> bool:
-        """Whether this task may split a refused call now: one at a time for a merchant and step."""
+        """Whether this task may split a refused bulk call now: one split at a time per merchant and step."""
 
     async def split_over(self, merchant: str, strategy: str, lease_token: str) -> None:
-        """Let another task split."""
+        """End the split, so that another task may split."""

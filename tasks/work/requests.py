@@ -1,4 +1,4 @@
-"""Requests to the API: admitted by the ledger, sent within a second of that, and judged."""
+"""Requests to the API: sent only with a permit of the ledger, and within a second of requesting it."""
 
 import asyncio
 import random
@@ -15,28 +15,28 @@ from tasks.work.clock import boottime
 from tasks.work.ports import Account, Claim, Ledger, Permit, PermitRequest, Request
 
 WRITTEN_WITHIN_S = 1.0
-"""A request is written within so many seconds of asking for its permit, or not at all."""
+"""A request that is not written within this time after requesting its permit is not sent."""
 
 MAX_PERMITS = 5
-"""Permits that may expire before it is given up for now."""
+"""Permits of a request that may expire before the shipment is parked."""
 
 BUSY_WAIT_S, BUSY_TRIES = 0.1, 50
-"""How long, and how often, a request waits for one of the merchant's places in flight."""
+"""How long, and how many times, a request waits for one of the merchant's slots."""
 
 PERMITTED = Permit(owned=True)
 
 _GOOD: dict[Purpose, Feedback] = {each: Feedback(signal="good", purpose=each) for each in get_args(Purpose)}
 
-AnswerT = TypeVar("AnswerT")
+ResponseT = TypeVar("ResponseT")
 
 
-class Sent(NamedTuple, Generic[AnswerT]):
-    """An answer, when its request was sent, how long it took, and whether a place must be given back.
+class Sent(NamedTuple, Generic[ResponseT]):
+    """A response, when its request was sent, how long it took, and whether a slot must be returned.
 
-    `is_expired`: the request was not written in time, so that nothing was sent.
+    `is_expired`: the request was not written in time and not sent.
     """
 
-    answer: AnswerT
+    response: ResponseT
     sent: float
     took_s: float
     slot: bool
@@ -45,30 +45,30 @@ class Sent(NamedTuple, Generic[AnswerT]):
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Requests:
-    """The requests of one task's shipments."""
+    """The requests for the shipments of one batch."""
 
     account: Account
     lease_token: str
     ledger: Ledger
     budget: RetryBudget
-    out: set[str] = field(default_factory=set)
-    """The shipments with a call for an allocation on its way."""
+    calling: set[str] = field(default_factory=set)
+    """The shipments with an allocation call in flight."""
     slots: set[str] = field(default_factory=set)
-    """The shipments that have a place, or a probe, which was not given back yet."""
+    """The shipments with a slot that has not been returned."""
     admitted: set[str] = field(default_factory=set)
-    """The shipments whose last request was a read-back: a call that follows directly is admitted with it."""
+    """The shipments whose last request was a read-back; the call that follows it counts against no rate limit."""
     ahead: dict[str, tuple[float, Permit]] = field(default_factory=dict)
-    """The permits of calls that start together, and when they were asked for, by shipment."""
+    """Permits requested in advance, and when, by shipment."""
 
     def admit(self, claim: Claim) -> None:
-        """The first calls that were permitted as their shipments were taken, if the API is up and has no limits."""
+        """Use the permits that came with the claim, if the merchant has no limits and no breaker of the API is open."""
         limits, api = self.account.merchant.file.limits, self.account.api
         if claim.permitted and not (limits.in_flight or limits.per_second or stops(api) & claim.stopped):
             self.ahead = dict.fromkeys(claim.permitted, (claim.asked_at, PERMITTED))
 
-    async def ask_ahead(self, shipments: Sequence[Shipment]) -> None:
-        """Ask for the permits of several first calls, each for one shipment, in one round trip."""
-        wanted = [self.request(each, "allocate") for each in shipments if each.reference not in self.ahead]
+    async def permit_ahead(self, shipments: Sequence[Shipment]) -> None:
+        """Request the permits of several first calls, each for one shipment, in one round trip."""
+        wanted = [self.permit_request(each, "allocate") for each in shipments if each.reference not in self.ahead]
         if not wanted:
             return
         shipments = [each.shipment for each in wanted]
@@ -80,15 +80,15 @@ class Requests:
                 self.ahead[shipment.reference] = asked_at, permit
 
     def ready(self, shipments: Sequence[Shipment]) -> tuple[float, Permit] | None:
-        """The permit of a first call for all of these, and when it was asked for; None if one of them has none."""
+        """The permit of a first call for all of these, and when it was requested; None if one has no permit yet."""
         found = [self.ahead.pop(each.reference, None) for each in shipments]
         asked_at = [each[0] for each in found if each is not None]
         return (min(asked_at), PERMITTED) if len(asked_at) == len(found) else None
 
-    async def ask(
-        self, shipment: Shipment, purpose: Purpose, send: Callable[[Request], Awaitable[AnswerT]]
-    ) -> Sent[AnswerT] | Permit:
-        """Send one request for one shipment; returns the permit instead if it may not be sent."""
+    async def send_one(
+        self, shipment: Shipment, purpose: Purpose, send: Callable[[Request], Awaitable[ResponseT]]
+    ) -> Sent[ResponseT] | Permit:
+        """Send one request for one shipment; returns the permit if the request may not be sent now."""
         for _ in range(MAX_PERMITS):
             ready = self.ahead.pop(shipment.reference, None)
             asked_at, permit = (ready if purpose == "allocate" else None) or await self._permit(shipment, purpose)
@@ -104,8 +104,8 @@ class Requests:
         return Permit(owned=True, wait_s=WRITTEN_WITHIN_S, park=True, by_limit=True)
 
     async def _permit(self, shipment: Shipment, purpose: Purpose) -> tuple[float, Permit]:
-        """When the permit was asked for, and the permit."""
-        request = self.request(shipment, purpose)
+        """When the permit was requested, and the permit."""
+        request = self.permit_request(shipment, purpose)
         for _ in range(BUSY_TRIES):
             asked_at, permit = boottime(), await self.ledger.permit(request)
             if permit.slot:
@@ -116,42 +116,42 @@ class Requests:
         return 0.0, Permit(owned=True, wait_s=WRITTEN_WITHIN_S, park=True, by_limit=True)
 
     def may_start(self, shipments: Sequence[Shipment]) -> bool:
-        """Whether a call that was decided upon may still start: its time is short, and so is that of a read-back."""
+        """Whether there is still time to call, and no required read-back has become too old."""
         file, now = self.account.merchant.file, self.ledger.now()
         retry, timeout_s = file.retry, file.api.timeout_s
-        for each in shipments:  # not `all`, which costs more than the looks
+        for each in shipments:  # not `all`: a generator costs more than the checks
             if not has_time_to_call(each, retry, timeout_s, now) or _is_stale(each, now):
                 return False
         return True
 
     def is_stale(self, shipment: Shipment, margin_s: float) -> bool:
-        """Whether a read-back must come before a call that is made so soon."""
+        """Whether a call made within `margin_s` must be preceded by a read-back."""
         return shipment.progress.must_read and _is_stale(shipment, self.ledger.now() + margin_s)
 
     async def send(
         self,
         shipments: Sequence[Shipment],
         purpose: Purpose,
-        send: Callable[[Request], Awaitable[AnswerT]],
+        send: Callable[[Request], Awaitable[ResponseT]],
         asked_at: float,
         *,
         slot: bool,
-    ) -> Sent[AnswerT]:
-        """Send a request whose permit was asked for then."""
+    ) -> Sent[ResponseT]:
+        """Send a request whose permit was requested at `asked_at`."""
         references = [shipment.reference for shipment in shipments]
         if purpose == "allocate":
-            self.out.update(references)
+            self.calling.update(references)
         began, sent = boottime(), self.ledger.earliest()
-        answer = await send(Request(references=references, write_by=asked_at + WRITTEN_WITHIN_S))
-        is_expired = _is_expired(answer)
+        response = await send(Request(references=references, write_by=asked_at + WRITTEN_WITHIN_S))
+        is_expired = _is_expired(response)
         if is_expired:
-            self.out.difference_update(references)
+            self.calling.difference_update(references)
         else:
             self.admitted.difference_update(references)
-        return Sent(answer=answer, sent=sent, took_s=boottime() - began, slot=slot, is_expired=is_expired)
+        return Sent(response=response, sent=sent, took_s=boottime() - began, slot=slot, is_expired=is_expired)
 
-    def request(self, shipment: Shipment, purpose: Purpose, *, takes_slot: bool = True) -> PermitRequest:
-        """What the ledger is asked. The call that a read-back allows is admitted with it, and takes no second place."""
+    def permit_request(self, shipment: Shipment, purpose: Purpose, *, takes_slot: bool = True) -> PermitRequest:
+        """The request for a permit; a call that directly follows a read-back counts against no rate limit."""
         limits = self.account.merchant.file.limits
         admitted = purpose == "allocate" and shipment.reference in self.admitted
         return PermitRequest(
@@ -164,7 +164,7 @@ class Requests:
         )
 
     def feedback(self, finding: Finding, purpose: Purpose) -> Feedback:
-        """How the API did."""
+        """The feedback for the ledger."""
         if isinstance(finding, Allocated):  # nearly always
             return _GOOD[purpose]
         return Feedback(
@@ -172,26 +172,26 @@ class Requests:
         )
 
     def context(self, tries: int, sent: float = 0.0, group_size: int = 1) -> Context:
-        """What a decision knows now."""
+        """The context of a decision made now."""
         file = self.account.merchant.file
         chance = random.random()  # noqa: S311  # jitter
         return Context(self.ledger.now(), chance, tries, file.retry, file.api.timeout_s, sent, group_size)
 
     def afforded(self, feedback: Feedback, tries: int) -> int:
-        """While an API answers badly, each further request of this visit must be afforded; else the visit is over."""
+        """Earn or spend retry budget; returns `tries`, or the maximum of a visit if the budget is exhausted."""
         if feedback.signal == "good":
             self.budget.earn()
             return tries
         return tries if self.budget.spend() else SHORT_TRIES
 
-    def is_over(self, shipment: Shipment) -> None:
-        """Its last request was recorded: nothing of it is on its way, and no place is held."""
-        self.out.discard(shipment.reference)
+    def complete(self, shipment: Shipment) -> None:
+        """The last request of a shipment is recorded: no call is in flight and no slot is taken."""
+        self.calling.discard(shipment.reference)
         self.slots.discard(shipment.reference)
 
 
 def stops(api: str) -> set[str]:
-    """What of `Claim.stopped` concerns an API: its own breaker, and that of its host."""
+    """The entries of `Claim.stopped` that apply to an API: its breaker and that of its host."""
     return {f"b:{api}", f"h:{api.rpartition('#')[0] or api}"}
 
 
@@ -199,13 +199,13 @@ def _is_stale(shipment: Shipment, now: float) -> bool:
     return shipment.progress.must_read and now > shipment.cleared_until
 
 
-def _is_expired(answer: Any) -> bool:  # an outcome, or a mapping of them
-    # One request brings one outcome for all when it is not sent.
-    one = next(iter(answer.values())) if isinstance(answer, dict) else answer
-    return isinstance(one, NotSent) and one.reason == PERMIT_EXPIRED
+def _is_expired(response: Any) -> bool:  # an outcome, or a mapping of them
+    # An unsent request has the same outcome for all its shipments.
+    outcome = next(iter(response.values())) if isinstance(response, dict) else response
+    return isinstance(outcome, NotSent) and outcome.reason == PERMIT_EXPIRED
 
 
 async def pause(seconds: float) -> None:
-    """Wait, if there is something to wait for."""
+    """Sleep, unless `seconds` is 0 or less."""
     if seconds > 0:
         await asyncio.sleep(seconds)

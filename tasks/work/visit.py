@@ -1,4 +1,4 @@
-"""A shipment's visit to a task: while the decision is to call or to read back, ask, decide, record; then leave."""
+"""A shipment's visit: repeats request, decision and record until the decision makes it leave the task."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
@@ -19,17 +19,17 @@ from tasks.work.ports import Permit
 from tasks.work.requests import Requests, Sent, pause
 
 NextStep = tuple[Decision, CallRecord | None]
-"""The next move, and what the request before it left behind (None: none was made)."""
+"""The next decision, and the record of the request before it (None: no request was made)."""
 
-_END: dict[type[Finish], str] = {Settle: "allocated", FallBack: "fell_back", Park: "parked", Fail: "failed"}
+_FINISH_NAMES: dict[type[Finish], str] = {Settle: "allocated", FallBack: "fell_back", Park: "parked", Fail: "failed"}
 
 MARGIN_S = 1.0
-"""A call is asked for well before the read-back that allows it becomes too old."""
+"""A call is requested at least this long before the read-back that allows it becomes too old."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Visits:
-    """The visits of one task's shipments: what they share."""
+    """The visits of one batch: their shared state."""
 
     requests: Requests
     api: Api
@@ -37,30 +37,30 @@ class Visits:
     alerts: Alerts
     owned: dict[str, Shipment]
     on_finish: Callable[[str], None]
-    """Told how a shipment left: one of `tasks.work.messages.FINISHES`."""
+    """Called with how a shipment left: one of `tasks.work.messages.FINISHES`."""
     fell_back: Callable[[Shipment], None]
     quotes: dict[str, str] = field(default_factory=dict)
-    """The quotes that were asked for and not used yet, by shipment."""
-    turns: contextlib.AbstractAsyncContextManager[Any] = field(default_factory=contextlib.nullcontext)
-    """The merchant's calls in flight, as far as this task makes them."""
+    """Quotes not used yet, by shipment."""
+    limiter: contextlib.AbstractAsyncContextManager[Any] = field(default_factory=contextlib.nullcontext)
+    """Limits the concurrent requests of this batch to the merchant's calls in flight."""
 
     async def follow(self, decision: Decision, tries: int = 0) -> None:
-        """Follow one shipment from move to move until it leaves this task."""
+        """Carry out the decisions for one shipment until it leaves this task."""
         while isinstance(decision, REQUESTS):
             if decision.pause_s:
                 await pause(decision.pause_s)
-            async with self.turns:
-                asked = await self._ask(decision, tries)
-                if asked is None:
+            async with self.limiter:
+                next_step = await self._request(decision, tries)
+                if next_step is None:
                     return self.release(decision.shipment)
-                following = await self.record(*asked)
+                following = await self.record(*next_step)
             if following is None:
                 return None
             decision, tries = following, tries + 1
         return await self.leave(decision)
 
-    def _ask(self, decision: Call | ReadBack, tries: int) -> Awaitable[NextStep | None]:
-        """The next move, and what the request left behind; None for a shipment that is not ours any more."""
+    def _request(self, decision: Call | ReadBack, tries: int) -> Awaitable[NextStep | None]:
+        """Make a request; returns the next step, None if the shipment is no longer owned."""
         shipment = decision.shipment
         if isinstance(decision, ReadBack) or self.requests.is_stale(shipment, MARGIN_S):
             return self.read(shipment, tries)
@@ -69,41 +69,43 @@ class Visits:
     async def read(self, shipment: Shipment, tries: int) -> NextStep | None:
         """Read a shipment back."""
         account = self.requests.account
-        sent = await self.requests.ask(shipment, "read", lambda request: self.api.read_back(account, request))
+        sent = await self.requests.send_one(shipment, "read", lambda request: self.api.read_back(account, request))
         if isinstance(sent, Permit):
             return self.postpone(shipment, sent)
         self.requests.admitted.add(shipment.reference)
-        return await self._judged(shipment, sent, sent.answer, "read", tries)
+        return await self._next_step(shipment, sent, sent.response, "read", tries)
 
     async def _call(self, shipment: Shipment, tries: int) -> NextStep | None:
-        """Call for the present step, with a quote where it needs one."""
+        """Call for the current step, with a quote if it needs one."""
         account, strategy = self.requests.account, shipment.strategy
         flavour = account.merchant.file.api.flavour
         if unsupported_reason := strategy.unsupported_reason(flavour):
             return self._unsupported(shipment, unsupported_reason)
         quote = self.quotes.pop(shipment.reference, None)
         if quote is None and flavour in strategy.needs_quote:
-            return await self._ask_for_quotes(shipment, tries)
-        sent = await self.requests.ask(shipment, "allocate", lambda r: self.api.allocate(account, strategy, r, quote))
+            return await self._request_quotes(shipment, tries)
+        sent = await self.requests.send_one(
+            shipment, "allocate", lambda r: self.api.allocate(account, strategy, r, quote)
+        )
         if isinstance(sent, Permit):
             return self.postpone(shipment, sent)
-        return await self._judged(shipment, sent, sent.answer[shipment.reference], "allocate", tries)
+        return await self._next_step(shipment, sent, sent.response[shipment.reference], "allocate", tries)
 
-    async def _ask_for_quotes(self, shipment: Shipment, tries: int) -> NextStep | None:
-        """Ask, and then call with the best; read back in between, should asking take so long that this is due again."""
+    async def _request_quotes(self, shipment: Shipment, tries: int) -> NextStep | None:
+        """Request quotes and call with the best; reads back in between if the last read-back has become too old."""
         account, strategy = self.requests.account, shipment.strategy
-        sent = await self.requests.ask(shipment, "quote", lambda r: self.api.quote(account, strategy, r))
+        sent = await self.requests.send_one(shipment, "quote", lambda r: self.api.quote(account, strategy, r))
         if isinstance(sent, Permit):
             return self.postpone(shipment, sent)
-        if not isinstance(sent.answer, Quoted):
-            return await self._without_quote(shipment, sent.answer, sent, tries)
+        if not isinstance(sent.response, Quoted):
+            return await self._without_quote(shipment, sent.response, sent, tries)
         if shipment.reference == self.journal.claim.probe:
-            await self._lift_pause(Feedback(signal="good", purpose="quote"), sent.answer)
-        self.quotes[shipment.reference] = sent.answer.reference
-        return await self._ask(Call(shipment=shipment), tries)
+            await self._lift_pause(Feedback(signal="good", purpose="quote"), sent.response)
+        self.quotes[shipment.reference] = sent.response.reference
+        return await self._request(Call(shipment=shipment), tries)
 
     def _unsupported(self, shipment: Shipment, unsupported_reason: str) -> NextStep:
-        """The plan is from before the merchant changed to the other generation of the API: no request is made."""
+        """Refuse a step that the API generation does not support, as the merchant's API has changed since the plan."""
         outcome = Refused(reason="strategy_unfit", message=unsupported_reason)
         entry = self.journal.entry("allocate", shipment, outcome, 0.0)
         feedback = Feedback(signal="", purpose="allocate")
@@ -111,18 +113,18 @@ class Visits:
 
     async def _without_quote(self, shipment: Shipment, outcome: Outcome, sent: Sent[Any], tries: int) -> NextStep:
         feedback = self.requests.feedback(outcome, "quote")
-        outcome = cast(Outcome, await self._whose_denial(shipment, outcome, "quote", of_step=True))
+        outcome = cast(Outcome, await self._attribute_denial(shipment, outcome, "quote", of_step=True))
         context = self.requests.context(self.requests.afforded(feedback, tries + 1))
         entry = self.journal.entry("quote", shipment, outcome, sent.took_s)
         return after_quotes(shipment, outcome, context), CallRecord(entry=entry, feedback=feedback, slot=sent.slot)
 
-    async def _judged(
+    async def _next_step(
         self, shipment: Shipment, sent: Sent[Any], finding: Finding, purpose: Purpose, tries: int
     ) -> NextStep:
-        """What an answer comes to: the next move, and what the request leaves behind."""
+        """The next step after a response."""
         feedback = self.requests.feedback(finding, purpose)
         if feedback.signal == "denied":
-            finding = await self._whose_denial(shipment, finding, purpose, of_step=purpose == "allocate")
+            finding = await self._attribute_denial(shipment, finding, purpose, of_step=purpose == "allocate")
         call_record = self.call_record(shipment, finding, feedback, sent.took_s, slot=sent.slot)
         context = self.requests.context(self.requests.afforded(feedback, tries + 1), sent.sent)
         if shipment.reference == self.journal.claim.probe:
@@ -131,8 +133,10 @@ class Visits:
             return after_read_back(shipment, finding, context), call_record
         return after_call(shipment, cast(Outcome, finding), context), call_record
 
-    async def _whose_denial(self, shipment: Shipment, finding: Finding, purpose: Purpose, *, of_step: bool) -> Finding:
-        """A 403 that others do not get is the shipment's own."""
+    async def _attribute_denial(
+        self, shipment: Shipment, finding: Finding, purpose: Purpose, *, of_step: bool
+    ) -> Finding:
+        """Attribute a 403 to the shipment, not the key, if other shipments get good responses."""
         if not isinstance(finding, Stopped) or finding.reason != "forbidden":
             return finding
         ledger, api = self.journal.ledger, self.requests.account.api
@@ -146,24 +150,24 @@ class Visits:
     def call_record(
         self, shipment: Shipment, finding: Finding, feedback: Feedback, took_s: float, *, slot: bool
     ) -> CallRecord:
-        """What a request leaves behind."""
+        """The record of a request."""
         entry = self.journal.entry(feedback.purpose, shipment, finding, took_s)
         return CallRecord(entry=entry, feedback=feedback, slot=slot)
 
     async def _lift_pause(self, feedback: Feedback, finding: Finding | Quoted) -> None:
-        """The API answered the probe, or refused this shipment alone: the key works."""
+        """Lift the pause if the response shows that the key works, even if this shipment alone was refused."""
         paused, merchant = self.journal.claim.paused, self.requests.account.merchant.name
         if paused and feedback.purpose == paused.purpose and accepts_key(feedback, finding):
             self.alerts.resumed(merchant, await self.journal.ledger.resume(merchant))
 
     def postpone(self, shipment: Shipment, permit: Permit) -> NextStep | None:
-        """What becomes of a shipment whose request may not go out now; None when it is another's."""
+        """The next step of a shipment whose request may not be sent now; None if it is no longer owned."""
         if not permit.owned:
             return None
         return held_up(shipment, self.requests.context(tries=0), permit.wait_s, by_limit=permit.by_limit), None
 
     async def record(self, decision: Decision, call_record: CallRecord | None) -> Call | ReadBack | None:
-        """Write what a request came to; returns how the shipment goes on with this task, if it does."""
+        """Record a request and its decision; returns the decision if the visit continues, else None."""
         if not isinstance(decision, REQUESTS):
             await self.leave(decision, call_record)
             return None
@@ -174,30 +178,30 @@ class Visits:
             self.release(decision.shipment)
             return None
         self.owned[recorded.reference] = recorded
-        self.requests.is_over(recorded)
+        self.requests.complete(recorded)
         return replace(decision, shipment=recorded)
 
     async def leave(self, decision: Finish, call_record: CallRecord | None = None) -> None:
-        """Write how a shipment leaves, and what the request before it left behind."""
+        """Write how a shipment leaves, and the record of its last request."""
         slot = call_record is None and decision.shipment.reference in self.requests.slots
-        self.left(decision, written=await self.journal.leave(decision, call_record, slot=slot))
+        self.finish(decision, written=await self.journal.leave(decision, call_record, slot=slot))
 
-    def left(self, decision: Finish, *, written: bool) -> None:
-        """A shipment has left; what fell back is handed on."""
+    def finish(self, decision: Finish, *, written: bool) -> None:
+        """Release a shipment that has left, count it, and pass it on if it fell back."""
         self.release(decision.shipment)
         if not written:
             return
-        self.on_finish(_END[type(decision)])
+        self.on_finish(_FINISH_NAMES[type(decision)])
         if isinstance(decision, FallBack):
             self.fell_back(decision.shipment)
 
     def release(self, shipment: Shipment) -> None:
-        """The shipment is not ours any more."""
+        """Forget a shipment that this task no longer owns."""
         self.owned.pop(shipment.reference, None)
-        self.requests.is_over(shipment)
+        self.requests.complete(shipment)
 
     async def requeue(self, shipment: Shipment, wait_s: float = 0.0) -> None:
-        """Give up a shipment; a call for it that was on its way is open from now on."""
-        if shipment.reference in self.requests.out:
+        """Requeue a shipment, due in `wait_s` seconds; a call in flight counts as open from now on."""
+        if shipment.reference in self.requests.calling:
             shipment = stopped_call(shipment, self.journal.ledger.now())
         await self.leave(Park(shipment=shipment, wait_s=wait_s))

@@ -1,17 +1,17 @@
-"""What intake makes of entries, whatever the number of scripts it takes."""
+"""Classified stream entries, regardless of the number of ledger scripts they need."""
 
 from collections.abc import Sequence
 
-from worker.processes.event_sorting import ClassifiedEvents, portions
+from worker.processes.event_sorting import ClassifiedEvents, classify
 from worker.processes.merchant_files import MerchantFiles
 from worker.streams.orders import Entry
 
 
 def sort_entries(entries: Sequence[Entry], merchants: MerchantFiles) -> ClassifiedEvents:
-    """All portions in one."""
+    """All portions as one."""
     result = ClassifiedEvents()
-    for some, _ in portions(entries, merchants):
-        result.accepted += some.accepted
-        result.rejected += some.rejected
-        result.ignored += some.ignored
+    for portion, _ in classify(entries, merchants):
+        result.accepted += portion.accepted
+        result.rejected += portion.rejected
+        result.ignored += portion.ignored
     return result

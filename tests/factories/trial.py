@@ -49,7 +49,7 @@ class Trial:
     late_at: list[float] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     alarms: list[float] = field(default_factory=list)
-    going_on: asyncio.Task[None] | None = None
+    running: asyncio.Task[None] | None = None
 
     def batch(self) -> Batch:
         """The batch, which holds its shipments from now on."""
@@ -74,7 +74,7 @@ class Trial:
             alerts=self.told,
             budget=self.budget,
             wake_after=self.alarms.append,
-            left=self.left.append,
+            on_finish=self.left.append,
             fell_back=self._fell_back,
         )
 
@@ -84,14 +84,14 @@ class Trial:
         work = asyncio.create_task(batch.run())
         await asyncio.wait([work], timeout=PATIENCE_S)
         self.in_time, self.late = self.late, []
-        self.going_on = work if not work.done() or work.exception() else None
+        self.running = work if not work.done() or work.exception() else None
         return batch
 
     async def to_the_end(self) -> None:
         """Work until the last slow call is settled."""
         await self.work()
-        if self.going_on:
-            await self.going_on
+        if self.running:
+            await self.running
 
     async def visit_by_visit(self, until_s: float = float("inf")) -> None:
         """Work, and take up again who is due, together with all who are due at that moment, until nobody is."""

@@ -1,4 +1,4 @@
-"""From what was taken to the work on it: the merchant's file and key, and a batch that is in flight."""
+"""Starts a batch for claimed shipments: finds the merchant file and the API key, or parks the shipments."""
 
 import asyncio
 from collections import Counter
@@ -19,34 +19,34 @@ from worker.processes.in_flight import InFlight
 from worker.processes.merchant_files import MerchantFiles
 
 NO_KEY = "its API key cannot be found"
-NO_FILE = "its merchant file is gone"
+NO_FILE = "it has no valid merchant file"
 
 ELSEWHERE_WAIT_S = 5.0
-"""How long shipments wait that came to a process without their merchant's file or key, while another one has both."""
+"""Wait of shipments whose merchant file or key this process does not have, while another process has both."""
 
 BROKEN_WAIT_S = 60.0
-"""How long shipments wait whose work could not even be begun."""
+"""Wait of shipments whose batch could not be started because of an unexpected error."""
 
 log = structlog.get_logger(__name__)
 
 
 class Batches:
-    """Begins the work on what a child has taken; lives in its loop."""
+    """Starts the batches of a child; used in its event loop only."""
 
     def __init__(
         self,
         ledger: Ledger,
         merchants: MerchantFiles,
         api: Api,
-        reports: SentryAlerts,
+        alerts: SentryAlerts,
         in_flight: InFlight,
         wake_after: Callable[[float], None],
     ) -> None:
-        """`wake_after`: told in how many seconds something parked comes due."""
+        """`wake_after`: called with the seconds until a parked shipment is due."""
         self._ledger = ledger
         self._merchants = merchants
         self._api = api
-        self._reports = reports
+        self._alerts = alerts
         self._in_flight = in_flight
         self._wake_after = wake_after
         self._budgets: dict[str, RetryBudget] = {}
@@ -54,26 +54,28 @@ class Batches:
     async def begin(
         self, claim: Claim, fell_back: Callable[[FellBack], None], tally: Counter[str]
     ) -> "asyncio.Task[None] | None":
-        """Begin the work; None if the shipments wait instead.
+        """Start a batch for the claim; None if its shipments were parked instead.
 
-        `fell_back` is told of shipments that stand at their next step, `tally` counts how shipments leave.
+        `fell_back` is called with each shipment that moved to its next step; `tally` counts how shipments leave.
         """
         try:
             account = await self._account(claim)
             return self._in_flight.begin(self._batch(account, claim, fell_back, tally)) if account else None
         except Exception:
-            log.exception("batch_not_started", merchant=claim.merchant, next="its shipments are due again later")
+            log.exception(
+                "batch_not_started", merchant=claim.merchant, next=f"its shipments are retried in {BROKEN_WAIT_S:.0f} s"
+            )
             await self._park(claim, BROKEN_WAIT_S)
             return None
 
     async def _account(self, claim: Claim) -> Account | None:
-        """The merchant's file and key; without a file its shipments wait."""
+        """The merchant's file and key; without a file, None and the shipments are parked."""
         account = self._merchants.account(claim.merchant)
         if (account is None or account.key is None) and await self._ledger.others_can(claim.merchant):
             await self._park(claim, ELSEWHERE_WAIT_S)
             return None
         if account is None:
-            # Without its file nothing is known of a merchant, so its shipments wait until the file is back.
+            # The file says how to call the API, so the shipments wait until it exists again.
             await self._pause(claim.merchant, NO_FILE, "")
             await self._park(claim, PAUSED_WAIT_S)
             return None
@@ -84,29 +86,29 @@ class Batches:
     def _batch(
         self, account: Account, claim: Claim, fell_back: Callable[[FellBack], None], tally: Counter[str]
     ) -> Batch:
-        def left(end: str) -> None:
-            tally[end] += 1
+        def on_finish(finish: str) -> None:
+            tally[finish] += 1
 
         return Batch(
             account=account,
             claim=claim,
             ledger=self._ledger,
             api=self._api,
-            alerts=self._reports,
+            alerts=self._alerts,
             budget=self._budgets.setdefault(account.api, RetryBudget()),
             wake_after=self._wake_after,
-            left=left,
+            on_finish=on_finish,
             fell_back=fell_back,
         )
 
     async def _pause(self, merchant: str, why: str, digest: str) -> None:
         if await self._ledger.pause(merchant, Pause(why=why), digest):
-            self._reports.paused(merchant, why)
+            self._alerts.paused(merchant, why)
 
     async def _park(self, claim: Claim, wait_s: float) -> None:
-        """Put back what was taken, as it was."""
+        """Park the claimed shipments, unchanged."""
         due = self._ledger.now() + wait_s
-        waiting = [*claim.shipments, *(stand_in(found) for found in claim.unreadable)]
+        waiting = [*claim.shipments, *(stand_in(record) for record in claim.unreadable)]
         await self._ledger.report_all(
-            [Report(shipment=each, lease_token=claim.lease_token, verdict="park", due=due) for each in waiting]
+            [Report(shipment=shipment, lease_token=claim.lease_token, verdict="park", due=due) for shipment in waiting]
         )

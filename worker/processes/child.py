@@ -1,4 +1,4 @@
-"""The inside of a worker child: one event loop that never stands still, beside the thread that Celery runs tasks in."""
+"""The runtime of a worker child: an event loop in its own thread, next to the thread in which Celery runs tasks."""
 
 import asyncio
 import contextlib
@@ -36,30 +36,30 @@ from worker.redis_client.store import TRANSIENT_ERRORS, Store, connect
 
 T = TypeVar("T")
 
-HOLDS_S = 2 * LOOP_S
-"""How long a task waits for the end of what it began; less than the time after which Celery ends it."""
+TASK_WAIT_S = 2 * LOOP_S
+"""How long `allocation.allocate` waits for its claim loop; below Celery's soft time limit."""
 
 DRAIN_S = 8.0
-"""How long a child that is told to end waits for its slow calls before it hands them back."""
+"""How long a child that shuts down waits for open calls before it requeues their shipments."""
 
-KEPT_WAIT_S = 0.25
-"""How long a message waits for a child that is kept for a shipment which must be alone, before another one gets it."""
+RESERVED_WAIT_S = 0.25
+"""How long a message waits for a child reserved for an isolated shipment, before it is requeued for another child."""
 
-LOOKS_EVERY_S = 0.25
-"""How often a task that waits looks whether the worker is told to end."""
+POLL_S = 0.25
+"""How often a waiting task checks whether the worker shuts down."""
 
-HANDS_BACK_S = 8.0
-"""How much longer it takes at the most until all that is written."""
+REQUEUE_S = 8.0
+"""How long, after `DRAIN_S`, the shutdown may take to write everything to the ledger."""
 
 log = structlog.get_logger(__name__)
 
 
 class ChildRuntime:
-    """Does the work of the Celery tasks, in a loop that goes on when they have returned."""
+    """Does the work of the Celery tasks, in an event loop that keeps running after they return."""
 
     def __init__(self, app: Celery, settings: Settings, children: Siblings) -> None:
-        """Start the loop's thread; call it after the fork."""
-        # A batch makes garbage by the thousand, nearly all of it freed by reference counts alone.
+        """Start the event loop's thread; call after the fork."""
+        # A batch creates thousands of objects, nearly all of them freed by reference counting: collect less often.
         gc.set_threshold(50_000, 20, 20)
         self._app = app
         self._settings = settings
@@ -77,13 +77,13 @@ class ChildRuntime:
         self._api = CarrierApi(self._ledger.now, longest_call_s=settings.lease_seconds * MAX_CALL_OF_LEASE)
         self._dispatcher = Dispatcher(self._app, self._ledger)
         self._timer = DispatchTimer(self._dispatcher.notify_due)
-        self._in_flight = InFlight(self._ended, lambda: self._children.must_end)
+        self._in_flight = InFlight(self._ended, lambda: self._children.is_shutting_down)
         self._batches = Batches(
             self._ledger, self._merchants, self._api, SentryAlerts(), self._in_flight, self._timer.wake_after
         )
         self._fallbacks = Fallbacks(self._app, self._dispatcher)
         self._claim_loop = ClaimLoop(
-            self._ledger, self._dispatcher, self._in_flight, self._begin, lambda: self._children.must_end
+            self._ledger, self._dispatcher, self._in_flight, self._begin, lambda: self._children.is_shutting_down
         )
         self._rechecks = Rechecks(self._store, self._ledger, self._api, self._merchants, settings)
         self._periodic = PeriodicJobs(
@@ -91,93 +91,95 @@ class ChildRuntime:
         )
 
     def serve(self) -> WorkResult | None:
-        """Take what is due, and what comes due, for a while; the task waits for it while another child is free.
+        """Run the claim loop; waits for it, at most `TASK_WAIT_S`, if another child is free.
 
-        None if another child must, as this one is kept for a shipment alone.
+        None if this child is reserved for an isolated shipment, so that another child must run the task.
         """
         with self._task() as may_wait:
-            return self._in_loop(self._serve(HOLDS_S if may_wait else 0.0))
+            return self._in_loop(self._serve(TASK_WAIT_S if may_wait else 0.0))
 
     def follow(self, link: Link) -> WorkResult | None:
-        """Work on the shipments of a link; None if another child must."""
+        """Work on the shipments of a link; None if this child is reserved for an isolated shipment."""
         with self._task() as may_wait:
             return self._in_loop(self._follow(link, PATIENCE_S if may_wait else 0.0))
 
     def sweep(self) -> dict[str, Any]:
-        """Have what is due taken, and do the housekeeping."""
+        """Start claim loops for due shipments, and run maintenance."""
         with self._task():
             return self._in_loop(self._periodic.sweep(self._dispatcher, self._rechecks))
 
     def stop(self) -> None:
-        """Finish or hand back what is going on, then end the loop."""
+        """Finish the running batches or requeue their shipments, then stop the loop."""
         with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._drain(), self._loop).result(DRAIN_S + HANDS_BACK_S)
+            asyncio.run_coroutine_threadsafe(self._drain(), self._loop).result(DRAIN_S + REQUEUE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     @contextlib.contextmanager
     def _task(self) -> Iterator[bool]:
-        """Whether the task may hold its child: while another one is free, no message waits for it."""
-        self._children.is_busy()
+        """Mark this child as busy; yields whether the task may wait: another child is free for the next message."""
+        self._children.mark_busy()
         try:
             self._periodic.messages += 1
-            yield self._children.others_are_free()
+            yield self._children.has_free_child()
         finally:
-            self._children.is_free()
+            self._children.mark_free()
 
     def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _serve(self, patience_s: float) -> WorkResult | None:
         before = self._tally.copy()
-        async with self._in_flight.coming(KEPT_WAIT_S) as may_begin:
+        async with self._in_flight.starting(RESERVED_WAIT_S) as may_begin:
             if not may_begin:
                 return None
             loop = self._claim_loop.start()
         await self._wait([loop], patience_s)
-        return self._worked(self._tally - before)
+        return self._result(self._tally - before)
 
     async def _begin(self, due: ClaimResult) -> None:
         for claim in due.claims:
             await self._batches.begin(claim, self._fallbacks.add, self._tally)
 
     async def _follow(self, link: Link, patience_s: float) -> WorkResult | None:
-        """What falls back later goes into a chain of its own. None: this child is kept for another shipment."""
+        """As `follow`; what falls back after `patience_s` starts a chain of its own."""
         in_time, tally = InTime(self._fallbacks.add), Counter[str]()
-        async with self._in_flight.coming(KEPT_WAIT_S) as may_begin:
+        async with self._in_flight.starting(RESERVED_WAIT_S) as may_begin:
             if not may_begin:
                 return None
-            claim = await self._taken_by(link)
-            begun = [await self._batches.begin(each, in_time.add, tally) for each in claim]
-        await self._wait([each for each in begun if each], patience_s)
-        return self._worked(tally, in_time.close())
+            claims = await self._claim_link(link)
+            batches = [await self._batches.begin(claim, in_time.add, tally) for claim in claims]
+        await self._wait([batch for batch in batches if batch], patience_s)
+        return self._result(tally, in_time.close())
 
-    async def _taken_by(self, link: Link) -> Sequence[Claim]:
+    async def _claim_link(self, link: Link) -> Sequence[Claim]:
         try:
             return await self._ledger.claim_link(link)
         except TRANSIENT_ERRORS as error:
-            log.warning("link_not_claimed", error=str(error), next="its shipments are due with their leases")
+            log.warning(
+                "link_not_claimed", error=str(error), next="its shipments are reclaimed when their leases expire"
+            )
             return ()
 
     async def _wait(self, works: Sequence["asyncio.Task[None]"], patience_s: float) -> None:
-        """Wait for their end, at most so long, and not while the worker is told to end."""
+        """Wait until all have ended, at most `patience_s` seconds; returns early if the worker shuts down."""
         deadline = self._loop.time() + patience_s
-        while works and not self._children.must_end and (left_s := deadline - self._loop.time()) > 0:
-            _, pending = await asyncio.wait(works, timeout=min(left_s, LOOKS_EVERY_S))
+        while works and not self._children.is_shutting_down and (left_s := deadline - self._loop.time()) > 0:
+            _, pending = await asyncio.wait(works, timeout=min(left_s, POLL_S))
             works = list(pending)
 
     def _ended(self) -> None:
-        """What made room is taken, also while this child does not listen."""
+        """A batch has ended, so more shipments may be claimed, even if this child's claim loop is not running."""
         if not self._claim_loop.is_active:
             self._timer.wake_after(0.0)
 
-    def _worked(self, tally: Counter[str], fell_back: Sequence[FellBack] = ()) -> WorkResult:
-        counts = {end: tally[end] for end in FINISHES if tally[end]}
+    def _result(self, tally: Counter[str], fell_back: Sequence[FellBack] = ()) -> WorkResult:
+        counts = {finish: tally[finish] for finish in FINISHES if tally[finish]}
         return WorkResult(counts={**counts, IN_PROGRESS: self._in_flight.count()}, fell_back=fell_back)
 
     async def _drain(self) -> None:
         await self._rechecks.stop()
         await self._claim_loop.stop()
-        await self._in_flight.empty(DRAIN_S)
+        await self._in_flight.drain(DRAIN_S)
         await self._dispatcher.notify_due()
         await self._fallbacks.stop()
         await self._periodic.stop()

@@ -1,4 +1,4 @@
-"""The settings as the parts that use them accept them; whatever one would refuse later is said at once."""
+"""Reads and validates the settings with the libraries that use them, so that bad values fail at startup."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,40 +10,40 @@ from worker.redis_client.store import why_unusable
 
 
 def load() -> Settings:
-    """Read the settings, and hand each to the part that will use it; nothing is connected to.
+    """Read the settings and validate each with the library that uses it; opens no connection.
 
-    Raises SettingsError with one line per problem: variable, place, and what to do. No part of a value is repeated.
+    Raises SettingsError with one line per problem: variable, source, and what to do. Values are never included.
     """
     settings = read()
-    if wrong := [*_refused(settings)]:
-        raise SettingsError("\n".join(said_of(name, text) for name, text in wrong))
+    if problems := [*_problems(settings)]:
+        raise SettingsError("\n".join(said_of(name, text) for name, text in problems))
     return settings
 
 
-def _refused(settings: Settings) -> Iterator[tuple[str, str]]:
+def _problems(settings: Settings) -> Iterator[tuple[str, str]]:
     if why := why_unusable(settings) or tls_file_problem(settings.redis_url.get_secret_value()):
         yield "ALLOCATION_REDIS_URL", why
-    elif why := _of_broker(settings.broker):
+    elif why := _broker_problem(settings.broker):
         yield "ALLOCATION_BROKER_URL" if settings.broker_url else "ALLOCATION_REDIS_URL", why
     if settings.sentry_dsn and not _is_dsn(settings.sentry_dsn.get_secret_value()):
-        yield "SENTRY_DSN", "is no DSN; copy it from Sentry, project settings, Client Keys, or remove it"
+        yield "SENTRY_DSN", "is not a DSN; copy it from Sentry (project settings, Client Keys), or remove it"
 
 
-def _of_broker(url: str) -> str | None:
+def _broker_problem(url: str) -> str | None:
     if _fails(lambda: url_to_parts(url), ValueError):
-        return "cannot be used by the broker's client; write it as redis://user:password@host:6379/1"
+        return "cannot be parsed by the broker client; write it as redis://user:password@host:6379/1"
     return tls_file_problem(url)
 
 
 def _is_dsn(text: str) -> bool:
-    # Where Sentry is off its package is not imported: eight megabytes.
+    # Imported only if Sentry is used: the package takes eight megabytes of memory.
     from sentry_sdk.utils import BadDsn, Dsn  # noqa: PLC0415
 
     return not _fails(lambda: Dsn(text), BadDsn, ValueError)
 
 
 def _fails(attempt: Callable[[], object], *errors: type[Exception]) -> bool:
-    """The error itself is not looked at: it may repeat what it was given."""
+    """Whether `attempt` raises one of `errors`; their text is dropped, as it may contain the value."""
     try:
         attempt()
     except errors:

@@ -1,4 +1,4 @@
-"""What read events come to: shipments for the ledger, and rejections."""
+"""Classifies stream entries: shipments to accept, rejections, ignored events."""
 
 import time
 from base64 import b64encode
@@ -20,12 +20,12 @@ from worker.streams.orders import Entry
 NO_EVENT = Rejection(reason="bad_envelope", error="the stream entry has no field 'event'")
 
 MAX_SHIPMENTS, MAX_REJECTED_BYTES = 2000, 4 * 1024 * 1024
-"""Of one script: what events come to can be far larger than they are."""
+"""Limits of one ledger script: events can expand to far more data than they contain."""
 
 
 @dataclass(kw_only=True, slots=True)
 class ClassifiedEvents:
-    """One read of the stream, sorted into what the ledger takes and what is rejected."""
+    """Classified stream entries, for one ledger script."""
 
     accepted: list[Accepted] = field(default_factory=list)
     rejected: list[RejectedRow] = field(default_factory=list)
@@ -34,21 +34,21 @@ class ClassifiedEvents:
 
     @property
     def is_full(self) -> bool:
-        """Whether a script should not be told more."""
+        """Whether the limits of one script are reached."""
         return len(self.accepted) >= MAX_SHIPMENTS or self.rejected_bytes >= MAX_REJECTED_BYTES
 
     def reject(self, rejected: RejectedRow) -> None:
-        """One more for the rejected stream."""
+        """Add an entry for the rejected stream."""
         self.rejected.append(rejected)
         self.rejected_bytes += len(rejected.event) + len(rejected.event_base64)
 
 
-def portions(entries: Sequence[Entry], merchants: MerchantFiles) -> Iterator[tuple[ClassifiedEvents, list[str]]]:
-    """What the entries come to, as much of it at a time as one script may write, with their ids."""
+def classify(entries: Sequence[Entry], merchants: MerchantFiles) -> Iterator[tuple[ClassifiedEvents, list[str]]]:
+    """Classify entries; yields portions that fit one ledger script, with their stream ids."""
     result, ids = ClassifiedEvents(), list[str]()
     read_at = time.monotonic()
     for stream_id, fields in entries:
-        _sort_entry(stream_id, fields, lambda name: merchants.get(name, since=read_at), result)
+        _classify_entry(stream_id, fields, lambda name: merchants.get(name, since=read_at), result)
         ids.append(stream_id)
         if result.is_full:
             yield result, ids
@@ -57,28 +57,30 @@ def portions(entries: Sequence[Entry], merchants: MerchantFiles) -> Iterator[tup
         yield result, ids
 
 
-def _sort_entry(
+def _classify_entry(
     stream_id: str, fields: dict[bytes, bytes], find: Callable[[str], Merchant | None], result: ClassifiedEvents
 ) -> None:
-    """Each entry is taken or rejected as a whole."""
+    """Accept or reject one entry as a whole."""
     event = fields.get(b"event")
     if event is None:
         result.reject(rejected_as(stream_id, as_json(fields), NO_EVENT))
     else:
-        _sort_event(stream_id, event, find, result)
+        _classify_event(stream_id, event, find, result)
 
 
-def _sort_event(stream_id: str, event: bytes, find: Callable[[str], Merchant | None], result: ClassifiedEvents) -> None:
+def _classify_event(
+    stream_id: str, event: bytes, find: Callable[[str], Merchant | None], result: ClassifiedEvents
+) -> None:
     match parse_order(event):
         case Order() as order:
-            _sort_order(stream_id, event, order, find(order.data.merchant), result)
+            _classify_order(stream_id, event, order, find(order.data.merchant), result)
         case Rejection() as rejection:
             result.reject(rejected_as(stream_id, event, rejection))
         case IgnoredEvent():
             result.ignored += 1
 
 
-def _sort_order(
+def _classify_order(
     stream_id: str, event: bytes, order: Order, merchant: Merchant | None, result: ClassifiedEvents
 ) -> None:
     if merchant is None:
@@ -108,7 +110,7 @@ def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted
 
 
 def rejected_as(stream_id: str, event: bytes, rejection: Rejection) -> RejectedRow:
-    """The event as it came; of one that is too large the beginning, up to a whole letter."""
+    """A row for the rejected stream, with the original event; an event that is too large is cut at a character."""
     is_whole = len(event) <= MAX_EVENT_BYTES
     kept = event if is_whole else event[:KEPT_OF_TOO_LARGE_BYTES]
     readable = getincrementaldecoder("utf-8")("replace").decode(kept, final=is_whole)
@@ -122,5 +124,5 @@ def rejected_as(stream_id: str, event: bytes, rejection: Rejection) -> RejectedR
 
 
 def as_json(fields: dict[bytes, bytes]) -> bytes:
-    """An entry without an event, as readable as it can be."""
+    """The fields of an entry as JSON; bytes that are not UTF-8 are replaced."""
     return to_json({name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()})

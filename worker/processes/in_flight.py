@@ -1,4 +1,4 @@
-"""What a worker child works on: its batches, followed to their end whatever becomes of the tasks that began them."""
+"""The batches that a worker child works on; they run to their end even if the tasks that started them return."""
 
 import asyncio
 import contextlib
@@ -11,28 +11,28 @@ from tasks.rules.shipment import Shipment
 from tasks.work.batch import Batch
 
 YOUNG_S = 1.0
-"""Shipments that were taken longer ago wait for a slow API: they keep nobody from taking others."""
+"""Shipments claimed longer ago wait for a slow API and do not keep the child from claiming others."""
 
-MAX_YOUNG, MOST = 300, 3000
-"""Most shipments a child works on: of those taken within `YOUNG_S`, and in all."""
+MAX_YOUNG, MAX_OWNED = 300, 3000
+"""Limits of a child: shipments claimed within `YOUNG_S`, and all shipments it works on."""
 
-LOOK_EVERY_S = 0.05
+POLL_S = 0.05
 
 log = structlog.get_logger(__name__)
 
 
 class InFlight:
-    """Lives in the child's loop."""
+    """The running batches of a child; used in its event loop only."""
 
-    def __init__(self, ended: Callable[[], None], must_end: Callable[[], bool]) -> None:
-        """`ended`: called when a batch has ended. `must_end`: whether the worker was told to end; then nobody waits."""
+    def __init__(self, on_end: Callable[[], None], is_shutting_down: Callable[[], bool]) -> None:
+        """`on_end`: called when a batch has ended. `is_shutting_down`: if True, waits return at once."""
         self._work: dict[asyncio.Task[None], tuple[Batch, float]] = {}
         self._changed = asyncio.Event()
         self._reserved = 0
-        self._coming = 0
+        self._starting = 0
         self._awaiting = 0
-        self._on_end = ended
-        self._must_end = must_end
+        self._on_end = on_end
+        self._is_shutting_down = is_shutting_down
 
     def begin(self, batch: Batch) -> "asyncio.Task[None]":
         """Start the work on a batch."""
@@ -46,24 +46,26 @@ class InFlight:
         self._changed.set()
         self._on_end()
         if not work.cancelled() and (error := work.exception()):
-            log.error("batch_failed", exc_info=error, next="its shipments are due again later")
+            log.error("batch_failed", exc_info=error, next="its shipments are parked and retried")
 
     def shipments(self) -> list[tuple[Shipment, str]]:
-        """Everything that is in flight, with the token that holds it."""
-        return [(held, batch.claim.lease_token) for batch, _ in self._work.values() for held in batch.owned.values()]
+        """All shipments in flight, each with its lease token."""
+        return [
+            (shipment, batch.claim.lease_token) for batch, _ in self._work.values() for shipment in batch.owned.values()
+        ]
 
     def count(self) -> int:
-        """How many shipments these are."""
+        """Number of shipments in flight."""
         return sum(len(batch.owned) for batch, _ in self._work.values())
 
     def room(self) -> int:
-        """How many more may be taken."""
+        """How many more shipments this child may claim."""
         old = time.monotonic() - YOUNG_S
         young = sum(len(batch.owned) for batch, began in self._work.values() if began > old)
-        return min(MAX_YOUNG - young, MOST - self.count())
+        return min(MAX_YOUNG - young, MAX_OWNED - self.count())
 
     async def changed(self, timeout_s: float) -> None:
-        """Wait until a batch has ended, at most so long."""
+        """Wait until a batch ends or a reservation is released, at most `timeout_s` seconds."""
         self._changed.clear()
         try:
             async with asyncio.timeout(timeout_s):
@@ -73,17 +75,17 @@ class InFlight:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is in flight, and nothing about to be."""
-        return not self._coming and not self.count()
+        """Whether no shipment is in flight and no caller of `starting` is about to start a batch."""
+        return not self._starting and not self.count()
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody waits to begin something, which has its turn before more is reserved."""
+        """Whether a caller of `starting` waits; it goes first, before another reservation."""
         return self._awaiting > 0
 
     @contextlib.contextmanager
     def reserved(self) -> Iterator[None]:
-        """Let nobody else begin anything, for a shipment that must be alone."""
+        """Block callers of `starting`, so that this child can own an isolated shipment and nothing else."""
         self._reserved += 1
         try:
             yield
@@ -92,33 +94,36 @@ class InFlight:
             self._changed.set()
 
     @contextlib.asynccontextmanager
-    async def coming(self, patience_s: float) -> AsyncIterator[bool]:
-        """Whether something else may begin, once nothing is reserved; what does is counted from now on."""
+    async def starting(self, patience_s: float) -> AsyncIterator[bool]:
+        """Wait until nothing is reserved, at most `patience_s`; yields whether the caller may start batches.
+
+        If it may, the child does not count as empty inside the context.
+        """
         self._awaiting += 1
         try:
             may_begin = await self._until(lambda: not self._reserved, patience_s)
         finally:
             self._awaiting -= 1
-        self._coming += may_begin
+        self._starting += may_begin
         try:
             yield may_begin
         finally:
-            self._coming -= may_begin
+            self._starting -= may_begin
 
     async def until_empty(self, patience_s: float) -> bool:
-        """Wait until nothing is in flight; false if that takes longer, or the worker is told to end."""
+        """Wait until nothing is in flight; False after `patience_s` seconds or when the worker shuts down."""
         return await self._until(lambda: self.is_empty, patience_s)
 
-    async def _until(self, is_so: Callable[[], bool], patience_s: float) -> bool:
+    async def _until(self, condition: Callable[[], bool], patience_s: float) -> bool:
         deadline = time.monotonic() + patience_s
-        while not is_so():
-            if time.monotonic() > deadline or self._must_end():
+        while not condition():
+            if time.monotonic() > deadline or self._is_shutting_down():
                 return False
-            await self.changed(LOOK_EVERY_S)
+            await self.changed(POLL_S)
         return True
 
-    async def empty(self, patience_s: float) -> None:
-        """Wait for what is under way, and hand back what takes longer."""
+    async def drain(self, patience_s: float) -> None:
+        """Wait `patience_s` seconds for the running batches, then cancel the others and requeue their shipments."""
         if self._work:
             await asyncio.wait(self._work, timeout=patience_s)
         left = dict(self._work)

@@ -1,4 +1,4 @@
-"""The limits of the merchant files, told to the ledger whenever a file changes."""
+"""Writes the limits of the merchant files to the ledger whenever a file changes."""
 
 from worker.ledger.ledger import Ledger
 from worker.processes.merchant_files import MerchantFiles
@@ -8,34 +8,34 @@ NONE: Limit = (0, 0.0)
 
 
 class Limits:
-    """Remembers what the ledger was told, so that it is told only what is new."""
+    """Remembers the written limits, so that only changes are written."""
 
     def __init__(self, ledger: Ledger, merchants: MerchantFiles) -> None:
-        """Nothing has been told yet."""
+        """Nothing is written yet."""
         self._ledger = ledger
         self._merchants = merchants
-        self._told: dict[str, Limit] = {}
-        self._told_of_change = -1
+        self._written: dict[str, Limit] = {}
+        self._written_change = -1
 
-    async def tell(self) -> None:
-        """Bring the ledger up to date; costs nothing while no file changes."""
+    async def write(self) -> None:
+        """Write changed limits to the ledger; does nothing while no file changes."""
         changes = self._merchants.changes
-        if changes == self._told_of_change:
+        if changes == self._written_change:
             return
         for name in self._merchants.names():
-            await self._tell(name)
-        # As counted before: a file may have changed while others were told.
-        self._told_of_change = changes
+            await self._write(name)
+        # The count from before the loop: a file may have changed during it.
+        self._written_change = changes
 
-    async def _tell(self, name: str) -> None:
+    async def _write(self, name: str) -> None:
         limit = self._limit(name)
-        # A first look tells everything: an earlier process may have told other limits.
-        if self._told.get(name) != limit:
+        # Everything is written once: an earlier process may have written other limits.
+        if self._written.get(name) != limit:
             await self._ledger.set_limits(name, *limit)
-            self._told[name] = limit
+            self._written[name] = limit
 
     def _limit(self, name: str) -> Limit:
-        """As shipments: a merchant whose every call carries many may have many more of them at work."""
+        """The limits in shipments: the limits in calls, times the number of shipments each call carries."""
         merchant = self._merchants.get(name)
         if merchant is None:
             return NONE

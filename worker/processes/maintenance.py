@@ -1,4 +1,4 @@
-"""What a sweep does besides handing out: cut old streams, resume merchants, note that it ran."""
+"""The maintenance part of a sweep: resumes merchants, trims streams, records when it ran."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 async def run_maintenance(store: Store, ledger: Ledger, merchants: MerchantFiles, settings: Settings) -> dict[str, Any]:
-    """Everything that is done once a sweep; safe to do twice at once. With Redis away it says so and returns."""
+    """Run maintenance; safe to run concurrently. If Redis is unavailable, logs `maintenance_failed` and returns."""
     try:
         paused = await ledger.paused()
         resumed = [name for name, digest in _changed(paused, merchants) if await ledger.resumed_as(name, digest)]
@@ -26,7 +26,7 @@ async def run_maintenance(store: Store, ledger: Ledger, merchants: MerchantFiles
             log.warning("merchant_resumed", merchant=name, shipments=await ledger.resume(name))
         await _probe(paused.keys() - set(resumed), ledger, merchants)
         now_ms = await server_ms(store.redis)
-        await _cut_old(store, settings, now_ms)
+        await _trim_streams(store, settings, now_ms)
         await keep_orders(store, settings, now_ms)
         await forget_the_gone(store.redis)
         await store.redis.set(keys.LAST_SWEEP, now_ms)
@@ -37,7 +37,7 @@ async def run_maintenance(store: Store, ledger: Ledger, merchants: MerchantFiles
 
 
 def _changed(paused: dict[str, dict[str, Any]], merchants: MerchantFiles) -> Iterator[tuple[str, str]]:
-    """Paused merchants whose file or key is another one than when they were paused, and the digest of these."""
+    """Paused merchants whose file or key has changed since the pause, with the new digest."""
     for name, pause in paused.items():
         account = merchants.account(name)
         if account and account.key is not None and account.digest != pause["digest"]:
@@ -45,15 +45,15 @@ def _changed(paused: dict[str, dict[str, Any]], merchants: MerchantFiles) -> Ite
 
 
 async def _probe(paused: set[str], ledger: Ledger, merchants: MerchantFiles) -> None:
-    """Let one shipment of each paused merchant find out, from time to time, whether its key works again."""
+    """Start a probe for each paused merchant that is due for one: one shipment tests whether its key works again."""
     for name in paused:
         account = merchants.account(name)
         if account and account.key is not None and (probe := await ledger.probe(name)):
             log.info("merchant_probe_started", merchant=name, shipment=probe)
 
 
-async def _cut_old(store: Store, settings: Settings, now_ms: int) -> None:
-    """Out, failed and rejected streams are cut by age only."""
+async def _trim_streams(store: Store, settings: Settings, now_ms: int) -> None:
+    """Trim the allocated, failed and rejected streams, by age only."""
     oldest_ms = max(0, now_ms - round(settings.keep_days * 86_400_000))
     pipe = store.redis.pipeline(transaction=False)
     for stream in (settings.allocated_stream, settings.failed_stream, settings.rejected_stream):

@@ -1,4 +1,4 @@
-"""The merchant files in use: read anew when they change; a file that became wrong leaves its last good one in use."""
+"""The merchant files in use: reread when they change; if a file becomes invalid, its last valid version is used."""
 
 import hashlib
 import os
@@ -11,14 +11,14 @@ import structlog
 from config.merchant_files.merchant_file import Merchant, Problem, find_key, read
 from tasks.work.ports import Account
 
-LOOK_EVERY_S = 1.0
-LOOK_FOR_UNKNOWN_EVERY_S = 0.05
+SCAN_EVERY_S = 1.0
+SCAN_FOR_UNKNOWN_EVERY_S = 0.05
 
 SETTLED_S = 0.05
-"""A file that changed is read when it is the same after so long: it is not being written."""
+"""A changed file is read once it has been unchanged for this long, so that no write is in progress."""
 
 WRITTEN_WITHIN_S = 1.0
-"""For so long an order waits for a merchant's first file that is being written, or looks like the half of one."""
+"""How long an order waits for a merchant's first file that is being written or is invalid."""
 
 log = structlog.get_logger(__name__)
 
@@ -26,40 +26,40 @@ Stamp = tuple[int, ...]
 
 
 class MerchantFiles:
-    """Looks at the folder at most once a second, and only at what changed there."""
+    """Scans the folder at most once a second and reads only changed files."""
 
     def __init__(self, folder: Path, http_hosts: frozenset[str]) -> None:
-        """Reads nothing yet; a folder that does not exist counts as empty."""
+        """Reads nothing yet; a missing folder counts as empty."""
         self._folder = folder
         self._http_hosts = http_hosts
         self._good: dict[str, Merchant] = {}
         self._stamps: dict[str, Stamp] = {}
         self._unfinished: dict[str, float] = {}
-        """Files that are being written, or are wrong, and since when."""
+        """Files that are being written or are invalid, and since when."""
         self._looked_at = float("-inf")
         self.problems: dict[str, list[Problem]] = {}
         self._accounts: dict[str, Account] = {}
         self._changes = 0
 
     def get(self, name: str, since: float | None = None) -> Merchant | None:
-        """The merchant's last good file, or None when there is none (any more).
+        """The merchant's last valid file; None if there is none, or it was deleted.
 
-        `since`: when the order was read that asks for it (`time.monotonic`). Its file may have been written just before
-        the order was published, so a merchant counts as unknown only after a look since then.
+        `since`: when the order was read (`time.monotonic`). The file may have been written just before the order was
+        published, so a merchant counts as unknown only after a scan since then.
         """
-        self._look(LOOK_EVERY_S)
+        self._scan_if_due(SCAN_EVERY_S)
         if name not in self._good:
-            self._look(LOOK_FOR_UNKNOWN_EVERY_S if since is None else time.monotonic() - since)
+            self._scan_if_due(SCAN_FOR_UNKNOWN_EVERY_S if since is None else time.monotonic() - since)
         while name not in self._good and self._may_be_finished(f"{name}.toml"):
-            time.sleep(LOOK_FOR_UNKNOWN_EVERY_S)
-            self._look(LOOK_FOR_UNKNOWN_EVERY_S)
+            time.sleep(SCAN_FOR_UNKNOWN_EVERY_S)
+            self._scan_if_due(SCAN_FOR_UNKNOWN_EVERY_S)
         return self._good.get(name)
 
     def _may_be_finished(self, file: str) -> bool:
         return time.monotonic() - self._unfinished.get(file, float("-inf")) < WRITTEN_WITHIN_S
 
     def account(self, name: str) -> Account | None:
-        """The merchant's file and key as they are now."""
+        """The merchant's current file and key; None without a valid file."""
         merchant = self.get(name)
         if merchant is None:
             return None
@@ -70,22 +70,22 @@ class MerchantFiles:
 
     @property
     def changes(self) -> int:
-        """Counts the changes of what is in use."""
-        self._look(LOOK_EVERY_S)
+        """Number of changes of the files in use."""
+        self._scan_if_due(SCAN_EVERY_S)
         return self._changes
 
     def names(self) -> list[str]:
-        """Every merchant that has a good file."""
-        self._look(LOOK_EVERY_S)
+        """Every merchant that has a valid file, sorted."""
+        self._scan_if_due(SCAN_EVERY_S)
         return sorted(self._good)
 
-    def _look(self, every_s: float) -> None:
+    def _scan_if_due(self, every_s: float) -> None:
         if time.monotonic() - self._looked_at < every_s:
             return
         self._looked_at = time.monotonic()
         found = self._scan()
-        for gone in self._stamps.keys() - found.keys():
-            self._forget(gone)
+        for deleted in self._stamps.keys() - found.keys():
+            self._forget(deleted)
         self._unfinished = {name: since for name, since in self._unfinished.items() if name in found}
         changed = {name: stamp for name, stamp in found.items() if self._stamps.get(name) != stamp}
         if not changed:
@@ -104,12 +104,15 @@ class MerchantFiles:
                 return {e.name: _stamp(e) for e in entries if e.name.endswith(".toml")}
         except OSError as error:
             log.error(
-                "merchants_unreadable", folder=str(self._folder), error=error.strerror, next="last good ones stay"
+                "merchants_unreadable",
+                folder=str(self._folder),
+                error=error.strerror,
+                next="the last valid files stay in use",
             )
             return dict(self._stamps)
 
     def _read(self, name: str, stamp: Stamp) -> bool:
-        """Take what the file says, unless it changed while it was read."""
+        """Read a file; returns False, without using it, if it changed meanwhile."""
         found = read(self._folder / name, self._http_hosts)
         if _stamp(self._folder / name) != stamp:
             return False
@@ -122,7 +125,9 @@ class MerchantFiles:
             case problems:
                 self.problems[name] = problems
                 self._unfinished.setdefault(name, time.monotonic())
-                kept = "the last good one stays in use" if Path(name).stem in self._good else "its orders are rejected"
+                kept = (
+                    "the last valid file stays in use" if Path(name).stem in self._good else "its orders are rejected"
+                )
                 log.error("merchant_file_invalid", problems=[str(p) for p in problems], next=kept)
         return True
 
@@ -132,7 +137,9 @@ class MerchantFiles:
         self._accounts.pop(Path(name).stem, None)
         if self._good.pop(Path(name).stem, None):
             self._changes += 1
-            log.warning("merchant_file_deleted", file=name, next="its unfinished shipments wait until it is back")
+            log.warning(
+                "merchant_file_deleted", file=name, next="its unfinished shipments wait until the file exists again"
+            )
 
 
 def _account(merchant: Merchant, key: str | None) -> Account:
@@ -143,7 +150,7 @@ def _account(merchant: Merchant, key: str | None) -> Account:
 
 
 def _stamp(entry: os.DirEntry[str] | Path) -> Stamp:
-    """What changes with the file: its content, its permissions, or which file it is."""
+    """A value that changes when the file's content, permissions or inode change."""
     try:
         status = entry.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a worker child does beside its batches: it renews leases, gives heartbeats, and takes its turn at the sweep."""
+"""The periodic jobs of a worker child: renewing leases, heartbeats, and the sweep."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class PeriodicJobs:
-    """Lives in the child's loop."""
+    """Runs in the child's event loop."""
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class PeriodicJobs:
         in_flight: InFlight,
         children: Siblings,
     ) -> None:
-        """Begins at once."""
+        """Starts renewing leases and sending heartbeats."""
         self.messages = 0
-        """How many the child has read; its position in its heartbeat."""
+        """Number of Celery messages this child has received; shown in the heartbeat."""
         self._settings = settings
         self._store = store
         self._ledger = ledger
@@ -57,12 +57,12 @@ class PeriodicJobs:
         ]
 
     async def _renew(self) -> None:
-        """Renew what is in our hands, three times a lease."""
+        """Renew the leases of all shipments in flight; called three times per lease."""
         await self._ledger.renew(self._in_flight.shipments())
 
     async def _beat(self) -> None:
-        """The worker's heartbeat, for which one of its children speaks; who holds something watches the clock too."""
-        if self._children.has_turn(HEARTBEAT_EVERY_S):
+        """Send the worker's heartbeat, once for all children; a child that owns shipments also watches the clock."""
+        if self._children.take_turn(HEARTBEAT_EVERY_S):
             await stop_if_other(self._store.redis, self._worker)
             await tell(self._store, "worker", self._worker, {"messages": self.messages})
         elif not self._in_flight.count():
@@ -70,17 +70,17 @@ class PeriodicJobs:
         await self._ledger.watch_clock()
 
     async def sweep(self, dispatcher: Dispatcher, rechecks: Rechecks) -> dict[str, Any]:
-        """Have what is due taken, and do the housekeeping."""
+        """Start claim loops for due shipments, and run maintenance; returns the task's result."""
         with self._check_in():
             with contextlib.suppress(*TRANSIENT_ERRORS):
-                await self._limits.tell()
-            kept = await run_maintenance(self._store, self._ledger, self._merchants, self._settings)
+                await self._limits.write()
+            maintenance = await run_maintenance(self._store, self._ledger, self._merchants, self._settings)
             started = await dispatcher.notify_due()
         rechecks.start()
-        return {"messages": started, **kept}
+        return {"messages": started, **maintenance}
 
     def _check_in(self) -> AbstractContextManager[Any]:
-        """Sentry's beat monitor hears of a sweep once a minute, however often there is one."""
+        """Check in with Sentry's monitor at most once a minute, however often sweeps run."""
         if time.monotonic() < self._check_in_at:
             return contextlib.nullcontext()
         self._check_in_at = time.monotonic() + 60
@@ -88,20 +88,20 @@ class PeriodicJobs:
         return check_in
 
     async def stop(self) -> None:
-        """Renew and beat no more."""
+        """Stop renewing leases and sending heartbeats."""
         for task in self._repeated:
             task.cancel()
         await asyncio.gather(*self._repeated, return_exceptions=True)
 
 
-async def _repeat(chore: Callable[[], Awaitable[None]], every_s: float) -> None:
-    """Do it again and again, whatever becomes of it this time."""
+async def _repeat(job: Callable[[], Awaitable[None]], every_s: float) -> None:
+    """Run `job` every `every_s` seconds, also after errors."""
     while True:
         try:
-            await chore()
+            await job()
         except TRANSIENT_ERRORS:
-            # Said by who waits for the server.
+            # Logged where a command waits for Redis.
             pass
         except Exception:
-            log.exception("periodic_job_failed", next="it is tried again")
+            log.exception("periodic_job_failed", next="retried at the next interval")
         await asyncio.sleep(every_s)

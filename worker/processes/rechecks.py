@@ -1,4 +1,4 @@
-"""The carriers of shipments that were asked for again, read once more: an open call may have changed them late."""
+"""Rechecks the carriers of shipments that were asked for again: an earlier open call may have changed them late."""
 
 import asyncio
 import json
@@ -20,12 +20,12 @@ from worker.ledger.scripts import DUE_RECHECKS, RecheckArgs
 from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
-AT_ONCE = 20
-"""Most rechecks at a time; each is one request."""
+MAX_PER_RUN = 20
+"""Most rechecks in one run; each is one request."""
 
-NEXT_TRY_S = 60.0
+RETRY_S = 60.0
 GIVE_UP_S = 3600.0
-"""How long after it was due a carrier is tried to be read."""
+"""How long after its due time a failed recheck is retried."""
 
 _WRITTEN_WITHIN_S = 1.0
 _NAMES = ("service_reference", "reference")
@@ -34,15 +34,15 @@ log = structlog.get_logger(__name__)
 
 
 class Rechecks:
-    """Looks once more at who has a shipment that two calls may have been booked for.
+    """Reads back shipments that two calls may have booked, and compares their carriers.
 
-    It keeps to the merchants' limits, and to breakers and pauses, as every read-back does.
+    Merchant limits, breakers and pauses apply, as for every read-back.
     """
 
     def __init__(
         self, store: Store, ledger: Ledger, api: CarrierApi, merchants: MerchantFiles, settings: Settings
     ) -> None:
-        """Nothing is read yet."""
+        """Reads nothing yet."""
         self._store = store
         self._ledger = ledger
         self._api = api
@@ -51,12 +51,12 @@ class Rechecks:
         self._working: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Work beside the caller on what is due, unless that is still going on."""
+        """Run the due rechecks in the background, unless a run is active."""
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
-        """Leave the rest to others."""
+        """Cancel the run; its rechecks stay due and are done by another process."""
         if self._working is not None:
             self._working.cancel()
             await asyncio.gather(self._working, return_exceptions=True)
@@ -64,18 +64,18 @@ class Rechecks:
     async def _work(self) -> None:
         found: list[BaseException | None]
         try:
-            # Should this process end meanwhile, another one looks later.
-            now_ms, *due = await self._store.run(DUE_RECHECKS, [], RecheckArgs(AT_ONCE, round(NEXT_TRY_S * 1000)))
+            # Claims rechecks for `RETRY_S`; if this process dies, another one makes them after that.
+            now_ms, *due = await self._store.run(DUE_RECHECKS, [], RecheckArgs(MAX_PER_RUN, round(RETRY_S * 1000)))
             paused = await self._ledger.paused() if due else {}
-            looks = (self._look(name.decode(), int(now_ms) / 1000, paused) for name in due)
-            found = await asyncio.gather(*looks, return_exceptions=True)
+            checks = (self._recheck(name.decode(), int(now_ms) / 1000, paused) for name in due)
+            found = await asyncio.gather(*checks, return_exceptions=True)
         except TRANSIENT_ERRORS as error:
             found = [error]
         for raised in found:
             if isinstance(raised, BaseException):
                 log.warning("recheck_failed", error=repr(raised), next="a later sweep tries again")
 
-    async def _look(self, name: str, now: float, paused: dict[str, Any]) -> None:
+    async def _recheck(self, name: str, now: float, paused: dict[str, Any]) -> None:
         merchant, _, reference = name.partition(":")
         account = self._merchants.account(merchant)
         record = await read_record(self._store.redis, self._settings, merchant, reference)
@@ -87,7 +87,7 @@ class Rechecks:
         if account is not None and account.key is not None and merchant not in paused:
             finding = await self._read(account, record)
         if isinstance(finding, Allocated):
-            await self._tell(record, finding, event)
+            await self._compare(record, finding, event)
             await self._forget(name)
         elif now - _due(record, account) > GIVE_UP_S:
             log.warning("carrier_recheck_abandoned", merchant=merchant, shipment=reference)
@@ -97,13 +97,13 @@ class Rechecks:
         await self._store.redis.zrem(keys.RECHECKS, name)
 
     async def _read(self, account: Account, record: Record) -> Finding | None:
-        """What the API says now; None when it may not be asked."""
+        """The finding of a read-back; None if no request is permitted now."""
         limits, shipment = account.merchant.file.limits, record.shipment
-        asking, asked = f"{HOST}.{uuid.uuid4().hex[:12]}", boottime()
+        token, asked_at = f"{HOST}.{uuid.uuid4().hex[:12]}", boottime()
         permit = await self._ledger.may_read(
             PermitRequest(
                 shipment=shipment,
-                lease_token=asking,
+                lease_token=token,
                 purpose="read",
                 per_second=limits.per_second,
                 in_flight=limits.in_flight,
@@ -113,30 +113,30 @@ class Rechecks:
         if not permit.may_call:
             return None
         await asyncio.sleep(permit.wait_s)
-        request = Request(references=[shipment.reference], write_by=asked + _WRITTEN_WITHIN_S)
+        request = Request(references=[shipment.reference], write_by=asked_at + _WRITTEN_WITHIN_S)
         finding = await self._api.read_back(account, request)
-        # Nobody holds it, so of this only what concerns the API is noted.
+        # The shipment is not leased, so only the feedback and the slot of this report are written.
         report = Report(
-            shipment=shipment, lease_token=asking, verdict="keep", api=account.api, feedback=_feedback(finding)
+            shipment=shipment, lease_token=token, verdict="keep", api=account.api, feedback=_feedback(finding)
         )
         await self._ledger.report(report._replace(slot=permit.slot))
         return finding
 
-    async def _tell(self, record: Record, found: Allocated, event: dict[str, Any]) -> None:
-        """A change is reported; either way the shipment's story says that it was looked at."""
-        told, now = event["carrier"] or {}, found.carrier or Carrier()
-        named = [name for name in _NAMES if told.get(name) and getattr(now, name)]
-        changed = any(told[name] != getattr(now, name) for name in named)
+    async def _compare(self, record: Record, found: Allocated, event: dict[str, Any]) -> None:
+        """Log a changed carrier, and write the recheck to the shipment's history either way."""
+        published, now = event["carrier"] or {}, found.carrier or Carrier()
+        compared = [name for name in _NAMES if published.get(name) and getattr(now, name)]
+        changed = any(published[name] != getattr(now, name) for name in compared)
         if changed:
             log.error(
                 "carrier_changed",
                 merchant=record.shipment.merchant,
                 shipment=record.shipment.reference,
-                told=told.get(_NAMES[0]),
+                told=published.get(_NAMES[0]),
                 now=now.service_reference,
-                next="the API booked it twice; cancel one of them there",
+                next="the API booked the shipment twice; cancel one of the two bookings there",
             )
-        outcome = "carrier changed" if changed else "same carrier" if named else "carrier not named"
+        outcome = "carrier changed" if changed else "same carrier" if compared else "carrier not named"
         await self._write(record, outcome, now.service_reference or now.reference, changed=changed)
 
     async def _write(self, record: Record, outcome: str, carrier: str | None, *, changed: bool) -> None:
@@ -144,13 +144,13 @@ class Rechecks:
         key = keys.record(shipment.merchant, shipment.reference)
         entries = shipment.progress.entries + 1
         entry = {"at": iso(self._ledger.now()), "action": "recheck", "outcome": outcome, "message": carrier}
-        told: Any = {
+        fields: Any = {
             entry_field(entries): json.dumps(entry),
             "progress": shipment.with_progress(entries=entries).progress.as_json(),
         }
         pipe = self._store.redis.pipeline(transaction=True)
-        pipe.hset(key, mapping=told)
-        # Should the record have expired meanwhile, what was written of it does so too.
+        pipe.hset(key, mapping=fields)
+        # If the record has expired meanwhile, this write recreates it: let it expire again.
         pipe.expire(key, round(self._settings.keep_days * 86400))
         if changed:
             pipe.hincrby(keys.counts(shipment.merchant), "carrier_changed", 1)
@@ -164,7 +164,7 @@ def _feedback(finding: Finding) -> Feedback:
 
 
 def _event_of(record: Record | None) -> dict[str, Any] | None:
-    """What was told of an allocated shipment, as long as it is known."""
+    """The data of the published `allocated` event; None if the shipment is not allocated or the event is not kept."""
     if record is None or record.unreadable or not isinstance(record.where, Settled):
         return None
     if record.where.state != "allocated" or record.where.event is None:
@@ -174,6 +174,6 @@ def _event_of(record: Record | None) -> dict[str, Any] | None:
 
 
 def _due(record: Record, account: Account | None) -> float:
-    """When its carrier was to be read once more, in seconds since the epoch."""
+    """When the recheck was due, in seconds since the epoch."""
     settled_at = record.where.at if isinstance(record.where, Settled) else 0.0
     return settled_at + (account.merchant.file.retry.quiet_s if account else 0.0)

@@ -1,41 +1,41 @@
-"""What the children of a worker know of each other: who is in the middle of a task, and whether all are to end."""
+"""State that the children of a worker share: which of them run a task, and whether the worker is shutting down."""
 
 import mmap
 import struct
 import time
 
-_MOST = 1024
-_TURN, _TURN_AT = struct.Struct("d"), 1 + _MOST
+_MAX = 1024
+_TURN, _TURN_AT = struct.Struct("d"), 1 + _MAX
 
 
 class Siblings:
-    """A piece of memory that parent and children share; made before they are forked."""
+    """Shared memory of a worker and its children; create it before the children are forked."""
 
     def __init__(self, count: int) -> None:
-        """`count`: how many children there are, known before they are forked."""
+        """`count`: the number of children."""
         self._shared = mmap.mmap(-1, _TURN_AT + _TURN.size)
         self.count = count
         self._mine = 1
 
-    def is_child(self, number: int) -> None:
-        """This process is that child, from 0; who had the number before is gone."""
-        self._mine = 1 + number % _MOST
-        self.is_free()
+    def register(self, number: int) -> None:
+        """Use the place of child `number`, from 0; a dead child that had the same number no longer counts as busy."""
+        self._mine = 1 + number % _MAX
+        self.mark_free()
 
-    def is_busy(self) -> None:
-        """This child is in the middle of a task."""
+    def mark_busy(self) -> None:
+        """This child runs a task."""
         self._shared[self._mine] = 1
 
-    def is_free(self) -> None:
-        """This child may get a task."""
+    def mark_free(self) -> None:
+        """This child runs no task."""
         self._shared[self._mine] = 0
 
-    def others_are_free(self) -> bool:
-        """Whether a message would find a child that may get it."""
-        return sum(self._shared[1 : self.count + 1]) < min(self.count, _MOST)
+    def has_free_child(self) -> bool:
+        """Whether at least one child runs no task, so that a new message is executed at once."""
+        return sum(self._shared[1 : self.count + 1]) < min(self.count, _MAX)
 
-    def has_turn(self, every_s: float) -> bool:
-        """Whether it is time for what one of the children does for all of them, every so many seconds."""
+    def take_turn(self, every_s: float) -> bool:
+        """Whether a job that one child runs on behalf of all, every `every_s` seconds, is due; True claims the turn."""
         now = time.monotonic()
         (latest,) = _TURN.unpack_from(self._shared, _TURN_AT)
         if latest and now < latest + 0.9 * every_s:
@@ -43,11 +43,11 @@ class Siblings:
         _TURN.pack_into(self._shared, _TURN_AT, now)
         return True
 
-    def end(self) -> None:
-        """The worker is told to end."""
+    def start_shutdown(self) -> None:
+        """Tell all children that the worker shuts down."""
         self._shared[0] = 1
 
     @property
-    def must_end(self) -> bool:
-        """Whether the worker was told to end."""
+    def is_shutting_down(self) -> bool:
+        """Whether the worker shuts down."""
         return self._shared[0] == 1

@@ -80,7 +80,7 @@ def test_other_pools(scene: Scene, pool: str) -> None:
     """A worker is refused another pool than the one that it is made for."""
     done = start(scene, *WORKER, f"--pool={pool}")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "allocation: --pool: only prefork is supported; leave it out"
+    assert done.stderr.splitlines()[-1] == "allocation: --pool: only prefork is supported; remove the option"
     assert "Traceback" not in done.stderr
 
 

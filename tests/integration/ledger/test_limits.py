@@ -114,7 +114,7 @@ async def test_a_file_tells_its_limits(harness: Harness) -> None:
     write(folder, "single", 5, 2.5)
     write(folder, "many", 5, 2.5, "consignments-v1")
     write(folder, "free", 0, 0)
-    await Limits(harness.ledger, MerchantFiles(folder, frozenset())).tell()
+    await Limits(harness.ledger, MerchantFiles(folder, frozenset())).write()
     told = {name: await harness.raw.hvals(f"allocation:window:{name}") for name in ("single", "many", "free")}
     assert told == {"single": [b"5", b"2.5"], "many": [b"500", b"250.0"], "free": []}
 
@@ -126,10 +126,10 @@ async def test_a_file_that_changes_while_it_is_told(harness: Harness) -> None:
         write(folder, name, 1, 0)
     merchants = MerchantFiles(folder, frozenset())
     limits = Limits(harness.ledger, merchants)
-    telling = asyncio.create_task(limits.tell())
+    telling = asyncio.create_task(limits.write())
     await asyncio.sleep(0)
     write(folder, "a", 222, 0)
     merchants._looked_at = float("-inf")
     await telling
-    await limits.tell()
+    await limits.write()
     assert await harness.field("window:a", "in_flight") == "222"

@@ -1,4 +1,4 @@
-"""A shipment that was lost twice in company gets a child that owns nothing else, and holds nobody up for ever."""
+"""A shipment lost twice among others is isolated in a child that owns nothing else, and delays others briefly."""
 
 import asyncio
 from typing import Any
@@ -20,43 +20,43 @@ ALONE = "allocation:isolated"
 
 
 async def lost_twice(harness: Harness, merchant: str = "alone") -> None:
-    """A shipment that must be alone once its lease ends."""
+    """A shipment that must be isolated once its lease expires."""
     await harness.claim(merchant, "a")
     await harness.end_leases(merchant)
     assert [is_isolated(claim) for claim in await harness.claim_all() if claim.merchant == merchant] == [False]
 
 
 async def is_due(harness: Harness) -> None:
-    """Now it is lost for the second time."""
+    """The shipment is lost for the second time."""
     await harness.end_leases("alone")
     await harness.ledger.notify_due()
 
 
 def files(settings: Settings, url: str) -> None:
-    """Merchant files of all that occur."""
+    """Merchant files of all merchants in use."""
     for merchant in ("alone", "other"):
         write(settings, url, merchant=merchant)
 
 
 async def allocated(harness: Harness) -> int:
-    """How many shipments are allocated."""
+    """Number of allocated shipments."""
     return int(await harness.raw.xlen(harness.settings.allocated_stream))
 
 
 async def losses(harness: Harness) -> list[Any]:
-    """What is known of the losses of the shipment."""
+    """The shipment's fields about losses."""
     return list(await harness.raw.hmget("allocation:shipment:alone:a", "losses", "group_losses"))
 
 
 async def reserved(harness: Harness) -> None:
-    """Wait until a child is kept for the shipment."""
+    """Wait until a child is reserved for the shipment."""
     async with asyncio.timeout(10):
         while not await harness.raw.zcard(ALONE):  # noqa: ASYNC110  # what is waited for knows nothing of tests
             await asyncio.sleep(0.005)
 
 
-async def test_it_is_worked_on_like_any(child: ChildRuntime, harness: Harness) -> None:
-    """A child that owns nothing takes it at once, under a lease token that says so, and settles it."""
+async def test_it_is_settled(child: ChildRuntime, harness: Harness) -> None:
+    """A child that owns nothing claims it at once, under a lease token that says so, and settles it."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         files(harness.settings, api.url)
@@ -71,7 +71,7 @@ async def test_it_is_worked_on_like_any(child: ChildRuntime, harness: Harness) -
 
 
 async def test_it_waits_for_an_empty_child(child: ChildRuntime, harness: Harness) -> None:
-    """While the child owns something else it is not taken, and nothing else is; it is as soon as the child is empty."""
+    """While the child owns something else, neither it nor anything else is claimed; it is, once the child is empty."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         files(harness.settings, api.url)
@@ -92,8 +92,8 @@ async def test_it_waits_for_an_empty_child(child: ChildRuntime, harness: Harness
 
 
 async def test_a_child_that_stays_full(child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that does not become empty in time leaves it to others; it has lost nothing by that."""
-    monkeypatch.setattr(claim_loop, "EMPTYING_S", 0.1)
+    """A child that does not become empty in time leaves it to others, without a loss."""
+    monkeypatch.setattr(claim_loop, "EMPTY_WAIT_S", 0.1)
     async with listening(hangs) as api:
         files(harness.settings, api.url)
         await lost_twice(harness)
@@ -110,8 +110,8 @@ async def test_a_child_that_stays_full(child: ChildRuntime, harness: Harness, mo
     assert (await losses(harness))[0] == before[0]
 
 
-async def test_nothing_else_beside_it(child: ChildRuntime, harness: Harness) -> None:
-    """While the child owns it nothing else begins there: what is due waits, and messages go to another child."""
+async def test_nothing_else_starts(child: ChildRuntime, harness: Harness) -> None:
+    """While the child owns it, nothing else starts there: due shipments wait, and messages go to another child."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         files(harness.settings, api.url)
@@ -134,30 +134,30 @@ async def test_nothing_else_beside_it(child: ChildRuntime, harness: Harness) -> 
     assert await allocated(harness) == 3
 
 
-async def test_others_have_their_turn() -> None:
-    """Who waits while a child is kept begins once it is not, before it is kept again, and counts from then on."""
+async def test_waiting_callers_go_first() -> None:
+    """A caller that waits for a reserved child starts before the next reservation, and counts from then on."""
     in_flight = InFlight(lambda: None, lambda: False)
     begun, may_end = asyncio.Event(), asyncio.Event()
 
     async def link() -> None:
-        async with in_flight.coming(10) as may_begin:
+        async with in_flight.starting(10) as may_begin:
             assert may_begin
             begun.set()
             await may_end.wait()
 
     with in_flight.reserved():
-        coming = asyncio.create_task(link())
+        waiting = asyncio.create_task(link())
         await until(lambda: in_flight.is_awaited)
         assert in_flight.is_empty
     await begun.wait()
     assert (in_flight.is_awaited, in_flight.is_empty) == (False, False)
     may_end.set()
-    await coming
+    await waiting
     assert in_flight.is_empty
 
 
-async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, harness: Harness) -> None:
-    """It hands the shipment back: the call is open, and no worker was lost."""
+async def test_a_child_that_shuts_down(app: Celery, settings: Settings, harness: Harness) -> None:
+    """The child requeues the shipment: the call is open, and no loss is counted."""
     child = ChildRuntime(app, settings, Siblings(1))
     async with listening(hangs) as api:
         files(settings, api.url)
@@ -167,8 +167,8 @@ async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, harn
         await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
     (again,) = await harness.claim_all()
-    (held,) = again.shipments
-    assert (held.progress.open_kind, held.losses, is_isolated(again)) == ("unknown", 0, True)
+    (shipment,) = again.shipments
+    assert (shipment.progress.open_kind, shipment.losses, is_isolated(again)) == ("unknown", 0, True)
 
 
 async def test_one_without_a_file(child: ChildRuntime, harness: Harness) -> None:

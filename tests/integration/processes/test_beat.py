@@ -1,4 +1,4 @@
-"""The scheduler of beat: one sweep at a time waits in the queue."""
+"""The scheduler of beat: at most one sweep is queued."""
 
 import tempfile
 import time
@@ -27,14 +27,14 @@ def app(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def scheduler(app: Celery) -> Iterator[SweepScheduler]:
-    """A scheduler whose watch never finds it standing still."""
+    """A scheduler whose watchdog never fires."""
     scheduler = SweepScheduler(app=app)
     yield scheduler
     scheduler._ticked_at = float("inf")
 
 
 def tick(app: Celery, scheduler: SweepScheduler) -> None:
-    """Turn the clockwork until it has sent a sweep, and then until it has looked at its due entry many times more."""
+    """Tick until a sweep is sent, and then until the due entry has been checked many more times."""
     deadline = time.monotonic() + 10
     while not depth(app, SWEEPS):
         assert time.monotonic() < deadline, "no sweep was sent"
@@ -44,8 +44,8 @@ def tick(app: Celery, scheduler: SweepScheduler) -> None:
         scheduler.tick()
 
 
-def test_no_second_sweep_while_one_waits(app: Celery, scheduler: SweepScheduler) -> None:
-    """While no worker runs, one sweep waits in the queue, and when it was read the next one is sent."""
+def test_no_second_sweep_while_one_is_queued(app: Celery, scheduler: SweepScheduler) -> None:
+    """While no worker runs, one sweep is queued; when it has been read, the next one is sent."""
     for _ in range(2):
         tick(app, scheduler)
         assert depth(app, SWEEPS) == 1
@@ -53,14 +53,14 @@ def test_no_second_sweep_while_one_waits(app: Celery, scheduler: SweepScheduler)
 
 
 def test_a_tick_is_a_heartbeat(scheduler: SweepScheduler) -> None:
-    """A clockwork that turns is alive to the health check."""
+    """A scheduler that ticks is alive to the health check."""
     assert not is_alive("beat")
     scheduler.tick()
     assert is_alive("beat")
 
 
-def test_a_broker_that_is_away(settings: Settings) -> None:
-    """While the broker is away no sweep is sent, and the clockwork goes on."""
+def test_an_unavailable_broker(settings: Settings) -> None:
+    """While the broker is unavailable no sweep is sent, and the scheduler keeps ticking."""
     nowhere = settings.model_copy(update={"broker_url": SecretStr(f"redis://127.0.0.1:{free_port()}/1")})
     with application(nowhere, broker_transport_options=AT_ONCE) as app:
         scheduler = SweepScheduler(app=app)

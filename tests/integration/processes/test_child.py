@@ -1,4 +1,4 @@
-"""The inside of a worker child, with a real ledger and an API of bare sockets, but without Celery's processes."""
+"""The runtime of a worker child, with a real ledger and an API on bare sockets, but without Celery's processes."""
 
 import asyncio
 
@@ -25,22 +25,22 @@ REFUSED = response(
 
 
 async def refuses(_: Request, journal: asyncio.StreamWriter) -> None:
-    """An API where nobody takes a shipment."""
+    """An API that refuses every allocation."""
     journal.write(REFUSED)
 
 
 async def allocated(harness: Harness) -> int:
-    """How many allocated events are out."""
+    """Number of published allocated events."""
     return int(await harness.raw.xlen(harness.settings.allocated_stream))
 
 
 async def chains_sent(child: ChildRuntime) -> None:
-    """Wait until what fell back is on its way."""
+    """Wait until fallback chains have been sent."""
     await until(lambda: child._fallbacks._sending is not None and child._fallbacks._sending.done())
 
 
-async def test_a_task_says_what_it_came_to(child: ChildRuntime, harness: Harness) -> None:
-    """It takes what is due of all merchants, and counts how shipments left."""
+async def test_the_result_of_a_task(child: ChildRuntime, harness: Harness) -> None:
+    """It claims the due shipments of all merchants, and counts how they left."""
     async with listening() as api:
         for merchant in ("acme", "other"):
             write(harness.settings, api.url, merchant=merchant)
@@ -49,8 +49,8 @@ async def test_a_task_says_what_it_came_to(child: ChildRuntime, harness: Harness
     assert await allocated(harness) == 4
 
 
-async def test_what_is_settled_makes_room(child: ChildRuntime, harness: Harness) -> None:
-    """With a limit in flight the next shipments are taken as soon as the first are settled, without any sweep."""
+async def test_settled_shipments_make_room(child: ChildRuntime, harness: Harness) -> None:
+    """With a limit on calls in flight, more shipments are claimed once the first are settled, without a sweep."""
     async with listening() as api:
         write(harness.settings, api.url, in_flight=5)
         await harness.ledger.set_limits("acme", 5, 0)
@@ -61,8 +61,8 @@ async def test_what_is_settled_makes_room(child: ChildRuntime, harness: Harness)
     assert await allocated(harness) == 20
 
 
-async def test_what_comes_due_meanwhile(child: ChildRuntime, harness: Harness) -> None:
-    """A child that serves is woken by what comes due, also while calls of its own are out."""
+async def test_shipments_that_become_due(child: ChildRuntime, harness: Harness) -> None:
+    """A claim loop is woken by shipments that become due, also while it has calls in flight."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         write(harness.settings, api.url)
@@ -77,27 +77,27 @@ async def test_what_comes_due_meanwhile(child: ChildRuntime, harness: Harness) -
     assert await allocated(harness) == 2
 
 
-async def test_a_message_while_a_child_takes_its_leave(child: ChildRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that is asked to serve in the moment in which it ends goes on."""
-    notify_due, rings = child._dispatcher.notify_due, []
+async def test_a_start_message_while_the_claim_loop_ends(child: ChildRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that gets a start message while its claim loop ends starts it again."""
+    notify_due, results = child._dispatcher.notify_due, []
 
-    async def is_asked_meanwhile(*, leaving: bool = False) -> int:
+    async def starts_the_loop_again(*, leaving: bool = False) -> int:
         found = await notify_due(leaving=leaving)
-        rings.append(found)
-        if len(rings) == 1:
+        results.append(found)
+        if len(results) == 1:
             child._claim_loop.start()
         return found
 
-    monkeypatch.setattr(child._dispatcher, "notify_due", is_asked_meanwhile)
+    monkeypatch.setattr(child._dispatcher, "notify_due", starts_the_loop_again)
     await serve(child)
-    assert rings == [0, 0]
+    assert results == [0, 0]
 
 
 async def test_a_merchant_without_a_file(child: ChildRuntime, harness: Harness) -> None:
-    """Shipments whose merchant has no file are parked, and go on when the file is there."""
+    """Shipments of a merchant without a file are parked, and worked on once the file exists."""
     await harness.accept("acme", "a")
     await serve(child)
-    assert (await harness.ledger.paused())["acme"]["why"] == "its merchant file is gone"
+    assert (await harness.ledger.paused())["acme"]["why"] == "it has no valid merchant file"
     assert await harness.claim_all() == []
     async with listening() as api:
         write(harness.settings, api.url)
@@ -108,7 +108,7 @@ async def test_a_merchant_without_a_file(child: ChildRuntime, harness: Harness) 
 
 
 async def test_a_machine_without_a_file(child: ChildRuntime, harness: Harness) -> None:
-    """Where another machine has the file that this one lacks, the merchant is not paused again and again."""
+    """If another machine has the file that this one lacks, the merchant is not paused again and again."""
     await harness.accept("acme", "a")
     await serve(child)
     assert "acme" in await harness.ledger.paused()
@@ -123,7 +123,7 @@ async def test_a_machine_without_a_file(child: ChildRuntime, harness: Harness) -
 
 
 async def test_a_merchant_without_a_key(child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shipments whose merchant has no key are parked without a call, and go on when the key is there."""
+    """Shipments of a merchant without a key are parked without a call, and worked on once the key exists."""
     monkeypatch.delenv("CHILD_KEY")
     async with listening() as api:
         write(harness.settings, api.url)
@@ -137,8 +137,8 @@ async def test_a_merchant_without_a_key(child: ChildRuntime, harness: Harness, m
     assert await allocated(harness) == 2
 
 
-async def test_a_slow_api_holds_no_child(child: ChildRuntime, harness: Harness) -> None:
-    """A task returns while its call is still out; the answer settles the shipment when it comes."""
+async def test_a_slow_api_does_not_block_a_child(child: ChildRuntime, harness: Harness) -> None:
+    """A task returns while its call is in flight; the response settles the shipment later."""
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
         write(harness.settings, api.url)
@@ -152,7 +152,7 @@ async def test_a_slow_api_holds_no_child(child: ChildRuntime, harness: Harness) 
 
 
 async def test_the_last_free_child_is_kept_free(child: ChildRuntime, harness: Harness) -> None:
-    """A task holds its child only while another one is free; else its work goes on in the process without it."""
+    """A task waits for its work only while another child is free; otherwise it returns and the work continues."""
     children = child._children
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
@@ -166,10 +166,10 @@ async def test_the_last_free_child_is_kept_free(child: ChildRuntime, harness: Ha
     assert await allocated(harness) == 1
 
 
-async def test_a_full_child_takes_no_more(
+async def test_a_full_child_claims_no_more(
     child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With as many young shipments as it may have it takes others once there is room, or once these are old."""
+    """A child with the maximum of young shipments claims more once some have ended, or are no longer young."""
     monkeypatch.setattr(in_flight, "MAX_YOUNG", 101)
     may_answer = asyncio.Event()
     async with listening(allocates_after(may_answer)) as api:
@@ -187,8 +187,8 @@ async def test_a_full_child_takes_no_more(
     assert await allocated(harness) == 3
 
 
-async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, harness: Harness) -> None:
-    """What a child that ends cannot wait for is due at once, and is read back first."""
+async def test_a_child_that_shuts_down(app: Celery, settings: Settings, harness: Harness) -> None:
+    """At shutdown, shipments with a slow call are requeued: due at once, and read back first."""
     child = ChildRuntime(app, settings, Siblings(4))
     async with listening(hangs) as api:
         write(settings, api.url)
@@ -197,13 +197,13 @@ async def test_a_child_that_is_told_to_end(app: Celery, settings: Settings, harn
         await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
     (claim,) = await harness.claim_all()
-    (held,) = claim.shipments
-    assert (held.progress.open_kind, held.progress.attempts, held.losses) == ("unknown", 1, 0)
+    (shipment,) = claim.shipments
+    assert (shipment.progress.open_kind, shipment.progress.attempts, shipment.losses) == ("unknown", 1, 0)
     assert await harness.field("shipment:acme:a", "group_losses") == ""
 
 
-async def test_an_api_that_is_away(child: ChildRuntime, harness: Harness) -> None:
-    """A shipment that could not be sent is parked, and the child wakes up by itself when its time has come."""
+async def test_an_unreachable_api(child: ChildRuntime, harness: Harness) -> None:
+    """A shipment that could not be sent is parked, and the child sets a timer for its due time."""
     write(harness.settings, f"http://127.0.0.1:{free_port()}")
     await harness.accept("acme", "a")
     await serve(child)
@@ -212,8 +212,10 @@ async def test_an_api_that_is_away(child: ChildRuntime, harness: Harness) -> Non
     assert child._timer.is_set
 
 
-async def test_who_falls_back_together_shares_a_chain(app: Celery, child: ChildRuntime, harness: Harness) -> None:
-    """Shipments of several merchants that fall back at the same moment are sent in one message, each with its token."""
+async def test_shipments_that_fall_back_together_share_a_chain(
+    app: Celery, child: ChildRuntime, harness: Harness
+) -> None:
+    """Shipments of several merchants that fall back together share one message, each with its lease token."""
     async with listening(refuses) as api:
         for merchant in ("acme", "other"):
             write(harness.settings, api.url, merchant=merchant)
@@ -228,8 +230,8 @@ async def test_who_falls_back_together_shares_a_chain(app: Celery, child: ChildR
     ]
 
 
-async def test_a_link_hands_on_what_falls_back_again(child: ChildRuntime, harness: Harness) -> None:
-    """A link works on the shipments it holds; what is refused in time goes to the next link of its chain."""
+async def test_a_link_passes_on_what_falls_back_again(child: ChildRuntime, harness: Harness) -> None:
+    """A link works on the shipments it owns; those that fall back in time go to the next link of its chain."""
     async with listening(refuses) as api:
         write(harness.settings, api.url)
         await harness.accept("acme", "a")
@@ -245,7 +247,7 @@ async def test_a_link_hands_on_what_falls_back_again(child: ChildRuntime, harnes
 
 
 async def test_a_slow_link(app: Celery, child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link does not wait for a slow API; what falls back later gets a chain of its own."""
+    """A link does not wait for a slow API; shipments that fall back later start a chain of their own."""
     monkeypatch.setattr(child_module, "PATIENCE_S", 0.05)
     may_answer = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""What breaks in a worker child is no loss of it: others go on, and what it does beside is tried again."""
+"""Errors in a worker child do not end it: other shipments are worked on, and periodic jobs are retried."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from worker.processes.siblings import Siblings
 
 
 async def losses(harness: Harness, reference: str) -> list[Any]:
-    """What is known of the losses of a shipment."""
+    """A shipment's fields about losses."""
     return list(
         await harness.raw.hmget(f"allocation:shipment:acme:{reference}", "group_losses", "losses", "lost_token")
     )
 
 
 def breaking_for(reference: str, allocate: Callable[..., Any]) -> Callable[..., Any]:
-    """A client with a bug that shows when this shipment was called for."""
+    """An API client with a bug that shows after this shipment was called for."""
 
     async def breaks(*asked: Any) -> Any:
         outcomes = await allocate(*asked)
@@ -35,10 +35,12 @@ def breaking_for(reference: str, allocate: Callable[..., Any]) -> Callable[..., 
     return breaks
 
 
-async def test_a_bug_on_a_way(child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose way raises is handed back for later, with its call open; others go on, and nobody has lost a worker."""
+async def test_a_bug_in_the_work_on_a_shipment(
+    child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shipment whose work raises is parked with its call open; others are settled, and no loss is counted."""
     monkeypatch.setattr(child._api, "allocate", breaking_for("bad", child._api.allocate))
-    # It is not to be taken again by itself.
+    # No timer may start a claim loop for it.
     monkeypatch.setattr(dispatch_timer, "MAX_S", -1.0)
     async with listening() as api:
         write(harness.settings, api.url)
@@ -49,12 +51,14 @@ async def test_a_bug_on_a_way(child: ChildRuntime, harness: Harness, monkeypatch
     await harness.end_waits("acme")
     (claim,) = await harness.claim_all()
     assert await losses(harness, "bad") == [None, None, None]
-    (held,) = claim.shipments
-    assert (held.progress.open_kind, is_isolated(claim)) == ("unknown", False)
+    (shipment,) = claim.shipments
+    assert (shipment.progress.open_kind, is_isolated(claim)) == ("unknown", False)
 
 
-async def test_what_cannot_be_begun(child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When work cannot even be begun, the shipments wait in the schedule, and nobody has lost a worker."""
+async def test_a_batch_that_cannot_be_started(
+    child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a batch cannot be started, its shipments are parked, and no loss is counted."""
 
     def breaks(_name: str) -> None:
         raise RuntimeError("a bug")
@@ -72,7 +76,7 @@ async def test_what_cannot_be_begun(child: ChildRuntime, harness: Harness, monke
 async def test_a_heartbeat_notices_a_jump(
     app: Celery, settings: Settings, harness: Harness, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    """A child that does nothing notices all the same that the server's clock was set."""
+    """An idle child also notices that the server's clock was set."""
     monkeypatch.setattr(periodic, "HEARTBEAT_EVERY_S", 0.02)
     child = ChildRuntime(app, settings, Siblings(4))
     try:
@@ -87,10 +91,10 @@ async def test_a_heartbeat_notices_a_jump(
         await asyncio.to_thread(child.stop)
 
 
-async def test_a_chore_that_fails_is_tried_again(
+async def test_a_periodic_job_that_fails_is_retried(
     app: Celery, settings: Settings, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error while renewing or beating does not end it: the leases are renewed the next time."""
+    """An error in renewing or heartbeats does not end the job: the leases are renewed the next time."""
     monkeypatch.setattr(periodic, "HEARTBEAT_EVERY_S", 0.02)
     await harness.raw.set("allocation:heartbeats", "something else")
     child = ChildRuntime(app, settings, Siblings(4))

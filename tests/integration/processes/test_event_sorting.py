@@ -1,4 +1,4 @@
-"""What intake makes of entries: each is accepted, rejected or not ours, as a whole."""
+"""How intake classifies entries: each is accepted, rejected or ignored as a whole."""
 
 import json
 from base64 import b64decode
@@ -25,8 +25,8 @@ def merchants(tmp_path: Path) -> MerchantFiles:
     return MerchantFiles(tmp_path, frozenset())
 
 
-def test_every_entry_is_sorted_once(merchants: MerchantFiles) -> None:
-    """Of a mixed read each entry is in one place, and rejected ones say where they came from and why."""
+def test_every_entry_is_classified_once(merchants: MerchantFiles) -> None:
+    """Each entry of a mixed read is classified once; rejected ones carry their stream id and reason."""
     entries = [
         ("1-0", {b"event": event()}),
         ("2-0", {b"event": event(type="order.cancelled")}),
@@ -51,15 +51,15 @@ def test_every_entry_is_sorted_once(merchants: MerchantFiles) -> None:
     assert all(rejected.error for rejected in found.rejected)
 
 
-def test_more_fields_do_no_harm(merchants: MerchantFiles) -> None:
-    """An entry may carry fields beside its event."""
+def test_other_fields_are_ignored(merchants: MerchantFiles) -> None:
+    """An entry may carry fields in addition to its event."""
     found = sort_entries([("1-0", {b"trace": b"x", b"event": event(), b"event2": b"{"})], merchants)
     assert len(found.accepted) == 2
     assert found.rejected == []
 
 
-def test_an_entry_without_an_event_keeps_what_it_has(merchants: MerchantFiles) -> None:
-    """The text of a rejected entry is its event, whole, or all its fields where there is none."""
+def test_an_entry_without_an_event_keeps_its_fields(merchants: MerchantFiles) -> None:
+    """A rejected row contains the whole event, or all fields of an entry without one."""
     odd = event(type=5)
     found = sort_entries([("1-0", {b"evt": b"x"}), ("2-0", {b"event": odd})], merchants)
     assert [rejected.event for rejected in found.rejected] == ['{"evt":"x"}', odd.decode()]
@@ -67,14 +67,14 @@ def test_an_entry_without_an_event_keeps_what_it_has(merchants: MerchantFiles) -
 
 @pytest.mark.parametrize("event", [b'{"id": "\xe4"}', b"\xff\xfe{\x00}\x00", b"\xed\xa0\x80", b"{\xc3"])
 def test_what_is_not_utf8_is_kept_as_text_and_bytes(merchants: MerchantFiles, event: bytes) -> None:
-    """Clients that decode what they read can read the stream; the bytes are there as well."""
+    """Clients that decode text can read the rejected stream; the bytes are there as well."""
     (rejected,) = sort_entries([("1-0", {b"event": event})], merchants).rejected
     assert "\ufffd" in rejected.event
     assert b64decode(rejected.event_base64) == event
 
 
-def test_a_large_event_is_cut_between_letters(merchants: MerchantFiles) -> None:
-    """The beginning of an event that is text is text."""
+def test_a_large_event_is_cut_between_characters(merchants: MerchantFiles) -> None:
+    """The kept beginning of a text event is text."""
     large = ("ä" * 600_000).encode()
     (rejected,) = sort_entries([("1-0", {b"event": b" " + large})], merchants).rejected
     assert rejected.event == " " + "ä" * (32 * 1024 - 1)
@@ -82,7 +82,7 @@ def test_a_large_event_is_cut_between_letters(merchants: MerchantFiles) -> None:
 
 
 def test_too_large_an_event(merchants: MerchantFiles) -> None:
-    """Of an event over a mebibyte the first 64 KiB are kept; one of exactly a mebibyte is taken."""
+    """Of an event over a mebibyte the first 64 KiB are kept; one of exactly a mebibyte is accepted."""
     room = 1024 * 1024 - len(event(padding=""))
     fits, too_large = event(padding="x" * room), event(padding="x" * (room + 1))
     found = sort_entries([("1-0", {b"event": fits}), ("2-0", {b"event": too_large})], merchants)
@@ -92,7 +92,7 @@ def test_too_large_an_event(merchants: MerchantFiles) -> None:
 
 
 def test_a_plan_is_fixed_with_its_facts(merchants: MerchantFiles) -> None:
-    """What the ledger gets of a shipment names rule, plan and facts, and no address."""
+    """The intake record has rule, plan and facts, and no address."""
     shipment = {"reference": "a", "destination": {"country": "GB", "postcode": "M1 1AE", "name": "A. Person"}}
     data = {"merchant": "acme", "order": "1", "shipments": [shipment]}
     (accepted,) = sort_entries([("1-0", {b"event": event(data=data)})], merchants).accepted
@@ -105,8 +105,8 @@ def test_a_plan_is_fixed_with_its_facts(merchants: MerchantFiles) -> None:
     ("time", "earliest_at"),
     [("2026-11-21T10:00:00Z", 1795255200.0), ("2040-01-01T00:00:00Z", 1800000000.0), (None, 1800000000.0)],
 )
-def test_when_an_order_came_into_being(merchants: MerchantFiles, time: str | None, earliest_at: float) -> None:
-    """It did so at the time of its entry or of its event, whichever is earlier."""
+def test_the_earliest_time_of_an_order(merchants: MerchantFiles, time: str | None, earliest_at: float) -> None:
+    """The time of its entry or of its event, whichever is earlier."""
     changes = {} if time is None else {"time": time}
     for accepted in sort_entries([("1800000000000-7", {b"event": event(**changes)})], merchants).accepted:
         assert accepted.earliest_at == earliest_at

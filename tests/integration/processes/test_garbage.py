@@ -1,4 +1,4 @@
-"""Nothing of a settled shipment is left for the garbage collector, which comes late: a child would hold thousands."""
+"""A settled shipment leaves nothing for the garbage collector, which runs rarely: a child would keep thousands."""
 
 import gc
 
@@ -10,7 +10,7 @@ from worker.processes.child import ChildRuntime
 
 
 async def test_settled_shipments_are_freed(child: ChildRuntime, harness: Harness) -> None:
-    """With their events written, their shipments are gone without a collection."""
+    """After their events are written, shipments are freed without a collection."""
     async with listening() as api:
         write(harness.settings, api.url)
         await harness.accept("acme", *(f"freed_{number}" for number in range(50)))

@@ -1,4 +1,4 @@
-"""Heartbeats: files for the container's check, and the ledger's own list."""
+"""Heartbeats: files for the container's health check, and the list in the ledger."""
 
 import json
 import os
@@ -28,13 +28,13 @@ from worker.observability.heartbeat import (
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place of the test's own for what need not last."""
+    """A temporary folder of the test."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return _folder()
 
 
 def test_a_process_is_alive_until_it_leaves() -> None:
-    """A heartbeat counts for its own role, until the process takes it away."""
+    """A heartbeat counts for its own role, until the process removes it."""
     assert not is_alive("intake")
     touch("intake")
     assert [is_alive(role) for role in ("intake", "worker", "beat")] == [True, False, False]
@@ -44,7 +44,7 @@ def test_a_process_is_alive_until_it_leaves() -> None:
 
 
 def test_an_old_heartbeat_is_none(folder: Path) -> None:
-    """A process that gave none for long is not alive; its next one counts again."""
+    """A process without a recent heartbeat is not alive; its next heartbeat counts again."""
     touch("worker")
     (beat,) = folder.iterdir()
     os.utime(beat, times=(time.time() - FRESH_S - 1,) * 2)
@@ -54,7 +54,7 @@ def test_an_old_heartbeat_is_none(folder: Path) -> None:
 
 
 def test_one_of_many_is_enough(folder: Path) -> None:
-    """Of several processes of a role one that is alive counts, whatever others left behind."""
+    """One live process of a role is enough, whatever files dead ones left."""
     touch("worker")
     os.utime(folder / f"worker.{os.getpid()}", times=(1, 1))
     (folder / "worker.1").touch()
@@ -62,7 +62,7 @@ def test_one_of_many_is_enough(folder: Path) -> None:
 
 
 def test_a_heartbeat_that_vanishes(folder: Path) -> None:
-    """A process that leaves while it is looked for does no harm."""
+    """A process that ends during the check does no harm."""
     touch("worker")
     (folder / "worker.0").symlink_to("gone")
     assert is_alive("worker")
@@ -70,22 +70,22 @@ def test_a_heartbeat_that_vanishes(folder: Path) -> None:
     assert not is_alive("worker")
 
 
-def test_nobody_elses_business(folder: Path) -> None:
+def test_the_folder_is_private(folder: Path) -> None:
     """The files are in a folder that only their user can open."""
     touch("beat")
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_disk_that_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no file can be written there is no heartbeat, and no error either."""
+def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the file cannot be written there is no heartbeat, and no error."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     touch("beat")
     leave("beat")
     assert not is_alive("beat")
 
 
-async def test_who_is_at_work(harness: Harness) -> None:
-    """The ledger lists processes that gave a heartbeat lately, and forgets those that are long gone."""
+async def test_heartbeats_in_the_ledger(harness: Harness) -> None:
+    """The ledger lists processes with a recent heartbeat, and forgets those that ended long ago."""
     await tell(harness.store, "intake", 7, "1-1")
     now = await server_ms(harness.redis) // 1000
     for name, ago in {"silent": FRESH_S + 5, "gone": 100 * FRESH_S}.items():
@@ -103,13 +103,13 @@ async def test_who_is_at_work(harness: Harness) -> None:
 
 
 def a_link(folder: Path) -> None:
-    """A link to a folder of somebody else's."""
+    """A link to another user's folder."""
     (folder.parent / "theirs").mkdir(mode=0o700)
     folder.symlink_to(folder.parent / "theirs")
 
 
 def another_owner(folder: Path) -> None:
-    """A folder that another user made before."""
+    """A folder that another user created before."""
     folder.mkdir(mode=0o700)
     os.chown(folder, 65534, 65534)
 
@@ -126,8 +126,8 @@ def another_owner(folder: Path) -> None:
     ],
     ids=["a link", "a file", "anybody may write there", "another owner"],
 )
-def test_a_folder_of_somebody_else(folder: Path, make: Callable[[Path], object]) -> None:
-    """Nothing is written there, nothing is believed of what stands there, and a person is told."""
+def test_a_folder_of_another_user(folder: Path, make: Callable[[Path], object]) -> None:
+    """Nothing is written there, its files are ignored, and a warning is logged."""
     make(folder)
     before = sorted(folder.parent.rglob("*"))
     with capture_logs() as logged:

@@ -1,4 +1,4 @@
-"""Links of a fallback chain, and a broker that is away when one of them is to be sent."""
+"""Links of a fallback chain, also with a broker that is unavailable when one is to be sent."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from worker.processes.child import ChildRuntime
 
 @pytest.fixture
 def away(settings: Settings) -> Iterator[Celery]:
-    """An application whose broker is away."""
+    """An application whose broker is unavailable."""
     url = SecretStr(f"redis://127.0.0.1:{free_port()}/1")
     with application(
         settings.model_copy(update={"broker_url": url}),
@@ -33,26 +33,26 @@ def away(settings: Settings) -> Iterator[Celery]:
 
 
 def sent(app: Celery) -> list[str]:
-    """What the log says of links that were not sent, when a chain is started."""
+    """The log lines about links that were not sent, when a chain is started."""
     with capture_logs() as logged:
         start_fallback(app, [FellBack(shipment(SERVICE, GROUP), "token")])
     return [line["task"] for line in logged if line["event"] == "link_not_sent"]
 
 
 def test_a_link_is_sent(app: Celery) -> None:
-    """With the broker there a chain begins with a message."""
+    """With a broker, a chain starts with one message."""
     assert sent(app) == []
     assert depth(app, BATCHES) == 1
 
 
 def test_a_link_that_cannot_be_sent(away: Celery) -> None:
-    """Without the broker one line says so, and nothing is raised: the task before it has done its part."""
+    """Without a broker one line is logged, and nothing is raised: the task before it has done its work."""
     assert sent(away) == [FALLBACK_TASKS[SERVICE.name].name]
 
 
 @pytest.mark.parametrize("name", [ALLOCATE_TASK, FALLBACK_TASKS[SERVICE.name].name])
-async def test_a_message_goes_back_as_often_as_it_must(app: Celery, child: ChildRuntime, name: str) -> None:
-    """A child that is kept for a shipment alone puts messages back into the queue, however often they came to it."""
+async def test_a_message_is_requeued_as_often_as_needed(app: Celery, child: ChildRuntime, name: str) -> None:
+    """A child reserved for an isolated shipment requeues messages, as often as it gets them."""
     vars(app)["runtime"] = child
     task: Any = app.tasks[name]
     here = {"delivery_info": {"routing_key": BATCHES}, "called_directly": False, "is_eager": False}

@@ -1,4 +1,4 @@
-"""Log lines: no text from outside forges one or steers a terminal, and no key is in any."""
+"""Log lines: text from outside cannot forge one or control a terminal, and none contains a key."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[")
 
 @contextmanager
 def talking(stderr: int) -> Iterator[None]:
-    """The talker, at work for the length of a `with`, and what it says goes there."""
+    """Run the talker for the length of a `with`; its output goes to the given file."""
     talker = subprocess.Popen([sys.executable, "-m", "tests.factories.talker"], cwd=ROOT, stderr=stderr)
     try:
         yield
@@ -36,12 +36,12 @@ def talking(stderr: int) -> Iterator[None]:
 
 
 def said_to_a_terminal() -> str:
-    """What a terminal gets, with the line ends of a file."""
+    """Everything written to a terminal, with the line ends of a file."""
     ours, theirs = pty.openpty()
     parts = []
     with talking(theirs), os.fdopen(ours, "rb", buffering=0) as terminal:
         os.close(theirs)
-        # A terminal ends with an error when nobody holds its other end any more.
+        # Reading a terminal fails once its other end is closed.
         with suppress(OSError):
             while part := terminal.read(4096):
                 parts.append(part)
@@ -49,7 +49,7 @@ def said_to_a_terminal() -> str:
 
 
 def test_lines_in_a_file(tmp_path: Path) -> None:
-    """Elsewhere than on a terminal every event is one line of JSON, whatever is in it."""
+    """Outside a terminal every event is one line of JSON, whatever it contains."""
     with (tmp_path / "log").open("wb") as log, talking(log.fileno()):
         pass
     text = (tmp_path / "log").read_text()
@@ -79,7 +79,7 @@ def test_lines_on_a_terminal() -> None:
 
 
 def of_a_child(error: Exception) -> BaseException:
-    """What the parent gets of an error in a child."""
+    """An error in a child, as the parent gets it."""
     einfo: Any = import_module("billiard.einfo")
     try:
         raise error  # noqa: TRY301  # an error without a traceback is none from a child
@@ -89,7 +89,7 @@ def of_a_child(error: Exception) -> BaseException:
 
 
 def record(logger: str, error: BaseException) -> logging.LogRecord:
-    """What a logger writes of an error, after it went through our filter."""
+    """A log record of an error, after our filter."""
     construct = logging.LogRecord(
         logger, logging.ERROR, "f.py", 1, "consumer: %s", ("lost",), (type(error), error, None)
     )
@@ -115,7 +115,7 @@ def record(logger: str, error: BaseException) -> logging.LogRecord:
 )
 @pytest.mark.parametrize("logger", ["celery.worker.consumer", "celery.beat", "kombu", "tornado.application", "flower"])
 def test_trouble_of_a_library_is_one_line(logger: str, error: BaseException) -> None:
-    """That the server is away, or refuses, or a child was lost, is said with its cause and without a traceback."""
+    """An unavailable server, a refused connection or a lost child is logged with its cause and without a traceback."""
     written = record(logger, error)
     assert (written.exc_info, written.exc_text) == (None, None)
     cause = getattr(error, "exc", error)
@@ -131,5 +131,5 @@ def test_trouble_of_a_library_is_one_line(logger: str, error: BaseException) -> 
     ],
 )
 def test_a_bug_keeps_its_traceback(logger: str, error: BaseException) -> None:
-    """What may be a mistake in the code, or comes from our own, is written whole."""
+    """Errors that may be bugs, or come from our own code, keep their traceback."""
     assert record(logger, error).exc_info is not None

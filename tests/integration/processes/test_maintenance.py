@@ -1,4 +1,4 @@
-"""What a sweep does besides handing out."""
+"""The maintenance part of a sweep."""
 
 import time
 from pathlib import Path
@@ -22,28 +22,28 @@ from worker.processes.merchant_files import MerchantFiles
 
 @pytest.fixture
 def merchants(settings: Settings) -> MerchantFiles:
-    """One merchant whose key is a file that is not there."""
+    """One merchant whose key is in a file that does not exist."""
     key = f'{{ file = "{settings.merchants_dir / "secret"}" }}'
     (settings.merchants_dir / "acme.toml").write_text(FILE.format(timeout_s=20, key=key))
     return MerchantFiles(settings.merchants_dir, frozenset())
 
 
 async def paused_and_parked(harness: Harness, merchants: MerchantFiles) -> None:
-    """A merchant who was paused for its key as it is, with a shipment parked."""
+    """A merchant that is paused with its current file and key, with a parked shipment."""
     account = merchants.account("acme")
     assert account is not None
     await harness.ledger.pause("acme", Pause(why="the key", purpose="allocate"), account.digest)
     await harness.report(await harness.claim("acme", "a"), "park", due=harness.ledger.now() + 600)
 
 
-async def test_a_sweep_is_noted(harness: Harness, merchants: MerchantFiles) -> None:
+async def test_a_sweep_is_recorded(harness: Harness, merchants: MerchantFiles) -> None:
     """The time of the last sweep is the server's."""
     assert await run_maintenance(harness.store, harness.ledger, merchants, harness.settings) == {}
     assert 0 <= await server_ms(harness.redis) - int(await harness.raw.get(keys.LAST_SWEEP)) < 5000
 
 
 async def test_a_pause_lasts(harness: Harness, merchants: MerchantFiles) -> None:
-    """While a merchant's file and key are what they were, it stays paused; so it does while there is no key at all."""
+    """A merchant stays paused while its file and key are unchanged, or while there is no key."""
     await paused_and_parked(harness, merchants)
     (harness.settings.merchants_dir / "other.toml").write_text("nonsense")
     assert await run_maintenance(harness.store, harness.ledger, merchants, harness.settings) == {}
@@ -51,7 +51,7 @@ async def test_a_pause_lasts(harness: Harness, merchants: MerchantFiles) -> None
 
 
 async def test_a_key_that_appears(harness: Harness, merchants: MerchantFiles) -> None:
-    """When the key is there, or is another one, the merchant goes on and what it had parked is due."""
+    """When the key appears or changes, the merchant is resumed and its parked shipments are due."""
     for key in ("first", "second"):
         await paused_and_parked(harness, merchants)
         (harness.settings.merchants_dir / "secret").write_text(key)
@@ -65,7 +65,7 @@ async def test_a_key_that_appears(harness: Harness, merchants: MerchantFiles) ->
 
 
 async def test_machines_with_different_keys(harness: Harness, merchants: MerchantFiles, tmp_path: Path) -> None:
-    """Each of them lifts a pause once, and not each other's again and again."""
+    """Each machine lifts a pause once, and they do not lift it in turn again and again."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "acme.toml").write_text(FILE.format(timeout_s=20, key=f'{{ file = "{elsewhere / "secret"}" }}'))
@@ -82,8 +82,8 @@ async def test_machines_with_different_keys(harness: Harness, merchants: Merchan
     assert resumed == [True, True, False, False]
 
 
-async def test_a_key_that_is_taken_away(harness: Harness, merchants: MerchantFiles) -> None:
-    """Without a key the merchant stays paused, although that is a change as well."""
+async def test_a_key_that_is_removed(harness: Harness, merchants: MerchantFiles) -> None:
+    """Without a key the merchant stays paused, although its key has changed."""
     secret = harness.settings.merchants_dir / "secret"
     secret.write_text("refused")
     await paused_and_parked(harness, merchants)
@@ -92,8 +92,8 @@ async def test_a_key_that_is_taken_away(harness: Harness, merchants: MerchantFil
     assert "acme" in await harness.ledger.paused()
 
 
-async def test_a_file_that_is_gone(harness: Harness, merchants: MerchantFiles) -> None:
-    """A merchant without a file stays paused until the file is back."""
+async def test_a_deleted_file(harness: Harness, merchants: MerchantFiles) -> None:
+    """A merchant without a file stays paused until the file exists again."""
     await paused_and_parked(harness, merchants)
     (harness.settings.merchants_dir / "secret").write_text("key")
     path = harness.settings.merchants_dir / "acme.toml"
@@ -108,14 +108,14 @@ async def test_a_file_that_is_gone(harness: Harness, merchants: MerchantFiles) -
 @pytest.mark.parametrize(
     ("purpose", "has_key", "probed"), [("allocate", True, True), ("", True, False), ("read", False, False)]
 )
-async def test_who_is_probed(
+async def test_which_merchants_are_probed(
     harness: Harness,
     merchants: MerchantFiles,
     purpose: Any,
     has_key: bool,  # noqa: FBT001
     probed: bool,  # noqa: FBT001
 ) -> None:
-    """A sweep lets a shipment try whose merchant was refused and has a key; not where one was or is missing."""
+    """A sweep probes a merchant that was refused and has a key; not one whose key was or is missing."""
     if has_key:
         (harness.settings.merchants_dir / "secret").write_text("key")
     account = merchants.account("acme")
@@ -128,7 +128,7 @@ async def test_who_is_probed(
 
 
 async def test_a_paused_merchant_without_a_file(harness: Harness, merchants: MerchantFiles) -> None:
-    """Nobody is probed of whom nothing is known."""
+    """A merchant without a file is not probed."""
     await harness.pause("nobody")
     await harness.report(await harness.claim("nobody", "a"), "park", due=harness.ledger.now() + 600)
     await harness.probe_is_due("nobody")
@@ -136,10 +136,10 @@ async def test_a_paused_merchant_without_a_file(harness: Harness, merchants: Mer
     assert await harness.claim_all() == []
 
 
-async def test_a_clock_of_ones_own_expires_nothing(
+async def test_a_wrong_local_clock_expires_nothing(
     harness: Harness, merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker whose own clock is a year ahead cuts nothing, forgets nobody and probes nobody before it is time."""
+    """A worker whose own clock is a year ahead trims nothing, forgets no heartbeat and probes no merchant early."""
     (harness.settings.merchants_dir / "secret").write_text("key")
     await paused_and_parked(harness, merchants)
     await tell(harness.store, "worker", 1, {})
@@ -161,8 +161,8 @@ async def test_a_clock_of_ones_own_expires_nothing(
 
 
 @pytest.mark.parametrize("stream", ["allocated_stream", "failed_stream", "rejected_stream"])
-async def test_old_events_are_cut(harness: Harness, merchants: MerchantFiles, stream: str) -> None:
-    """Out, failed and rejected streams lose what is older than the settings say, and nothing younger however much."""
+async def test_old_events_are_trimmed(harness: Harness, merchants: MerchantFiles, stream: str) -> None:
+    """Allocated, failed and rejected streams lose entries older than `keep_days` and no others, whatever their size."""
     name, now = getattr(harness.settings, stream), await server_ms(harness.redis)
     kept_ms = round(harness.settings.keep_days * 86_400_000)
     pipe = harness.raw.pipeline(transaction=False)
@@ -179,7 +179,7 @@ async def test_old_events_are_cut(harness: Harness, merchants: MerchantFiles, st
 
 @pytest.mark.parametrize("trim", [False, True])
 async def test_orders_are_trimmed_if_wanted(harness: Harness, merchants: MerchantFiles, trim: bool) -> None:  # noqa: FBT001
-    """The orders stream is cut behind its readers only when the settings say so, and need not be there."""
+    """The orders stream is trimmed behind its readers only if the settings say so; it need not exist."""
     settings = harness.settings.model_copy(update={"trim_orders": trim})
     await run_maintenance(harness.store, harness.ledger, merchants, settings)
     stream = settings.orders_stream
@@ -193,8 +193,8 @@ async def test_orders_are_trimmed_if_wanted(harness: Harness, merchants: Merchan
     assert await harness.raw.get(keys.LAST_SWEEP) is not None
 
 
-async def test_a_server_that_is_away(settings: Settings, merchants: MerchantFiles, tmp_path: Path) -> None:
-    """With the server away the sweep goes on to its end, and nothing is raised."""
+async def test_an_unavailable_server(settings: Settings, merchants: MerchantFiles, tmp_path: Path) -> None:
+    """With an unavailable server, maintenance returns and raises nothing."""
     url = SecretStr(f"redis://127.0.0.1:{free_port()}/0")
     nowhere = Harness(settings.model_copy(update={"redis_url": url, "merchants_dir": tmp_path}))
     assert await run_maintenance(nowhere.store, nowhere.ledger, merchants, nowhere.settings) == {}

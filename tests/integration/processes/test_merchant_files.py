@@ -1,4 +1,4 @@
-"""Merchant files are picked up while running; a wrong one leaves the last good one in use."""
+"""Merchant files are picked up while running; if one becomes invalid, its last valid version stays in use."""
 
 import time
 from collections.abc import Callable
@@ -25,21 +25,21 @@ def merchants(tmp_path: Path) -> MerchantFiles:
 
 
 def write(merchants: MerchantFiles, name: str, timeout_s: float = 20, key: str = '{ env = "KEY" }') -> None:
-    """Put a file in its place as a whole."""
+    """Replace a file atomically."""
     part = merchants._folder / f"{name}.part"
     part.write_text(FILE.format(timeout_s=timeout_s, key=key))
     part.rename(merchants._folder / f"{name}.toml")
 
 
 def timeout_s(merchants: MerchantFiles, name: str) -> float | None:
-    """What the file in use says after the next look; None when there is none."""
+    """The timeout in the file in use after the next scan; None without a file."""
     merchants._looked_at = float("-inf")
     merchant = merchants.get(name)
     return None if merchant is None else merchant.file.api.timeout_s
 
 
-def test_a_file_that_comes_and_goes(merchants: MerchantFiles) -> None:
-    """A file is in use from when it is there, as it is now, and until it is gone."""
+def test_a_file_is_created_and_deleted(merchants: MerchantFiles) -> None:
+    """A file is in use as soon as it exists, with its current content, until it is deleted."""
     found = [timeout_s(merchants, "acme")]
     for seconds in (10, 30):
         write(merchants, "acme", seconds)
@@ -51,8 +51,8 @@ def test_a_file_that_comes_and_goes(merchants: MerchantFiles) -> None:
     assert merchants.changes == 3
 
 
-def test_a_file_that_became_wrong(merchants: MerchantFiles) -> None:
-    """The last good one stays in use until the file is mended, and the problem is told until then."""
+def test_a_file_that_became_invalid(merchants: MerchantFiles) -> None:
+    """The last valid version stays in use until the file is fixed, and the problem is reported until then."""
     write(merchants, "acme", 10)
     assert timeout_s(merchants, "acme") == 10
     (merchants._folder / "acme.toml").write_text("timeout_s = [")
@@ -63,8 +63,8 @@ def test_a_file_that_became_wrong(merchants: MerchantFiles) -> None:
     assert merchants.problems == {}
 
 
-def test_a_wrong_file_that_goes(merchants: MerchantFiles) -> None:
-    """Once a wrong file is deleted, neither it nor its last good one is in use."""
+def test_an_invalid_file_is_deleted(merchants: MerchantFiles) -> None:
+    """After an invalid file is deleted, neither it nor its last valid version is in use."""
     write(merchants, "acme", 10)
     timeout_s(merchants, "acme")
     (merchants._folder / "acme.toml").write_text("nonsense")
@@ -74,8 +74,8 @@ def test_a_wrong_file_that_goes(merchants: MerchantFiles) -> None:
     assert merchants.problems == {}
 
 
-def test_a_file_that_was_never_good(merchants: MerchantFiles) -> None:
-    """A wrong file concerns its own merchant only."""
+def test_a_file_that_was_never_valid(merchants: MerchantFiles) -> None:
+    """An invalid file affects its own merchant only."""
     (merchants._folder / "wrong.toml").write_text("nonsense")
     (merchants._folder / "folder.toml").mkdir()
     (merchants._folder / "nowhere.toml").symlink_to("nowhere")
@@ -85,8 +85,8 @@ def test_a_file_that_was_never_good(merchants: MerchantFiles) -> None:
     assert merchants.problems.keys() == {"wrong.toml", "folder.toml", "nowhere.toml"}
 
 
-def test_a_folder_that_is_away(tmp_path: Path) -> None:
-    """Without its folder nothing is in use; a folder that goes away for a while leaves everything in use."""
+def test_a_missing_folder(tmp_path: Path) -> None:
+    """Without a folder nothing is in use; a folder that disappears temporarily leaves everything in use."""
     folder = tmp_path / "merchants"
     merchants = MerchantFiles(folder, frozenset())
     assert timeout_s(merchants, "acme") is None
@@ -98,14 +98,14 @@ def test_a_folder_that_is_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../acme", "acme.toml", "", ".", "a/b", "acme\x00"])
-def test_names_that_are_none(merchants: MerchantFiles, name: str) -> None:
-    """What an event calls a merchant is never a path."""
+def test_invalid_names(merchants: MerchantFiles, name: str) -> None:
+    """A merchant name from an event is never used as a path."""
     write(merchants, "acme")
     assert timeout_s(merchants, name) is None
 
 
 def test_only_what_changed_is_read(merchants: MerchantFiles) -> None:
-    """Of a thousand files a look reads the one that changed, and no file is looked at more than once a second."""
+    """A scan reads only the changed file of a thousand, and scans run at most once a second."""
     for number in range(1000):
         write(merchants, f"merchant{number}")
     assert timeout_s(merchants, "merchant7") == 20
@@ -118,7 +118,7 @@ def test_only_what_changed_is_read(merchants: MerchantFiles) -> None:
 
 
 def test_a_key_in_a_file(merchants: MerchantFiles, tmp_path: Path) -> None:
-    """A key is as its file is now: missing, there, or another one, of which each makes another digest."""
+    """The key follows its file: missing, present or changed, each with its own digest."""
     secret = tmp_path / "secret"
     write(merchants, "acme", key=f'{{ file = "{secret}" }}')
     digests = set()
@@ -133,7 +133,7 @@ def test_a_key_in_a_file(merchants: MerchantFiles, tmp_path: Path) -> None:
 
 
 def test_a_key_in_the_environment(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No text about an account has its key in it."""
+    """No text representation of an account contains its key."""
     monkeypatch.setenv("KEY", "nobody-may-see-this")
     write(merchants, "acme")
     account = merchants.account("acme")
@@ -143,13 +143,13 @@ def test_a_key_in_the_environment(merchants: MerchantFiles, monkeypatch: pytest.
     assert account.api.startswith("127.0.0.1:9#")
 
 
-def test_an_account_of_nobody(merchants: MerchantFiles) -> None:
+def test_no_account_without_a_file(merchants: MerchantFiles) -> None:
     """Without a file there is no account."""
     assert merchants.account("nobody") is None
 
 
-def test_who_shares_a_breaker(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Merchants with the same host and key share what is known of the API; another key is another API."""
+def test_merchants_that_share_an_api(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merchants with the same host and key share an API; another key is another API."""
     monkeypatch.setenv("KEY", "one")
     monkeypatch.setenv("OTHER_KEY", "two")
     write(merchants, "a")
@@ -161,20 +161,20 @@ def test_who_shares_a_breaker(merchants: MerchantFiles, monkeypatch: pytest.Monk
 
 
 def test_a_file_written_right_before_its_first_order(merchants: MerchantFiles) -> None:
-    """A merchant counts as unknown only after a look since the order was read, however recent the last one was."""
+    """A merchant counts as unknown only after a scan since the order was read, however recent the last scan was."""
     assert merchants.get("acme") is None
     write(merchants, "acme", 10)
     assert merchants.get("acme", since=time.monotonic()) is not None
 
 
 def steps(monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], object]) -> None:
-    """What happens while a look waits, time after time; then nothing."""
+    """Actions to run while a scan waits, one each time; then nothing."""
     left = list(acts)
     monkeypatch.setattr("worker.processes.merchant_files.time.sleep", lambda _: left.pop(0)() if left else None)
 
 
 def test_a_file_that_is_being_written(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is used once two looks find it the same; an order for it waits for that."""
+    """It is used once two scans find it unchanged; an order for it waits for that."""
     text = FILE.format(timeout_s=10, key='{ env = "KEY" }')
     path = merchants._folder / "acme.toml"
 
@@ -190,8 +190,8 @@ def test_a_file_that_is_being_written(merchants: MerchantFiles, monkeypatch: pyt
     assert merchants.problems == {}
 
 
-def test_a_file_that_is_written_again(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it is written in its place the last good one stays in use, whatever it says meanwhile."""
+def test_a_file_that_is_rewritten(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a file is rewritten in place the last valid version stays in use, whatever it contains meanwhile."""
     write(merchants, "acme", 10)
     assert timeout_s(merchants, "acme") == 10
     text, path = FILE.format(timeout_s=30, key='{ env = "KEY" }'), merchants._folder / "acme.toml"
@@ -204,7 +204,7 @@ def test_a_file_that_is_written_again(merchants: MerchantFiles, monkeypatch: pyt
 
 
 def test_a_file_that_is_never_finished(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An order does not wait for ever for a merchant's first file; nor does the next order wait again."""
+    """An order does not wait forever for a merchant's first file, and the next order does not wait again."""
     path = merchants._folder / "acme.toml"
     path.write_text("")
     waited: list[float] = []
@@ -222,7 +222,7 @@ def test_a_file_that_is_never_finished(merchants: MerchantFiles, monkeypatch: py
 
 
 def test_permissions_are_a_change(merchants: MerchantFiles) -> None:
-    """A file that was made readable is read, though nothing in it has changed."""
+    """A file that becomes readable is read, although its content has not changed."""
     write(merchants, "acme", 10)
     timeout_s(merchants, "acme")
     before = merchants.changes

@@ -1,4 +1,4 @@
-"""A recheck keeps to what holds for every call, and holds up nobody."""
+"""A recheck obeys the same limits as every call, and blocks nothing."""
 
 import pytest
 
@@ -8,11 +8,11 @@ from tests.factories.looks import DUE, carried_by, look, settled, waits, write
 from tests.factories.raw_api import answers, hangs, listening
 from worker.ledger.scripts import DUE_RECHECKS
 from worker.processes.merchant_files import MerchantFiles
-from worker.processes.rechecks import AT_ONCE, Rechecks
+from worker.processes.rechecks import MAX_PER_RUN, Rechecks
 
 
 @pytest.mark.parametrize("stands_against", ["a pause", "an open breaker", "no place in flight"])
-async def test_it_keeps_to_what_holds_for_every_call(
+async def test_it_obeys_limits(
     harness: Harness, rechecks: Rechecks, merchants: MerchantFiles, stands_against: str
 ) -> None:
     """A recheck waits for a pause, a breaker and a limit like any read-back, and is made later."""
@@ -28,7 +28,7 @@ async def test_it_keeps_to_what_holds_for_every_call(
 
 
 async def stand_against(harness: Harness, what: str, account: Account) -> None:
-    """Let something stand in the way of the merchant's calls."""
+    """Block the merchant's calls."""
     match what:
         case "a pause":
             await harness.pause("acme")
@@ -38,8 +38,8 @@ async def stand_against(harness: Harness, what: str, account: Account) -> None:
             await harness.raw.zadd("allocation:in_flight:acme", {"another": 10**15})
 
 
-async def test_it_gives_back_what_it_took(harness: Harness, rechecks: Rechecks) -> None:
-    """After a recheck its place in flight is free, and how the API did is known."""
+async def test_it_returns_its_slot(harness: Harness, rechecks: Rechecks) -> None:
+    """After a recheck its slot is returned, and its feedback is recorded."""
     await settled(harness)
     async with listening(answers(carried_by("X1"))) as api:
         write(harness.settings.merchants_dir, api, in_flight=1)
@@ -50,16 +50,16 @@ async def test_it_gives_back_what_it_took(harness: Harness, rechecks: Rechecks) 
     assert b"read_at" in await harness.raw.hkeys(calls)
 
 
-async def test_two_do_not_look_at_the_same(harness: Harness, rechecks: Rechecks) -> None:
-    """What one worker looks at is due again later for the others; some at a time are looked at."""
-    await harness.raw.zadd(DUE, {f"acme:sp_{n}": n for n in range(AT_ONCE + 5)})
-    claims = [await harness.store.run(DUE_RECHECKS, [], [AT_ONCE, 60_000]) for _ in range(3)]
-    assert [len(names) - 1 for names in claims] == [AT_ONCE, 5, 0]
+async def test_two_workers_do_not_recheck_the_same(harness: Harness, rechecks: Rechecks) -> None:
+    """Rechecks claimed by one worker are due again later; a claim returns a limited number."""
+    await harness.raw.zadd(DUE, {f"acme:sp_{n}": n for n in range(MAX_PER_RUN + 5)})
+    claims = [await harness.store.run(DUE_RECHECKS, [], [MAX_PER_RUN, 60_000]) for _ in range(3)]
+    assert [len(names) - 1 for names in claims] == [MAX_PER_RUN, 5, 0]
     assert rechecks is not None
 
 
-async def test_it_can_be_told_to_end(harness: Harness, rechecks: Rechecks) -> None:
-    """A recheck that gets no answer holds up nobody who ends."""
+async def test_it_can_be_stopped(harness: Harness, rechecks: Rechecks) -> None:
+    """A recheck without a response does not delay shutdown."""
     await settled(harness)
     async with listening(hangs) as api:
         write(harness.settings.merchants_dir, api)

@@ -1,4 +1,4 @@
-"""Who was asked for again after an open call is read once more: the open call may have changed its carrier late."""
+"""Shipments asked for again after an open call are rechecked: the open call may have changed the carrier late."""
 
 import pytest
 
@@ -8,15 +8,15 @@ from tests.factories.raw_api import answers, response
 from worker.processes.rechecks import GIVE_UP_S, Rechecks
 
 
-async def test_who_was_not_asked_again_is_not_read(harness: Harness) -> None:
-    """A shipment whose first call allocated it costs no other request."""
+async def test_a_first_call_is_not_rechecked(harness: Harness) -> None:
+    """A shipment allocated by its first call is not rechecked."""
     await settled(harness, again=False)
     assert not await waits(harness)
     assert await changed(harness) == (0, 0)
 
 
-async def test_who_was_asked_again_waits_for_its_time(harness: Harness, rechecks: Rechecks) -> None:
-    """It is read when a quiet time more has passed, and not before."""
+async def test_a_repeated_call_is_rechecked_after_a_quiet_time(harness: Harness, rechecks: Rechecks) -> None:
+    """It is read back after another quiet time, and not before."""
     await settled(harness)
     await harness.raw.zadd(DUE, {"acme:a": (harness.ledger.now() + 60) * 1000})
     assert await look_with(harness, rechecks, answers(carried_by("X1"))) == []
@@ -24,7 +24,7 @@ async def test_who_was_asked_again_waits_for_its_time(harness: Harness, rechecks
 
 
 async def test_the_same_carrier(harness: Harness, rechecks: Rechecks) -> None:
-    """It is read once, its story says that it was looked at, and that is that."""
+    """It is read back once, and the recheck is in its history."""
     await settled(harness)
     assert await look_with(harness, rechecks, answers(carried_by("X1"))) == ["GET /pro/shipments/a"]
     entry = await last_entry(harness)
@@ -34,7 +34,7 @@ async def test_the_same_carrier(harness: Harness, rechecks: Rechecks) -> None:
 
 
 async def test_another_carrier(harness: Harness, rechecks: Rechecks, capsys: pytest.CaptureFixture[str]) -> None:
-    """A shipment that another carrier service has now is reported with both, counted, and noted in its story."""
+    """A shipment with another carrier service is logged with both, counted, and in its history."""
     await settled(harness)
     await look_with(harness, rechecks, answers(carried_by("Y1")))
     entry = await last_entry(harness)
@@ -49,15 +49,15 @@ async def test_another_carrier(harness: Harness, rechecks: Rechecks, capsys: pyt
 async def test_a_carrier_that_was_not_named(
     harness: Harness, rechecks: Rechecks, told: str | None, now: str | None
 ) -> None:
-    """Where one of the two answers named no carrier nothing is said to have changed, nor to be the same."""
+    """If one of the two responses names no carrier, neither a change nor equality is reported."""
     await settled(harness, told)
     await look_with(harness, rechecks, answers(carried_by(now)))
     assert (await last_entry(harness))["outcome"] == "carrier not named"
     assert await changed(harness) == (1, 0)
 
 
-async def test_no_answer_is_tried_again(harness: Harness, rechecks: Rechecks) -> None:
-    """Without an answer it is read again a minute later."""
+async def test_no_response_is_retried(harness: Harness, rechecks: Rechecks) -> None:
+    """Without a response it is read back again a minute later."""
     await settled(harness)
     for _ in range(2):
         await harness.raw.zadd(DUE, {"acme:a": 1})
@@ -68,7 +68,7 @@ async def test_no_answer_is_tried_again(harness: Harness, rechecks: Rechecks) ->
 
 
 async def test_it_gives_up_after_an_hour(harness: Harness, rechecks: Rechecks) -> None:
-    """A shipment that nothing can be read of for an hour after it was due is looked at no more."""
+    """A shipment that cannot be read back for an hour after its due time is rechecked no more."""
     await settled(harness)
     record = "allocation:shipment:acme:a"
     now_ms = int(await harness.raw.hget(record, "settled"))
@@ -84,8 +84,8 @@ async def test_it_gives_up_after_an_hour(harness: Harness, rechecks: Rechecks) -
         assert await waits(harness) == left
 
 
-async def test_an_event_that_is_gone(harness: Harness, rechecks: Rechecks) -> None:
-    """When nobody knows any more what was told of it, there is nothing to compare."""
+async def test_an_event_that_is_deleted(harness: Harness, rechecks: Rechecks) -> None:
+    """Without the published event there is nothing to compare."""
     await settled(harness)
     await harness.raw.delete(harness.settings.allocated_stream)
     assert await look_with(harness, rechecks, answers(carried_by("Y1"))) == []

@@ -1,4 +1,4 @@
-"""What Sentry is told, seen by a Sentry of the test's own: each failure once, grouped by its reason, and no secret."""
+"""Events sent to Sentry, received by a test server: each failure once, grouped by its reason, without secrets."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass(kw_only=True)
 class Told:
-    """What came in: the envelopes as they were, and the headers of calls to the API."""
+    """The received envelopes, and the headers of calls to the API."""
 
     envelopes: list[bytes] = field(default_factory=list)
     api_headers: list[set[str]] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Told:
 
 @contextmanager
 def collecting(told: Told) -> Iterator[str]:
-    """The address of a server that can be Sentry, and can be the API."""
+    """The address of a server that acts as Sentry and as the API."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -55,7 +55,7 @@ def collecting(told: Told) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Keep quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -67,7 +67,7 @@ def collecting(told: Told) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def told() -> Told:
-    """All that one process told."""
+    """Everything that one process sent."""
     told = Told()
     # Two of them, as Sentry adds no header to calls to its own host.
     with collecting(told) as sentry, collecting(told) as api:
@@ -87,7 +87,7 @@ def told() -> Told:
 
 
 def test_a_failure_is_one_report(told: Told) -> None:
-    """Each failed shipment is one report, and reports with the same reason are one group."""
+    """Each failed shipment is one event, and events with the same reason are one group."""
     fingerprints = [event["fingerprint"] for event in told.items("event") if "fingerprint" in event]
     assert fingerprints == [
         ["shipment_failed", "conflict"],
@@ -98,7 +98,7 @@ def test_a_failure_is_one_report(told: Told) -> None:
 
 
 def test_a_report_names_the_shipment(told: Told) -> None:
-    """A report says which merchant, shipment and rule, and carries nothing of its event."""
+    """An event names merchant, shipment and rule, and contains nothing of the order's event."""
     report = told.items("event")[0]
     assert report["message"] == "shipment failed: conflict"
     assert (report["tags"]["merchant"], report["tags"]["reason"]) == ("acme", "conflict")
@@ -106,7 +106,7 @@ def test_a_report_names_the_shipment(told: Told) -> None:
 
 
 def test_a_bug_is_one_report(told: Told) -> None:
-    """A bug is reported once, with its traceback and without the values of its variables."""
+    """A bug is sent once, with its traceback and without the values of its variables."""
     (bug,) = [event for event in told.items("event") if "exception" in event]
     (raised,) = bug["exception"]["values"]
     assert raised["type"] == "RuntimeError"
@@ -114,18 +114,18 @@ def test_a_bug_is_one_report(told: Told) -> None:
 
 
 def test_no_key_leaves(told: Told) -> None:
-    """Neither a call, nor a variable, nor what is named like a key brings a key to Sentry."""
+    """Neither a call, a variable nor a field named like a key sends a key to Sentry."""
     assert told.envelopes != []
     assert not any(KEY.encode() in envelope for envelope in told.envelopes)
 
 
-def test_the_api_is_told_nothing(told: Told) -> None:
-    """With Sentry on, calls carry no header of its."""
+def test_calls_carry_no_sentry_header(told: Told) -> None:
+    """With Sentry on, calls carry none of its headers."""
     (headers,) = told.api_headers
     assert not {"sentry-trace", "baggage", "traceparent"} & headers
     assert "x-api-key" in headers
 
 
 def test_a_sweep_checks_in(told: Told) -> None:
-    """A sweep tells the monitor that it began and that it ended well."""
+    """A sweep checks in with the monitor at its start and at its successful end."""
     assert [check["status"] for check in told.items("check_in")] == ["in_progress", "ok"]

@@ -1,40 +1,40 @@
-"""What the children of a worker know of each other."""
+"""State that the children of a worker share."""
 
 import multiprocessing
 
 from worker.processes.siblings import Siblings
 
 
-def test_one_child_is_kept_free() -> None:
-    """Others are free as long as not every child is in the middle of a task, whoever asks."""
+def test_a_child_is_free_until_all_run_a_task() -> None:
+    """A child is free unless every child runs a task; all children see the same result."""
     children = Siblings(2)
-    children.is_child(0)
-    children.is_busy()
-    assert children.others_are_free()
-    children.is_child(1)
-    children.is_busy()
-    assert not children.others_are_free()
+    children.register(0)
+    children.mark_busy()
+    assert children.has_free_child()
+    children.register(1)
+    children.mark_busy()
+    assert not children.has_free_child()
 
 
 def test_processes_share_it() -> None:
-    """What one process says another one sees, over a fork; whoever takes a dead child's number begins free."""
+    """State is shared across a fork; a child that gets the number of a dead one starts free."""
     children = Siblings(1)
 
     def busy() -> None:
-        children.is_child(0)
-        children.is_busy()
-        children.end()
+        children.register(0)
+        children.mark_busy()
+        children.start_shutdown()
 
     other = multiprocessing.get_context("fork").Process(target=busy)
     other.start()
     other.join()
-    assert (children.others_are_free(), children.must_end) == (False, True)
-    children.is_child(0)
-    assert children.others_are_free()
+    assert (children.has_free_child(), children.is_shutting_down) == (False, True)
+    children.register(0)
+    assert children.has_free_child()
 
 
-def test_one_child_speaks_for_all() -> None:
-    """Of what is done once for all children each turn is one child's; the next comes when its time has."""
+def test_one_child_runs_a_shared_job() -> None:
+    """One child gets each turn of a shared job; the next turn is available after the interval."""
     children = Siblings(2)
-    assert [children.has_turn(3600) for _ in range(3)] == [True, False, False]
-    assert children.has_turn(0)
+    assert [children.take_turn(3600) for _ in range(3)] == [True, False, False]
+    assert children.take_turn(0)

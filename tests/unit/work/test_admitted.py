@@ -1,4 +1,4 @@
-"""First calls that were permitted as their shipments were taken: for which requests that counts, and when."""
+"""First calls permitted with the claim: for which requests their permits are valid, and how long."""
 
 import pytest
 
@@ -17,8 +17,8 @@ EXPIRED = NotSent(reason="permit_expired")
 
 
 @pytest.mark.parametrize("file", [V2, V1])
-def test_a_permit_that_came_with_the_taking(file: str) -> None:
-    """First calls that were permitted as their shipments were taken are not asked for again; their second runs on."""
+def test_a_permit_with_the_claim(file: str) -> None:
+    """No permit is requested for a first call permitted with the claim; its second counts from the claim."""
     trial = Trial(shipments=several("a b"), file=file, permitted=frozenset("ab"), asked_at=-0.4)
     play(trial.work())
     assert trial.ledger.asked == []
@@ -28,8 +28,8 @@ def test_a_permit_that_came_with_the_taking(file: str) -> None:
 
 @pytest.mark.parametrize("first", [NOT_SENT, EXPIRED])
 @pytest.mark.parametrize("file", [V2, V1])
-def test_it_is_good_for_one_call(file: str, first: NotSent) -> None:
-    """Another call of the same visit is asked for, whether the first one was written too late or not sent at all."""
+def test_it_permits_one_call(file: str, first: NotSent) -> None:
+    """A further call of the visit requests its own permit, whether the first was written too late or not sent."""
     trial = Trial(shipments=several("a b"), file=file, permitted=frozenset("ab"))
     trial.api.calls |= {"a": [first], "b": [first]}
     play(trial.to_the_end())
@@ -39,7 +39,7 @@ def test_it_is_good_for_one_call(file: str, first: NotSent) -> None:
 
 
 def admitted_asks(file: str, stopped: str = "") -> int:
-    """How many permits are asked for all the same by two shipments whose first calls were permitted."""
+    """How many permits are requested nevertheless for two shipments whose first calls were permitted."""
     trial = Trial(
         shipments=several("a b"), file=file, permitted=frozenset("ab"), stopped=frozenset([stopped] if stopped else [])
     )
@@ -49,8 +49,8 @@ def admitted_asks(file: str, stopped: str = "") -> int:
 
 
 @pytest.mark.parametrize("file", [V2, V1])
-def test_limits_and_breakers_come_before_it(file: str) -> None:
-    """It counts for nothing where the merchant has limits, or where the breaker of the API or its host is open."""
+def test_limits_and_breakers_invalidate_it(file: str) -> None:
+    """The permit is not used if the merchant has limits, or if the breaker of the API or its host is open."""
     assert [admitted_asks(file + limits) for limits in (TWO, FIVE_A_SECOND)] == [2, 2]
     assert [admitted_asks(file, stopped) for stopped in ("b:api.test#1", "h:api.test")] == [2, 2]
     others = ("b:api.test#2", "h:other.test", "m:acme")
@@ -58,8 +58,8 @@ def test_limits_and_breakers_come_before_it(file: str) -> None:
 
 
 @pytest.mark.parametrize(("file", "at_once"), [(V2, 1), (V1, 2)])
-def test_who_has_none_is_asked_for(file: str, at_once: int) -> None:
-    """Calls that were not permitted are asked for; a common one is permitted for all of it, or asked for."""
+def test_calls_without_one_request_one(file: str, at_once: int) -> None:
+    """Calls without a permit request one; a bulk call uses its permits only if all its shipments have one."""
     trial = Trial(shipments=several("a b"), file=file, permitted=frozenset("a"))
     play(trial.work())
     assert len(trial.ledger.asked) == at_once
@@ -67,16 +67,16 @@ def test_who_has_none_is_asked_for(file: str, at_once: int) -> None:
 
 
 @pytest.mark.parametrize("file", [V2, V1])
-def test_it_is_for_a_call_only(file: str) -> None:
-    """A read-back, or a question for quotes, is asked for, and so is the call that comes after it."""
+def test_it_permits_no_read_back(file: str) -> None:
+    """A read-back or quote request requests a permit, and so does the call after it."""
     trial = Trial(shipments=several("a b", **opened(ago_s=HOUR_S)), file=file, permitted=frozenset("ab"))
     trial.api.readings |= {name: [UNALLOCATED] for name in ("a", "b")}
     play(trial.to_the_end())
     assert sorted(ask.purpose for ask in trial.ledger.asked) == ["allocate"] * 2 + ["read"] * 2
 
 
-def test_nor_is_it_for_quotes() -> None:
-    """A step that needs quotes asks for its permits as ever."""
+def test_it_permits_no_quote_request() -> None:
+    """A step that needs quotes requests its permits as usual."""
     trial = Trial(shipments=several("a", Quote(quote="cheapest")), permitted=frozenset("a"))
     play(trial.to_the_end())
     assert [ask.purpose for ask in trial.ledger.asked] == ["quote", "allocate"]

@@ -1,4 +1,4 @@
-"""Shipments that were taken together: every shipment goes its own way to an end that is written."""
+"""The shipments of one claim: each is worked on independently, and its end is reported."""
 
 import json
 from typing import Any
@@ -33,30 +33,30 @@ from tests.factories.virtual_clock import play
 
 
 def event_of(trial: Trial, reference: str) -> dict[str, Any]:
-    """The event that was written of a shipment."""
+    """The event that was written for a shipment."""
     event: dict[str, Any] = json.loads(trial.ledger.last(reference).event)
     return event
 
 
 def test_each_shipment_is_settled() -> None:
-    """A shipment that is allocated is written with its event, and is in nobody's hands any more."""
+    """An allocated shipment is reported with its event, and is no longer leased."""
     trial = Trial(shipments=several("a b"))
     batch = play(trial.work())
     assert trial.api.called == [("carrier_service S", ("a",)), ("carrier_service S", ("b",))]
     assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"], ["allocated"]]
     assert event_of(trial, "a")["id"] == "acme/a/allocated"
-    assert (trial.in_time, trial.going_on, batch.owned) == ([], None, {})
+    assert (trial.in_time, trial.running, batch.owned) == ([], None, {})
 
 
 def test_nothing_to_do() -> None:
-    """A message whose shipments were all taken by another is done at once."""
+    """A batch whose shipments are all owned by another task ends at once."""
     trial = Trial(shipments=[])
     play(trial.work())
-    assert (trial.in_time, trial.going_on) == ([], None)
+    assert (trial.in_time, trial.running) == ([], None)
 
 
-def test_each_is_written_as_soon_as_it_is_there() -> None:
-    """No shipment waits for another one's answer."""
+def test_each_is_reported_without_waiting_for_others() -> None:
+    """No shipment waits for another one's response."""
     trial = Trial(shipments=several("a b c"))
     for name, seconds in (("a", 0.5), ("b", 0.1), ("c", 0.3)):
         trial.api.calls[name] = [After(seconds=seconds, answer=ALLOCATED)]
@@ -64,8 +64,8 @@ def test_each_is_written_as_soon_as_it_is_there() -> None:
     assert [trial.ledger.when(name) for name in ("a", "b", "c")] == pytest.approx([0.5, 0.1, 0.3])
 
 
-def test_a_refused_step_is_handed_on() -> None:
-    """A shipment that fell back in time is given to whoever starts its chain, and is held for the next link."""
+def test_a_refused_step_falls_back() -> None:
+    """A shipment that fell back in time is passed to `fell_back`, and stays leased for the next link."""
     trial = Trial(shipments=several("a b", VIRTUAL, GROUP))
     trial.api.calls["b"] = [REFUSED]
     batch = play(trial.work())
@@ -77,7 +77,7 @@ def test_a_refused_step_is_handed_on() -> None:
 
 
 def test_an_unknown_call_is_read_back_and_adopted() -> None:
-    """What a read-back finds allocated is settled as adopted, after the open call was written."""
+    """A shipment that a read-back finds allocated is settled as adopted, after the open call was recorded."""
     trial = Trial(shipments=several("a"))
     trial.api.calls["a"] = [UNKNOWN]
     trial.api.readings["a"] = [ALLOCATED]
@@ -90,8 +90,8 @@ def test_an_unknown_call_is_read_back_and_adopted() -> None:
     assert len(trial.api.called) == 1
 
 
-def test_a_way_of_many_stations() -> None:
-    """Call, read, call again, queue and read until the end: each station is written before the next one."""
+def test_a_visit_of_many_requests() -> None:
+    """Call, read back, call again, queued, read back until settled: each request is recorded before the next one."""
     trial = Trial(shipments=several("a"), file=V2_API + SERVICE + "[retry]\nquiet_seconds = 1\n")
     trial.api.calls["a"] = [UNKNOWN, QUEUED]
     trial.api.readings["a"] = [*[UNALLOCATED] * 4, QUEUED, ALLOCATED]
@@ -109,7 +109,7 @@ def test_a_way_of_many_stations() -> None:
 
 @pytest.mark.parametrize("answer", [NOT_SENT, UNKNOWN])
 def test_a_visit_is_short(answer: Any) -> None:
-    """An API that does not answer is asked four times, calls and readings together, and then left alone for a while."""
+    """An API that does not respond gets four requests, calls and read-backs together; then the shipment is parked."""
     trial = Trial(shipments=several("a"))
     trial.api.calls["a"], trial.api.readings["a"] = [answer] * 9, [answer] * 9
     play(trial.to_the_end())
@@ -118,8 +118,8 @@ def test_a_visit_is_short(answer: Any) -> None:
     assert trial.alarms == [pytest.approx(trial.ledger.last("a").due - NOW - trial.ledger.when("a"), abs=1e-3)]
 
 
-def test_what_an_entry_says() -> None:
-    """An entry has when, how long, what, which step, and what came of it; what was not said has no key."""
+def test_fields_of_an_entry() -> None:
+    """An entry has time, duration, action, step and outcome; fields without a value are omitted."""
     trial = Trial(shipments=several("a"))
     trial.api.calls["a"] = [REFUSED]
     play(trial.work())
@@ -136,8 +136,8 @@ def test_what_an_entry_says() -> None:
     }
 
 
-def test_a_failure_tells_its_attempts() -> None:
-    """The failed event has every attempt, those of earlier tasks too, and no read-back among them."""
+def test_a_failure_lists_its_attempts() -> None:
+    """The failed event lists all attempts, including those of earlier tasks, and no read-backs."""
     trial = Trial(shipments=several("a", VIRTUAL, STEP, step=1, attempts=1, attempted=0, entries=1))
     earlier = {
         "action": "allocate",
@@ -159,8 +159,8 @@ def test_a_failure_tells_its_attempts() -> None:
     assert trial.told.failures == [("a", "all_steps_refused")]
 
 
-def test_how_each_left_is_told() -> None:
-    """Once for each shipment, as it leaves; what another task took meanwhile has not left this one."""
+def test_how_each_left_is_counted() -> None:
+    """Each shipment is counted once, as it leaves; one that another task claimed meanwhile is not counted."""
     trial = Trial(shipments=several("a b c d e", VIRTUAL))
     trial.api.calls |= {"b": [UNSURE], "c": [NOT_SENT] * 9}
     trial.api.readings["b"] = [UNALLOCATED]
@@ -173,8 +173,8 @@ def test_how_each_left_is_told() -> None:
     assert refused.left == ["fell_back"]
 
 
-def test_who_does_not_hold_a_shipment_does_not_call() -> None:
-    """A shipment that another task took meanwhile is let go, without a call and without a word."""
+def test_no_call_without_a_lease() -> None:
+    """A shipment that another task claimed meanwhile is released without a call or a report."""
     trial = Trial(shipments=several("a b"))
     trial.ledger.permits["a"] = [Permit(owned=False)]
     batch = play(trial.work())
@@ -184,16 +184,16 @@ def test_who_does_not_hold_a_shipment_does_not_call() -> None:
 
 
 @pytest.mark.parametrize("answer", [ALLOCATED, UNKNOWN, REFUSED, GONE, NOT_SENT, THROTTLED])
-def test_who_lost_its_hold_changes_nothing(answer: Any) -> None:
-    """A task whose lease ran out during its call writes, hands on, tells and calls nothing more."""
+def test_a_task_with_an_expired_lease_changes_nothing(answer: Any) -> None:
+    """A task whose lease expired during its call writes, passes on, reports and calls nothing more."""
 
     async def lose() -> Trial:
         trial = Trial(shipments=several("a", VIRTUAL, GROUP))
         trial.api.calls["a"] = [After(seconds=30, answer=answer)]
         batch = await trial.work()
         trial.ledger.holders["a"] = "another-task"
-        assert trial.going_on is not None
-        await trial.going_on
+        assert trial.running is not None
+        await trial.running
         assert batch.owned == {}
         return trial
 
@@ -203,7 +203,7 @@ def test_who_lost_its_hold_changes_nothing(answer: Any) -> None:
 
 
 def test_a_plan_from_before_a_change_of_generation() -> None:
-    """A step that the merchant's API does not have any more is refused without a call, and the next one is tried."""
+    """A step that the merchant's API no longer supports is refused without a call, and the next one is tried."""
     trial = Trial(shipments=several("a b", VIRTUAL, GROUP), file=V1_API + SERVICE)
     play(trial.work())
     assert trial.api.called == []
@@ -218,7 +218,7 @@ FOUND = st.fixed_dictionaries({name: st.lists(st.sampled_from(FINDINGS), max_siz
 
 @given(SCRIPTS, FOUND)
 def test_every_shipment_leaves_with_one_verdict(calls: dict[str, Any], readings: dict[str, Any]) -> None:
-    """Whatever the API says, each shipment is settled, failed, parked or handed on, once; an end has its event."""
+    """Whatever the API responds, each shipment is settled, failed, parked or passed on, once; an end has its event."""
     trial = Trial(shipments=several(NAMES, VIRTUAL, GROUP))
     trial.api.calls |= calls
     trial.api.readings |= readings

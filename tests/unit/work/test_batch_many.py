@@ -1,4 +1,4 @@
-"""One call for many shipments: who goes together, who goes alone, and what stands in the way."""
+"""Bulk calls: which shipments they carry, and what delays them."""
 
 import pytest
 
@@ -22,7 +22,7 @@ OPEN = Permit(owned=True, wait_s=30, park=True)
 
 
 def numbered(count: int) -> str:
-    """So many references."""
+    """A number of references."""
     return " ".join(f"s{number}" for number in range(count))
 
 
@@ -30,7 +30,7 @@ def numbered(count: int) -> str:
     ("file", "sizes"), [(V1, [100, 100, 50]), (BULK, [100, 100, 50]), (V2_API + SERVICE, [1] * 250)]
 )
 def test_as_many_as_a_call_can_carry(file: str, sizes: list[int]) -> None:
-    """Shipments that ask for the same go together, as many as one call of this API and strategy takes."""
+    """Shipments with the same request share a call, as many as this API and strategy allow."""
     trial = Trial(shipments=several(numbered(250)), file=file)
     play(trial.work())
     assert [len(references) for _, references in trial.api.called] == sizes
@@ -38,8 +38,8 @@ def test_as_many_as_a_call_can_carry(file: str, sizes: list[int]) -> None:
     assert len(trial.ledger.written) == 250
 
 
-def test_only_the_same_go_together() -> None:
-    """Shipments are grouped by what they ask for, and a strategy that knows no "many" goes one by one."""
+def test_only_equal_requests_share_a_call() -> None:
+    """Shipments are grouped by their request; a strategy without bulk calls calls one by one."""
     mixed = [*several("a b"), *several("c d", GROUP), *several("e", VIRTUAL, STEP, step=1)]
     trial = Trial(shipments=mixed, file=V1)
     play(trial.work())
@@ -50,8 +50,8 @@ def test_only_the_same_go_together() -> None:
     ]
 
 
-def test_who_must_be_read_back_is_in_the_call_all_the_same() -> None:
-    """Who must be read back is read side by side, and then called for together with those who need not be."""
+def test_shipments_that_need_a_read_back_join_the_call() -> None:
+    """Shipments that need a read-back are read concurrently, and then share the bulk call with the others."""
     trial = Trial(shipments=[*several("a b"), *several("c d e", **OVER)], file=V1)
     trial.api.readings |= {name: [After(seconds=0.5, answer=UNALLOCATED)] for name in ("c", "d")}
     play(trial.work())
@@ -62,8 +62,8 @@ def test_who_must_be_read_back_is_in_the_call_all_the_same() -> None:
     assert trial.ledger.verdicts("e") == ["allocated"]
 
 
-def test_nobody_waits_long_for_a_slow_reading() -> None:
-    """A shipment whose read-back takes longer than a few seconds goes on alone."""
+def test_a_slow_read_back_does_not_delay_the_call() -> None:
+    """A shipment whose read-back takes longer than `READ_TOGETHER_S` continues alone."""
     trial = Trial(shipments=[*several("a b"), *several("c", **OVER)], file=V1)
     trial.api.readings["c"] = [After(seconds=9, answer=UNALLOCATED)]
     play(trial.to_the_end())
@@ -71,8 +71,8 @@ def test_nobody_waits_long_for_a_slow_reading() -> None:
     assert trial.api.times("call") == pytest.approx([READ_TOGETHER_S, 9])
 
 
-def test_a_reading_that_became_too_old_is_made_again() -> None:
-    """Who waited so long for a place that the read-back does not allow the call any more is read once more."""
+def test_a_read_back_that_is_too_old_is_repeated() -> None:
+    """A shipment that waited so long for a slot that its read-back is too old is read back again."""
     trial = Trial(shipments=several("a b", **OVER), file=V1)
     trial.api.readings |= {name: [UNALLOCATED] * 2 for name in ("a", "b")}
     trial.ledger.permits["a"] = [Permit(owned=True), *[BUSY] * 60]
@@ -83,7 +83,7 @@ def test_a_reading_that_became_too_old_is_made_again() -> None:
 
 
 def test_each_has_its_own_outcome() -> None:
-    """Of one call some are settled, some fall back, and those that are open are read back one by one."""
+    """After one bulk call some shipments are settled, some fall back, and open ones are read back one by one."""
     trial = Trial(shipments=several("a b c", STEP, GROUP), file=V1)
     trial.api.calls |= {"b": [REFUSED], "c": [UNKNOWN]}
     play(trial.work())
@@ -91,8 +91,8 @@ def test_each_has_its_own_outcome() -> None:
     assert trial.api.read == ["c"]
 
 
-def test_who_is_not_held_is_left_out() -> None:
-    """A shipment that another task took meanwhile is not in the call; the others are."""
+def test_shipments_without_a_lease_are_left_out() -> None:
+    """A shipment that another task claimed meanwhile is not in the call; the others are."""
     trial = Trial(shipments=several("a b c"), file=V1)
     trial.ledger.permits["b"] = [Permit(owned=False)]
     batch = play(trial.work())
@@ -101,8 +101,8 @@ def test_who_is_not_held_is_left_out() -> None:
     assert batch.owned == {}
 
 
-def test_one_call_takes_one_place() -> None:
-    """Of the merchant's calls per second a common call takes one, and each shipment is held for it."""
+def test_a_bulk_call_takes_one_slot() -> None:
+    """A bulk call counts once against the merchant's calls per second; each shipment gets its permit."""
     trial = Trial(shipments=several("a b c"), file=LIMITED)
     play(trial.work())
     assert [(ask.shipment.reference, ask.purpose, ask.per_second) for ask in trial.ledger.asked] == [
@@ -113,8 +113,8 @@ def test_one_call_takes_one_place() -> None:
     assert {ask.api for ask in trial.ledger.asked} == {"api.test#1"}
 
 
-def test_a_call_waits_for_its_place() -> None:
-    """A call that may go out in a moment waits for it."""
+def test_a_call_waits_for_its_permit() -> None:
+    """A call that is permitted after a short wait waits for it."""
     for file in (V1, V2_API + SERVICE):
         trial = Trial(shipments=several("a b"), file=file)
         trial.ledger.permits["a"] = [Permit(owned=True, wait_s=0.75)]
@@ -122,8 +122,8 @@ def test_a_call_waits_for_its_place() -> None:
         assert trial.ledger.when("a") == pytest.approx(0.75)
 
 
-def test_what_is_held_up_is_parked() -> None:
-    """A shipment before which a breaker or a limit stands is parked as it is: no call, no attempt, no entry."""
+def test_delayed_shipments_are_parked() -> None:
+    """A shipment delayed by a breaker or a limit is parked unchanged: no call, no attempt, no entry."""
     trial = Trial(shipments=several("a", attempts=2, waits=3))
     trial.ledger.permits["a"] = [OPEN]
     play(trial.work())
@@ -134,8 +134,8 @@ def test_what_is_held_up_is_parked() -> None:
     assert trial.api.called == []
 
 
-def test_what_holds_up_one_holds_up_all_of_a_call() -> None:
-    """When the first of a common call is held up nothing goes out, and the others need not ask."""
+def test_a_delay_of_the_first_delays_the_bulk_call() -> None:
+    """If the first permit of a bulk call is delayed, nothing is sent, and no permits are requested for the others."""
     trial = Trial(shipments=several("a b c"), file=LIMITED)
     trial.ledger.permits["a"] = [OPEN]
     play(trial.work())
@@ -144,8 +144,8 @@ def test_what_holds_up_one_holds_up_all_of_a_call() -> None:
     assert [(ask.shipment.reference, ask.per_second) for ask in trial.ledger.asked] == [("a", 5)]
 
 
-def test_a_reading_waits_for_its_place_too() -> None:
-    """Reading back needs leave like a call, and is parked with what is open when there is none."""
+def test_a_read_back_waits_for_its_permit() -> None:
+    """A read-back needs a permit like a call; without one the shipment is parked with its open call."""
     trial = Trial(shipments=several("a", **OVER))
     trial.ledger.permits["a"] = [OPEN]
     play(trial.work())
@@ -154,8 +154,8 @@ def test_a_reading_waits_for_its_place_too() -> None:
     assert trial.api.read == []
 
 
-def test_without_budget_a_bad_answer_ends_the_visit() -> None:
-    """While an API answers badly few calls are repeated at once, and the other shipments are parked."""
+def test_without_budget_a_bad_response_ends_the_visit() -> None:
+    """While an API responds badly few calls are retried at once, and the other shipments are parked."""
     budget = RetryBudget()
     trial = Trial(shipments=several(numbered(50)), budget=budget)
     trial.api.calls |= {f"s{number}": [NOT_SENT] * 9 for number in range(50)}
@@ -164,16 +164,16 @@ def test_without_budget_a_bad_answer_ends_the_visit() -> None:
     assert {trial.ledger.verdicts(f"s{number}")[-1] for number in range(50)} == {"park"}
 
 
-def test_a_common_call_is_the_first_try_of_each() -> None:
-    """What was not sent together is tried alone, until each has had its four calls of a visit."""
+def test_a_bulk_call_is_the_first_try_of_each() -> None:
+    """A bulk call that was not sent is retried alone, until each shipment has had the four calls of a visit."""
     trial = Trial(shipments=several("a b"), file=V1)
     trial.api.calls |= {"a": [NOT_SENT] * 9, "b": [NOT_SENT] * 9}
     play(trial.to_the_end())
     assert sorted(len(references) for _, references in trial.api.called) == [1] * 6 + [2]
 
 
-def test_who_may_not_call_although_the_first_may_is_left_behind() -> None:
-    """Only who was marked as called for is in a call: a breaker that lets one probe through lets a single shipment."""
+def test_shipments_without_a_permit_are_left_out() -> None:
+    """A call carries only permitted shipments: a breaker that permits one probe permits a single shipment."""
     trial = Trial(shipments=several("a b c"), file=V1)
     trial.ledger.permits |= {"b": [OPEN], "c": [OPEN]}
     play(trial.work())
@@ -181,8 +181,8 @@ def test_who_may_not_call_although_the_first_may_is_left_behind() -> None:
     assert [trial.ledger.verdicts(name) for name in ("a", "b", "c")] == [["allocated"], ["park"], ["park"]]
 
 
-def test_a_slow_common_call_is_one() -> None:
-    """Shipments that share a call are all settled when it is answered."""
+def test_a_slow_bulk_call() -> None:
+    """Shipments that share a call are all settled when its response arrives."""
     trial = Trial(shipments=several("a b"), file=V1)
     trial.api.calls["a"] = [After(seconds=7, answer=REFUSED)]
     play(trial.to_the_end())

@@ -1,4 +1,4 @@
-"""What goes on after its task: slow calls, late fallbacks, bugs, and giving up."""
+"""Work that continues after its task has returned: slow calls, late fallbacks, requeued shipments."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ EXPIRED = NotSent(reason="permit_expired")
 
 
 def test_a_task_does_not_wait_for_slow_calls() -> None:
-    """After its patience a task returns with what fell back in time; the slow ones go on and are settled later."""
+    """After its patience a task returns with what fell back in time; slow calls continue and are settled later."""
 
     async def work() -> Trial:
         trial = Trial(shipments=several("a b c", VIRTUAL, GROUP))
@@ -37,8 +37,8 @@ def test_a_task_does_not_wait_for_slow_calls() -> None:
         assert asyncio.get_running_loop().time() == pytest.approx(PATIENCE_S)
         assert [shipment.reference for shipment in trial.in_time] == ["b"]
         assert list(batch.owned) == ["c"]
-        assert trial.going_on is not None
-        await trial.going_on
+        assert trial.running is not None
+        await trial.running
         assert batch.owned == {}
         return trial
 
@@ -48,7 +48,7 @@ def test_a_task_does_not_wait_for_slow_calls() -> None:
 
 
 def test_late_fallbacks() -> None:
-    """What falls back after the task returned is told as soon as that."""
+    """Shipments that fall back after the task returned are passed on at once."""
     short, long = several("a b", VIRTUAL, GROUP), several("c", VIRTUAL, STEP, GROUP)
     trial = Trial(shipments=[*short, *long])
     trial.api.calls |= {name: [After(seconds=5.5, answer=REFUSED)] for name in ("a", "b", "c")}
@@ -57,8 +57,8 @@ def test_late_fallbacks() -> None:
     assert sorted(shipment.reference for shipment in trial.late) == ["a", "b", "c"]
 
 
-def test_a_late_fallback_waits_for_no_one() -> None:
-    """A late fallback is told at once, while others are still slow."""
+def test_a_late_fallback_does_not_wait_for_others() -> None:
+    """A late fallback is passed on at once, while other calls are still slow."""
     trial = Trial(shipments=several("a b", VIRTUAL, GROUP))
     trial.api.calls |= {"a": [After(seconds=2.5, answer=REFUSED)], "b": [After(seconds=30, answer=ALLOCATED)]}
     play(trial.to_the_end())
@@ -67,18 +67,18 @@ def test_a_late_fallback_waits_for_no_one() -> None:
 
 
 async def given_up(trial: Trial) -> None:
-    """Work as long as a task may, then hand back, as a worker does that is told to end."""
+    """Work as long as a task may, then requeue, as a worker does at shutdown."""
     batch = await trial.work()
-    assert trial.going_on is not None
-    trial.going_on.cancel()
-    await asyncio.gather(trial.going_on, return_exceptions=True)
+    assert trial.running is not None
+    trial.running.cancel()
+    await asyncio.gather(trial.running, return_exceptions=True)
     await batch.requeue()
     assert batch.owned == {}
     await asyncio.sleep(HOUR_S)
 
 
-def test_a_call_that_is_given_up_is_open() -> None:
-    """A call whose answer nobody waits for is an attempt that ended then, and open; the shipment is due at once."""
+def test_a_cancelled_call_is_open() -> None:
+    """A call that is cancelled counts as an attempt that ended then and is open; the shipment is due at once."""
     trial = Trial(shipments=several("a", attempts=1, attempted=0, entries=1))
     trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
     play(given_up(trial))
@@ -91,8 +91,8 @@ def test_a_call_that_is_given_up_is_open() -> None:
     assert trial.ledger.verdicts("a") == ["park"]
 
 
-def test_a_call_that_is_given_up_may_have_asked_again() -> None:
-    """A call after an open one is counted and logged although nobody waits for its answer."""
+def test_a_cancelled_call_may_have_asked_again() -> None:
+    """A call after an open one is counted and logged even if it is cancelled."""
     trial = Trial(shipments=several("a", **opened(ago_s=HOUR_S)))
     trial.api.readings["a"] = [UNALLOCATED]
     trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
@@ -101,8 +101,8 @@ def test_a_call_that_is_given_up_may_have_asked_again() -> None:
     assert trial.ledger.last("a").asked_again == 1
 
 
-def test_a_call_that_never_went_out_opens_nothing() -> None:
-    """Whoever still waited for leave to call is handed back as he came, and does not call afterwards."""
+def test_a_call_that_was_not_sent_is_not_open() -> None:
+    """A shipment that still waited for a permit is requeued unchanged, and no call is made afterwards."""
     trial = Trial(shipments=several("a"))
     trial.ledger.permits["a"] = [Permit(owned=True, wait_s=20, slot=True)]
     play(given_up(trial))
@@ -112,8 +112,8 @@ def test_a_call_that_never_went_out_opens_nothing() -> None:
 
 
 @pytest.mark.parametrize("file", [V2_API + SERVICE, V1_API + SERVICE])
-def test_nor_does_one_that_was_not_written_in_time(file: str) -> None:
-    """A request whose permit expired was not made; whoever waits for another permit is handed back as he came."""
+def test_a_call_that_was_not_written_in_time_is_not_open(file: str) -> None:
+    """A request whose permit expired was not made; a shipment that waits for another permit is requeued unchanged."""
     trial = Trial(shipments=several("a b"), file=file)
     trial.api.calls |= {"a": [EXPIRED], "b": [EXPIRED]}
     trial.ledger.permits |= {name: [Permit(owned=True), Permit(owned=True, wait_s=20)] for name in ("a", "b")}
@@ -121,8 +121,8 @@ def test_nor_does_one_that_was_not_written_in_time(file: str) -> None:
     assert [trial.ledger.last(name).shipment for name in ("a", "b")] == trial.shipments
 
 
-def test_a_reading_that_is_given_up_is_due_again() -> None:
-    """A shipment that was being read back is handed back with what was known before, and read by the next one."""
+def test_a_cancelled_read_back_is_due_again() -> None:
+    """A shipment whose read-back is cancelled is requeued unchanged, and read back by the next task."""
     trial = Trial(shipments=several("a"))
     trial.api.calls["a"] = [UNKNOWN]
     trial.api.readings["a"] = [After(seconds=30, answer=UNALLOCATED)]
@@ -135,16 +135,16 @@ def test_a_reading_that_is_given_up_is_due_again() -> None:
     assert len(trial.api.called) == 1
 
 
-def test_only_what_is_left_is_handed_back() -> None:
-    """What was settled in time stays settled."""
+def test_only_unfinished_shipments_are_requeued() -> None:
+    """Shipments settled in time stay settled."""
     trial = Trial(shipments=several("a b"))
     trial.api.calls["b"] = [After(seconds=30, answer=ALLOCATED)]
     play(given_up(trial))
     assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"], ["park"]]
 
 
-def test_a_common_call_that_is_given_up_is_open_for_each() -> None:
-    """All who were in it may have been allocated."""
+def test_a_cancelled_bulk_call_is_open_for_each() -> None:
+    """Each shipment of a cancelled bulk call may have been allocated."""
     trial = Trial(shipments=several("a b"), file=V1_API + SERVICE)
     trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
     play(given_up(trial))

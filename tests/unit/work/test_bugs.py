@@ -1,4 +1,4 @@
-"""A bug on the way of one shipment: it is handed back, which is no loss, and the others go their ways."""
+"""A bug in the work on one shipment: it is parked, which is no loss, and the others are not affected."""
 
 from dataclasses import replace
 
@@ -14,13 +14,13 @@ from tests.factories.virtual_clock import play
 
 BUG = RuntimeError("a bug")
 NO_TEXT = Allocated(tracking_references=("\ud800",))
-"""Half of a character, which no event can say."""
+"""Half of a surrogate pair, which no event can contain."""
 
 V1 = V1_API + SERVICE
 
 
 def played(trial: Trial, *bugs: str) -> None:
-    """Work to the end, which raises these bugs once all is done."""
+    """Work to the end, which raises these errors."""
     with pytest.raises(BaseExceptionGroup) as raised:
         play(trial.to_the_end())
     for bug in bugs:
@@ -29,7 +29,7 @@ def played(trial: Trial, *bugs: str) -> None:
 
 @pytest.mark.parametrize("file", [V2_API + SERVICE, V1])
 def test_it_concerns_one_shipment(file: str) -> None:
-    """What is raised on one shipment's way leaves the others to their ends; it comes back after a while, as it was."""
+    """An error for one shipment does not affect the others; the shipment is parked unchanged."""
     trial = Trial(shipments=several("a b c d", STEP, GROUP), file=file)
     trial.api.calls |= {"a": [UNKNOWN], "b": [REFUSED]}
     trial.api.readings["a"] = [BUG]
@@ -44,7 +44,7 @@ def test_it_concerns_one_shipment(file: str) -> None:
 
 
 def test_it_waits_longer_each_time() -> None:
-    """A bug that stays is met less and less often."""
+    """The wait grows with each error."""
     trial = Trial(shipments=several("a", waits=5))
     trial.api.calls["a"] = [BUG]
     played(trial)
@@ -54,7 +54,7 @@ def test_it_waits_longer_each_time() -> None:
 
 @pytest.mark.parametrize("file", [V2_API + SERVICE, V1])
 def test_a_call_that_met_one_is_open(file: str) -> None:
-    """It may have been sent, whatever was raised then; of a common call that holds for each."""
+    """The call may have been sent before the error, so it is open, for each shipment of a bulk call."""
     trial = Trial(shipments=several("a b"), file=file)
     trial.api.calls["a"] = [BUG]
     played(trial)
@@ -64,7 +64,7 @@ def test_a_call_that_met_one_is_open(file: str) -> None:
 
 
 def test_it_does_not_stop_slow_calls() -> None:
-    """Slow calls go on beside a bug, and their late fallbacks are handed on."""
+    """Slow calls continue after an error, and their late fallbacks are passed on."""
     trial = Trial(shipments=several("a b c", VIRTUAL, GROUP))
     trial.api.calls |= {
         "a": [BUG],
@@ -75,8 +75,8 @@ def test_it_does_not_stop_slow_calls() -> None:
     assert [shipment.reference for shipment in trial.late] == ["b"]
 
 
-def test_one_in_what_follows_a_common_call() -> None:
-    """A bug in what follows from the answer for one shipment leaves the others of the call settled."""
+def test_one_in_the_decision_after_a_bulk_call() -> None:
+    """An error while deciding for one shipment leaves the bulk call's other shipments settled."""
     trial = Trial(shipments=several("a b c", STEP, GROUP), file=V1)
     trial.api.calls |= {"a": [NO_TEXT], "b": [UNKNOWN], "c": [REFUSED]}
     with pytest.raises(BaseExceptionGroup):
@@ -86,8 +86,8 @@ def test_one_in_what_follows_a_common_call() -> None:
     assert trial.ledger.last("a").shipment.progress.open_kind == "unknown"
 
 
-def test_one_while_it_is_written() -> None:
-    """So does one in writing down what was decided."""
+def test_one_in_the_report() -> None:
+    """So does an error while reporting."""
     trial = Trial(shipments=several("a b c"), file=V1)
     trial.api.calls |= {"a": [UNKNOWN], "b": [UNKNOWN]}
     trial.ledger.broken.add("a")
@@ -95,8 +95,8 @@ def test_one_while_it_is_written() -> None:
     assert [trial.ledger.verdicts(name) for name in ("a", "b", "c")] == [["park"], ["keep", "allocated"], ["allocated"]]
 
 
-def test_one_before_the_first_move() -> None:
-    """A shipment that no move can be found for does not keep the others from setting out."""
+def test_one_in_the_first_decision() -> None:
+    """A shipment without a first decision does not affect the others."""
     broken, good = several("a b")
     trial = Trial(shipments=[replace(broken, steps=()), good])
     with pytest.raises(BaseExceptionGroup) as raised:

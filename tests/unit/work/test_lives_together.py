@@ -1,4 +1,4 @@
-"""Shipments of one merchant through task after task, with an API that acts late: none is booked twice, none lingers."""
+"""Shipments of one merchant over many tasks, with an API that acts late: none is booked twice, none stays open."""
 
 import asyncio
 from collections import defaultdict
@@ -32,21 +32,21 @@ END_S = DEADLINE_S + 2 * QUEUE_S + 60
 
 @dataclass(kw_only=True)
 class LateBooks:
-    """The API of all shipments: each has its own truth, and each request its turn."""
+    """The API of all shipments: each has its own state, and each request has its turn."""
 
     turns: list[Turn]
     books: dict[str, LateApi] = field(default_factory=lambda: defaultdict(LateApi))
     partly: set[str] = field(default_factory=set)
-    """Whose call for a step was refused as a whole: only the first of v1 may act late, and that is its open call."""
+    """A bulk call that was refused as a whole: only the first one of v1 may act late, as an open call."""
 
     async def quote(self, account: Account, strategy: AnyStrategy, request: Request) -> Quoted | Outcome:
-        """No step of these shipments needs one."""
+        """No step of these shipments needs a quote."""
         raise NotImplementedError
 
     async def allocate(
         self, account: Account, strategy: AnyStrategy, request: Request, _quote: str | None = None
     ) -> Mapping[str, Outcome]:
-        """What the turn says, for each according to its state; a refusal of all concerns no single shipment."""
+        """The turn's response, for each shipment by its state; a refusal of all concerns no single shipment."""
         turn, v1 = self._turn(), account.merchant.file.api.flavour == "consignments-v1"
         if isinstance(turn.answer, BulkRefused):
             together = len(request.references) > 1
@@ -56,7 +56,7 @@ class LateBooks:
             await asyncio.sleep(turn.took * 20)
             longest_s = QUEUE_S if turn.answer.reason == "queued" else QUIET_S
         finally:
-            # How late it acts is counted from the end of the call, which may be that of the process that made it.
+            # The delay counts from the end of the call, which may be the shutdown of its process.
             answers = {name: self._call(name, str(strategy), turn, start, longest_s) for name in request.references}
         return answers
 
@@ -67,7 +67,7 @@ class LateBooks:
         return self.books[name].call(turn, start, _now(), longest_s, was_partly=was_partly)
 
     async def read_back(self, _account: Account, request: Request) -> Finding:
-        """Where it stands, if the turn does not say otherwise."""
+        """The shipment's state, unless the turn says otherwise."""
         (reference,) = request.references
         turn, found = self._turn(), self.books[reference].read(_now())
         await asyncio.sleep(turn.took * 20)
@@ -83,19 +83,19 @@ def _now() -> float:
 
 @dataclass(kw_only=True)
 class Deploys(Trial):
-    """Tasks whose process is told to end after a while, now and then."""
+    """Tasks whose process shuts down after some time, now and then."""
 
     end_after_s: list[float] = field(default_factory=list)
 
     async def to_the_end(self) -> None:
-        """Work to the end, or until the process ends and hands back what it has."""
+        """Work to the end, or until the process shuts down and requeues its shipments."""
         if not self.end_after_s:
             return await super().to_the_end()
         batch = await self.work()
-        if self.going_on:
-            await asyncio.wait([self.going_on], timeout=max(0.0, self.end_after_s.pop(0) - PATIENCE_S))
-            self.going_on.cancel()
-            await asyncio.wait([self.going_on])
+        if self.running:
+            await asyncio.wait([self.running], timeout=max(0.0, self.end_after_s.pop(0) - PATIENCE_S))
+            self.running.cancel()
+            await asyncio.wait([self.running])
             await batch.requeue()
         return None
 
@@ -103,8 +103,8 @@ class Deploys(Trial):
 @pytest.mark.parametrize("file", [V1_API, V2_API + "bulk = true\n", V2_API])
 @settings(max_examples=60)
 @given(turns=st.lists(TURNS, max_size=40), ends=st.lists(st.sampled_from([0.0, 3.0, 15.0]), max_size=3))
-def test_none_is_booked_twice_and_none_lingers(file: str, turns: list[Turn], ends: list[float]) -> None:
-    """Whatever comes together, every shipment ends, and is booked once at most."""
+def test_none_is_booked_twice_and_all_end(file: str, turns: list[Turn], ends: list[float]) -> None:
+    """Whatever happens, every shipment ends, and is booked at most once."""
     api, ledger = LateBooks(turns=list(turns)), MemoryLedger()
     shipments = several(NAMES, STEP, GROUP)
     play_all: Any = {"shipments": shipments, "file": file + SERVICE + RETRY, "ledger": ledger, "api": api}

@@ -1,4 +1,4 @@
-"""Shipments whose record cannot be read, beside others: read back, and otherwise left as they are."""
+"""Shipments with an unreadable record among others: read back, and otherwise left unchanged."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from tests.factories.virtual_clock import play
 
 
 def unreadable(age_s: float = 0.0) -> tuple[UnreadableRecord, ...]:
-    """A record that came in so long ago."""
+    """An unreadable record of the given age."""
     return (UnreadableRecord(merchant="acme", reference="x", received=NOW - age_s, error="KeyError: 'steps'"),)
 
 
-def test_it_is_read_back_beside_the_others() -> None:
-    """The others go their ways; a person is told, and the shipment waits for a worker that can read its record."""
+def test_it_is_read_back_among_others() -> None:
+    """The others are worked on; an alert is sent, and the shipment waits for a worker that can read its record."""
     trial = Trial(shipments=several("a"), unreadable=unreadable())
     trial.api.readings["x"] = [UNALLOCATED]
     play(trial.to_the_end())
@@ -32,7 +32,7 @@ def test_it_is_read_back_beside_the_others() -> None:
 
 
 def test_it_is_adopted() -> None:
-    """An allocated one is settled, and the place that its read-back took is given back."""
+    """An allocated one is settled, and the slot of its read-back is returned."""
     trial = Trial(shipments=[], unreadable=unreadable(), file=V2_API + SERVICE + "[limits]\nin_flight = 1\n")
     trial.api.readings["x"] = [ALLOCATED]
     play(trial.to_the_end())
@@ -40,7 +40,7 @@ def test_it_is_adopted() -> None:
 
 
 @pytest.mark.parametrize("state", [{"key": None}, {"paused": Pause(why="no")}])
-def test_a_paused_merchant_is_not_asked(state: dict[str, Any]) -> None:
+def test_a_paused_merchant_is_not_read_back(state: dict[str, Any]) -> None:
     """It waits like the others."""
     trial = Trial(shipments=[], unreadable=unreadable(), **state)
     play(trial.to_the_end())
@@ -49,7 +49,7 @@ def test_a_paused_merchant_is_not_asked(state: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("finding", [UNALLOCATED, UNKNOWN])
 def test_it_fails_at_its_deadline(finding: Any) -> None:
-    """After one more read-back, as an unreadable record."""
+    """It fails after one more read-back, as an unreadable record."""
     trial = Trial(shipments=[], unreadable=unreadable(48 * HOUR_S))
     trial.api.readings["x"] = [finding]
     play(trial.to_the_end())
@@ -57,8 +57,8 @@ def test_it_fails_at_its_deadline(finding: Any) -> None:
     assert trial.told.failures == [("x", "unreadable_record")]
 
 
-def test_it_may_be_another_tasks_by_now() -> None:
-    """Then nothing is written."""
+def test_another_task_may_own_it() -> None:
+    """If another task owns it by now, nothing is written."""
     trial = Trial(shipments=[], unreadable=unreadable())
     trial.ledger.permits["x"] = [Permit(owned=False)]
     batch = play(trial.work())

@@ -1,4 +1,4 @@
-"""What the links of fallback chains are told, and who shares a chain."""
+"""The messages of fallback chains, and which shipments share a chain."""
 
 import json
 
@@ -18,33 +18,33 @@ from tests.factories.trial import several
 
 
 def fell_back(references: str, held_by: str = "t1") -> list[FellBack]:
-    """Shipments of acme that stand at their second step, held by a lease token."""
+    """Shipments of acme at their second step, owned under a lease token."""
     return [FellBack(each, held_by) for each in several(references, VIRTUAL, SERVICE, GROUP, step=1)]
 
 
-def test_a_link_comes_back_as_it_went() -> None:
-    """A link is the same after it went through JSON."""
+def test_a_link_survives_a_round_trip() -> None:
+    """A link is unchanged by a round trip through JSON."""
     link = make_link([*fell_back("a b"), *fell_back("c", "t2")], {"mood": {"good": 1}})
     assert parse_link(json.loads(json.dumps(link.as_message()))) == link
     assert link.claims == (LinkClaim("t1", "acme", 1, ("a", "b")), LinkClaim("t2", "acme", 1, ("c",)))
     assert link.shipments == 3
 
 
-def test_what_a_newer_version_says_goes_with_it() -> None:
-    """Unknown fields are kept; what the link before counted is left out."""
+def test_unknown_fields_are_passed_on() -> None:
+    """Unknown fields are kept; the previous link's counts are dropped."""
     counts = dict.fromkeys([*FINISHES, IN_PROGRESS], 1)
     link = parse_link({"claims": ["t1 acme 1 a"], "shipments": 1, "mood": 1, **counts})
     assert link == Link(claims=(LinkClaim("t1", "acme", 1, ("a",)),), unknown_fields={"mood": 1})
     assert link.as_message().keys() == {"mood", "shipments", "claims"}
 
 
-def test_a_message_tells_no_more_than_it_must() -> None:
-    """References, tokens and steps, nothing of what is in an order."""
+def test_a_message_is_minimal() -> None:
+    """A message contains references, tokens and steps, and nothing else of an order."""
     assert make_link(fell_back("a"), {}).as_message() == {"shipments": 1, "claims": ["t1 acme 1 a"]}
 
 
 def test_shipments_that_share_a_chain() -> None:
-    """Those with the same kinds of steps before them go together, whatever lies behind them."""
+    """Shipments with the same remaining strategies share a chain, whatever their earlier steps."""
     one, two, three = (FellBack(each, "t") for each in several("a b c", VIRTUAL, SERVICE, GROUP, step=1))
     (other,) = (FellBack(each, "t") for each in several("d", GROUP, SERVICE, GROUP, step=1))
     (later,) = (FellBack(each, "t") for each in several("e", VIRTUAL, SERVICE, GROUP, step=2))
@@ -57,8 +57,8 @@ def test_shipments_that_share_a_chain() -> None:
     }
 
 
-def test_merchants_in_short() -> None:
-    """One is named, and how many more there are."""
+def test_summary_of_merchants() -> None:
+    """The first merchant is named, with the number of others."""
     assert [summarize(names) for names in ([], ["b"], ["b", "a", "b"], "cba")] == [
         "",
         "b",

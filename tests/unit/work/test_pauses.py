@@ -35,7 +35,7 @@ OVER = opened(ago_s=HOUR_S)
 @pytest.mark.parametrize("state", [{"key": None}, {"paused": CALLS}, {"paused": READS}])
 @pytest.mark.parametrize("file", [V2_API + SERVICE, V1_API + SERVICE])
 def test_a_paused_merchant_is_not_called(file: str, state: dict[str, Any]) -> None:
-    """Without a key that works nothing is asked for, and every shipment waits, those with an open call too."""
+    """Without a working key nothing is requested, and every shipment waits, including those with an open call."""
     trial = Trial(shipments=[*several("a b"), *several("c", **OVER)], file=file, **state)
     play(trial.work())
     assert (trial.api.feedback, trial.ledger.asked) == ([], [])
@@ -56,8 +56,8 @@ def test_a_paused_merchants_shipment_fails_at_its_deadline() -> None:
     ("finding", "verdict", "reason"),
     [(ALLOCATED, "allocated", ""), (NO_ACCESS, "failed", "unauthorised"), (UNALLOCATED, "failed", "deadline_passed")],
 )
-def test_what_is_open_is_read_back_at_the_deadline(finding: Finding, verdict: str, reason: FailReason | str) -> None:
-    """Who may not call may still be allowed to read: a shipment with an open call does not fail unread."""
+def test_an_open_call_is_read_back_at_the_deadline(finding: Finding, verdict: str, reason: FailReason | str) -> None:
+    """A key that may not call may still read: a shipment with an open call does not fail unread."""
     trial = Trial(shipments=several("a", age_s=48 * HOUR_S, **OVER), paused=CALLS)
     trial.api.readings["a"] = [finding]
     play(trial.work())
@@ -66,7 +66,7 @@ def test_what_is_open_is_read_back_at_the_deadline(finding: Finding, verdict: st
 
 
 def test_a_key_that_does_not_work_pauses_once() -> None:
-    """The merchant is paused with what was refused and the digest of its file and key, and a person is told once."""
+    """The pause records what was refused and the digest of file and key, and one alert is sent."""
     trial = Trial(shipments=several("a b"))
     trial.api.calls |= {name: [Stopped(reason="unauthorised", message=WHY, retry_after_s=7)] for name in ("a", "b")}
     play(trial.work())
@@ -77,8 +77,8 @@ def test_a_key_that_does_not_work_pauses_once() -> None:
     assert trial.told.failures == []
 
 
-def test_a_read_back_pauses_as_one() -> None:
-    """Who may call and may not read is probed by a read-back."""
+def test_a_denied_read_back_pauses_read_backs() -> None:
+    """A merchant whose key may call and not read is probed by a read-back."""
     trial = Trial(shipments=several("a", **OVER))
     trial.api.readings["a"] = [NO_ACCESS]
     play(trial.work())
@@ -88,7 +88,7 @@ def test_a_read_back_pauses_as_one() -> None:
 @pytest.mark.parametrize("file", [V2_API + SERVICE, V1_API + SERVICE])
 @pytest.mark.parametrize("answer", [ALLOCATED, REFUSED, THROTTLED])
 def test_the_probe_is_one_visit(file: str, answer: Any) -> None:
-    """One shipment is read back and called for, the others wait; any answer but another denial lifts the pause."""
+    """One shipment is read back and called for, the others wait; any response but another denial lifts the pause."""
     trial = Trial(shipments=several("a b c", STEP, GROUP), file=file, paused=CALLS, probe="b")
     trial.api.readings["b"], trial.api.calls["b"] = [UNALLOCATED], [answer]
     play(trial.work())
@@ -100,8 +100,8 @@ def test_the_probe_is_one_visit(file: str, answer: Any) -> None:
     assert [trial.ledger.verdicts(name) for name in ("a", "c")] == [["park"], ["park"]]
 
 
-def test_the_kind_of_call_that_paused_lifts_the_pause() -> None:
-    """A good read-back lifts a pause of read-backs, and leaves one of calls to the call."""
+def test_the_refused_purpose_lifts_the_pause() -> None:
+    """A good read-back lifts a pause of read-backs, but not a pause of calls."""
     reads = Trial(shipments=several("a"), paused=READS, probe="a")
     play(reads.work())
     assert reads.ledger.resumed == ["acme"]
@@ -113,7 +113,7 @@ def test_the_kind_of_call_that_paused_lifts_the_pause() -> None:
 
 @pytest.mark.parametrize("answer", [NO_ACCESS, FORBIDDEN, UNKNOWN])
 def test_another_denial_does_not(answer: Any) -> None:
-    """The probe that is denied again makes the pause longer; no answer at all leaves it as it is."""
+    """A probe that is denied again prolongs the pause; a probe without a response leaves it unchanged."""
     trial = Trial(shipments=several("a"), paused=CALLS, probe="a")
     trial.api.readings["a"], trial.api.calls["a"] = [UNALLOCATED], [answer]
     play(trial.work())
@@ -126,7 +126,7 @@ def test_another_denial_does_not(answer: Any) -> None:
 
 @pytest.mark.parametrize(("good_at", "pauses"), [(NOW - 100, 1), (NOW - 1, 0)])
 def test_a_403_that_others_do_not_get(good_at: float, pauses: int) -> None:
-    """A shipment that is denied again, while the key had good answers for others since, pauses nobody but itself."""
+    """A shipment denied again, while the key had good responses for others since, does not pause the merchant."""
     trial = Trial(shipments=several("a", denied_at=NOW - 50))
     trial.api.calls["a"] = [FORBIDDEN]
     trial.ledger.good_at["allocate"] = good_at
@@ -136,8 +136,8 @@ def test_a_403_that_others_do_not_get(good_at: float, pauses: int) -> None:
     assert last.due - NOW == pytest.approx(PAUSED_WAIT_S if pauses else OWN_DENIAL_WAIT_S)
 
 
-def test_one_right_after_a_good_answer_is_its_own() -> None:
-    """The key worked a moment ago: the first that is denied waits alone, and only a second one pauses the merchant."""
+def test_a_403_right_after_a_good_response() -> None:
+    """If the key worked recently, the first denied shipment waits alone, and only a second one pauses the merchant."""
     trial = Trial(shipments=several("a b"))
     trial.api.calls |= {name: [FORBIDDEN] for name in ("a", "b")}
     trial.ledger.good_at["allocate"] = NOW - 5
@@ -147,8 +147,8 @@ def test_one_right_after_a_good_answer_is_its_own() -> None:
     assert trial.ledger.last("a").due - NOW == pytest.approx(OWN_DENIAL_WAIT_S)
 
 
-def test_quotes_are_a_kind_of_their_own() -> None:
-    """Who may read and not ask for quotes is probed by quotes, and those alone lift the pause."""
+def test_quotes_are_a_purpose_of_their_own() -> None:
+    """A merchant whose key may read and not get quotes is probed by quotes, and only those lift the pause."""
     file = V2_API + '[allocation]\nstrategy = { quote = "cheapest" }\n'
     plan = Quote(quote="cheapest")
     paused = Trial(shipments=several("a", plan), file=file)
@@ -164,7 +164,7 @@ def test_quotes_are_a_kind_of_their_own() -> None:
 
 
 def test_a_refusal_of_this_shipment_alone_lifts_the_pause() -> None:
-    """A 403 that others do not get says nothing about the key; an error in the API's own form says that it is read."""
+    """A 403 for one shipment is no evidence against the key; the API's own error format shows that the key is read."""
     own = Trial(shipments=several("a", denied_at=NOW - 50), paused=CALLS, probe="a")
     own.api.readings["a"], own.api.calls["a"] = [UNALLOCATED], [FORBIDDEN]
     own.ledger.good_at["allocate"] = NOW - 1

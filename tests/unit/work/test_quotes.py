@@ -1,4 +1,4 @@
-"""A step that needs a quote: asked for first, by a permit of its own, and no call for an allocation."""
+"""A step that needs a quote: requested first, with its own permit, and not an allocation call."""
 
 import pytest
 
@@ -29,7 +29,7 @@ OVER = opened(ago_s=HOUR_S)
 
 
 def test_the_chosen_quote_is_called_for() -> None:
-    """Quotes are asked for as a read; then the best one is called for, by a permit of its own, as one attempt."""
+    """Quotes are requested like a read-back; then the best one is called for, with its own permit, as one attempt."""
     trial = Trial(shipments=several("a", *PLAN), file=FILE + "[limits]\nper_second = 5\n")
     play(trial.work())
     assert [(feedback.do, feedback.quote) for feedback in trial.api.feedback] == [
@@ -40,8 +40,8 @@ def test_the_chosen_quote_is_called_for() -> None:
     assert trial.ledger.last("a").shipment.progress.attempts == 1
 
 
-def test_quotes_in_vain() -> None:
-    """Without quotes the step is refused; the story says what was asked, and no attempt is counted."""
+def test_no_quotes() -> None:
+    """Without quotes the step is refused; the history records the request, and no attempt is counted."""
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.quotes["a"] = [REFUSED]
     play(trial.work())
@@ -54,7 +54,7 @@ def test_quotes_in_vain() -> None:
 
 
 def test_expired_quotes_are_bounded() -> None:
-    """Quotes that are expired, also when they are called for, are asked for a few times; then the step is refused."""
+    """Expired quotes, also when they are called for, are requested again a few times; then the step is refused."""
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.quotes["a"] = [EXPIRED, Quoted(reference="q"), EXPIRED]
     trial.api.calls["a"] = [EXPIRED]
@@ -63,8 +63,8 @@ def test_expired_quotes_are_bounded() -> None:
     assert (trial.ledger.last("a").verdict, trial.ledger.last("a").shipment.progress.attempts) == ("hand", 1)
 
 
-def test_an_unknown_answer_to_quotes_is_no_open_call() -> None:
-    """They are asked for again at once; the call that follows is the first."""
+def test_an_unknown_quote_request_is_not_an_open_call() -> None:
+    """They are requested again at once; the call that follows is the first attempt."""
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.quotes["a"] = [UNKNOWN, NOT_SENT]
     play(trial.to_the_end())
@@ -72,8 +72,8 @@ def test_an_unknown_answer_to_quotes_is_no_open_call() -> None:
     assert (trial.told.again, trial.ledger.last("a").verdict) == ([], "allocated")
 
 
-def test_an_invalid_state_does_not_go_round_in_circles() -> None:
-    """An API that has no quotes for a state that it calls unallocated is asked a few times, and then left alone."""
+def test_an_invalid_state_is_bounded() -> None:
+    """An API without quotes for an unallocated state gets a few requests, and then the shipment is parked."""
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.quotes["a"], trial.api.readings["a"] = [INVALID_STATE] * 99, [UNALLOCATED] * 99
     play(trial.to_the_end())
@@ -83,7 +83,7 @@ def test_an_invalid_state_does_not_go_round_in_circles() -> None:
 
 
 def test_slow_quotes_are_kept() -> None:
-    """When asking took so long that the shipment must be read back again, the call goes out with the same quote."""
+    """If the request took so long that a read-back is due again, the call is sent afterwards with the same quote."""
     trial = Trial(shipments=several("a", *PLAN, **OVER), file=FILE)
     trial.api.readings["a"] = [UNALLOCATED] * 3
     trial.api.quotes["a"] = [After(seconds=15, answer=Quoted(reference="slow"))]
@@ -94,15 +94,15 @@ def test_slow_quotes_are_kept() -> None:
 
 
 def test_a_quote_is_used_once() -> None:
-    """A call that was not sent asks for quotes again, as they expire."""
+    """A call that was not sent requests new quotes, as quotes expire."""
     trial = Trial(shipments=several("a", *PLAN), file=FILE)
     trial.api.calls["a"] = [NOT_SENT]
     play(trial.to_the_end())
     assert [feedback.do for feedback in trial.api.feedback] == ["quote", "call", "quote", "call"]
 
 
-def test_a_place_covers_quotes_and_call() -> None:
-    """Quotes and the call that follows them are one after the other in one place in flight, which is given back."""
+def test_one_slot_covers_quotes_and_call() -> None:
+    """The quote request and its call use one slot, one after the other, which is returned."""
     trial = Trial(shipments=several("a b", *PLAN), file=FILE + "[limits]\nin_flight = 1\n")
     for name in ("a", "b"):
         trial.api.quotes[name] = [After(seconds=1, answer=Quoted(reference="q"))]
@@ -114,7 +114,7 @@ def test_a_place_covers_quotes_and_call() -> None:
 
 @pytest.mark.parametrize(("denials", "verdict"), [(0, "park"), (1, "hand")])
 def test_a_403_of_its_own(denials: int, verdict: str) -> None:
-    """Quotes that others get and this shipment does not pause nobody, and refuse the step the second time."""
+    """A 403 for quotes of this shipment alone pauses nothing, and refuses the step the second time."""
     trial = Trial(shipments=several("a", *PLAN, denied_at=NOW - 50, denials=denials), file=FILE)
     trial.api.quotes["a"] = [FORBIDDEN]
     trial.ledger.good_at["quote"] = NOW - 1

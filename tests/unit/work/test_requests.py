@@ -1,4 +1,4 @@
-"""Requests: admitted by the ledger, written in time, no more at once than the file allows, and not too late."""
+"""Requests: permitted by the ledger, written in time, within the limits of the merchant file, and not too late."""
 
 import asyncio
 from typing import Any
@@ -39,7 +39,7 @@ NAMES = "a b c d e f"
 
 @pytest.fixture
 def jumping_boottime(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's clock goes with the loop's time."""
+    """The machine's clock follows the loop's time."""
     monkeypatch.setattr("time.clock_gettime", lambda _: asyncio.get_running_loop().time())
 
 
@@ -51,7 +51,7 @@ def jumping_boottime(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_first_calls_are_admitted_in_one_round_trip(
     file: str, plan: tuple[AnyStrategy, ...], at_once: list[int]
 ) -> None:
-    """As far as they are calls for an allocation that need not wait for each other."""
+    """Shipments whose first requests are allocation calls that need not wait for each other."""
     trial = Trial(shipments=several("a b c", *plan), file=file)
     play(trial.work())
     assert trial.ledger.admitted_at_once == at_once
@@ -59,8 +59,8 @@ def test_first_calls_are_admitted_in_one_round_trip(
 
 
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
-def test_an_answer_that_cannot_be_read_is_told_of(file: str) -> None:
-    """A person is told why; the same words stand in the shipment's story."""
+def test_an_unreadable_response_sends_an_alert(file: str) -> None:
+    """An alert is sent with the reason, and the same text is in the shipment's history."""
     answer = Unknown(reason="unreadable_answer", message="content-encoding br: JSON: Expecting value")
     trial = Trial(shipments=several("a b"), file=file)
     trial.api.calls |= {"a": [answer], "b": [answer]}
@@ -70,8 +70,8 @@ def test_an_answer_that_cannot_be_read_is_told_of(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
-def test_a_permit_that_expired_is_asked_for_again(file: str) -> None:
-    """A request that was not written in time was not made: its permit is asked for again, and no attempt is counted."""
+def test_an_expired_permit_is_requested_again(file: str) -> None:
+    """A request not written in time was not made: its permit is requested again, and no attempt is counted."""
     trial = Trial(shipments=several("a b"), file=file)
     trial.api.calls |= {"a": [EXPIRED], "b": [EXPIRED]}
     play(trial.work())
@@ -83,7 +83,7 @@ def test_a_permit_that_expired_is_asked_for_again(file: str) -> None:
 
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
 def test_after_some_expired_permits_it_waits(file: str) -> None:
-    """A process that stands still again and again gives up for now; nothing was sent, so nothing is open."""
+    """A process that stalls repeatedly parks the shipment; nothing was sent, so nothing is open."""
     trial = Trial(shipments=several("a b", attempts=3), file=file)
     trial.api.calls |= {"a": [EXPIRED] * 99, "b": [EXPIRED] * 99}
     play(trial.work())
@@ -97,8 +97,8 @@ def test_after_some_expired_permits_it_waits(file: str) -> None:
 
 @pytest.mark.usefixtures("jumping_boottime")
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
-def test_it_is_written_within_a_second_of_asking(file: str) -> None:
-    """The second runs from the question that was answered with a permit, not from an earlier one."""
+def test_it_is_written_within_a_second_of_the_permit_request(file: str) -> None:
+    """The second counts from the request that returned the permit, not from an earlier one."""
     trial = Trial(shipments=several("a b"), file=file)
     trial.ledger.permits |= {"a": [BUSY] * 20, "b": [Permit(owned=True, wait_s=0.4)]}
     play(trial.to_the_end())
@@ -110,8 +110,8 @@ def test_it_is_written_within_a_second_of_asking(file: str) -> None:
 
 
 @pytest.mark.parametrize("answers", [[ALLOCATED], [REFUSED], [NOT_SENT] * 9, [UNKNOWN]])
-def test_no_more_at_once_than_the_file_allows(answers: list[Any]) -> None:
-    """Calls and read-backs of a task take turns, and every place is given back, whatever came of it."""
+def test_calls_in_flight_are_limited(answers: list[Any]) -> None:
+    """Calls and read-backs of a batch take turns, and every slot is returned, whatever the outcome."""
     trial = Trial(shipments=several(NAMES), file=V2 + TWO)
     trial.api.calls |= {name: [After(seconds=1, answer=answer) for answer in answers] for name in NAMES.split()}
     trial.api.readings |= {name: [After(seconds=1, answer=ALLOCATED)] for name in NAMES.split()}
@@ -119,11 +119,13 @@ def test_no_more_at_once_than_the_file_allows(answers: list[Any]) -> None:
     assert trial.api.most_on_wire == 2
     assert trial.ledger.on_wire == set()
     assert trial.ledger.holders == {}
-    assert len(trial.ledger.asked) == len(trial.api.feedback), "who waits for the task's own calls does not ask in vain"
+    assert len(trial.ledger.asked) == len(trial.api.feedback), (
+        "a request that waits for calls of its own batch requests no permit"
+    )
 
 
-def test_a_common_call_takes_one_place() -> None:
-    """Three calls for two shipments each, and no more than two at once."""
+def test_a_bulk_call_takes_one_slot() -> None:
+    """Three calls for two shipments each, at most two at a time."""
     limited = V1_API + SERVICE + TWO
     trial = Trial(
         shipments=[*several("a b"), *several("c d", group_size=2), *several("e f", group_size=3)], file=limited
@@ -137,7 +139,7 @@ def test_a_common_call_takes_one_place() -> None:
 
 @pytest.mark.parametrize("file", [V2 + TWO, V1_API + SERVICE + TWO])
 def test_other_workers_calls_count_too(file: str) -> None:
-    """While all places are taken elsewhere nothing is sent; after some seconds the shipments wait in the schedule."""
+    """While all slots are taken elsewhere nothing is sent; after some seconds the shipments are parked."""
     trial = Trial(shipments=several("a b"), file=file, ledger=MemoryLedger(others_on_wire=2))
     play(trial.to_the_end())
     assert trial.api.feedback == []
@@ -149,8 +151,8 @@ def test_other_workers_calls_count_too(file: str) -> None:
     assert trial.ledger.on_wire == set()
 
 
-def test_a_place_that_was_not_used_is_given_back() -> None:
-    """A breaker's probe, or a place in flight, that a shipment had and did not use is free for the next one."""
+def test_an_unused_slot_is_returned() -> None:
+    """A breaker's probe, or a slot, that a shipment took and did not use is free for the next one."""
     trial = Trial(shipments=several("a"))
     trial.ledger.permits["a"] = [Permit(owned=True, slot=True), Permit(owned=True, park=True, wait_s=5)]
     trial.api.calls["a"] = [EXPIRED]
@@ -164,7 +166,7 @@ def test_a_place_that_was_not_used_is_given_back() -> None:
 
 
 def test_a_read_back_admits_the_call_that_follows() -> None:
-    """Together they take one place within the calls per second; a further call takes its own."""
+    """A bulk call counts once against the calls per second; a further call counts again."""
     trial = Trial(shipments=several("a", **OVER), file=V2 + FIVE_A_SECOND)
     trial.api.readings["a"] = [UNALLOCATED]
     trial.api.calls["a"] = [NOT_SENT, NOT_SENT]
@@ -173,8 +175,8 @@ def test_a_read_back_admits_the_call_that_follows() -> None:
     assert asked == [("read", 5), ("allocate", 0), ("allocate", 5), ("allocate", 5)]
 
 
-def test_read_backs_of_a_common_call_admit_it() -> None:
-    """Each takes a place of its own, and the call for all takes none."""
+def test_read_backs_admit_a_bulk_call() -> None:
+    """Each read-back takes a slot, and the bulk call after them counts against no rate limit."""
     trial = Trial(shipments=several("a b", **OVER), file=V1_API + SERVICE + FIVE_A_SECOND)
     trial.api.readings |= {name: [UNALLOCATED] for name in ("a", "b")}
     play(trial.to_the_end())
@@ -184,7 +186,7 @@ def test_read_backs_of_a_common_call_admit_it() -> None:
 
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
 def test_a_read_back_is_valid_for_ten_seconds(file: str) -> None:
-    """A call that would go out later than that does not: the shipment is read once more, on its next visit."""
+    """A call that would be sent after that time is not sent: the shipment is read back again, on its next visit."""
     trial = Trial(shipments=several("a b", **OVER), file=file)
     trial.api.readings |= {name: [UNALLOCATED] * 2 for name in ("a", "b")}
     trial.ledger.permits["a"] = [Permit(owned=True), Permit(owned=True, wait_s=10.5, slot=True)]
@@ -196,8 +198,8 @@ def test_a_read_back_is_valid_for_ten_seconds(file: str) -> None:
     assert [names for _, names in trial.api.called if "a" in names] == []
 
 
-def test_a_read_back_that_became_too_old_is_made_again() -> None:
-    """A call that took its time and was not sent after all is made again after another read-back, in the same visit."""
+def test_a_read_back_that_is_too_old_is_repeated() -> None:
+    """A slow call that was not sent after all is repeated after another read-back, in the same visit."""
     trial = Trial(shipments=several("a", **OVER))
     trial.api.readings["a"] = [UNALLOCATED] * 2
     trial.api.calls["a"] = [After(seconds=12, answer=NOT_SENT)]
@@ -209,7 +211,7 @@ def test_a_read_back_that_became_too_old_is_made_again() -> None:
 @pytest.mark.parametrize(("wait_s", "calls"), [(4, 1), (6, 0)])
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
 def test_no_call_starts_too_late(file: str, wait_s: float, calls: int) -> None:
-    """A call that would start with less than its time limit and a quiet time left to the deadline does not start."""
+    """A call does not start with less than its timeout and a quiet time left to the deadline."""
     trial = Trial(shipments=several("a b", age_s=48 * HOUR_S - TIMEOUT_S - QUIET_S - 5), file=file)
     trial.ledger.permits |= {name: [Permit(owned=True, wait_s=wait_s)] for name in ("a", "b")}
     play(trial.to_the_end())
@@ -217,8 +219,8 @@ def test_no_call_starts_too_late(file: str, wait_s: float, calls: int) -> None:
     assert trial.ledger.verdicts("a") == (["allocated"] if calls else ["park"])
 
 
-def test_a_clock_that_is_not_known_well() -> None:
-    """A read-back counts as sent as early as it may have been: one right after the end is made again, not many."""
+def test_an_uncertain_clock() -> None:
+    """A read-back counts as sent as early as it may have been: one right after the end is repeated once, not often."""
     trial = Trial(shipments=several("a", **opened(ago_s=QUIET_S)), ledger=MemoryLedger(unsure_s=0.25))
     trial.api.readings["a"] = [UNALLOCATED] * 9
     play(trial.to_the_end())
@@ -226,8 +228,8 @@ def test_a_clock_that_is_not_known_well() -> None:
     assert trial.api.times("call") == pytest.approx([0.25], abs=0.01)
 
 
-def test_who_asks_again_is_told() -> None:
-    """A call after an open one is counted, logged and in the story, and its carrier is looked at a quiet time later."""
+def test_a_repeated_call_is_reported() -> None:
+    """A call after an open one is counted, logged and in the history; its carrier is rechecked a quiet time later."""
     trial = Trial(shipments=[*several("a c", **OVER), *several("b")])
     trial.api.readings |= {"a": [UNALLOCATED], "c": [UNALLOCATED]}
     trial.api.calls["c"] = [NOT_SENT, ALLOCATED]
@@ -242,8 +244,8 @@ def test_who_asks_again_is_told() -> None:
     assert (trial.ledger.last("b").asked_again, trial.ledger.last("b").due) == (0, 0)
 
 
-def test_the_call_of_a_lost_worker_is_told_by_the_next_one() -> None:
-    """A call after an open one whose worker was lost is counted and logged once, by whoever takes the shipment then."""
+def test_the_call_of_a_lost_worker_is_reported_by_the_next_owner() -> None:
+    """A call after an open one whose worker was lost is counted and logged once, by the next owner of the shipment."""
     trial = Trial(shipments=several("a", **OVER, asked_again=1))
     trial.api.readings["a"] = [UNKNOWN, ALLOCATED]
     play(trial.to_the_end())

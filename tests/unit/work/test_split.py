@@ -1,4 +1,4 @@
-"""A call for many that is refused as a whole, shipment by shipment: only the bad one loses its step."""
+"""A bulk call that is refused as a whole: only the bad shipment loses its step."""
 
 import pytest
 from hypothesis import given
@@ -19,19 +19,19 @@ QUIET_S = 10
 
 
 def numbered(count: int) -> list[str]:
-    """So many references."""
+    """A number of references."""
     return [f"s{number}" for number in range(count)]
 
 
 def trial_of(count: int, *bad: str, file: str = BULK, together: BulkRefused | None = None) -> Trial:
-    """A call for so many, of which some are bad."""
+    """A bulk call with some bad shipments."""
     api = ScriptedApi(bad=set(bad)) if together is None else ScriptedApi(bad=set(bad), together=together)
     return Trial(shipments=several(" ".join(numbered(count)), STEP, GROUP), file=file, api=api)
 
 
 @given(st.sets(st.sampled_from(numbered(11)), max_size=3))
 def test_only_the_bad_ones_lose_their_step(bad: set[str]) -> None:
-    """Whichever they are, the others are allocated, all within one visit, and nobody's attempts are counted."""
+    """Whichever are bad, the others are allocated, all within one visit, and no attempts are counted."""
     trial = trial_of(11, *bad)
     play(trial.to_the_end())
     for name in numbered(11):
@@ -43,7 +43,7 @@ def test_only_the_bad_ones_lose_their_step(bad: set[str]) -> None:
 
 
 def test_v2_is_split_in_halves_at_once() -> None:
-    """The call is repeated at once with halves of those who were refused, down to the bad one."""
+    """The call is repeated at once with halves of the refused shipments, down to the bad one."""
     trial = trial_of(8, "s5")
     play(trial.to_the_end())
     calls = [references for _, references in trial.api.called]
@@ -52,8 +52,8 @@ def test_v2_is_split_in_halves_at_once() -> None:
     assert trial.api.times("call") == [0.0] * 7
 
 
-def test_how_far_it_was_isolated_is_in_the_record() -> None:
-    """Each refusal is written before the next call, with the most that the next one may carry."""
+def test_the_group_size_is_recorded() -> None:
+    """Each refusal is recorded before the next call, with the size limit of the next call."""
     trial = trial_of(8, "s5")
     play(trial.to_the_end())
     companies = [report.shipment.progress.group_size for report in trial.ledger.reports("s5")]
@@ -61,15 +61,15 @@ def test_how_far_it_was_isolated_is_in_the_record() -> None:
     assert [report.entry["outcome"] for report in trial.ledger.reports("s5") if report.entry] == ["refused"] * 4
 
 
-def test_a_split_goes_on_where_it_was_left() -> None:
-    """Who was isolated to four goes in calls for four, whoever takes it up."""
+def test_a_split_resumes_from_the_record() -> None:
+    """A shipment limited to groups of four is called for in fours, whichever task claims it."""
     trial = Trial(shipments=several(" ".join(numbered(10)), STEP, GROUP, group_size=4), file=BULK)
     play(trial.to_the_end())
     assert [len(references) for _, references in trial.api.called] == [4, 4, 2]
 
 
 def test_v1_waits_and_reads_before_each_further_call() -> None:
-    """The first refusal opens a call for each; every further call comes after a read-back of all who are in it."""
+    """The first refusal opens a call for each; every further call follows a read-back of all its shipments."""
     trial = trial_of(4, "s2", file=V1, together=PARTLY)
     trial.api.readings |= {name: [UNALLOCATED] * 99 for name in numbered(4)}
     play(trial.visit_by_visit())
@@ -89,8 +89,8 @@ def test_v1_waits_and_reads_before_each_further_call() -> None:
     assert trial.ledger.last("s2").reason == "all_steps_refused"
 
 
-def test_what_went_through_of_v1_is_adopted() -> None:
-    """A part of the refused call may have been allocated: it is found in the quiet time, and not called for again."""
+def test_allocated_shipments_of_v1_are_adopted() -> None:
+    """Some shipments of the refused call may be allocated: a read-back in the quiet time finds them."""
     trial = trial_of(4, "s2", file=V1, together=PARTLY)
     trial.api.readings |= {name: [UNALLOCATED] * 99 for name in ("s2", "s3")}
     play(trial.visit_by_visit())
@@ -99,7 +99,7 @@ def test_what_went_through_of_v1_is_adopted() -> None:
 
 
 def test_other_batches_wait_while_one_splits() -> None:
-    """One split at a time for a merchant and step: who is refused meanwhile waits with what it has learnt."""
+    """One split at a time per merchant and step: shipments refused meanwhile wait and keep their group size."""
     trial = trial_of(8, "s5")
     trial.ledger.splitting["acme carrier_service S"] = "another task"
     play(trial.to_the_end())
@@ -113,8 +113,8 @@ def test_other_batches_wait_while_one_splits() -> None:
     assert [trial.ledger.last(name).verdict for name in ("s4", "s6")] == ["allocated"] * 2
 
 
-def test_so_do_other_calls_of_the_same_task() -> None:
-    """A batch that needs several calls splits one of them, and the others wait, those from an earlier visit too."""
+def test_other_calls_of_the_same_batch_wait() -> None:
+    """A batch that needs several calls splits one of them; the others wait, including those of an earlier visit."""
     trial = trial_of(150, "s5", "s120")
     trial.shipments += several("x y z", STEP, GROUP, group_size=2)
     trial.api.calls |= {
@@ -131,8 +131,8 @@ def test_so_do_other_calls_of_the_same_task() -> None:
     assert trial.ledger.splits == ["carrier_service S"]
 
 
-def test_a_split_lets_the_next_one_begin() -> None:
-    """Its place is given back once, at its end, also after a bug."""
+def test_a_split_is_ended() -> None:
+    """A split is ended in the ledger once, also after an error."""
     trial = trial_of(8, "s5")
     play(trial.to_the_end())
     assert (trial.ledger.splits, trial.ledger.splitting) == (["carrier_service S"], {})
@@ -146,7 +146,7 @@ def test_a_split_lets_the_next_one_begin() -> None:
 
 
 def test_a_403_that_others_do_not_get_is_split_too() -> None:
-    """Denied once, and others with the same key are answered well since: any one of the call may be to blame."""
+    """Denied once, with good responses for others since: any shipment of the call may be the cause."""
     trial = Trial(shipments=several("a b", STEP, GROUP, denied_at=NOW - 50), file=BULK)
     trial.api.calls |= {"a": [FORBIDDEN, FORBIDDEN], "b": [FORBIDDEN]}
     trial.ledger.good_at["allocate"] = NOW - 1
@@ -156,8 +156,8 @@ def test_a_403_that_others_do_not_get_is_split_too() -> None:
     assert (trial.ledger.last("a").verdict, trial.ledger.pauses) == ("park", [])
 
 
-def test_a_split_reads_again_what_has_become_too_old() -> None:
-    """Of shipments with an open call, a read-back allows the call for a while only, and a split may take longer."""
+def test_a_split_repeats_read_backs_that_are_too_old() -> None:
+    """A read-back allows a call for a limited time only, and a split may take longer."""
     shipments = several("a b c d", STEP, GROUP, **opened(ago_s=HOUR_S))
     trial = Trial(shipments=shipments, file=BULK, api=ScriptedApi(bad={"b"}))
     trial.api.readings |= {name: [UNALLOCATED] * 9 for name in "abcd"}
