@@ -158,7 +158,7 @@ def _written(call: RequestSpec) -> str:
     ("page", "heading", "known"),
     [
         ("docs/events.md", "## Out: a shipment failed", get_args(FailReason)),
-        ("docs/events.md", "## Out: an event could not be taken", get_args(RejectReason)),
+        ("docs/events.md", "## Out: an event was rejected", get_args(RejectReason)),
         ("docs/merchant-files.md", "## Conditions", Conditions.model_fields),
     ],
 )
