@@ -23,7 +23,7 @@ class ShipmentData(Payload):
     """What both events say of a shipment."""
 
     merchant: str
-    """The merchant, as its file is called."""
+    """The name of the merchant, which is that of its file."""
     order: str | None = Field(description="null only when the shipment's record could not be read")
     shipment: str = Field(description="the shipment's reference")
     api: Flavour | None

@@ -69,9 +69,9 @@ class ShipmentAllocated(Envelope):
     """Exactly one goes out per allocated shipment; its id follows from merchant and reference."""
 
     type: Literal["shipment.allocated"]
-    """What the event says has happened."""
+    """The type of the event."""
     data: AllocatedData
-    """What has happened."""
+    """The content of the event."""
 
 
 def allocated_event(shipment: Shipment, allocated: Allocated, *, adopted: bool, now: float) -> str:

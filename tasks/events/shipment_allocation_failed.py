@@ -41,9 +41,9 @@ class ShipmentAllocationFailed(Envelope):
     """Goes out when a shipment fails; its id carries the number of times it was put back before."""
 
     type: Literal["shipment.allocation_failed"]
-    """What the event says has happened."""
+    """The type of the event."""
     data: FailedData
-    """What has happened."""
+    """The content of the event."""
 
 
 def failed_event(

@@ -1,4 +1,4 @@
-"""What a call for an allocation, or for quotes, leads to: from an outcome to a move. Pure."""
+"""Decisions after a call for an allocation or for quotes: from an outcome to a decision. Pure."""
 
 from typing import assert_never
 
@@ -34,14 +34,14 @@ from tasks.rules.quiet_time import is_quiet, next_read
 from tasks.rules.shipment import Shipment
 
 OPENING_REASONS = ("conflict", "invalid_state")
-"""Refusals that may come of our own request, which a gateway sent twice."""
+"""Refusals that may result from our own request, sent twice by a gateway."""
 
 MAX_EXPIRED_QUOTES = 3
-"""Rounds of quotes, all expired, after which the step is refused."""
+"""After so many rounds of expired quotes the step is refused."""
 
 
 def after_call(shipment: Shipment, outcome: Outcome, context: Context) -> Decision:
-    """The move after a call for the present step."""
+    """The decision after a call for the present step."""
     shipment = shipment.called(sent=not isinstance(outcome, NotSent))
     match outcome:
         case Allocated():
@@ -60,7 +60,10 @@ def after_call(shipment: Shipment, outcome: Outcome, context: Context) -> Decisi
 
 
 def after_quotes(shipment: Shipment, outcome: Outcome, context: Context) -> Decision:
-    """The move after quotes were asked for in vain. Asking allocates nothing: it is no attempt and opens nothing."""
+    """The decision after a request for quotes brought none.
+
+    It allocates nothing: it is no attempt and opens no call.
+    """
     match outcome:
         case Refused() | Throttled() | NotSent() | NotYet() | Stopped():
             return _nothing_opened(shipment, outcome, context)
@@ -88,24 +91,24 @@ def _nothing_opened(
 
 
 def _open(shipment: Shipment, kind: OpenKind, context: Context) -> Decision:
-    """The call may still take effect: from now on the shipment is only read back."""
+    """The call may still take effect: the shipment is only read back from now on."""
     opened = shipment.opened(kind, context.now, open_calls=shipment.progress.open_calls + 1)
     if _is_first(shipment):
-        # No step of ours can have left the state that it is in.
+        # No earlier step can have left the present state.
         opened = opened.with_progress(read_before="unallocated")
     return read_again(opened, context)
 
 
 def _is_first(shipment: Shipment) -> bool:
-    """Whether the call that was just made is the first one for the shipment ever."""
+    """Whether the call just made is the shipment's first."""
     progress = shipment.progress
     return progress.attempts == 1 and not shipment.replays and progress.open_kind is None and not progress.unread
 
 
 def _refused(shipment: Shipment, outcome: Refused, context: Context) -> Decision:
-    """A certain refusal counts at once, unless a call was open before: that one may have gone through meanwhile.
+    """A certain refusal applies at once, unless a call is open: that one may have taken effect meanwhile.
 
-    The state that was read before it says nothing about the next call: this one may have left another.
+    The state read before it says nothing about the next call, as this call may have changed it.
     """
     if outcome.certain and shipment.progress.open_kind is None:
         return refused(shipment.with_progress(last_read=None), outcome.reason, outcome.message)
@@ -113,7 +116,7 @@ def _refused(shipment: Shipment, outcome: Refused, context: Context) -> Decision
 
 
 def _refusal(shipment: Shipment, outcome: Refused | Stopped) -> Shipment:
-    """The shipment with a refusal that counts after a read-back."""
+    """The shipment with a refusal that applies after a read-back."""
     return shipment.with_progress(refusal=outcome.reason, refusal_message=outcome.message)
 
 
@@ -128,9 +131,10 @@ def _read_first(shipment: Shipment) -> ReadBack:
 
 
 def _isolate(shipment: Shipment, outcome: BulkRefused, context: Context) -> Decision:
-    """Refused in company, for what may be another one's fault: asked for again with half as many.
+    """Refused in a group, possibly because of another shipment: called for again in a group half as large.
 
-    Of v1 a part may have gone through: its first refusal is an open call, and a read-back precedes each further call.
+    With v1 a part may have been allocated: its first refusal is an open call, and a read-back precedes each further
+    call.
     """
     fewer = shipment.with_progress(group_size=max(1, (context.group_size + 1) // 2), last_read=None)
     opens = not shipment.progress.refused_partly or outcome.reason in OPENING_REASONS
@@ -156,13 +160,13 @@ def _stopped(shipment: Shipment, outcome: Stopped, context: Context) -> Decision
     if outcome.reason == "shipment_not_found" and not_created_yet(shipment, context):
         return again(shipment, context)
     if outcome.reason == "invalid_request" or shipment.progress.open_kind is not None:
-        # The status alone may have said so, of a body that could not be read: it might be the state gate's.
+        # The status alone may have said so, with an unreadable body: it may mean a wrong state.
         return _read_when_quiet_is_over(_refusal(shipment, outcome), context)
     return Fail(shipment=shipment, reason=END_REASONS[outcome.reason], message=outcome.message or outcome.reason)
 
 
 def throttled(shipment: Shipment, outcome: Throttled, context: Context) -> Decision:
-    """Too many calls: wait, at least as long as the API asked, and no less than the quiet time's schedule says."""
+    """Too many calls: wait at least for Retry-After, and no less than the schedule of the quiet time."""
     progress = shipment.progress
     if may_end(shipment, context):
         return too_late(shipment)

@@ -1,4 +1,4 @@
-"""What a read-back leads to: from a finding to a move. Pure."""
+"""Decisions after a read-back: from a finding to a decision. Pure."""
 
 from typing import assert_never
 
@@ -33,11 +33,11 @@ from tasks.rules.quiet_time import CLEARED_S, decides_queued, is_quiet, quiet_en
 from tasks.rules.shipment import Shipment
 
 STUCK_AFTER_S = 1800.0
-"""The longest a shipment may stay `allocating` (or a quarter of its deadline, if that is shorter)."""
+"""The longest time a shipment may stay `allocating` (or a quarter of its deadline, if that is shorter)."""
 
 
 def after_read_back(shipment: Shipment, finding: Finding, context: Context) -> Decision:
-    """The move after a read-back that was sent at `context.sent`."""
+    """The decision after a read-back sent at `context.sent`."""
     read = shipment.with_progress(read_at=context.sent)
     match finding:
         case Allocated():
@@ -58,7 +58,7 @@ def after_read_back(shipment: Shipment, finding: Finding, context: Context) -> D
 
 
 def _not_allocated(shipment: Shipment, finding: Unallocated, context: Context) -> Decision:
-    """Within a quiet time it means nothing: the call may take effect later. After it nothing went through."""
+    """Within a quiet time it proves nothing: the call may take effect later. After it the call had no effect."""
     progress, read = shipment.progress, shipment.with_progress(last_read=finding.state)
     if decides_queued(progress, finding.state):
         message = "queued by the API, which then could not allocate it"
@@ -75,7 +75,7 @@ def _not_allocated(shipment: Shipment, finding: Unallocated, context: Context) -
 
 
 def _refusal_counts(shipment: Shipment) -> Decision:
-    """Read as not allocated after it, a refusal is one."""
+    """A refusal applies once a later read-back says not allocated."""
     progress = shipment.progress
     reason, message = progress.refusal or "refused", progress.refusal_message
     if reason not in END_REASONS:
@@ -90,7 +90,7 @@ def _exhausted(shipment: Shipment) -> Fail:
 
 
 def _call_again(shipment: Shipment, context: Context) -> Decision:
-    """The read-back allows one call, for a while."""
+    """The read-back allows one call, for a limited time."""
     if overdue(shipment, context):
         message = "not allocated in time"
         return Fail(shipment=shipment, reason="deadline_passed", message=message)
@@ -100,7 +100,7 @@ def _call_again(shipment: Shipment, context: Context) -> Decision:
 
 
 def _allocating(shipment: Shipment, context: Context) -> Decision:
-    """The API is at it: the quiet time starts again, but not for ever."""
+    """The API is allocating: the quiet time restarts, within a limit."""
     progress = shipment.progress
     since = progress.allocating_since or context.now
     stuck = context.now - since > min(STUCK_AFTER_S, context.retry.deadline_s / 4)
@@ -108,20 +108,20 @@ def _allocating(shipment: Shipment, context: Context) -> Decision:
         return _gave_up_waiting(shipment, context, stuck=stuck)
     at_it = _at_it(shipment, context, since)
     if progress.give_up_at is None and (stuck or overdue(shipment, context)):
-        # One more read-back decides, after the quiet time that runs now.
+        # One more read-back decides, after the running quiet time.
         at_it = at_it.with_progress(give_up_at=quiet_end(at_it.progress, context.retry))
     return read_again(at_it, context)
 
 
 def _at_it(shipment: Shipment, context: Context, since: float) -> Shipment:
-    """Without a call of ours, somebody else asked for it, or the record does not know of our own."""
+    """Without a call of ours: another client called for it, or the record lost our call."""
     if shipment.progress.open_kind is None:
         shipment = shipment.opened("unknown", context.now)
     return shipment.with_progress(last_read="allocating", allocating_since=since, quiet_from=context.now)
 
 
 def _unjudged(shipment: Shipment) -> Shipment:
-    """Who does not know the shipment has not judged its step either: a refusal that was to be confirmed is none."""
+    """An API that does not know the shipment has not judged its step: an unconfirmed refusal is dropped."""
     if shipment.progress.refusal is None:
         return shipment
     return shipment.with_progress(unread=True, refusal=None, refusal_message="")
@@ -137,7 +137,7 @@ def _gave_up_waiting(shipment: Shipment, context: Context, *, stuck: bool) -> Fa
 
 
 def _stopped(shipment: Shipment, finding: Stopped, context: Context) -> Decision:
-    """Nothing ends within a quiet time: it may look otherwise after it."""
+    """Nothing ends within a quiet time, as the state may change until its end."""
     if finding.reason not in END_REASONS:
         return denied(shipment, finding, context)
     if is_quiet(shipment.progress, context.retry, context.sent):

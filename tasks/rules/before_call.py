@@ -1,4 +1,4 @@
-"""What to do with a shipment before its first request of a visit. Pure."""
+"""The first decision of a visit, before any request. Pure."""
 
 from tasks.rules import backoff
 from tasks.rules.decision import Call, Context, Decision, Fail, Park, ReadBack
@@ -18,17 +18,17 @@ from tasks.rules.quiet_time import is_quiet
 from tasks.rules.shipment import Shipment
 
 MAX_LOSSES = 3
-"""Worker losses after which a shipment is only read back, and called for no more."""
+"""Worker losses after which a shipment is only read back."""
 
 LAST_READ_S = 30.0
-"""How much longer than its time a shipment waits for leave to be read back, if a call may have gone through."""
+"""How long after its deadline a shipment with an open call waits for a permit to be read back."""
 
 HOPELESS_LOSSES = 6
-"""Worker losses after which it is not even read back, as that seems to be what kills: it waits for its deadline."""
+"""Worker losses after which it is not even read back, as that may be the cause: it waits for its deadline."""
 
 
 def first_decision(shipment: Shipment, context: Context) -> Decision:
-    """What to do with a shipment that has just been taken."""
+    """The decision for a shipment that was just claimed."""
     if shipment.losses >= HOPELESS_LOSSES and shipment.progress.must_read:
         return _hopeless(shipment, context)
     if shipment.progress.must_read:
@@ -48,13 +48,13 @@ def _hopeless(shipment: Shipment, context: Context) -> Decision:
 
 
 def worker_lost(shipment: Shipment) -> Fail:
-    """It lost its worker too often."""
+    """The decision for a shipment that lost its worker too often."""
     message = f"lost its worker {shipment.losses} times{unread(shipment)}"
     return Fail(shipment=shipment, reason="worker_lost", message=message)
 
 
 def paused_decision(shipment: Shipment, context: Context, why: str, *, has_key: bool) -> Decision:
-    """What to do while nothing of the merchant can be called; with a key, what is open is read back at the end."""
+    """The decision while the merchant is paused; with a key, an open call is read back at the deadline."""
     if may_end(shipment, context):
         if has_key and shipment.progress.must_read:
             return ReadBack(shipment=shipment)
@@ -63,10 +63,10 @@ def paused_decision(shipment: Shipment, context: Context, why: str, *, has_key: 
 
 
 def held_up(shipment: Shipment, context: Context, wait_s: float, *, by_limit: bool = False) -> Park | Fail:
-    """What to do when a limit or an open breaker stands before the request: wait, which is no attempt.
+    """The decision when a limit or an open breaker prevents the request: wait, which is no attempt.
 
-    Some jitter, so that those who waited together do not come back together. `by_limit`: it is the merchant's own
-    limit, so a read-back will be answered once its turn comes, however late.
+    With jitter, so that shipments do not return together. `by_limit`: the merchant's own limit is the reason, so a
+    read-back is possible later.
     """
     longer_s = wait_s * (1 + context.random / 2)
     if not may_end(shipment, context):

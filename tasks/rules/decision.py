@@ -1,4 +1,4 @@
-"""The moves: what may be done next with a shipment, and what a decision knows. Values only."""
+"""Decisions: what to do next with a shipment, and the context of a decision. Values only."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -25,7 +25,7 @@ FailReason = Literal[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settle:
-    """It is allocated. `adopted`: a read-back found it, not the answer to our own call."""
+    """It is allocated. `adopted`: found by a read-back, not by the response to a call."""
 
     shipment: Shipment
     allocated: Allocated
@@ -34,7 +34,7 @@ class Settle:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """Call for the present step (again), after a pause in seconds."""
+    """Call for the present step, after a pause in seconds."""
 
     shipment: Shipment
     pause_s: float = 0.0
@@ -50,14 +50,14 @@ class ReadBack:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FallBack:
-    """The present step was refused; the shipment stands at the next one."""
+    """The present step was refused; the shipment is at the next one."""
 
     shipment: Shipment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Park:
-    """Wait in the schedule for `wait_s` seconds. `pause_merchant`: why nothing of the merchant can go on."""
+    """Wait in the schedule for `wait_s` seconds. `pause_merchant`: why the merchant is paused, if it is."""
 
     shipment: Shipment
     wait_s: float
@@ -66,7 +66,7 @@ class Park:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fail:
-    """It will not be allocated; a person must look."""
+    """It will not be allocated; a person must act."""
 
     shipment: Shipment
     reason: FailReason
@@ -76,14 +76,14 @@ class Fail:
 Decision = Settle | Call | ReadBack | FallBack | Park | Fail
 
 REQUESTS = (Call, ReadBack)
-"""The moves after which the shipment stays in its task (a tuple, as `isinstance` is slow with a union)."""
+"""The decisions after which the visit continues (a tuple, as `isinstance` is slow with a union)."""
 
 
 class Context(NamedTuple):
     """All a decision needs besides the shipment and the outcome.
 
     `now`: seconds since the epoch by the ledger's clock; `random`: in [0, 1); `tries`: requests made in this visit;
-    `retry`, `timeout_s`: as in the merchant's file; `sent`: when the request was sent whose answer is judged;
+    `retry`, `timeout_s`: as in the merchant's file; `sent`: when the request was sent whose response is judged;
     `group_size`: how many shipments it carried.
     """
 

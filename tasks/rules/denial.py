@@ -1,4 +1,4 @@
-"""Whose a 403 is: the key's, which pauses the merchant, or the shipment's own. Pure."""
+"""Whether a 403 concerns the key, which pauses the merchant, or only the shipment. Pure."""
 
 from dataclasses import replace
 
@@ -6,15 +6,15 @@ from tasks.rules.outcome import Feedback, Finding, Quoted, Refused, Stopped, Unk
 from tasks.rules.shipment import Shipment
 
 OWN_DENIALS = 2
-"""So many 403, with good answers to others between them, and the step is refused."""
+"""After so many 403s, with good responses to other shipments between them, the step is refused."""
 
 
 ALONE_WITHIN_S = 10.0
-"""A 403 so soon after a good answer to another one is taken for the shipment's own, until a second one gets it too."""
+"""A 403 this soon after a good response to another shipment counts as the shipment's own, until a second shipment gets one."""
 
 
 def accepts_key(feedback: Feedback, finding: Finding | Quoted) -> bool:
-    """Whether an answer shows that the key works: one of the API itself, or a refusal of this shipment alone."""
+    """Whether a response shows that the key works: it is the API's own, or refuses only this shipment."""
     match finding:
         case Stopped(reason="forbidden_here") | Refused(reason="forbidden"):
             return True
@@ -25,10 +25,10 @@ def accepts_key(feedback: Feedback, finding: Finding | Quoted) -> bool:
 
 
 def own_denial(shipment: Shipment, answer: Stopped, last_good: float, *, of_step: bool) -> Finding:
-    """What a repeated 403 is worth. `last_good`: when the same key last had a good answer to such a call.
+    """The finding of a repeated 403. `last_good`: when the same key last got a good response to such a call.
 
-    While the others are denied too it is the key's. Else it is the shipment's; that is believed the second time.
-    `of_step`: it was the step that was asked for, which a read-back does not.
+    While other shipments are denied too, it concerns the key. Otherwise it is the shipment's own, which counts the
+    second time. `of_step`: it refused a call for the step, not a read-back.
     """
     if last_good <= (shipment.progress.denied_at or 0.0):
         return answer

@@ -1,4 +1,4 @@
-"""Frozen dataclasses, made and copied past their `__init__`, which writes field by field: twenty times as slow."""
+"""Frozen dataclasses, created and copied without their `__init__`, which is twenty times as slow."""
 
 from typing import Any, TypeVar
 
@@ -6,7 +6,7 @@ Value = TypeVar("Value")
 
 
 def construct(kind: type[Value], fields_of: dict[str, Any]) -> Value:
-    """A value of a class without slots. A field that is left out has its default, as the class has that too."""
+    """An instance of a class without slots. An omitted field has its default, which is a class attribute."""
     value = object.__new__(kind)
     object.__setattr__(value, "__dict__", fields_of)
     return value

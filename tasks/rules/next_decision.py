@@ -1,4 +1,4 @@
-"""The moves that several decisions end in: try again, read again, wait, next step, give up. Pure."""
+"""Decisions that several rules share: call again, read back again, wait, next step, give up. Pure."""
 
 from config.merchant_files.retry import Retry
 from tasks.rules import backoff
@@ -8,16 +8,16 @@ from tasks.rules.quiet_time import FIRST_READ_S, is_quiet, next_read, quiet_end
 from tasks.rules.shipment import Shipment
 
 CREATION_GRACE_S = 60.0
-"""An event may run ahead of its shipment: for so long a missing one is "not yet"."""
+"""An event may arrive before its shipment exists: for this long a missing one is "not yet"."""
 
 PAUSED_WAIT_S = 600.0
-"""How long a paused merchant's shipments are parked, if nothing resumes them before."""
+"""How long a paused merchant's shipments are parked, unless it is resumed before."""
 
 OWN_DENIAL_WAIT_S = 60.0
-"""How long a shipment waits after a 403 that others do not get."""
+"""How long a shipment waits after a 403 of its own."""
 
 LONGEST_PAUSE_S = 1.0
-"""A wait that is longer is spent in the schedule, not in a task."""
+"""A longer wait is spent in the schedule, not in a task."""
 
 END_REASONS: dict[str, FailReason] = {
     "shipment_not_found": "shipment_not_found",
@@ -25,11 +25,11 @@ END_REASONS: dict[str, FailReason] = {
     "invalid_request": "invalid_request",
     "wrong_state": "wrong_state",
 }
-"""What no other step can help, with the reason of the failure."""
+"""Findings that no other step can change, with the failure reason."""
 
 
 def again(shipment: Shipment, context: Context) -> Decision:
-    """Nothing stands against another call: now if this visit has tries left, else later."""
+    """Another call is possible: now if this visit has tries left, else later."""
     if overdue(shipment, context):
         return too_late(shipment)
     if not may_still_call(shipment, context):
@@ -46,12 +46,12 @@ def has_time_to_call(shipment: Shipment, retry: Retry, timeout_s: float, now: fl
 
 
 def may_still_call(shipment: Shipment, context: Context) -> bool:
-    """Likewise, at a decision."""
+    """The same, at a decision."""
     return has_time_to_call(shipment, context.retry, context.timeout_s, context.now)
 
 
 def out_of_time(shipment: Shipment, context: Context) -> Park:
-    """No call starts any more; the shipment waits for its deadline, and may still be cleared up by then."""
+    """No call starts any more; the shipment waits for its deadline, and may be found allocated by then."""
     return Park(shipment=shipment, wait_s=until_deadline(shipment, context, float("inf")))
 
 
@@ -61,7 +61,7 @@ def read_again(shipment: Shipment, context: Context) -> Decision:
     if is_quiet(progress, context.retry, context.now):
         return _read_by_schedule(shipment, context, next_read(progress, context.retry) - context.now)
     if is_quiet(progress, context.retry, progress.read_at):
-        # It ended while the last one was under way, or the clock is not known that well: one sent after it is due.
+        # The quiet time ended during the last read-back, or within the bounds of the clock: one sent after it is due.
         return ReadBack(
             shipment=shipment, pause_s=min(FIRST_READ_S, quiet_end(progress, context.retry) - progress.read_at)
         )
@@ -74,14 +74,14 @@ def read_again(shipment: Shipment, context: Context) -> Decision:
 
 
 def _read_by_schedule(shipment: Shipment, context: Context, wait_s: float) -> ReadBack | Park:
-    """A short wait is spent in the visit, unless the API answers so badly that the visit is over."""
+    """A short wait is spent in the visit, unless the retry budget is used up."""
     if wait_s <= LONGEST_PAUSE_S and context.tries < backoff.SHORT_TRIES:
         return ReadBack(shipment=shipment, pause_s=max(0.0, wait_s))
     return Park(shipment=shipment, wait_s=max(0.0, wait_s))
 
 
 def refused(shipment: Shipment, reason: str, message: str) -> Decision:
-    """The present step is refused: the next one follows, or there is none and the shipment fails."""
+    """The present step is refused: fall back to the next one, or fail without one."""
     progress = shipment.progress
     after = shipment.with_progress(last_refusal=reason, refusal=None, refusal_message="", unread=False)
     if after.has_fallback:
@@ -103,7 +103,7 @@ def refused(shipment: Shipment, reason: str, message: str) -> Decision:
 
 
 def denied(shipment: Shipment, answer: Stopped, context: Context) -> Decision:
-    """The API refused the key: the merchant is paused, and the shipment waits. A 403 of its own pauses nobody else."""
+    """The API refused the key: the merchant is paused, and the shipment waits. A 403 of its own pauses no merchant."""
     if may_end(shipment, context):
         return Fail(shipment=shipment, reason="unauthorised", message=f"{answer.message}{unread(shipment)}")
     if answer.reason == "forbidden":
@@ -116,12 +116,12 @@ def denied(shipment: Shipment, answer: Stopped, context: Context) -> Decision:
 
 
 def not_created_yet(shipment: Shipment, context: Context) -> bool:
-    """Whether a shipment that the API does not know may still be on its way there."""
+    """Whether a shipment that the API does not know may still be created there."""
     return context.now < shipment.published + CREATION_GRACE_S
 
 
 def park(shipment: Shipment, context: Context, wait_s: float) -> Park:
-    """Wait in the schedule, never beyond the deadline; each time for longer."""
+    """Park, each time for longer, never beyond the deadline."""
     waiting = shipment.with_progress(waits=shipment.progress.waits + 1)
     return Park(shipment=waiting, wait_s=until_deadline(shipment, context, wait_s))
 
@@ -142,7 +142,7 @@ def may_end(shipment: Shipment, context: Context) -> bool:
 
 
 def until_deadline(shipment: Shipment, context: Context, wait_s: float) -> float:
-    """So much of a wait as fits before the deadline, or before the end of a quiet time that lasts longer."""
+    """The wait, cut at the deadline or at the end of a quiet time that lasts longer."""
     return max(0.0, min(wait_s, end_of_time(shipment, context) - context.now))
 
 
@@ -157,7 +157,7 @@ def too_late(shipment: Shipment) -> Fail:
 
 
 def unread(shipment: Shipment) -> str:
-    """What a message must say of a shipment that ends while something is open."""
+    """What the message says when a shipment ends with an open call."""
     progress = shipment.progress
     if progress.open_kind is None and progress.refusal is None:
         return ""

@@ -1,4 +1,4 @@
-"""Read an order-created event: bytes in, an order or the reason for its rejection out."""
+"""Parses an order-created event: bytes in, an order or a rejection out."""
 
 import re
 from base64 import b64decode
@@ -26,7 +26,7 @@ from config.strategies.strategy import NO_PATH_STEP
 MAX_EVENT_BYTES = 1024 * 1024
 KEPT_OF_TOO_LARGE_BYTES = 64 * 1024
 MAX_CHARACTERS = 256
-"""Of any text of an event that is kept."""
+"""Of any text of an event that is stored."""
 
 MAX_DIGITS = 64
 MAX_SHIPMENTS = 1000
@@ -46,7 +46,7 @@ _LEAP_SECOND = re.compile(r"(?<=:59:)60")
 def _calendar_time(value: object) -> object:
     """RFC 3339 text only: a number, also one in quotes, would pass for seconds since the epoch.
 
-    A leap second is taken for the second before it.
+    A leap second counts as the second before it.
     """
     if not isinstance(value, str) or not _DATE.match(value):
         raise ValueError("a timestamp is text such as 2026-11-23T17:00:00Z")
@@ -73,12 +73,12 @@ class Value(_Read):
 
 
 class Destination(_Read):
-    """Where the shipment goes, as far as rules may ask."""
+    """The destination, as far as rules use it."""
 
     country: Text | None = None
-    """The country, as rules state it."""
+    """The country, as rules write it."""
     postcode: Text | None = None
-    """The postcode; rules may ask how it begins."""
+    """The postcode; rules may match its beginning."""
 
 
 class OrderShipment(_Read):
@@ -87,29 +87,29 @@ class OrderShipment(_Read):
     reference: Reference
     """The vendor's reference of the shipment (v2) or consignment (v1)."""
     weight_kg: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """The weight in kilograms; rules may ask for it."""
+    """The weight in kilograms; used by rules."""
     value: Value | None = None
     """What the goods are worth."""
     destination: Destination | None = None
     """Where the shipment goes."""
     tags: Annotated[tuple[Text, ...], Field(fail_fast=True, max_length=MAX_TAGS)] | None = None
-    """Words that rules may ask for."""
+    """Tags; used by rules."""
 
 
 class OrderData(_Read):
     """The `data` of an order-created event."""
 
     merchant: Text
-    """The merchant, as its file is called."""
+    """The name of the merchant, which is that of its file."""
     order: Text
     """The order's number."""
-    # The first wrong one says enough: a list of all that is wrong can be far larger than the event.
+    # Only the first invalid one is reported: a list of all can be far larger than the event.
     shipments: Annotated[tuple[OrderShipment, ...], Field(fail_fast=True, min_length=1, max_length=MAX_SHIPMENTS)]
-    """What is to be allocated, each for itself."""
+    """The shipments; each is allocated separately."""
     shipping_method: Text | None = None
-    """What the customer chose; rules may ask for it."""
+    """The customer's choice; used by rules."""
     deliver_by: Timestamp | None = None
-    """Until when the order should be delivered, as RFC 3339 text with an offset."""
+    """The latest delivery time, as RFC 3339 text with an offset."""
 
 
 class Envelope(_Read):
@@ -122,13 +122,13 @@ class Envelope(_Read):
     source: Text
     """Who published the event."""
     type: Text
-    """What the event says has happened."""
+    """The type of the event."""
     time: Timestamp | None = None
     """When it happened, as RFC 3339 text with an offset."""
     datacontenttype: Text | None = None
     """The media type of the data: JSON."""
     subject: Text | None = None
-    """What the event is about, in the publisher's words."""
+    """The subject of the event, chosen by the publisher."""
 
 
 def _not_beside_data(_: object) -> None:
@@ -139,15 +139,15 @@ class OrderEvent(Envelope):
     """A whole order-created event."""
 
     type: Literal["order.created"]
-    """What the event says has happened."""
+    """The type of the event."""
     data: OrderData
-    """What has happened."""
+    """The content of the event."""
     data_base64: Annotated[None, BeforeValidator(_not_beside_data), Field(exclude=True)] = None
-    """Takes the place of `data`, as JSON text in base64: libraries write it for bytes."""
+    """Replaces `data`: JSON text in base64, as libraries write it for bytes."""
 
 
 class Order(NamedTuple):
-    """An order event that could be read. `published` is the event's own time, when it stated one."""
+    """A valid order event. `published` is the event's own time, if it states one."""
 
     event_id: str
     published: datetime | None
@@ -156,7 +156,7 @@ class Order(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rejection:
-    """An event that could not be taken; `error` says where and why, for the person who mends it."""
+    """A rejected event; `error` says where and why."""
 
     reason: RejectReason
     error: str
@@ -173,7 +173,7 @@ _EVENT = TypeAdapter(OrderEvent)
 
 
 def parse_order(event: bytes) -> Order | Rejection | IgnoredEvent:
-    """Read one event of the orders stream; never raises."""
+    """Parse one event of the orders stream; never raises."""
     if len(event) > MAX_EVENT_BYTES:
         return Rejection(reason="event_too_large", error=f"an event has at most {MAX_EVENT_BYTES} bytes")
     event = event.removeprefix(BOM_UTF8)
@@ -185,7 +185,7 @@ def parse_order(event: bytes) -> Order | Rejection | IgnoredEvent:
 
 
 def _with_decoded_data(event: bytes) -> Order | Rejection | IgnoredEvent | None:
-    """The order in a `data_base64`, which CloudEvents' libraries write for data that is bytes; None without one."""
+    """The event with its `data_base64` decoded; None without one."""
     if b'"data_base64"' not in event:
         return None
     try:
@@ -202,7 +202,7 @@ def _with_decoded_data(event: bytes) -> Order | Rejection | IgnoredEvent | None:
 
 
 def _not_read(event: bytes, error: ValidationError) -> Rejection | IgnoredEvent:
-    """Say which of the three layers is wrong: the JSON, the envelope, or the order."""
+    """The rejection, by the layer that is invalid: JSON, envelope, or order."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     if problems[0]["type"] == "json_invalid":
         return Rejection(reason="bad_json", error=_in_words(problems))
@@ -223,8 +223,8 @@ def _of_another_type(event: bytes) -> Rejection | IgnoredEvent:
 
 
 def _in_words(problems: Sequence[ErrorDetails], most: int = 5) -> str:
-    """The first problems as `data.order: Field required`; the input itself is not repeated, it may be personal."""
-    # A list whose items are wrong is also reported as too short; that is no news.
+    """The first problems as `data.order: Field required`, without the input, which may be personal."""
+    # A list with invalid items is also reported as too short, which adds nothing.
     problems = [p for p in problems if p["type"] != "too_short"] or problems
     texts = [f"{'.'.join(map(str, p['loc']))}: {_said(p['msg'])}".removeprefix(": ") for p in problems[:most]]
     more = len(problems) - most
@@ -232,5 +232,5 @@ def _in_words(problems: Sequence[ErrorDetails], most: int = 5) -> str:
 
 
 def _said(message: str) -> str:
-    """What pydantic says, in the words of JSON."""
+    """Pydantic's message, in terms of JSON."""
     return message.removeprefix("Value error, ").replace("Tuple", "List").replace(" after validation", "")

@@ -1,4 +1,4 @@
-"""What a call to the allocation API came to: a closed union of values, never an exception."""
+"""Outcomes of calls to the allocation API: a closed union of values, never an exception."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -42,9 +42,9 @@ class Allocated:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutcomeBase:
-    """What the outcomes without an allocation have in common.
+    """The fields that all outcomes without an allocation share.
 
-    `reason` is a slug (the API's child code where it gave one), `message` a text for a person, `retry_after_s` the
+    `reason` is a slug (the API's child code, if any), `message` a text for a person, `retry_after_s` the
     seconds of a `Retry-After` header (None when there was none).
     """
 
@@ -56,20 +56,20 @@ class OutcomeBase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Queued(OutcomeBase):
-    """The API took the shipment in (202, `allocating`) and will decide later: read it back."""
+    """The API queued the shipment (202, `allocating`) and decides later: read it back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NotYet(OutcomeBase):
-    """The shipment is still being created on the other side."""
+    """The shipment is still being created at the API."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refused(OutcomeBase):
-    """A definite no to this step. Only this outcome leads to the next step of the plan.
+    """A definite refusal of this step. Only this outcome leads to the next step of the plan.
 
-    `certain` is false for a refusal that names no cause: it may just as well mean "already allocated"
-    and is read back before it counts. The reason `conflict` opens a call: a gateway may have sent our request twice.
+    `certain` is false for a refusal that names no cause: it may also mean "already allocated"
+    and is read back before it applies. The reason `conflict` opens a call: a gateway may have sent our request twice.
     """
 
     certain: bool = True
@@ -79,7 +79,7 @@ class Refused(OutcomeBase):
 class BulkRefused(OutcomeBase):
     """A call for several shipments was refused as a whole, and the cause may lie in any one of them.
 
-    `partly`: some of them may have been allocated all the same (v1, or with a conflict or a wrong state, which open a
+    `partly`: some of them may have been allocated (v1, or with a conflict or a wrong state, which open a
     call each time).
     """
 
@@ -93,7 +93,7 @@ class Throttled(OutcomeBase):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NotSent(OutcomeBase):
-    """The request did not reach the API: no byte left this machine, or something else answered in its place.
+    """The request did not reach the API: no byte left this machine, or the response is foreign.
 
     The reason is `not_sent`, `permit_expired` (the request was not written in time) or `foreign_answer` (an ingress or
     a proxy answered with a 4xx or 521 of its own).
@@ -102,14 +102,14 @@ class NotSent(OutcomeBase):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unknown(OutcomeBase):
-    """The call may have gone through: the next thing is a read-back. `by_api`: the API itself answered, in its form."""
+    """The call may have taken effect: a read-back follows. `by_api`: the response is the API's own."""
 
     by_api: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stopped(OutcomeBase):
-    """No other step can help. `reason` is one of `StopReason`."""
+    """No other step can change it. `reason` is one of `StopReason`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,33 +124,33 @@ StopReason = Literal[
     "shipment_not_found", "shipment_gone", "unauthorised", "forbidden", "invalid_request", "wrong_state"
 ]
 DENIED = ("unauthorised", "forbidden", "forbidden_here")
-"""401, 403, and a 403 that others with the same key do not get."""
+"""401, 403, and a 403 of the shipment's own."""
 
 Outcome = Allocated | Queued | NotYet | Refused | BulkRefused | Throttled | NotSent | Unknown | Stopped
-"""What an attempt came to."""
+"""The result of an attempt."""
 
 Finding = Outcome | Unallocated
-"""What a read-back came to."""
+"""The result of a read-back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quoted:
-    """Asked for quotes, the API made an offer: the reference of the best one that has not expired."""
+    """The result of a request for quotes: the reference of the best one that has not expired."""
 
     reference: str
 
 
 Signal = Literal["good", "bad", "foreign", "throttled", "denied"]
-"""How an API did in one call: a refusal is a good answer, a server error or none at all a bad one.
+"""How an API responded in one call: a refusal is good; a server error or no response is bad.
 
-`foreign`: something else answered in the API's place. `denied`: the API refused the key (401, 403).
+`foreign`: the response came from something in front of the API. `denied`: the API refused the key (401, 403).
 """
 
 Purpose = Literal["read", "allocate", "quote"]
 
 
 class Feedback(NamedTuple):
-    """How an API did in a request: for its breaker, the merchant's window, and what it asked to wait for."""
+    """How an API responded to a request: for its breaker, the merchant's window, and Retry-After."""
 
     signal: Signal | Literal[""]
     purpose: Purpose
@@ -167,7 +167,7 @@ _BAD_ANSWERS = frozenset(
 
 
 def signal_of(finding: Finding) -> Signal:
-    """What an outcome tells about the API rather than about the shipment."""
+    """What an outcome says about the API rather than about the shipment."""
     match finding:
         case Throttled():
             return "throttled"

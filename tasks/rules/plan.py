@@ -15,7 +15,7 @@ DEFAULT_RULE = "default"
 
 
 class Facts(NamedTuple):
-    """What rules may ask about a shipment and its order; None where the event does not say."""
+    """The facts that rules use; None where the event does not state one."""
 
     country: str | None = None
     postcode: str | None = None
@@ -27,7 +27,7 @@ class Facts(NamedTuple):
     shipments: int = 1
 
     def as_table(self) -> dict[str, Any]:
-        """The facts the event stated, for the ledger."""
+        """The stated facts, for the ledger."""
         return {name: fact for name, fact in zip(self._fields, self, strict=True) if fact is not None}
 
 
@@ -95,14 +95,14 @@ def _one_of(name: str, wanted: tuple[str, ...], fact: str | None) -> str | None:
     return f"{name} {fact} is {'one of ' if len(wanted) > 1 else ''}{', '.join(wanted)}"
 
 
-# What a file states is cached, as it comes again with every order; what orders state is not.
+# Values of files are cached, as they recur with every order; values of orders are not.
 @lru_cache(maxsize=1024)
 def _caseless(words: tuple[str, ...]) -> frozenset[str]:
     return frozenset(map(caseless, words))
 
 
 def _prefix(wanted: tuple[str, ...], postcode: str | None) -> str | None:
-    """Spaces count: without them the prefix M11 would match M1 1AE."""
+    """Spaces count: otherwise the prefix M11 would match M1 1AE."""
     if postcode is None:
         return None
     whole = caseless(postcode)

@@ -1,4 +1,4 @@
-"""How far a shipment has come: what every report writes, so that any worker can go on from there."""
+"""The progress of a shipment: written with every report, so that any worker can continue."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
@@ -9,12 +9,12 @@ from pydantic_core import from_json, to_json
 from tasks.rules.frozen import construct
 
 OpenKind = Literal["unknown", "queued"]
-"""What is known of an open call: nothing, or that the API put it into its queue."""
+"""What is known of an open call: nothing, or that the API queued it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a shipment has come; written with every verdict, so that any worker can go on from here.
+    """The progress of a shipment; written with every report, so that any worker can continue.
 
     Times are seconds since the epoch by the ledger's clock.
 

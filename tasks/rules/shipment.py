@@ -170,14 +170,14 @@ def _steps(tables: bytes) -> tuple[AnyStrategy, ...]:
 
 
 def entry_field(entry: int) -> str:
-    """Where the nth entry (from 1) of a story is kept: the first ones for good, the last ones in a ring."""
+    """The record field of the nth history entry (from 1): the first ones stay, the last ones form a ring."""
     if entry <= KEPT_FIRST:
         return f"entry:{entry}"
     return f"entry:{KEPT_FIRST + 1 + (entry - KEPT_FIRST - 1) % KEPT_LAST}"
 
 
 def iso(seconds: float) -> str:
-    """A time as the events write it: UTC, milliseconds, `Z`."""
+    """A time as in events: UTC, milliseconds, `Z`."""
     milliseconds = round(seconds * 1000)
     return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
 

@@ -1,4 +1,4 @@
-"""Shipments whose record this version cannot read: only read back, and kept for a version that can read them."""
+"""Shipments whose record this version cannot parse: only read back, and kept for a version that can."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from tasks.rules.shipment import Shipment, from_record
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnreadableRecord:
-    """A shipment whose record this version cannot read. `received`: seconds since the epoch, 0 if that is lost too."""
+    """A shipment whose record this version cannot parse. `received`: seconds since the epoch, 0 if unknown."""
 
     merchant: str
     reference: str
@@ -22,7 +22,7 @@ class UnreadableRecord:
 
 
 def stand_in(found: UnreadableRecord) -> Shipment:
-    """What is known of it; the rest is null in its event, and the record stays as it is."""
+    """What is known of the shipment; the rest is null in its event, and the record stays as it is."""
     return Shipment(
         merchant=found.merchant,
         reference=found.reference,
@@ -38,7 +38,7 @@ def stand_in(found: UnreadableRecord) -> Shipment:
 
 
 def after_look(shipment: Shipment, finding: Finding | None, error: str, context: Context) -> Settle | Fail | Park:
-    """The move after a read-back (None: none could be made)."""
+    """The decision after a read-back (None: none could be made)."""
     if isinstance(finding, Allocated):
         return Settle(shipment=shipment, allocated=finding, adopted=True)
     if may_end(shipment, context):
@@ -49,7 +49,7 @@ def after_look(shipment: Shipment, finding: Finding | None, error: str, context:
 
 
 def parse_shipment(merchant: str, reference: str, record: dict[str, Any]) -> Shipment | UnreadableRecord:
-    """A record as a value; one that a newer version wrote, or that is damaged, concerns only its own shipment."""
+    """A record as a value; an unreadable one affects only its own shipment."""
     try:
         shipment = from_record(merchant, reference, record)
         # Its event will name this step.
@@ -65,6 +65,6 @@ def parse_shipment(merchant: str, reference: str, record: dict[str, Any]) -> Shi
 
 
 def _seconds(milliseconds: bytes | None) -> float:
-    """0 for what is no time."""
+    """0 for an invalid time."""
     text = (milliseconds or b"").decode(errors="replace")
     return int(text) / 1000 if text.isdecimal() else 0.0

@@ -1,4 +1,4 @@
-"""Many askers, one round trip: what is asked while a round trip is under way goes into the next one together."""
+"""Request coalescing: items requested during a round trip share the next one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,7 +9,7 @@ Result = TypeVar("Result")
 
 
 class Coalesced(Generic[Item, Result]):
-    """Turns a function of many items into one of a single item, for coroutines that run side by side."""
+    """Turns a function of many items into one of a single item, for concurrent coroutines."""
 
     def __init__(self, ask_many: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], most: int) -> None:
         """`most`: items per round trip."""
@@ -19,7 +19,7 @@ class Coalesced(Generic[Item, Result]):
         self._flushing: asyncio.Task[None] | None = None
 
     async def ask(self, item: Item) -> Result:
-        """The answer for one item; raises what its round trip raised."""
+        """The result for one item; raises what its round trip raised."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         if self._flushing is None:
@@ -27,7 +27,7 @@ class Coalesced(Generic[Item, Result]):
         return await answer
 
     async def _flush(self) -> None:
-        # Everybody who is ready to ask in this turn of the loop gets into the first round trip.
+        # All requests of this loop iteration share the first round trip.
         await asyncio.sleep(0)
         while self._waiting:
             some, self._waiting = self._waiting[: self._most], self._waiting[self._most :]

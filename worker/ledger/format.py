@@ -1,4 +1,4 @@
-"""The ledger's format: a number that changes whenever an older version could not read what a newer one writes."""
+"""The version of the ledger's format; it changes when an older worker could not read what a newer one writes."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 async def check_format(redis: Redis, *, note: bool = True) -> None:
-    """Raises FormatError for a ledger in another format. `note`: an empty one gets ours."""
+    """Raises FormatError for a ledger in another format. `note`: write ours to an empty ledger."""
     found = await redis.get(keys.FORMAT)
     if found is None and not await redis.exists(*_TRACES):
         if not note:
@@ -39,13 +39,13 @@ async def check_format(redis: Redis, *, note: bool = True) -> None:
 
 
 def _number(found: Any) -> int:
-    """Before there was a number it was 0; what is no number cannot be ours."""
+    """0 without a number; an invalid number counts as a newer format."""
     text = "0" if found is None else found.decode(errors="replace")
     return int(text) if text.isdecimal() else FORMAT + 1
 
 
 async def stop_if_other(redis: Redis, pid: int) -> None:
-    """End a process, by SIGTERM, whose ledger is in another format: a newer version took it over while it ran."""
+    """Stop a process by SIGTERM when a newer version has taken over the ledger."""
     try:
         await check_format(redis)
     except FormatError as error:
@@ -54,7 +54,7 @@ async def stop_if_other(redis: Redis, pid: int) -> None:
 
 
 async def introduce(settings: Settings) -> None:
-    """Connect only to announce and to check the format; for processes that connect later, or by others."""
+    """Announce the server and check the format; for processes that connect later."""
     redis = connect(settings)
     try:
         await announce(redis, settings)

@@ -62,7 +62,7 @@ def call_stats(api: str) -> str:
 
 
 def resumed(merchant: str) -> str:
-    """Digests of file and key that lifted a pause lately."""
+    """Digests of file and key that resumed the merchant lately."""
     return f"{PREFIX}resumed:{merchant}"
 
 

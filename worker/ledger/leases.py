@@ -1,4 +1,4 @@
-"""What holders of leases ask and report, many in a round trip."""
+"""Permits and reports of lease holders, many in a round trip."""
 
 import json
 from collections.abc import Awaitable, Sequence
@@ -19,7 +19,7 @@ from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
 MAX_PER_ROUND_TRIP = 100
 MAX_RATE_WAIT_S = 0.5
-"""How long a call may wait inside a task for its place within a merchant's calls per second."""
+"""How long a call may wait inside a task for a slot of the merchant's calls per second."""
 
 MAX_CALL_OF_LEASE = 0.6
 """No call lasts longer than this share of a lease, which is renewed right before it."""
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class Leases(Pauses):
-    """The part of the ledger that concerns shipments which are held."""
+    """The part of the ledger for leased shipments."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         """No round trip is made."""
@@ -38,11 +38,11 @@ class Leases(Pauses):
         self._reports = Coalesced(self._report_many, MAX_PER_ROUND_TRIP)
 
     def permit(self, request: PermitRequest) -> Awaitable[Permit]:
-        """Whether the task still holds the shipment and when it may call; notes that a call is going out."""
+        """Whether the lease is valid and when the call may be made; notes the call in the lease token."""
         return self._permits.ask(request)
 
     def report(self, report: Report) -> Awaitable[bool]:
-        """Write what became of a shipment; False when the task does not hold it any more."""
+        """Write the result of a shipment; False when the lease is no longer valid."""
         return self._reports.ask(report)
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
@@ -102,7 +102,7 @@ class Leases(Pauses):
         return [bool(one) for one in written]
 
     async def history(self, shipment: Shipment) -> list[dict[str, Any]]:
-        """The kept entries of a shipment's story, oldest first."""
+        """The stored entries of a shipment's history, oldest first."""
         entries = shipment.progress.entries
         first = range(1, min(entries, KEPT_FIRST) + 1)
         last = range(max(KEPT_FIRST, entries - KEPT_LAST) + 1, entries + 1)
@@ -115,5 +115,5 @@ class Leases(Pauses):
 
 
 def _give_up(shipments: int, error: Exception) -> None:
-    """The server was away for so long that, for all we know, the shipments are another's by now."""
+    """The server was unavailable for so long that the leases may have expired."""
     log.warning("leases_abandoned", shipments=shipments, error=str(error), next="the sweep brings them back")

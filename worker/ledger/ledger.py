@@ -1,4 +1,4 @@
-"""The ledger and its schedule in Redis: the truth about every shipment."""
+"""The ledger and its schedule in Redis: the source of truth for every shipment."""
 
 import asyncio
 import hashlib
@@ -36,22 +36,22 @@ from worker.ledger.server_clock import ServerClock
 from worker.redis_client.store import Store
 
 REPUBLISHED_S = 60.0
-"""For so long and a lease after a change of the server, an order that comes in may be one that is sent again."""
+"""For this long plus a lease after a change of the server, an accepted order may be a republished one."""
 
 TASK_PATIENCE_S = 20.0
-"""How long a task waits for a server that is away; well below the time after which Celery ends it."""
+"""How long a task waits for an unavailable server; well below Celery's time limit."""
 
 FARTHEST_WAIT_S = 2 * 3600
 """No shipment is parked for longer at a time; a due time beyond that means that a clock has jumped."""
 
 MAX_ISOLATED = 0.25
-"""The part of a worker's children that may each be kept for a single shipment which has lost its worker."""
+"""The share of a worker's children that may each be used for one isolated shipment."""
 
 FIRST_CALL_STRATEGIES = "".join(f",{strategy.name}" for strategy in STRATEGIES if not strategy.needs_quote) + ","
 """The strategies whose first request is a call for an allocation, in both generations of the API."""
 
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
-"""This host's part of a task's id: shipments that were lost with others of the same host are not to blame."""
+"""This host's part of lease tokens: shipments lost with others of the same host are not blamed."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ class Ledger(Leases):
         self._clock = ServerClock()
         self._reading_clock = asyncio.Lock()
         self._epoch = 0
-        """Of the server, when its clock was read last."""
+        """The server's epoch when its clock was last read."""
 
     def now(self) -> float:
         """Seconds since the epoch by the server's clock, at the latest."""
@@ -79,15 +79,15 @@ class Ledger(Leases):
         return self._clock.earliest()
 
     async def watch_clock(self) -> None:
-        """Notice a change of the server or a jump of its clock, for those who work by it."""
+        """Detect a change of the server or a jump of its clock."""
         asked_at = boottime()
         now_ms, epoch = await self._store.run(CHECK_EPOCH, [], EpochArgs("", 0))
         await self._has_jumped(int(now_ms) / 1000, int(epoch), asked_at)
 
     async def _has_jumped(self, server_s: float, epoch: int, asked_at: float) -> bool:
-        """Take what the server said to a question that was asked then, and note a jump of its clock.
+        """Use the server's reply to a request sent at `asked_at`, and start an epoch after a jump of its clock.
 
-        Returns whether what it said is from before such a note.
+        Returns whether the reply is from an earlier epoch.
         """
         async with self._reading_clock:
             before_ms = round(self._clock.now() * 1000)
@@ -111,9 +111,9 @@ class Ledger(Leases):
         group: str,
         ignored: int = 0,
     ) -> tuple[int, StartMessage | None]:
-        """Take one read of the orders stream, all or nothing.
+        """Accept one read of the orders stream, all or nothing.
 
-        Returns how many shipments were new, and the message that must be sent, to start a worker child.
+        Returns how many shipments were new, and the start message that the caller must send, if any.
         """
         args: list[Any] = [*AcceptArgs(group, len(accepted), len(rejected), ignored)]
         for new in accepted:
@@ -125,14 +125,14 @@ class Ledger(Leases):
         return int(new_shipments), rows.start_message(start)
 
     async def notify_due(self, *, leaving: bool = False) -> StartMessage | None:
-        """Have what is due taken, if anything is. `leaving`: this child takes nothing more for now.
+        """Have due shipments claimed, if there are any. `leaving`: this child stops listening.
 
-        Returns the message that must be sent, to start a worker child.
+        Returns the start message that the caller must send, if any.
         """
         return rows.start_message(await self._store.run(NOTIFY_DUE, [], NotifyArgs(self._child if leaving else "")))
 
     async def wait_for_wakeup(self, timeout_s: float) -> None:
-        """Wait until something is due, at most so long."""
+        """Block until something is due, at most `timeout_s`."""
         await self._store.command("BLPOP", keys.WAKEUPS, timeout_s)
 
     async def claim(

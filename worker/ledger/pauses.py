@@ -1,4 +1,4 @@
-"""Merchants who are paused, and what else holds calls back: told to the ledger, and asked of it."""
+"""Pauses, limits, denials and splits: the ledger's state per merchant and API."""
 
 import contextlib
 import hashlib
@@ -13,15 +13,15 @@ from worker.ledger.scripts import PAUSE, PROBE, RESUME, PauseArgs, ProbeArgs, Re
 from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
 DENIED_S = 10
-"""How long a 403 of one shipment is remembered, to tell it from one of the key."""
+"""How long a 403 of one shipment is remembered, to distinguish it from one of the key."""
 
 
 RESUMED_S = 600
-"""How long it is remembered with which files and keys a pause was lifted."""
+"""How long the files and keys that resumed a merchant are remembered."""
 
 
 class Pauses:
-    """The part of the ledger that concerns merchants and APIs rather than shipments."""
+    """The part of the ledger for merchants and APIs."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         """No round trip is made."""
@@ -30,7 +30,7 @@ class Pauses:
         self._lease_ms = round(settings.lease_seconds * 1000)
 
     async def set_limits(self, merchant: str, in_flight: int, per_second: float) -> None:
-        """Tell the ledger a merchant's limits; 0 means none."""
+        """Write a merchant's limits; 0 means none."""
         key = keys.window(merchant)
         if in_flight or per_second:
             await self._store.redis.hset(key, mapping={"in_flight": in_flight, "per_second": per_second})
@@ -38,14 +38,14 @@ class Pauses:
             await self._store.redis.hdel(key, "in_flight", "per_second")
 
     async def pause(self, merchant: str, pause: Pause, digest: str, probe: str = "") -> bool:
-        """Pause a merchant; False when it was paused already. `probe`: the shipment that tried, and was refused too."""
+        """Pause a merchant; False when it was paused already. `probe`: the shipment whose probe was refused."""
         wait_ms = round(pause.retry_after_s * 1000)
         args = PauseArgs(merchant, pause.why, digest, pause.purpose, wait_ms, probe, pause.refused, pause.strategy)
         patience_s = self._settings.lease_seconds
         return bool(await self._store.retry(lambda: self._store.run(PAUSE, [], args), patience_s))
 
     async def probe(self, merchant: str) -> str:
-        """Let one shipment of a paused merchant try, if it is time; its reference, or ''."""
+        """Let one shipment of a paused merchant probe, if it is time; its reference, or ''."""
         found: bytes = await self._store.run(PROBE, [], ProbeArgs(merchant, self._lease_ms))
         return found.decode()
 
@@ -62,9 +62,9 @@ class Pauses:
         return total
 
     async def resumed_as(self, merchant: str, digest: str) -> bool:
-        """Note that a pause is lifted for a file and key of this digest; false when that was done lately.
+        """Note that file and key of this digest resume the merchant; false if they did so lately.
 
-        Machines may have different files or keys for a while: each of them lifts a pause once.
+        Machines may have different files or keys for a while: each of them resumes a merchant once.
         """
         key = keys.resumed(merchant)
         if not await self._store.redis.sadd(key, digest):
@@ -73,17 +73,17 @@ class Pauses:
         return True
 
     async def others_can(self, merchant: str) -> bool:
-        """Whether another process lifted a pause lately: it has a file and a key."""
+        """Whether another process resumed the merchant lately: it has a file and a key."""
         found = await self._store.retry(
             lambda: self._store.redis.exists(keys.resumed(merchant)), self._settings.lease_seconds
         )
         return bool(found)
 
     async def last_good(self, api: str, purpose: Purpose) -> float:
-        """When the API last answered a call of this kind well, in seconds since the epoch; 0 if never.
+        """When the API last gave a good response for this purpose, in seconds since the epoch; 0 if never.
 
-        Of read-backs any kind will do: where all goes well there are hardly any, and a key that may ask for an
-        allocation may read.
+        For read-backs any purpose counts: when everything works there are hardly any, and a key that may allocate may
+        read.
         """
         key, patience_s = keys.call_stats(api), self._settings.lease_seconds
         kinds = get_args(Purpose) if purpose == "read" else (purpose,)
@@ -92,7 +92,7 @@ class Pauses:
         return max(int(at or 0) for at in found) / 1000
 
     async def first_denial(self, api: str, reference: str) -> bool:
-        """Whether no other shipment got a 403 of this API in the last seconds; notes that this one did."""
+        """Whether no other shipment got a 403 from this API in the last seconds; records that this one did."""
         key = keys.denied(api)
         patience_s = self._settings.lease_seconds
         await self._store.retry(lambda: self._store.redis.set(key, reference, nx=True, ex=DENIED_S), patience_s)
@@ -100,7 +100,7 @@ class Pauses:
         return bool(first == reference.encode())
 
     async def split(self, merchant: str, strategy: str, lease_token: str) -> bool:
-        """Whether this task may split a refused call now: one at a time for a merchant and step."""
+        """Whether this lease may split a refused bulk call now: one at a time per merchant and step."""
         key = _split_key(merchant, strategy)
         patience_s = self._settings.lease_seconds
         got = await self._store.retry(
@@ -115,7 +115,7 @@ class Pauses:
         return True
 
     async def split_over(self, merchant: str, strategy: str, lease_token: str) -> None:
-        """Let another task split. Should this not be heard, the place is free after a lease."""
+        """Let another lease split. If this is lost, the key expires after a lease."""
         with contextlib.suppress(*TRANSIENT_ERRORS):
             key = _split_key(merchant, strategy)
             if await self._store.redis.get(key) == lease_token.encode():

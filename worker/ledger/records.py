@@ -1,4 +1,4 @@
-"""What the ledger holds about single shipments, for a person to read; nothing here changes anything."""
+"""Reads records of single shipments, for people; nothing is changed."""
 
 import contextlib
 import json
@@ -48,10 +48,10 @@ _READ_AT_ONCE = 500
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """All there is about one shipment. `history`: the kept entries by their number, from 1. `now`: the server's clock.
+    """A record with its state. `history`: the stored entries by their number, from 1. `now`: the server's clock.
 
-    `unreadable`: why this version cannot read it, if so; then the shipment is a stand-in without steps, whose order,
-    rule and api are '', `why` and `facts` are empty, and the story has what can be read of it.
+    `unreadable`: why this version cannot parse it, if so; then the shipment is a stand-in without steps, whose order,
+    rule and api are '', `why` and `facts` are empty, and the history has the entries that can be parsed.
     """
 
     shipment: Shipment
@@ -66,9 +66,9 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """A failed shipment. `settled_ms` tells this failure of the shipment from an earlier or later one.
+    """A failed shipment. `settled_ms` distinguishes this failure from earlier and later ones.
 
-    `progress`: None where this version cannot read it.
+    `progress`: None if this version cannot parse it.
     """
 
     merchant: str
@@ -88,7 +88,7 @@ async def server_ms(redis: Redis) -> int:
 
 
 async def known_merchants(redis: Redis, folder: Path) -> list[str]:
-    """Merchants that have a file, good or not, or ever had an order."""
+    """Merchants with a file, valid or not, or with any order ever."""
     known: Any = await redis.smembers(keys.KNOWN_MERCHANTS)
     return sorted({*_file_names(folder), *(name.decode() for name in known)})
 
@@ -111,7 +111,7 @@ def _key(merchant: str, reference: str) -> str:
 
 
 async def read_record(redis: Redis, settings: Settings, merchant: str, reference: str) -> Record | None:
-    """Everything about one shipment at one moment, or None when the ledger does not know it."""
+    """The record and state of one shipment, read atomically; None when the ledger has no record."""
     pipe = redis.pipeline(transaction=True)
     pipe.time()
     pipe.hgetall(_key(merchant, reference))
@@ -148,7 +148,7 @@ def _record(merchant: str, reference: str, fields: dict[str, bytes]) -> Record:
 def _history(entries: int, fields: dict[str, bytes]) -> Iterable[tuple[int, dict[str, Any]]]:
     for number in range(1, entries + 1):
         if number <= KEPT_FIRST or number > entries - KEPT_LAST:
-            # Without those that a newer version may have written otherwise.
+            # Entries of a newer version may have another form.
             with contextlib.suppress(ValueError):
                 yield number, json.loads(fields.get(entry_field(number), b""))
 
@@ -156,7 +156,7 @@ def _history(entries: int, fields: dict[str, bytes]) -> Iterable[tuple[int, dict
 async def failures(
     redis: Redis, settings: Settings, merchant: str, *, reason: str | None = None, most: int | None = None
 ) -> list[Failure]:
-    """A merchant's failed shipments that are still kept, oldest first; of one reason only, or not more than `most`."""
+    """A merchant's failed shipments, oldest first; optionally of one reason, at most `most`."""
     kept_since = await server_ms(redis) - round(settings.keep_days * 86_400_000)
     references: Any = await redis.zrangebyscore(keys.failed(merchant), kept_since, "+inf")
     found: list[Failure] = []

@@ -1,4 +1,4 @@
-"""Put failed shipments back into the ledger's schedule."""
+"""Requeues failed shipments."""
 
 import json
 from collections.abc import Iterable
@@ -18,14 +18,14 @@ from worker.redis_client.store import Redis, Store
 _AT_ONCE = 100
 
 SPREAD_MOST_S = FARTHEST_WAIT_S / 2
-"""How far ahead one replay plans; of much later times the schedule believes that a clock jumped."""
+"""How far ahead one replay schedules; later due times count as a clock jump."""
 
 SkipReason = Literal["no_merchant_file", "unreadable_record", "too_often", "changed_meanwhile"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplayFilter:
-    """Which failed shipments are meant: all conditions that are given must hold. `most`: None for all."""
+    """Selects failed shipments: all given conditions must hold. `most`: None for all."""
 
     reference: str | None = None
     merchant: str | None = None
@@ -35,7 +35,7 @@ class ReplayFilter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplayItem:
-    """A failed shipment and how it begins anew; `due_s`: in how many seconds."""
+    """A failed shipment and its new plan; `due_s`: in how many seconds it is due."""
 
     failure: Failure
     start: NewPlan
@@ -44,7 +44,7 @@ class ReplayItem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replay:
-    """What is put back, what stays as it is and why, and whether more were wanted than one replay takes."""
+    """What is requeued, what is skipped and why, and whether more were selected than one replay handles."""
 
     items: tuple[ReplayItem, ...]
     kept: tuple[tuple[Failure, SkipReason], ...] = ()
@@ -52,7 +52,7 @@ class Replay:
 
 
 async def prepare(redis: Redis, settings: Settings, wanted: ReplayFilter, rate: float) -> Replay:
-    """Look at what failed and choose its plans anew; nothing is written. `rate`: shipments per second."""
+    """Select failures and choose their new plans; nothing is written. `rate`: shipments per second."""
     fit = max(1, round(SPREAD_MOST_S * rate))
     most = fit if wanted.most is None else min(wanted.most, fit)
     found = await _find(redis, settings, wanted, most + 1)
@@ -62,7 +62,7 @@ async def prepare(redis: Redis, settings: Settings, wanted: ReplayFilter, rate: 
 
 
 async def _find(redis: Redis, settings: Settings, wanted: ReplayFilter, most: int) -> list[Failure]:
-    """The wanted failures, oldest first for each merchant, at most so many."""
+    """The selected failures, oldest first per merchant, at most `most`."""
     found: list[Failure] = []
     for merchant in [wanted.merchant] if wanted.merchant else await known_merchants(redis, settings.merchants_dir):
         if wanted.reference is None:
@@ -98,7 +98,7 @@ def _start(failure: Failure, good: dict[str, Merchant], now: float) -> NewPlan |
 
 
 async def requeue_failed(store: Store, replay: Replay, max_replays: int) -> Replay:
-    """Write what was prepared; returns what came of it. `max_replays` of one shipment, 0 for any number."""
+    """Requeue what was prepared; returns the result. `max_replays` of one shipment, 0 for no limit."""
     answers: list[int] = []
     for some in portions(replay.items, _AT_ONCE):
         args: list[Any] = [*ReplayArgs(max_replays)]

@@ -1,4 +1,4 @@
-"""The Redis server's clock as round trips tell it; all times of the ledger are by it."""
+"""The Redis server's clock, estimated from round trips; all times of the ledger are by it."""
 
 import time
 
@@ -12,11 +12,11 @@ DRIFT = 0.0005
 
 
 class ServerClock:
-    """Keeps bounds for how far the server's clock is ahead of this machine's.
+    """Keeps bounds for the difference between the server's clock and this machine's.
 
-    The server's time was read after its question was asked and before its answer arrived, so each round trip bounds the
-    difference, and the tightest bounds count: neither a slow answer nor a process that was stopped in the middle of one
-    misleads it. Until the first round trip this machine's own clock is all there is.
+    The server read its time between request and reply, so each round trip bounds the difference, and the tightest
+    bounds are kept: neither a slow reply nor a process suspended in between misleads it. Until the first round trip
+    this machine's clock is used.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class ServerClock:
         return boottime() + self._least_s
 
     def jumped(self, server_s: float, asked: float) -> bool:
-        """Take the server's answer to a question that was asked then; whether its clock was set since the last one."""
+        """Use the server's reply to a request sent at `asked`; whether its clock was changed since the last one."""
         call_record = boottime()
         least_s, most_s = server_s - call_record, server_s - asked
         read_at, self._read_at = self._read_at, call_record

@@ -1,4 +1,4 @@
-"""Where a shipment is: waiting, in a worker's hands, or finished."""
+"""The state of a shipment: scheduled, working or settled."""
 
 import json
 from dataclasses import dataclass
@@ -8,22 +8,21 @@ from config.settings import Settings
 from worker.redis_client.store import Redis
 
 _CLOCK_SLACK_MS = 20
-"""Record and event are written by one script, whose clock and whose stream ids may differ by so much."""
+"""Record and event are written by one script; its clock and its stream ids may differ by this much."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scheduled:
-    """In the schedule, to be taken at `due` (seconds since the epoch)."""
+    """In the schedule, due at `due` (seconds since the epoch)."""
 
     due: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Working:
-    """Taken, until `lease_end` (seconds since the epoch).
+    """Leased until `lease_end` (seconds since the epoch).
 
-    `phase`: `q` held for the next link of its chain, `r` taken by a worker, `c` likewise, with a call that
-    may be on its way.
+    `phase`: `q` waits for the next link of its chain, `r` owned by a worker, `c` the same, and a call may be in flight.
     """
 
     lease_end: float
@@ -32,7 +31,7 @@ class Working:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settled:
-    """Finished. `event`: the one that went out, or None when its stream no longer has it."""
+    """Settled. `event`: the published event, or None when its stream no longer has it."""
 
     state: str
     reason: str
@@ -42,14 +41,14 @@ class Settled:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Missing:
-    """Neither finished nor in the schedule, which should not be."""
+    """Neither settled nor scheduled, which is a bug."""
 
 
 ShipmentState = Scheduled | Working | Settled | Missing
 
 
 def unfinished(due: float | None, lease_end: float | None, token: bytes | None) -> Scheduled | Working | None:
-    """Where a shipment is that is not finished: as the schedule says."""
+    """The state of an unfinished shipment."""
     if lease_end is not None:
         return Working(lease_end=lease_end / 1000, phase=(token or b"q").decode()[0])
     return None if due is None else Scheduled(due=due / 1000)
@@ -58,7 +57,7 @@ def unfinished(due: float | None, lease_end: float | None, token: bytes | None) 
 async def settled(
     redis: Redis, settings: Settings, name: tuple[str, str], fields: dict[str, bytes]
 ) -> Settled | Missing:
-    """Where a shipment is that is not in the schedule. `name`: merchant and reference."""
+    """The state of a shipment that is not scheduled. `name`: merchant and reference."""
     if "state" not in fields:
         return Missing()
     state, settled_ms = fields["state"].decode(), int(fields["settled"])
@@ -70,9 +69,9 @@ async def settled(
 
 
 async def event_of(redis: Redis, stream: str, event_id: str, settled_ms: int) -> dict[str, Any] | None:
-    """The event that told of a settled shipment, as long as its stream has it.
+    """The event of a settled shipment, as long as its stream has it.
 
-    A stream has no index of event ids, but the entry was written at the moment at which the shipment was settled.
+    A stream has no index of event ids, but the entry was written when the shipment was settled.
     """
     entries: Any = await redis.xrange(stream, min=str(settled_ms), max=str(settled_ms + _CLOCK_SLACK_MS), count=2000)
     for _, fields in entries:

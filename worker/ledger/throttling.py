@@ -1,4 +1,4 @@
-"""What holds shipments back besides the schedule: open breakers and slowed merchants, as an operator reads them."""
+"""Open breakers and throttled merchants, for operators."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,14 +7,14 @@ from worker.ledger import keys
 from worker.redis_client.store import Redis
 
 SLOWED_FOR_S = 60.0
-"""How long after its last 429 a merchant counts as slowed."""
+"""How long after its last 429 a merchant counts as throttled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Breaker:
-    """An API that nobody calls for now. `probe_in_s`: until one call may try it; 0 while one does.
+    """An open breaker. `probe_in_s`: until one call may probe; 0 while one does.
 
-    `api`: its host and key, or the host alone when something stands before it for several keys.
+    `api`: host and key, or the host alone after foreign responses to several keys.
     """
 
     api: str
@@ -23,7 +23,7 @@ class Breaker:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slowed:
-    """A merchant whose API said 429 lately. `window`: the most of its shipments at work at once, for now."""
+    """A merchant with a recent 429. `window`: most working shipments at present."""
 
     merchant: str
     window: int
