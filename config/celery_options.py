@@ -1,4 +1,4 @@
-"""Celery's options, the two queues and the beat table, made from the settings."""
+"""Celery's options, the two queues and the beat schedule, from the settings."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from config.settings import Settings
 from config.tls import tls_options
 
 BATCHES = "allocation"
-"""The queue of messages that start a child, and of the links of fallback chains."""
+"""The queue of start messages and of the links of fallback chains."""
 
 SWEEPS = "allocation.sweep"
-"""The sweep's own queue, so that it never waits behind them."""
+"""The sweep's own queue, so that it never waits behind other messages."""
 
 SWEEP_TASK = "allocation.sweep"
 
 PATIENCE_S = 1.0
-"""How long a link waits for its calls before it leaves the slow ones to finish by themselves."""
+"""How long a link waits for its calls; slow ones finish without it."""
 
 
 def celery_options(settings: Settings) -> dict[str, Any]:
-    """Everything Celery is told, in lower case."""
+    """All of Celery's options, in lower case."""
     return {**_broker(settings), **_tasks(), **_worker(settings), **_beat(settings)}
 
 
@@ -38,12 +38,12 @@ def _broker(settings: Settings) -> dict[str, Any]:
             # In the order in which the worker names its queues: the sweep first.
             "queue_order_strategy": "priority",
         },
-        # Said in every case: for a rediss:// URL that names no option kombu would check no certificate.
+        # Always set: for a rediss:// URL without options kombu would check no certificate.
         "broker_use_ssl": tls_options(settings.broker),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        # Only as many as are used are opened. Flower asks nine things at once, over two connections each: with fewer
-        # its askers wait for each other for ever, and it shows neither workers nor tasks.
+        # Connections are opened on demand. Flower sends nine requests at once, over two connections each: with fewer
+        # they deadlock, and it shows neither workers nor tasks.
         "broker_pool_limit": 20,
         "task_publish_retry_policy": {"max_retries": 2, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
     }
@@ -52,7 +52,7 @@ def _broker(settings: Settings) -> dict[str, Any]:
 def _tasks() -> dict[str, Any]:
     return {
         "include": ["tasks.allocate"],
-        # In the order in which a worker looks at them.
+        # In the order in which a worker polls them.
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (SWEEPS, BATCHES)],
         "task_default_queue": BATCHES,
         "task_routes": {SWEEP_TASK: {"queue": SWEEPS}},
@@ -60,8 +60,8 @@ def _tasks() -> dict[str, Any]:
         "task_serializer": "json",
         "result_serializer": "json",
         "task_ignore_result": True,
-        # The ledger decides who may work on a shipment, so a message is acknowledged when it is read: one that was
-        # lost costs a lease at most, and none is ever delivered a second time an hour later (the visibility timeout).
+        # The ledger decides which worker owns a shipment, so a message is acknowledged when it is read: a lost one
+        # costs a lease at most, and none is redelivered an hour later (the visibility timeout).
         "task_acks_late": False,
         # A task returns within ten seconds and a few round trips to Redis; these limits only end a stalled child.
         "task_soft_time_limit": 60,
@@ -94,7 +94,7 @@ def _beat(settings: Settings) -> dict[str, Any]:
             "sweep": {
                 "task": SWEEP_TASK,
                 "schedule": settings.sweep_seconds,
-                # No `expires`: it is a time by this machine's clock, and a worker whose clock is ahead would drop every
+                # No `expires`: it is a time by this machine's clock, and a worker with a clock ahead would drop every
                 # sweep. The scheduler sends none while one waits, so they do not pile up.
                 "options": {"queue": SWEEPS},
             }

@@ -1,4 +1,4 @@
-"""How many cores this process may use: a container that may use two of a machine's sixty-four has two."""
+"""How many cores this process may use: a container with two of a machine's sixty-four cores has two."""
 
 import math
 import os
@@ -22,7 +22,7 @@ def usable_cores(own: Path = _SELF, mounted: Path = _MOUNTED) -> int:
 
 
 def _quotas(own: Path, mounted: Path) -> Iterator[float]:
-    """The cores that each cgroup above this process grants, as far as they are limited."""
+    """The core quotas of the cgroups above this process, as far as they are limited."""
     for line in _text(own).splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
@@ -34,7 +34,7 @@ def _quotas(own: Path, mounted: Path) -> Iterator[float]:
 
 
 def _with_parents(root: Path, path: str) -> Iterator[Path]:
-    """In a container the path may be the host's, of which only the root can be seen."""
+    """In a container the path may be the host's, of which only the root is visible."""
     folder = root / path.strip("/")
     while folder != root:
         yield folder
@@ -43,7 +43,7 @@ def _with_parents(root: Path, path: str) -> Iterator[Path]:
 
 
 def _quota(*said: str) -> Iterator[float]:
-    """`max` and -1 mean that there is none."""
+    """`max` and -1 mean no quota."""
     match [text.strip() for text in said]:
         case [quota, period] if quota.isdecimal() and period.isdecimal() and int(period):
             yield int(quota) / int(period)

@@ -29,11 +29,11 @@ _ENCODING = "utf-8-sig"
 
 
 class SettingsError(Exception):
-    """The environment does not make sense; the text says which variable, why, and what to do."""
+    """Invalid settings; the message names each variable, the problem and the remedy."""
 
 
 class FormatError(Exception):
-    """The ledger is in a format of another version; the text says what to do."""
+    """The ledger has the format of another version; the message says what to do."""
 
 
 def _usable_url(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
@@ -43,7 +43,7 @@ def _usable_url(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address cannot mean another machine."""
+    """Whether a host name or address is loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -68,7 +68,7 @@ HostNames = Annotated[str, AfterValidator(_host_names)]
 
 
 def _logins(auth: SecretStr) -> SecretStr:
-    """Flower splits at commas and takes each part for somebody who may look: half a password would be one."""
+    """Flower splits at commas and treats each part as a login: half a password would be one."""
     people = [login.partition(":") for login in auth.get_secret_value().split(",")]
     if not all(user and password for user, _, password in people):
         raise ValueError("must be user:password, or several with commas between; choose a password without a comma")
@@ -79,7 +79,7 @@ Logins = Annotated[SecretStr, AfterValidator(_logins)]
 
 
 def _address(text: str) -> str:
-    """An address, or a name as far as one can tell without asking for it."""
+    """An address, or a name as far as it can be checked without resolving it."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -126,8 +126,8 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _cleaned(cls, value: Any, info: ValidationInfo) -> Any:  # of whichever type the setting has
-        """A carriage return at the end, as of a file with Windows' line ends, is none of the value."""
+    def _cleaned(cls, value: Any, info: ValidationInfo) -> Any:  # the type depends on the setting
+        """Strips white space, including the carriage return of a file with Windows line ends."""
         if not isinstance(value, str):
             return value
         text, setting = value.strip(), cls.model_fields[str(info.field_name)]
@@ -156,7 +156,7 @@ class Settings(BaseSettings):
 
     @property
     def broker(self) -> str:
-        """The broker's URL, with its password: for the client library only, never for a log."""
+        """The broker's URL, with its password: for the client library, never for a log."""
         if self.broker_url is not None:
             return self.broker_url.get_secret_value()
         return next_database(self.redis_url.get_secret_value()) or ""
@@ -168,11 +168,11 @@ class Settings(BaseSettings):
 
     @property
     def http_hosts(self) -> frozenset[str]:
-        """Hosts beyond loopback that may be called without TLS."""
+        """Hosts besides loopback that may be called without TLS."""
         return frozenset(host.strip().lower() for host in self.allow_http_hosts.split(",") if host.strip())
 
 
-# Control characters, surrogates (bytes that are no UTF-8), and line and paragraph separators.
+# Control characters, surrogates (invalid UTF-8), and line and paragraph separators.
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
@@ -205,13 +205,13 @@ def variable(setting: str) -> str:
 
 
 def said_of(name: str, text: str) -> str:
-    """One line about a variable: which, where it is set, what is wrong and what to do."""
+    """One line about a variable: its name, where it is set, the problem and the remedy."""
     place = "the environment" if any(n.upper() == name and value for n, value in os.environ.items()) else DOTENV
     return f"{name}: in {place}: {text}"
 
 
 def unknown_names() -> Iterator[tuple[str, str]]:
-    """Variables that look like settings and are none, each with the place where it is set."""
+    """Variables that look like settings but are not, with the place where each is set."""
     known = {variable(name) for name in Settings.model_fields}
     yield from (("environment", name) for name in _unknown(os.environ, known))
     try:

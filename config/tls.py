@@ -1,4 +1,4 @@
-"""TLS to Redis, as the parameters of a `rediss://` URL state it; without any, certificates are checked."""
+"""TLS to Redis, from the parameters of a `rediss://` URL; by default certificates are checked."""
 
 import ssl
 from urllib.parse import parse_qsl

@@ -11,7 +11,7 @@ from config.strategies.strategy import V2, Flavour
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 _SPACE = re.compile(r"\s")
 _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+(/[^\s?#@]*)?$"
-"""As far as a pattern can say what `_base_url` looks for."""
+"""As far as a pattern can express what `_base_url` checks."""
 
 
 class KeyFromEnv(BaseModel):
@@ -20,16 +20,16 @@ class KeyFromEnv(BaseModel):
     model_config = _STRICT
 
     env: str = Field(pattern=r"^[A-Z_][A-Z0-9_]{0,63}$")
-    """The name of the environment variable that holds the key: capitals, digits and underscores."""
+    """The name of the environment variable with the key: upper-case letters, digits and underscores."""
 
 
 class KeyFromFile(BaseModel):
-    """`{ file = "/path" }`: the key is the content of a file, read anew whenever it changes."""
+    """`{ file = "/path" }`: the key is the content of a file, reloaded when it changes."""
 
     model_config = _STRICT
 
     file: str = Field(min_length=1)
-    """The path of the file that holds the key; it is read anew when it changes."""
+    """The path of the file with the key; it is reloaded when it changes."""
 
 
 def _key_source(value: object) -> KeyFromEnv | KeyFromFile:
@@ -57,7 +57,7 @@ def _base_url(url: str) -> str:
 
 
 def _is_absolute(url: str) -> bool:
-    """Whether a call can be sent there; urlsplit judges a port only when asked for it."""
+    """Whether a call can be sent there; urlsplit validates a port only on access."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -67,24 +67,24 @@ def _is_absolute(url: str) -> bool:
 
 
 class Api(BaseModel):
-    """Where and how; the key itself is never part of it. `timeout_s`: the longest one call may take."""
+    """Where and how to call the API; the key itself is never part of it. `timeout_s`: the longest one call may take."""
 
     model_config = _STRICT
 
     flavour: Flavour
     """The generation of the API."""
     base_url: Annotated[str, AfterValidator(_base_url), Field(json_schema_extra={"pattern": _URL})]
-    """Where the API is: https, without user, query and fragment. Plain http is for loopback and the hosts of
+    """The address of the API: https, without user, query and fragment. Plain http only for loopback and the hosts of
     ALLOCATION_ALLOW_HTTP_HOSTS.
     """
     api_key: KeySource
-    """Where the key is found; the key itself never stands here."""
+    """Where the key is; never the key itself."""
     format: Literal["json", "xml"] = "json"
-    """In what v1 is spoken; v2 has JSON only."""
+    """The format of v1; v2 has only JSON."""
     bulk: bool = False
-    """v2: whether the endpoints for many shipments are used for services and groups too."""
+    """v2: whether the "many" endpoints are used for services and groups too."""
     timeout_s: float = Field(20, gt=0, le=300)
-    """The longest one call may take, in seconds; at most 0.6 of ALLOCATION_LEASE_SECONDS counts."""
+    """The longest one call may take, in seconds; at most 0.6 of ALLOCATION_LEASE_SECONDS."""
 
     @field_validator("format")
     @classmethod

@@ -1,4 +1,4 @@
-"""The conditions of a rule, as `when` states them: words, numbers and ranges of numbers."""
+"""The conditions of a rule (`when`): text, numbers and ranges of numbers."""
 
 import math
 from decimal import Decimal
@@ -20,14 +20,14 @@ def _as_list(value: object) -> object:
 
 
 def _number(value: object) -> object:
-    """TOML's own numbers only: a Decimal would be read from text too."""
+    """TOML numbers only: pydantic would parse a Decimal from text too."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise ValueError("must be a number that is not below 0, without quotes")
     return value
 
 
 def _as_range(value: object) -> object:
-    """A number alone is a range of one."""
+    """A single number is a range of one value."""
     if isinstance(value, dict):
         return value
     return {"at_least": _number(value), "at_most": _number(value)}
@@ -67,9 +67,9 @@ Number = Annotated[Range, BeforeValidator(_as_range, json_schema_input_type=NonN
 
 
 class Conditions(BaseModel):
-    """`when`: all that are given must hold; one on a fact the order does not state does not hold.
+    """`when`: all given conditions must hold; one on a fact that the order does not state does not hold.
 
-    Words are kept as they are written; which of them are equal is said in `config.text`.
+    Text is stored as written; `config.text` defines which texts are equal.
     """
 
     model_config = _NOT_EMPTY
@@ -77,7 +77,7 @@ class Conditions(BaseModel):
     country: Words | None = None
     """One or several countries."""
     postcode_prefix: Words | None = None
-    """How the postcode begins; a blank at the end is part of it."""
+    """The beginning of the postcode; a space at the end is part of it."""
     shipping_method: Words | None = None
     """One or several shipping methods."""
     tags_any: Words | None = None

@@ -1,4 +1,4 @@
-"""Merchant files: their types, how they are read, and what is wrong with one, said so that a person can mend it."""
+"""Merchant files: their types, parsing, and error messages with advice."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ from config.strategies.strategy import Flavour
 from config.text import BYTE_ORDER_MARK
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""What a merchant may be called: the file's stem, part of keys in Redis and of labels in Flower."""
+"""A valid name of a merchant: the file's stem, part of Redis keys and of labels in Flower."""
 
 MAX_FILE_BYTES = 256 * 1024
 
@@ -33,11 +33,11 @@ class _Table(BaseModel):
 
 Key = tuple[str | int, ...]
 Wrong = tuple[Key, str]
-"""The key of something wrong, and what to say about it."""
+"""The key of a problem and its message."""
 
 
 def _refuse(wrong: Sequence[Wrong]) -> None:
-    """Raise everything that is wrong at once, each at its own key; a ValueError would stand for the whole table."""
+    """Raise all problems at once, each at its own key; a ValueError would apply to the whole table."""
     if wrong:
         errors = [
             InitErrorDetails(type=PydanticCustomError("unsupported", "{text}", {"text": text}), loc=key, input=None)
@@ -50,9 +50,9 @@ class Choice(_Table):
     """A strategy and the steps it falls back to."""
 
     strategy: AnyStrategy
-    """What is asked for first."""
+    """The first strategy."""
     fallback: Annotated[tuple[AnyStrategy, ...], Field(strict=False, max_length=10)] = ()
-    """What is asked for when that is refused, one after the other; a rule without it has no other step."""
+    """The next steps after a refusal, in order; a rule without it has no other step."""
 
     def strategies(self) -> Iterator[tuple[Key, AnyStrategy]]:
         """Every step, each with its key."""
@@ -61,7 +61,7 @@ class Choice(_Table):
             yield ("fallback", index), step
 
     def unsupported_reason(self, flavour: Flavour) -> Iterator[Wrong]:
-        """What a merchant of this flavour cannot ask for."""
+        """The strategies that this flavour does not have."""
         for key, strategy in self.strategies():
             if reason := strategy.unsupported_reason(flavour):
                 yield key, f"{reason}; use one of {', '.join(available(flavour))}"
@@ -71,7 +71,7 @@ class Rule(Choice):
     """`[[rules]]`: a choice for the orders that meet its conditions."""
 
     name: str = Field(min_length=1, max_length=100, json_schema_extra={"not": {"const": "default"}})
-    """What `allocation explain` calls the rule; no two rules have the same, and none is `default`."""
+    """The name of the rule in `allocation explain` and events; unique, and not `default`."""
     when: Conditions
     """The conditions, all of which must hold."""
 
@@ -82,13 +82,13 @@ class MerchantFile(_Table):
     api: Api
     """Where and how the merchant's allocation API is called."""
     allocation: Choice
-    """What is asked for when no rule matches."""
+    """The plan when no rule matches."""
     rules: Annotated[tuple[Rule, ...], Field(strict=False)] = ()
-    """What is asked for instead; the first rule that matches counts."""
+    """Rules; the first one that matches chooses the plan."""
     retry: Retry = Retry()
-    """How often, how long, and how long a shipment is only read back after an open call."""
+    """Attempts, deadline and quiet time."""
     limits: Limits = Limits()
-    """How much the API may be asked, over all workers."""
+    """Limits for calls to the API, over all workers."""
 
     @field_validator("allocation")
     @classmethod
@@ -133,7 +133,7 @@ def _unsupported_strategies(names: Sequence[str]) -> Iterator[Wrong]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """One thing wrong with a file, and what to do about it."""
+    """A problem of a file, and what to do about it."""
 
     file: str
     key: str
@@ -146,7 +146,7 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Merchant:
-    """A merchant whose file is good. `digest` changes when the file does."""
+    """A merchant with a valid file. `digest` changes with the file."""
 
     name: str
     file: MerchantFile
@@ -154,7 +154,7 @@ class Merchant:
 
 
 def read(path: Path, http_hosts: frozenset[str] = frozenset()) -> Merchant | list[Problem]:
-    """Read one merchant file; never raises for what the file says."""
+    """Read one merchant file; never raises for its content."""
     try:
         raw = path.read_bytes()
         if len(raw) > MAX_FILE_BYTES:
@@ -166,7 +166,7 @@ def read(path: Path, http_hosts: frozenset[str] = frozenset()) -> Merchant | lis
     except ValidationError as error:
         return [_problem(path.name, e) for e in error.errors(include_url=False, include_input=False)]
     except (ValueError, RecursionError) as error:
-        # Besides its own errors, tomllib passes on those of a number or a nesting that is too large for Python.
+        # In addition to its own errors, tomllib raises those of a number or a nesting that is too large for Python.
         return [Problem(file=path.name, key="", text=f"is not TOML: {error}; mend it there")]
     problems = [*_name_problems(path), *_url_problems(path, file, http_hosts)]
     return problems or Merchant(name=path.stem, file=file, digest=hashlib.sha256(raw).hexdigest())
@@ -201,7 +201,7 @@ def _problem(file: str, error: Any) -> Problem:  # pydantic's ErrorDetails, a Ty
 
 
 def read_all(folder: Path, http_hosts: frozenset[str] = frozenset()) -> tuple[dict[str, Merchant], list[Problem]]:
-    """Read every `*.toml` of a folder: the good merchants by name, and all problems of the others."""
+    """Read every `*.toml` of a folder: the valid merchants by name, and the problems of the others."""
     good: dict[str, Merchant] = {}
     problems: list[Problem] = []
     for path in sorted(folder.glob("*.toml")):
@@ -214,7 +214,7 @@ def read_all(folder: Path, http_hosts: frozenset[str] = frozenset()) -> tuple[di
 
 
 def find_key(source: KeyFromEnv | KeyFromFile) -> str | None:
-    """The merchant's API key, or None when it is not (or not usably) there. Never log what this returns."""
+    """The merchant's API key, or None if it is missing or unusable. Never log the result."""
     match source:
         case KeyFromEnv(env=name):
             key = os.environ.get(name, "")

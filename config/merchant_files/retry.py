@@ -11,7 +11,7 @@ _QUEUE_S = 900.0
 
 
 class Retry(BaseModel):
-    """`[retry]`: how often, how long, and how long a shipment is only read back after an open call.
+    """`[retry]`: attempts, deadline and quiet time.
 
     A call is open when its outcome is unknown or when the API queued it: it may still take effect.
     """
@@ -65,7 +65,7 @@ class Retry(BaseModel):
         return max(self.quiet_seconds, min(_QUEUE_S, self.deadline_s / 2))
 
     def unsupported_reason(self, timeout_s: float) -> Iterator[tuple[str, str]]:
-        """What does not fit into the deadline together with so long a call: the key, and what to say about it."""
+        """What does not fit into the deadline with such a timeout: the key and the message."""
         call = f"a call of up to {_s(timeout_s)} (api.timeout_s)"
         deadline = f"before the deadline ({_s(self.deadline_s)})"
         if timeout_s + self.quiet_s >= self.deadline_s:
@@ -80,13 +80,13 @@ class Retry(BaseModel):
             yield "queue_seconds", f"{text}; {advice} or raise deadline_hours"
 
     def with_fitting_queue_time(self, timeout_s: float) -> "Retry":
-        """With a default queue time that leaves room for such a call, too."""
+        """The same with a default queue time that leaves time for such a call."""
         most = self.deadline_s - timeout_s
         return self if self.queue_s <= most else self.model_copy(update={"queue_seconds": most})
 
 
 def _s(seconds: float) -> str:
-    """`172800 s`, without the noise of a conversion from hours."""
+    """`172800 s`, without rounding errors of a conversion from hours."""
     return f"{seconds:.10g} s"
 
 

@@ -7,19 +7,19 @@ from config.strategies.strategy import V1, V2, Flavour, Reference, RequestSpec, 
 
 
 class CarrierService(Strategy):
-    """v2: one shipment a call, or up to 100 queued with `bulk`; v1: many at once, answered at once."""
+    """v2: one shipment per call, or up to 100 queued with `bulk`; v1: many per call, with an immediate response."""
 
     name: ClassVar[str] = "carrier_service"
     most: ClassVar[dict[Flavour, int]] = {V2: 1, V1: 100}
     most_bulk: ClassVar[dict[Flavour, int]] = {V2: 100}
 
     carrier_service: Reference
-    """The vendor's reference, printable ASCII; `.` and `..` are none."""
+    """The vendor's reference, printable ASCII; not `.` or `..`."""
 
     def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:
         """The single or the "many" endpoint of the flavour."""
         if flavour == V1:
-            # In XML the order of the elements counts: the references come first.
+            # In XML the order of elements matters: the references come first.
             body = {"ConsignmentReferences": list(references), "MpdCarrierServiceReference": self.carrier_service}
             return RequestSpec(
                 method="PUT",

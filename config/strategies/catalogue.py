@@ -1,4 +1,4 @@
-"""Every strategy there is, and the type that reads one from a merchant file."""
+"""All strategies, and the type that parses one from a merchant file."""
 
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ _BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}
 
 
 def _strategy(value: object) -> Strategy:
-    """The strategy that a table with one key names; a wrong argument is reported at its own key."""
+    """The strategy of a table with one key; an invalid argument is reported at its own key."""
     if isinstance(value, Strategy):
         return value
     return _BY_NAME[_only_key(value)].model_validate(value)
@@ -58,7 +58,7 @@ AnyStrategy = Annotated[
     Strategy,
     PlainValidator(
         _strategy,
-        # Only the JSON Schema sees this union: its own error messages would list seven wrong guesses.
+        # Only the JSON Schema uses this union: its error messages would list seven wrong guesses.
         json_schema_input_type=VirtualService
         | CarrierService
         | ServiceGroup
@@ -69,7 +69,7 @@ AnyStrategy = Annotated[
     ),
     PlainSerializer(_table),
 ]
-"""A strategy as a field of a pydantic model: a table with one key, read and written."""
+"""A strategy as a field of a pydantic model: a table with one key."""
 
 
 def available(flavour: Flavour) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from config.strategies.strategy import V1, V2, Flavour, RequestSpec, Strategy
 
 
 class CheapestQuote(Strategy):
-    """One shipment a call; v1 compares the quotes itself, for v2 we ask for them and take the cheapest."""
+    """One shipment per call; v1 compares quotes itself, for v2 the worker requests them and chooses the cheapest."""
 
     name: ClassVar[str] = "cheapest_quote"
     most: ClassVar[dict[Flavour, int]] = {V2: 1, V1: 1}
@@ -18,7 +18,7 @@ class CheapestQuote(Strategy):
     """The cheapest of all quotes."""
 
     def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:  # noqa: ARG002  # never bulk
-        """`PUT /allocation/{ref}/allocatewithcheapestquote`, or v2's call for the quotes."""
+        """`PUT /allocation/{ref}/allocatewithcheapestquote`, or v2's request for quotes."""
         (reference,) = references
         if flavour == V1:
             return RequestSpec(method="PUT", path=("allocation", reference, "allocatewithcheapestquote"))

@@ -9,26 +9,26 @@ from config.strategies.strategy import V1, V2, Flavour, Reference, RequestSpec, 
 
 
 class ServiceFilters(BaseModel):
-    """What a service must be; a flag that is left out does not filter. At most ten tags, all of which must match."""
+    """Requirements for a service; an omitted flag does not filter. At most ten tags, all of which must match."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     direction: Literal["outbound", "inbound"]
-    """Which way the shipment goes."""
+    """The direction of the shipment."""
     pickup: bool | None = None
-    """Whether the carrier picks it up; left out, it does not matter."""
+    """Whether the carrier collects the shipment; omitted: either."""
     drop_off: bool | None = None
-    """Whether it is dropped off; left out, it does not matter."""
-    # A TOML or JSON array is a list, which strict mode would not take for a tuple.
+    """Whether the shipment is dropped off; omitted: either."""
+    # A TOML or JSON array is a list, which strict mode does not accept as a tuple.
     tags: Annotated[tuple[Reference, ...], Field(max_length=10, strict=False)] = ()
-    """Tags all of which the service has; v2 only."""
+    """The service must have all of these tags; v2 only."""
 
     def as_table(self) -> dict[str, Any]:
-        """The filters that were given, in the words of v2."""
+        """The given filters, in v2's form."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def as_v1(self) -> dict[str, Any]:
-        """The filters that were given, in the words of v1, which has no tags."""
+        """The given filters, in v1's form, which has no tags."""
         flags = {"IsPickup": self.pickup, "IsDropOff": self.drop_off}
         given = {name: flag for name, flag in flags.items() if flag is not None}
         return {"ServiceDirection": self.direction.capitalize(), **given}
@@ -39,16 +39,16 @@ class ServiceFilters(BaseModel):
 
 
 class Filters(Strategy):
-    """Many shipments a call in both flavours: v2 queues them, v1 answers at once."""
+    """Many shipments per call in both flavours: v2 queues them, v1 responds at once."""
 
     name: ClassVar[str] = "filters"
     most: ClassVar[dict[Flavour, int]] = {V2: 100, V1: 100}
 
     filters: ServiceFilters
-    """What the service must be; the vendor takes the cheapest of these."""
+    """Requirements for the service; the vendor chooses the cheapest match."""
 
     def unsupported_reason(self, flavour: Flavour) -> str | None:
-        """As for every strategy, and tags do not fit v1."""
+        """As for every strategy, and v1 has no tags."""
         if flavour == V1 and self.filters.tags:
             return f"filters has no tags in {V1}"
         return super().unsupported_reason(flavour)

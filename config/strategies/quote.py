@@ -1,4 +1,4 @@
-"""`{ quote = "cheapest" }` or `"earliest"`: ask for quotes, choose one, allocate with it."""
+"""`{ quote = "cheapest" }` or `"earliest"`: request quotes, choose one, allocate with it."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -7,14 +7,14 @@ from config.strategies.strategy import V1, V2, Flavour, QuoteChoice, RequestSpec
 
 
 def quotes_request(flavour: Flavour, reference: str) -> RequestSpec:
-    """The call that asks for the quotes of a shipment; it allocates nothing."""
+    """The request for a shipment's quotes; it allocates nothing."""
     if flavour == V1:
         return RequestSpec(method="GET", path=("quotes", "consignment", reference))
     return RequestSpec(method="POST", path=("shipments", reference, "quote"))
 
 
 def request_with_quote(flavour: Flavour, reference: str, quote_reference: str) -> RequestSpec:
-    """The call that allocates a shipment with one of its quotes."""
+    """The request that allocates a shipment with one of its quotes."""
     if flavour == V1:
         return RequestSpec(method="PUT", path=("allocation", reference, "allocatewithquote", quote_reference))
     return RequestSpec(method="PUT", path=("shipments", reference, "allocate", "quote", quote_reference))
@@ -28,7 +28,7 @@ class Quote(Strategy):
     needs_quote: ClassVar[frozenset[Flavour]] = frozenset({V2, V1})
 
     quote: QuoteChoice
-    """Which of the quotes is taken."""
+    """Which quote is chosen."""
 
     @property
     def choice(self) -> QuoteChoice:
@@ -36,6 +36,6 @@ class Quote(Strategy):
         return self.quote
 
     def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:  # noqa: ARG002  # never bulk
-        """The call for the quotes."""
+        """The request for quotes."""
         (reference,) = references
         return quotes_request(flavour, reference)

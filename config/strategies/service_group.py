@@ -14,7 +14,7 @@ class ServiceGroup(Strategy):
     most_bulk: ClassVar[dict[Flavour, int]] = {V2: 100}
 
     service_group: Reference
-    """The vendor's reference, printable ASCII; `.` and `..` are none."""
+    """The vendor's reference, printable ASCII; not `.` or `..`."""
 
     def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:
         """The single endpoint of the flavour, or v2's "many" endpoint with `bulk`."""

@@ -1,4 +1,4 @@
-"""What a strategy is: a value from a merchant file that knows which call asks for it."""
+"""The base of all strategies: a value from a merchant file that builds its request."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ Reference = Annotated[
 class RequestSpec:
     """One request to the allocation API, before it has a host, a key or a wire format.
 
-    `path` holds unescaped segments; whoever sends the call escapes each one.
-    `root` names the document element when the body travels as XML.
+    `path` holds unescaped segments; the sender escapes each one.
+    `root` names the document element of an XML body.
     """
 
     method: Literal["GET", "PUT", "POST"]
@@ -46,10 +46,9 @@ class RequestSpec:
 
 
 class Strategy(BaseModel):
-    """One way to ask for an allocation, written in a merchant file as a table with one key: its name.
+    """One way to request an allocation, written in a merchant file as a table with one key: its name.
 
-    A subclass says in `most` how many shipments one call may carry for each flavour that has the strategy
-    (a flavour that is missing there does not have it) and builds that call.
+    `most`: shipments per call, for each flavour that has the strategy.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
@@ -57,33 +56,33 @@ class Strategy(BaseModel):
     name: ClassVar[str]
     most: ClassVar[dict[Flavour, int]]
     most_bulk: ClassVar[dict[Flavour, int]] = {}
-    """As `most`, for a merchant who chose the "many" endpoints (`bulk = true`)."""
+    """As `most`, for merchants with `bulk = true`, which use the "many" endpoints."""
     needs_quote: ClassVar[frozenset[Flavour]] = frozenset()
-    """The flavours where `call` only asks for quotes, and the allocation is a second call with the chosen one."""
+    """The flavours where `request` only asks for quotes; the allocation is a second request with the chosen one."""
 
     @property
     def choice(self) -> QuoteChoice:
-        """Which quote to allocate with, where the strategy needs one."""
+        """Which quote to choose, where the strategy needs one."""
         return "cheapest"
 
     def per_call(self, flavour: Flavour, *, bulk: bool = False) -> int:
-        """How many shipments one call of this strategy carries at the most."""
+        """The most shipments of one call of this strategy."""
         if bulk and flavour in self.most_bulk:
             return self.most_bulk[flavour]
         return self.most[flavour]
 
     def unsupported_reason(self, flavour: Flavour) -> str | None:
-        """Why a merchant of this flavour cannot use the strategy, or None when he can."""
+        """Why a merchant of this flavour cannot use the strategy; None if it can."""
         return None if flavour in self.most else f"{self.name} is not a strategy of {flavour}"
 
     def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:
-        """The call that asks for these shipments (for their quotes, where the strategy needs one)."""
+        """The request for these shipments (for their quotes, where the strategy needs one)."""
         # Only a subclass knows its endpoint.
         raise NotImplementedError(f"{type(self).__name__} builds no call")
 
     @cached_property
     def table(self) -> Mapping[str, Any]:
-        """The strategy as the merchant file and the events write it: `{"carrier_service": "REF"}`."""
+        """The strategy as in merchant files and events: `{"carrier_service": "REF"}`."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def __str__(self) -> str:

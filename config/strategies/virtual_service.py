@@ -16,7 +16,7 @@ class VirtualService(Strategy):
     most: ClassVar[dict[Flavour, int]] = {V2: 1}
 
     virtual_service: Reference
-    """The vendor's reference, printable ASCII; `.` and `..` are none."""
+    """The vendor's reference, printable ASCII; not `.` or `..`."""
 
     def request(self, flavour: Flavour, references: Sequence[str], *, bulk: bool = False) -> RequestSpec:  # noqa: ARG002  # one call there is
         """`PUT /shipments/{ref}/allocate/virtual_service/{virtual}`."""

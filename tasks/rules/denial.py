@@ -10,7 +10,7 @@ OWN_DENIALS = 2
 
 
 ALONE_WITHIN_S = 10.0
-"""A 403 this soon after a good response to another shipment counts as the shipment's own, until a second shipment gets one."""
+"""A 403 this soon after a good response to another shipment is the shipment's own, until another one gets a 403 too."""
 
 
 def accepts_key(feedback: Feedback, finding: Finding | Quoted) -> bool:

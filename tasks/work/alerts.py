@@ -22,7 +22,7 @@ class Alerts(Protocol):
         """A shipment was called for again after an open call, which may take effect even after its quiet time."""
 
     def unreadable(self, found: UnreadableRecord) -> None:
-        """A record cannot be read by this version."""
+        """A record cannot be parsed by this version."""
 
     def response_unreadable(self, shipment: Shipment, why: str) -> None:
         """A response of the API cannot be parsed."""

@@ -1,4 +1,4 @@
-"""The broker as Celery sees it: kombu's Redis transport, made to wait out a server that refuses."""
+"""Celery's broker: kombu's Redis transport, which retries when the server refuses."""
 
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ App = TypeVar("App", bound=Celery)
 
 
 class Channel(redis.Channel):
-    """Keeps the client it publishes with: as it comes, kombu builds one anew for every command."""
+    """Keeps its publishing client; kombu creates one per command."""
 
     _publisher: Any = None
 
@@ -27,16 +27,16 @@ class Channel(redis.Channel):
 
     def _connparams(self, *args: Any, **kwargs: Any) -> Any:  # kombu's own
         if self.connection is None:
-            # Somebody closed it meanwhile; kombu stumbles over that as over a bug.
+            # Closed meanwhile; kombu would raise an AttributeError.
             raise ConnectionResetError("the connection to the broker was closed")
         return super()._connparams(*args, **kwargs)  # type: ignore[misc]  # likewise
 
 
 class Transport(redis.Transport):
-    """Takes a server that says no for one that is away: Celery then connects anew, with backoff.
+    """Treats a server that refuses as unavailable: Celery then reconnects with backoff.
 
-    As it comes, a worker that is refused while it reads a message takes that for a bug, and exits. kombu's own commands
-    are few and well known, so whatever the server says to one of them, it is the server's trouble.
+    By default a worker exits when a command is refused while it reads messages. kombu's commands are few and known,
+    so an error is always the server's.
     """
 
     Channel = Channel
@@ -44,24 +44,24 @@ class Transport(redis.Transport):
 
 
 def configure(app: App, settings: Settings) -> App:
-    """Give an application its options and our transport."""
+    """Set an application's options and transport."""
     TRANSPORT_ALIASES.update(redis="worker.dispatch.broker:Transport", rediss="worker.dispatch.broker:Transport")
     app.conf.update(celery_options(settings))
     return app
 
 
 def queue_depth(connection: Any, queue: str) -> int:
-    """How many messages wait in a queue of the broker; 0 when there is no such queue yet.
+    """The number of messages in a queue of the broker; 0 if it does not exist yet.
 
-    Raises OperationalError while the broker is away.
+    Raises OperationalError while the broker is unavailable.
     """
-    # Left to itself, opening a channel waits for an absent broker for ever.
+    # By default, opening a channel waits for an unavailable broker forever.
     connection.ensure_connection(max_retries=1, timeout=3)
     try:
-        # kombu's own way looks at the queues of four priorities, in a dozen commands; ours have one.
+        # kombu's method reads the queues of four priorities, in a dozen commands; ours have one.
         return int(connection.default_channel.client.llen(queue))
     except connection.connection_errors as error:
-        # An open connection that broke, or was refused, brings the driver's own error.
+        # A broken or refused connection raises the driver's own error.
         connection.collect()
         raise OperationalError(str(error)) from error
     except connection.channel_errors:

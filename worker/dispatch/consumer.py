@@ -1,4 +1,4 @@
-"""Celery's consumer in the worker's parent, with the one thing changed that costs it most: how it tells Flower."""
+"""Celery's consumer in the worker's parent, with cheaper events for Flower."""
 
 import time
 from typing import Any
@@ -10,9 +10,9 @@ EVENTS_WITHIN_S = 0.25
 
 
 class Consumer(CeleryConsumer):
-    """Sends the events of tasks several at a time, at the latest after `EVENTS_WITHIN_S`.
+    """Sends task events in groups, at the latest after `EVENTS_WITHIN_S`.
 
-    As it comes, Celery sends them at every turn of its loop, which is one message to Redis for nearly every event.
+    By default Celery sends them in every iteration of its loop: one message to Redis for nearly every event.
     """
 
     hub: Any
@@ -20,7 +20,7 @@ class Consumer(CeleryConsumer):
     _flush_at = 0.0
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stubs mean another thing
-        """Flush soon; by the clock and not by a flag, as the loop's timers are lost with a connection."""
+        """Flush soon; by time and not by a flag, as the loop's timers are lost with a connection."""
         if self.hub and time.monotonic() >= self._flush_at:
             self._flush_at = time.monotonic() + EVENTS_WITHIN_S
             self.hub.call_later(EVENTS_WITHIN_S, self._flush)
@@ -30,7 +30,7 @@ class Consumer(CeleryConsumer):
             self.event_dispatcher.flush()
 
     def shutdown(self) -> None:
-        """Tell of the last tasks too."""
+        """Send the last events too."""
         if self.connection:
             with ignore_errors(self.connection):
                 self._flush()

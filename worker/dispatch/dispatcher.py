@@ -1,4 +1,4 @@
-"""Starts worker children: a Celery message says that work is due; who gets it takes from the ledger what is."""
+"""Starts worker children: a Celery message says that work is due; the child claims it from the ledger."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -20,22 +20,22 @@ TROUBLE = (RedisError, OSError, ConnectionLimitExceeded, OperationalError)
 
 
 class Dispatcher:
-    """Sends a message where the ledger says that nobody listens."""
+    """Sends a start message when the ledger says that no child listens."""
 
     def __init__(self, app: Celery, ledger: Ledger) -> None:
-        """`app` sends, `ledger` knows who listens."""
+        """`app` sends messages, `ledger` knows whether a child listens."""
         self._app = app
         self._ledger = ledger
-        # One thread, which keeps its producer: most of sending is preparing one.
+        # One thread, which keeps its producer: creating one is most of the cost.
         self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="allocation-sender")
         self._producer: Any = None
         self._failing = False
 
     async def notify_due(self, *, leaving: bool = False) -> int:
-        """Have what is due taken; returns how many messages that took.
+        """Have due shipments claimed; returns how many messages were sent.
 
-        With Redis or the broker away it says so and returns: whatever is due stays due. `leaving`: this child takes
-        nothing more for now.
+        When Redis or the broker is unavailable it logs that and returns: what is due stays due. `leaving`: this child
+        stops listening.
         """
         try:
             start = await self._ledger.notify_due(leaving=leaving)
@@ -44,7 +44,7 @@ class Dispatcher:
         return await self.start(start) if start else 0
 
     async def start(self, start: StartMessage) -> int:
-        """Send a message that starts a child; returns how many were sent."""
+        """Send a start message; returns how many were sent."""
         try:
             await self.in_thread(self._send, start)
         except TROUBLE as error:
@@ -53,14 +53,14 @@ class Dispatcher:
         return 1
 
     async def in_thread(self, send: Any, *args: Any) -> Any:
-        """Run what blocks for the broker's answer beside the loop."""
+        """Run a blocking call to the broker in the thread."""
         return await asyncio.get_running_loop().run_in_executor(self._sender, send, *args)
 
     def _send(self, start: StartMessage) -> None:
         if self._producer is None:
             self._producer = self._app.producer_pool.acquire(block=True, timeout=5)
-        # The queue's name alone: an exchange's bindings are lost when somebody empties the broker. Workers declare the
-        # queue when they begin to read it.
+        # By queue name only: an exchange's bindings are lost when the broker is emptied. Workers declare the queue when
+        # they start to consume it.
         self._app.send_task(
             ALLOCATE_TASK,
             kwargs=start.as_message(),
@@ -71,7 +71,7 @@ class Dispatcher:
         )
 
     def _failed(self, error: Exception) -> int:
-        """Said once, until it works again."""
+        """Log once, until it works again."""
         if not self._failing:
             self._failing = True
             log.warning("dispatch_failed", error=str(error), next="the sweep tries again")

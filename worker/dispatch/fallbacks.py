@@ -1,4 +1,4 @@
-"""Shipments that fell back: those of the same moment share a chain."""
+"""Fallback chains: shipments that fall back at the same time share one."""
 
 import asyncio
 import time
@@ -12,19 +12,19 @@ from tasks.work.messages import FellBack
 from worker.dispatch.dispatcher import TROUBLE, Dispatcher
 
 GATHERED_S = 0.01
-"""For so long others may join a chain."""
+"""How long other shipments may join a chain."""
 
 EVERY_S = 0.03
-"""At least so much lies between two chains of a child: a message costs more than all the rest of a fallback."""
+"""The minimum time between two chains of a child: a message costs more than the rest of a fallback."""
 
 log = structlog.get_logger(__name__)
 
 
 class Fallbacks:
-    """Sends the chains of a child; lives in its loop."""
+    """Sends the chains of a child, in its loop."""
 
     def __init__(self, app: Celery, dispatcher: Dispatcher) -> None:
-        """Chains are sent by the thread that sends the dispatcher's messages."""
+        """Chains are sent by the dispatcher's thread."""
         self._app = app
         self._dispatcher = dispatcher
         self._waiting: list[FellBack] = []
@@ -32,7 +32,7 @@ class Fallbacks:
         self._sent_at = float("-inf")
 
     def add(self, fallen_back: FellBack) -> None:
-        """Send it along with others that fall back right now."""
+        """Send it with others that fall back at this time."""
         self._waiting.append(fallen_back)
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
@@ -47,16 +47,16 @@ class Fallbacks:
                 log.warning("chain_not_sent", error=str(error), next="its shipments are due with their leases")
 
     async def stop(self) -> None:
-        """Send what waits."""
+        """Send what is pending."""
         if self._sending is not None:
             await asyncio.gather(self._sending, return_exceptions=True)
 
 
 class InTime:
-    """Collects what falls back while its link is waited for; what comes later goes elsewhere."""
+    """Collects shipments that fall back while their link waits; later ones are passed on."""
 
     def __init__(self, later: Callable[[FellBack], None]) -> None:
-        """`later`: told of what falls back after `close`."""
+        """`later`: called for a shipment that falls back after `close`."""
         self._later = later
         self._found: list[FellBack] | None = []
 
@@ -68,6 +68,6 @@ class InTime:
             self._found.append(fallen_back)
 
     def close(self) -> list[FellBack]:
-        """What fell back by now."""
+        """The shipments that fell back so far."""
         found, self._found = self._found or [], None
         return found

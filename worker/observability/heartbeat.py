@@ -30,16 +30,16 @@ log = structlog.get_logger(__name__)
 
 
 def _folder() -> Path:
-    """Beside nobody else's files: one folder per user, in the machine's place for what need not last."""
+    """One folder per user, in the machine's folder for temporary files."""
     return Path(tempfile.gettempdir()) / f"allocation-{os.getuid()}"
 
 
 class ForeignFolderError(Exception):
-    """Somebody else made the folder of the heartbeats, or may write there."""
+    """The heartbeat folder belongs to, or is writable by, another user."""
 
 
 def _own_folder() -> Path:
-    """The folder, if it is this user's alone: anybody may make one of its name in the place for what need not last.
+    """The folder, if it is this user's alone: any user may create one of its name among the temporary files.
 
     Raises ForeignFolderError; OSError without a folder.
     """
@@ -53,7 +53,7 @@ def _own_folder() -> Path:
 
 
 def touch(role: str) -> None:
-    """Note in a file that this process is alive; a full disk is no reason to die, nor is a folder of somebody else."""
+    """Write the heartbeat file of this process; a full disk or a foreign folder is logged, not raised."""
     try:
         with contextlib.suppress(FileExistsError):
             _folder().mkdir(mode=0o700)
@@ -70,13 +70,13 @@ def _warn(error: str) -> None:
 
 
 def leave(role: str) -> None:
-    """Take this process' file away."""
+    """Remove the heartbeat file of this process."""
     with contextlib.suppress(OSError, ForeignFolderError):
         (_own_folder() / f"{role}.{os.getpid()}").unlink(missing_ok=True)
 
 
 def is_alive(role: str) -> bool:
-    """Whether a process of this role on this machine has given a heartbeat lately; clears away what dead ones left.
+    """Whether a process of this role on this machine has a fresh heartbeat; removes files of dead processes.
 
     Raises ForeignFolderError when the folder cannot be trusted.
     """
@@ -94,18 +94,18 @@ def _age_s(path: Path) -> float:
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:
-        # Its process has left this very moment.
+        # Its process has just ended.
         return math.inf
 
 
 async def tell(store: Store, role: str, pid: int, position: Any) -> None:
-    """Note in the ledger that a process is alive and how far it has come."""
+    """Write the heartbeat of a process to the ledger, with its position."""
     beat = {"at": await server_ms(store.redis) // 1000, "position": position}
     await store.redis.hset(keys.HEARTBEATS, f"{role}@{socket.gethostname()}:{pid}", json.dumps(beat))
 
 
 async def forget_the_gone(redis: Redis) -> None:
-    """Forget heartbeats of processes that ended long ago."""
+    """Remove heartbeats of processes that ended long ago."""
     now = await server_ms(redis) // 1000
     found: Any = await redis.hgetall(keys.HEARTBEATS)
     gone = [name for name, text in found.items() if now - json.loads(text)["at"] > 20 * FRESH_S]
@@ -114,7 +114,7 @@ async def forget_the_gone(redis: Redis) -> None:
 
 
 async def heartbeats(redis: Redis) -> dict[str, dict[str, Any]]:
-    """The processes that gave a heartbeat lately, by `role@host:pid`."""
+    """Processes with a fresh heartbeat, by `role@host:pid`."""
     now = await server_ms(redis) // 1000
     found: Any = await redis.hgetall(keys.HEARTBEATS)
     beats = {name.decode(): json.loads(text) for name, text in found.items()}

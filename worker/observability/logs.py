@@ -1,4 +1,4 @@
-"""What the processes say: structured log lines, and, where Sentry is on, what a person must look at."""
+"""Logging: structured lines on standard error, and Sentry where it is on."""
 
 import logging
 import sys
@@ -36,7 +36,7 @@ _CHATTY = ("httpx", "httpcore", "aiohttp", "kombu", "celery.beat", "celery.worke
 def start_logging(level: int = logging.INFO) -> None:
     """One line per event on standard error: readable on a terminal, JSON elsewhere.
 
-    Both renderers write control characters escaped, so that no text from an event can forge a line or steer a terminal.
+    Both renderers escape control characters, so that text from events can neither forge a line nor control a terminal.
     """
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -55,7 +55,10 @@ def start_logging(level: int = logging.INFO) -> None:
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """A server that is away or refuses, or a child that was lost, is no bug in Celery or Flower: no traceback of it."""
+    """An unavailable or refusing server and a lost child are no bugs in Celery or Flower.
+
+    Such errors are logged without a traceback.
+    """
     error: Any = record.exc_info[1] if record.exc_info else None
     error = getattr(error, "exc", error)  # billiard's wrapper of what a child raised
     if isinstance(error, _NO_BUGS) and record.name.startswith(_LIBRARIES):
@@ -67,7 +70,7 @@ def _in_one_line(record: logging.LogRecord) -> bool:
 def _formatter(*, terminal: bool) -> logging.Formatter:
     last: list[Any] = [structlog.processors.JSONRenderer()]
     if terminal:
-        # Its own tracebacks would show local variables, and a key among them.
+        # Its own tracebacks show local variables, keys among them.
         plain = structlog.dev.plain_traceback
         last = [_visible, structlog.dev.ConsoleRenderer(exception_formatter=plain, repr_native_str=True)]
     first: list[Any] = [
@@ -78,7 +81,7 @@ def _formatter(*, terminal: bool) -> logging.Formatter:
 
 
 def _visible(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Escape what the terminal's renderer writes as it is; indent tracebacks, so that no line looks like an event."""
+    """Escape what the terminal renderer does not; indent tracebacks, so that no line looks like an event."""
     for name in {"event", "logger"} & event.keys():
         event[name] = visible(str(event[name]))
     if "exception" in event:
@@ -89,7 +92,7 @@ def _visible(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any
 def start_sentry(settings: Settings) -> None:
     """Switch Sentry on when a DSN is set."""
     if settings.sentry_dsn is not None:
-        # Its packages take eight megabytes in every process, httpx for its integration among them.
+        # Its packages take eight megabytes per process, among them httpx for its integration.
         from worker.observability.sentry import start  # noqa: PLC0415
 
         start(settings.sentry_dsn.get_secret_value())

@@ -1,4 +1,4 @@
-"""How much there is of everything: what an operator's overview reads from the ledger, without changing anything."""
+"""Health and counts, read from the ledger without changing it."""
 
 import json
 from collections.abc import Sequence
@@ -17,13 +17,11 @@ from worker.streams.orders import GROUP
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MerchantCounts:
-    """One merchant's shipments: `due` and `parked` wait in the schedule, `working` ones are in a worker's hands.
+    """One merchant's shipments by state. `allocated`: all time. `failed`: can be replayed.
 
-    `allocated` counts since ever, `failed` what has failed and can still be put back. `oldest_due_s`: for how long the
-    first due shipment has been waiting, in seconds. `paused`: why nothing of the merchant goes on, if so.
-
-    Since ever: `asked_again` counts calls after an open one, `carrier_changed` those shipments among them that another
-    carrier service had when they were read once more.
+    `oldest_due_s`: how long the first due shipment has been waiting, in seconds. `paused`: the reason, if it is paused.
+    All time: `asked_again` counts calls after an open one, `carrier_changed` those of these shipments whose carrier had
+    changed at their recheck.
     """
 
     merchant: str
@@ -40,9 +38,9 @@ class MerchantCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrdersCounts:
-    """Entries of the orders stream that no intake has read, and that one has read but not yet taken.
+    """Entries of the orders stream that no intake has read, and that an intake has read and not yet accepted.
 
-    `undelivered` is None where the server cannot tell; `has_group` is false as long as no intake ever ran.
+    `undelivered` is None if the server does not count it; `has_group` is false until an intake has run.
     """
 
     undelivered: int | None
@@ -52,9 +50,9 @@ class OrdersCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """Everything at one moment. `last_sweep_s`: how long ago, in seconds; None when there was none yet.
+    """All counts. `last_sweep_s`: how long ago, in seconds; None before the first sweep.
 
-    `processes`: those that gave a heartbeat lately, by `role@host:pid`.
+    `processes`: those with a fresh heartbeat, by `role@host:pid`.
     """
 
     server: str
@@ -71,7 +69,7 @@ class Counts:
 
 
 async def count_all(redis: Redis, settings: Settings) -> Counts:
-    """Count, in a few round trips however many shipments there are."""
+    """Read all counts, in a few round trips however many shipments there are."""
     server, unsafe = await describe(redis, settings)
     now = await server_ms(redis)
     pipe = redis.pipeline(transaction=False)
@@ -133,7 +131,7 @@ def _merchant(name: str, answers: Sequence[Any], now: int, paused: bytes | None)
 
 
 async def count_orders(redis: Redis, stream: str) -> OrdersCounts:
-    """How far the intakes are behind on the orders stream."""
+    """The lag of the orders stream."""
     try:
         info: dict[str, Any] = await redis.xinfo_stream(stream)
     except TRANSIENT_ERRORS:
@@ -147,7 +145,7 @@ async def count_orders(redis: Redis, stream: str) -> OrdersCounts:
 
 
 def _lag(group: dict[str, Any], stream: dict[str, Any]) -> int | None:
-    """Redis before 7 does not count it, but knows whether there is anything; later ones lose count after an XDEL."""
+    """Redis before 7 does not count it, but knows whether there are entries; later versions lose count after XDEL."""
     if group["last-delivered-id"] == stream["last-generated-id"]:
         return 0
     lag = group.get("lag")

@@ -1,4 +1,4 @@
-"""What Sentry is told: shipments that failed, merchants that are paused, bugs, and that the sweep runs."""
+"""Sentry: failed shipments, paused merchants, bugs, and the sweep's check-in."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 def start(dsn: str) -> None:
-    """Switch Sentry on; bodies, arguments and local variables stay here."""
+    """Switch Sentry on, without bodies, arguments and local variables."""
     sentry_sdk.init(
         dsn=dsn,
         integrations=[
@@ -37,7 +37,7 @@ _SECRET_WORDS = ("key", "authorization", "password", "secret", "token", "dsn")
 
 
 def _scrub(event: Any, _hint: Any) -> Any:  # Sentry's own types
-    """Request headers and bodies, and whatever is named like a secret, never leave."""
+    """Remove request headers and bodies, and everything named like a secret."""
     event.pop("request", None)
     extra = event.get("extra", {})
     for name in list(extra):
@@ -50,18 +50,18 @@ def _scrub(event: Any, _hint: Any) -> Any:  # Sentry's own types
 
 UNREADABLE_EVERY_S = 60.0
 MAX_CAUSES = 1000
-"""Causes that are remembered, so that each is said once in that time."""
+"""Causes that are remembered, to log each once in that time."""
 
 
 class SentryAlerts:
-    """Tells log and Sentry of what ends badly; each thing once."""
+    """Logs problems, and reports them to Sentry; each once."""
 
     def __init__(self) -> None:
-        """Nothing has been told."""
+        """Nothing is logged yet."""
         self._unreadable: dict[tuple[str, str], float] = {}
 
     def failed(self, shipment: Shipment, reason: str, message: str) -> None:
-        """A shipment failed for good: one report, grouped by its reason."""
+        """A shipment failed: one Sentry event, grouped by reason."""
         log.error(
             "shipment_failed",
             merchant=shipment.merchant,
@@ -78,7 +78,7 @@ class SentryAlerts:
             sentry_sdk.capture_message(f"shipment failed: {reason}", level="error")
 
     def asked_again(self, shipment: Shipment) -> None:
-        """A shipment was called for again after an open call: an API that acts later than that books it twice."""
+        """A shipment is called for again after an open call: an API that acts later than that books twice."""
         log.warning(
             "asked_again",
             merchant=shipment.merchant,
@@ -88,7 +88,7 @@ class SentryAlerts:
         )
 
     def unreadable(self, found: UnreadableRecord) -> None:
-        """A record cannot be read by this version."""
+        """A record cannot be parsed by this version."""
         log.error(
             "record_unreadable",
             merchant=found.merchant,
@@ -98,7 +98,7 @@ class SentryAlerts:
         )
 
     def response_unreadable(self, shipment: Shipment, why: str) -> None:
-        """An answer cannot be read: once a minute for each merchant and cause, as others will be alike."""
+        """A response cannot be parsed: logged once a minute per merchant and cause."""
         cause, now = (shipment.merchant, why), time.monotonic()
         if now - self._unreadable.get(cause, float("-inf")) < UNREADABLE_EVERY_S:
             return
@@ -114,11 +114,11 @@ class SentryAlerts:
         )
 
     def resumed(self, merchant: str, shipments: int) -> None:
-        """A paused merchant's API answers again."""
+        """A paused merchant is resumed."""
         log.warning("merchant_resumed", merchant=merchant, shipments=shipments)
 
     def paused(self, merchant: str, why: str) -> None:
-        """A merchant was paused until its API answers a probe, or its key or file changes."""
+        """A merchant is paused until its API accepts a probe, or its key or file changes."""
         log.error(
             "merchant_paused",
             merchant=merchant,
@@ -132,7 +132,7 @@ class SentryAlerts:
 
 
 def check_in_sweep(interval_s: float) -> Any:  # a context manager of Sentry's
-    """A beat monitor's check-in around a sweep (Sentry's own beat integration makes none for intervals of seconds)."""
+    """The check-in of a monitor around a sweep (Sentry's beat integration has none for intervals of seconds)."""
     minutes = max(1, round(interval_s / 60))
     config: Any = {"schedule": {"type": "interval", "value": minutes, "unit": "minute"}, "checkin_margin": 5}
     return sentry_sdk.monitor(monitor_slug="allocation-sweep", monitor_config=config)

@@ -1,8 +1,8 @@
-"""Text from outside, made safe to print: control characters are written out."""
+"""Escapes text from outside for printing."""
 
 
 def visible(text: str) -> str:
-    r"""The text with control characters, line ends and invisible letters written out: `\n`, `\x1b`, `\u202e`."""
+    r"""The text with control characters, line ends and invisible characters escaped: `\n`, `\x1b`, `\u202e`."""
     return "".join(letter if letter.isprintable() else _written_out(letter) for letter in text)
 
 

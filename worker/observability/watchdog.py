@@ -1,4 +1,4 @@
-"""Does a worker that is connected also consume? Brokers have been known to leave one listening to nothing."""
+"""Detects a worker that is connected and does not consume, which some broker failures cause."""
 
 import time
 from collections.abc import Callable
@@ -8,10 +8,10 @@ STALLED_S = 40.0
 
 
 class Progress:
-    """Watches the queue's depth against the count of received messages."""
+    """Compares the queue's depth with the count of received messages."""
 
     def __init__(self, waiting: Callable[[], int], received: Callable[[], int], running: Callable[[], int]) -> None:
-        """`waiting`: messages in the queue; `received`: ever received; `running`: tasks in children's hands."""
+        """`waiting`: messages in the queue; `received`: messages ever received; `running`: running tasks."""
         self._waiting = waiting
         self._received = received
         self._running = running
@@ -20,7 +20,7 @@ class Progress:
         self._last_received = -1
 
     def is_stalled(self) -> bool:
-        """Whether messages have waited for long while none was received and no child was busy."""
+        """Whether messages have been waiting while none was received and no child was busy."""
         now = time.monotonic()
         if now - self._looked_at < LOOK_EVERY_S:
             return False

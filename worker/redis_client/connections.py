@@ -1,4 +1,4 @@
-"""Connections to Redis that stay with us from one command to the next."""
+"""Connections to Redis that are kept between commands."""
 
 import time
 from collections import deque
@@ -12,16 +12,16 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from worker.deadlines import Deadlines
 
 ANSWERS_WITHIN_S = 5.0
-"""A server that takes longer for an answer is away."""
+"""A server that takes longer to reply counts as unavailable."""
 
 KEPT_S, MAX_KEPT = 1.0, 8
-"""A connection that was used so lately, in seconds, is used again without a look at it; so many at the most."""
+"""A connection used this recently, in seconds, is reused without a check; at most this many are kept."""
 
 
 class RedisConnection:
-    """A connection for which hiredis writes commands as well as reads answers, and that ends when it takes too long.
+    """A connection that packs commands by hiredis and ends when a reply takes too long.
 
-    As it comes, only redis-py's blocking client has hiredis write.
+    redis-py uses hiredis for packing only in its blocking client.
     """
 
     _reader: Any
@@ -29,8 +29,8 @@ class RedisConnection:
     is_late = False
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        """A command as it goes over the wire."""
-        # redis-py writes a command of two words as one argument.
+        """A command as bytes."""
+        # redis-py passes a command of two words as one argument.
         return [pack_command((*args[0].split(), *args[1:]))]
 
     async def _send_packed_command(self, command: Any) -> None:
@@ -42,45 +42,45 @@ class RedisConnection:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the server has closed it meanwhile, as far as that has got through to us."""
+        """Whether the server is known to have closed it."""
         reader = self._reader
         is_lost = reader is None or reader.at_eof() or reader.exception() is not None
         return is_lost or bool(self._writer.transport.is_closing())
 
     def end(self, _error: Exception | None) -> None:
-        """Give it up; whoever reads from it learns that at once."""
+        """Abort it; a pending read fails at once."""
         self.is_late = True
         if self._writer is not None:
             self._writer.transport.abort()
 
 
 class ConnectionCache:
-    """Connections that stay with us from one command to the next.
+    """Keeps connections between commands.
 
-    redis-py's own way from a command to a connection and back takes twice as long as the connection does, and its time
-    limits make a task and two timers for each command.
+    redis-py's own path from a command to a connection and back costs twice as much as the connection, and its timeouts
+    create a task and two timers per command.
     """
 
     def __init__(self, redis: Redis) -> None:
-        """Nothing is connected to."""
+        """Does not connect yet."""
         self._pool = redis.connection_pool
         self._deadlines = Deadlines()
         self._kept = deque[tuple[Any, float]]()
 
-    async def command(self, *words: str | bytes | float) -> Any:  # Redis' answer
-        """Send a command once, and read its answer. Raises one of `TRANSIENT_ERRORS` while the server is away."""
+    async def command(self, *words: str | bytes | float) -> Any:  # Redis' reply
+        """Send a command once and read its reply. Raises one of `TRANSIENT_ERRORS` while the server is unavailable."""
         line = await self._line()
         tick = self._deadlines.add(line, ANSWERS_WITHIN_S)
         try:
             await line.send_command(*words)
             return await line.read_response()
         except (RedisConnectionError, RuntimeError) as error:
-            # The others most likely share its fate.
+            # The other connections have probably failed too.
             await self._give_back_all()
             if line.is_late:
                 raise RedisTimeoutError(f"no answer in {ANSWERS_WITHIN_S:g} s") from error
             if isinstance(error, RuntimeError):
-                # What uvloop says of a connection that the server has closed meanwhile.
+                # uvloop's error for a connection that the server has closed.
                 raise RedisConnectionError(str(error)) from error
             raise
         finally:
@@ -88,7 +88,7 @@ class ConnectionCache:
             await self._keep(line)
 
     async def _line(self) -> Any:
-        """One that was used a moment ago; one that was not, the pool looks at first."""
+        """A recently used connection, or one from the pool, which checks it first."""
         while self._kept:
             line, used_at = self._kept.pop()
             if line.is_connected and not line.has_ended and time.monotonic() < used_at + KEPT_S:
@@ -99,7 +99,7 @@ class ConnectionCache:
         return line
 
     async def _keep(self, line: Any) -> None:
-        """Keep it for the next command, and give back one that was not used for a while."""
+        """Keep it for the next command, and return one that was not used lately."""
         now = time.monotonic()
         if self._kept and self._kept[0][1] + KEPT_S < now:
             await self._give_back(self._kept.popleft()[0])
@@ -112,7 +112,7 @@ class ConnectionCache:
     async def _give_back(self, line: Any) -> None:
         line.socket_timeout = ANSWERS_WITHIN_S
         if line.has_ended or line.is_late:
-            # The pool would not notice everything that we do.
+            # The pool would not notice.
             await line.disconnect(nowait=True)
         await self._pool.release(line)
 
@@ -122,6 +122,6 @@ class ConnectionCache:
             await self._give_back(line)
 
     async def drop(self) -> None:
-        """Connect anew for the next commands."""
+        """Reconnect for the next commands."""
         await self._give_back_all()
         await self._pool.disconnect(inuse_connections=False)

@@ -1,4 +1,4 @@
-"""What Redis says no with: which of its errors pass by themselves, and which are a fault of ours."""
+"""Redis errors: which are transient, and which are bugs."""
 
 import re
 from typing import Any
@@ -22,7 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
 class RefusalError(ResponseError):
-    """A server that is up says no, in words for which the client has no class of its own."""
+    """A refusal for which the client has no class of its own."""
 
 
 _NAMED_REFUSALS = (
@@ -38,16 +38,16 @@ _NAMED_REFUSALS = (
 )
 
 REFUSALS = (ResponseError, AuthenticationError, BusyLoadingError)
-"""Errors of a server that is up: for the client two of them are errors of the connection."""
+"""Errors of a running server; the client classifies two of them as connection errors."""
 
 TRANSIENT_ERRORS = (RedisConnectionError, RedisTimeoutError, OSError, RefusalError, *_NAMED_REFUSALS)
-"""Errors of a server that is away, or up and says no for whatever reason: waited out, as that passes.
+"""Errors of a server that is unavailable or refuses for whatever reason: retried.
 
-Not among them is only what a command or script of ours brings upon itself.
+The only exceptions are errors that a command or script causes itself.
 """
 
 REPLICA_ERRORS = (ReadOnlyError, MasterDownError)
-"""Errors of a server that is no primary (any more)."""
+"""Errors of a replica."""
 
 _OUR_FAULT = re.compile(
     r"(WRONGTYPE|BUSYGROUP|NOGROUP|CROSSSLOT) "
@@ -55,30 +55,30 @@ _OUR_FAULT = re.compile(
     r"|value is not|is not an? (integer|valid)|invalid stream id|must be|the id specified)",
     re.IGNORECASE | re.DOTALL,
 )
-"""What an error begins with, or says, that is a bug or an answer, and would be the same at the next try."""
+"""Errors that are bugs or results, and that a retry would repeat."""
 
 _PASSED_ON = re.compile(r"ERR .*script.*(no permissions|can't run this command|killed by user)", re.DOTALL)
-"""A script's error for which it can do nothing."""
+"""A script's error that the script does not cause."""
 
 _WITHIN = re.compile(r"ERR .*user_script: ?\d+: -?((?!ERR|WRONGTYPE)[A-Z]{3,} .+)", re.DOTALL)
-"""What a command within a script was told, as servers before Redis 7 wrap it."""
+"""The error of a command within a script, as servers before Redis 7 wrap it."""
 
 
 class ErrorClassifier:
-    """Tells refusals from our own faults as they are read, and leaves the connection on which a replica refused.
+    """Classifies errors as they are read, and closes the connection on which a replica refused.
 
-    Whoever asks for a connection next gets a new one: after a failover behind one address, to the new primary.
+    The next command gets a new connection: after a failover behind one address, to the new primary.
     """
 
     _connection: Any = None
 
     def on_connect(self, connection: Any) -> None:
-        """Know whose answers these are."""
+        """Remember the connection of this parser."""
         self._connection = connection
         super().on_connect(connection)  # type: ignore[misc]  # what it is mixed into has it
 
     def parse_error(self, response: str) -> Exception:
-        """The error that a server's words are."""
+        """The exception for an error reply."""
         if wrapped := _WITHIN.match(response):
             return self.parse_error(wrapped[1])
         error: Exception = super().parse_error(response)  # type: ignore[misc]  # likewise

@@ -1,4 +1,4 @@
-"""What the Redis server is, and what is unsafe there."""
+"""Describes the Redis server and warns of unsafe configuration."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:
-    """What we are connected to, in a line, and what is unsafe there, a line each."""
+    """The server in one line, and one line per unsafe setting."""
     where = server_address(settings.redis_url.get_secret_value())
     try:
         info = await redis.info()
@@ -32,7 +32,7 @@ _UNKNOWN_SERVER = (
 
 
 async def announce(redis: Redis, settings: Settings) -> None:
-    """Say in one line what this process is connected to, and warn of what is unsafe there."""
+    """Log what this process is connected to, and warn of unsafe settings."""
     try:
         line, warnings = await describe(redis, settings)
     except TRANSIENT_ERRORS as error:

@@ -1,4 +1,4 @@
-"""The Redis server: connecting, and running our scripts. The one place that imports redis."""
+"""The Redis server: connecting, commands and scripts."""
 
 import asyncio
 import hashlib
@@ -34,7 +34,7 @@ __all__ = [
 PREFIX = "allocation:"
 
 MAX_CONNECTIONS = 1000
-"""Of a process; more commands than that are never under way, and redis-py's own limit of 100 is an error beyond it."""
+"""Per process; never reached, while exceeding redis-py's default of 100 is an error."""
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 def connect(settings: Settings) -> Redis:
-    """A client that fails fast and retries nothing by itself: what may be repeated is decided here, per script."""
+    """A client that fails fast and never retries: what may be retried is decided per script."""
     url = settings.redis_url.get_secret_value()
     of_a_network: dict[str, Any] = {} if url.startswith("unix://") else {"socket_keepalive": True}
     redis = Redis.from_url(
@@ -62,11 +62,11 @@ def connect(settings: Settings) -> Redis:
 
 
 def why_unusable(settings: Settings) -> str | None:
-    """Why the client cannot be made for the URL in the settings; None when it can. Nothing is connected to."""
+    """Why the client cannot be created for the URL in the settings; None if it can. Does not connect."""
     try:
         connect(settings).connection_pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py carries none
     except (ValueError, TypeError, RedisError):
-        # Its own words may repeat what stands in the URL.
+        # Its message may repeat parts of the URL.
         return "cannot be used by the Redis client; write it as redis://user:password@host:6379/0"
     return None
 
@@ -90,10 +90,10 @@ class Store:
         self._lines = ConnectionCache(redis)
         self._trouble_since: float | None = None
 
-    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # Redis' answer
-        """Run a script once; loads it when the server does not know it.
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # Redis' reply
+        """Run a script once; loads it if the server does not have it.
 
-        Raises one of `TRANSIENT_ERRORS` while the server is away.
+        Raises one of `TRANSIENT_ERRORS` while the server is unavailable.
         """
         rest = (1 + len(keys), PREFIX, *keys, *args)
         try:
@@ -102,12 +102,15 @@ class Store:
             await self.command("SCRIPT LOAD", script.text)
             return await self.command("EVALSHA", _digest(script), *rest)
 
-    async def command(self, *words: str | bytes | float) -> Any:  # Redis' answer
-        """Send a command once; its answer is as the server wrote it. Raises as `run` does."""
+    async def command(self, *words: str | bytes | float) -> Any:  # Redis' reply
+        """Send a command once; returns the raw reply. Raises as `run` does."""
         return await self._lines.command(*words)
 
     async def retry(self, attempt: Callable[[], Awaitable[T]], patience_s: float) -> T:
-        """Repeat what may be repeated until the server is back, for at most `patience_s`; says so once each way."""
+        """Retry an idempotent operation until the server is back, for at most `patience_s`.
+
+        Logs once when the server becomes unavailable, and once when it is back.
+        """
         deadline = time.monotonic() + patience_s
         pause_s = 0.1
         while True:
@@ -116,7 +119,7 @@ class Store:
             except TRANSIENT_ERRORS as error:
                 self._note_trouble(error)
                 if isinstance(error, REPLICA_ERRORS):
-                    # Behind the same address another server may be the primary by now.
+                    # Another server may be the primary behind the same address.
                     await self._lines.drop()
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:

@@ -1,4 +1,4 @@
-"""The orders stream: read by a consumer group, so that many intakes share it and none loses an entry."""
+"""The orders stream, read by a consumer group, so that many intakes share it without losing entries."""
 
 import asyncio
 import os
@@ -17,30 +17,30 @@ GROUP = "allocation"
 WAIT_MS = 1000
 
 GATHERED_S = 0.01
-"""At least so much lies between two reads."""
+"""The minimum time between two reads."""
 
 FIRST_READ = 16
-"""Entries that are waited for; when so many are there, more are read at once."""
+"""Entries of a blocking read; after a full one, more are read at once."""
 
 READ_AT_ONCE = 500
 READ_BYTES = 8 * 1024 * 1024
-"""Most entries, and about how many bytes, of one read."""
+"""Most entries, and about the most bytes, of one read."""
 
 RECLAIMED_AT_ONCE = 16
 DELIVERED_OFTEN = 3
-"""An entry that was delivered so often is handled alone."""
+"""An entry delivered this often is processed alone."""
 
 MAX_ENDED = 2
-"""Intakes that may end with nothing but the same entry in hand, before it is rejected."""
+"""Intakes that may terminate while processing only the same entry, before it is rejected."""
 
 ALONE_KEPT_S = 86400
 
 Entry = tuple[str, dict[bytes, bytes]]
-"""An entry's id and its fields; of a value that is longer than an event may be, the beginning and a byte too much."""
+"""An entry's id and fields; a value longer than an event may be is cut one byte beyond that."""
 
 
 class ReclaimedEntries(NamedTuple):
-    """Entries that another intake left, in one portion. `alone`: one that was delivered often, and nothing else."""
+    """A portion of reclaimed entries. `alone`: a single entry that was delivered often."""
 
     entries: list[Entry]
     lost: list[str]
@@ -51,7 +51,7 @@ class OrdersStream:
     """One consumer of the orders stream."""
 
     def __init__(self, store: Store, stream: str, lease_s: float) -> None:
-        """`lease_s`: how long another intake's entries may lie unacknowledged before they are taken over."""
+        """`lease_s`: how long another intake's entries may be unacknowledged before they are reclaimed."""
         self._redis = store.redis
         self._store = store
         self._stream = stream
@@ -62,7 +62,7 @@ class OrdersStream:
         self.consumer = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
     async def make_group(self) -> None:
-        """Create stream and group if they are missing, from the very first entry on."""
+        """Create stream and group if they are missing, starting at the first entry."""
         try:
             await self._redis.xgroup_create(self._stream, GROUP, id="0", mkstream=True)
         except ResponseError as error:
@@ -72,7 +72,7 @@ class OrdersStream:
     async def read(self) -> list[Entry]:
         """New entries, as soon as there are any; none after a second.
 
-        While they come one after the other, those of `GATHERED_S` are read together.
+        While entries arrive one by one, those of `GATHERED_S` are read together.
         """
         if not self._more:
             await asyncio.sleep(self._read_at + GATHERED_S - time.monotonic())
@@ -94,7 +94,7 @@ class OrdersStream:
         return entries
 
     async def reclaim(self) -> AsyncIterator[ReclaimedEntries]:
-        """What a dead intake left unacknowledged for a lease, our own of before a failure among it."""
+        """Entries unacknowledged for a lease, including our own from before a failure."""
         await self._still_here()
         at = b"0-0"
         while True:
@@ -110,7 +110,7 @@ class OrdersStream:
                 break
 
     async def ended_with(self, stream_id: str) -> int:
-        """Note that this intake has nothing but this entry in hand; how many others ended so."""
+        """Record that this intake processes only this entry; returns how many others terminated so."""
         key = _alone_in_hand(stream_id)
         self._alone = stream_id
         async with self._redis.pipeline(transaction=True) as pipe:
@@ -120,18 +120,18 @@ class OrdersStream:
             return int((await pipe.execute())[-1]) - 1
 
     async def is_done(self, stream_id: str) -> None:
-        """Forget who had it alone."""
+        """Remove that record."""
         await self._redis.delete(_alone_in_hand(stream_id))
         self._alone = None
 
     async def _still_here(self) -> None:
-        """An intake that was only interrupted, by a server that was away, did not end with the entry."""
+        """An intake that was only interrupted by an unavailable server did not terminate with the entry."""
         if self._alone is not None:
             await self._redis.srem(_alone_in_hand(self._alone), self.consumer)
             self._alone = None
 
     async def leave(self) -> None:
-        """Take this consumer out of the group, unless entries are still in its name."""
+        """Remove this consumer from the group, unless it has pending entries."""
         pending = await self._redis.xpending_range(self._stream, GROUP, "-", "+", 1, consumername=self.consumer)
         if not pending:
             await self._redis.xgroup_delconsumer(self._stream, GROUP, self.consumer)

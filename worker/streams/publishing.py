@@ -1,4 +1,4 @@
-"""Put events on the orders stream, and read back those that were rejected."""
+"""Publishes events to the orders stream, and reads rejected ones."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ _AT_ONCE = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RejectedEvent:
-    """An entry of the rejected stream: the event as it came (whole, unless it was too large) and what was wrong."""
+    """An entry of the rejected stream: the original event (cut if it was too large), reason and error."""
 
     stream_id: str
     event: bytes
@@ -26,10 +26,10 @@ class RejectedEvent:
 async def publish(
     redis: Redis, stream: str, events: Sequence[bytes], rate: float | None, on_progress: Callable[[int], None]
 ) -> list[str]:
-    """Put the events on the stream, in order, at most `rate` a second; returns the ids of their entries.
+    """Publish the events in order, at most `rate` a second; returns the ids of their entries.
 
-    `on_progress` is told after every round trip how many are there. Raises what the server's errors raise: what was
-    told before is there, and publishing all of it again does no harm, as a shipment is allocated once.
+    `on_progress` receives the number of published events after every round trip. Raises the server's errors;
+    publishing all of it again is safe, as a shipment is allocated once.
     """
     began, ids = time.monotonic(), list[str]()
     for chunk in portions(events, _AT_ONCE if rate is None else max(1, min(_AT_ONCE, round(rate / 10)))):
@@ -44,7 +44,7 @@ async def publish(
 
 
 async def rejected_events(redis: Redis, stream: str, most: int | None = None) -> AsyncIterator[RejectedEvent]:
-    """The rejected events that are kept (the last `most` of them), newest first."""
+    """The stored rejected events (the last `most` of them), newest first."""
     before, seen = "+", 0
     while most is None or seen < most:
         page: Any = await redis.xrevrange(stream, max=before, count=_AT_ONCE)

@@ -1,4 +1,4 @@
-"""The upkeep of the orders stream: what is trimmed, which consumers are gone, and which orders nobody was given."""
+"""Maintenance of the orders stream: trimming, dead consumers, lost orders."""
 
 import structlog
 
@@ -8,13 +8,13 @@ from worker.redis_client.store import TRANSIENT_ERRORS, Redis, ResponseError, St
 from worker.streams.orders import GROUP
 
 GONE_S = 600.0
-"""A consumer without entries that has been silent for so long is removed; for longer, if leases are longer."""
+"""A consumer without entries that has been idle this long is removed; longer if leases are longer."""
 
 log = structlog.get_logger(__name__)
 
 
 async def keep_orders(store: Store, settings: Settings, now_ms: int) -> None:
-    """Everything that is done once a sweep; safe to do twice at once."""
+    """Runs once per sweep; safe to run twice at once."""
     await tell_of_lost(store, settings)
     await _drop_consumers(store, settings)
     if settings.trim_orders:
@@ -22,7 +22,7 @@ async def keep_orders(store: Store, settings: Settings, now_ms: int) -> None:
 
 
 async def tell_of_lost(store: Store, settings: Settings) -> None:
-    """Log, and count, entries of the orders stream that no intake was ever given; each once."""
+    """Log and count entries of the orders stream that no intake ever received; each once."""
     found = await store.run(COUNT_LOST_ORDERS, [settings.orders_stream], GroupArgs(GROUP))
     if found:
         missing, after, before = found
@@ -43,14 +43,14 @@ async def _drop_consumers(store: Store, settings: Settings) -> None:
     except TRANSIENT_ERRORS:
         raise
     except ResponseError:
-        # No intake has made the group yet.
+        # No intake has created the group yet.
         return
     for name in gone:
         log.info("consumer_removed", consumer=name.decode())
 
 
 async def trim_orders(redis: Redis, stream: str, oldest_ms: int) -> None:
-    """Cut what is older, and nothing that a consumer group was not given, or has not acknowledged."""
+    """Trim older entries, but none that a consumer group has not received or acknowledged."""
     if not await redis.exists(stream):
         return
     groups = await redis.xinfo_groups(stream)
