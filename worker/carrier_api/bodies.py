@@ -1,4 +1,4 @@
-"""The body of an answer as values, before anybody knows what it means."""
+"""Decodes the body of a response: compression, charset, JSON."""
 
 import codecs
 import json
@@ -13,13 +13,13 @@ _MAX_CODINGS = 5
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _GZIP_BEGINS = b"\x1f\x8b"
 _MAX_MEMBERS = 16
-"""Files that are joined in one gzip."""
+"""Members of one gzip body."""
 _CHARSETS = {
     "ascii": "utf-8",
     "utf-8": "utf-8",
     "iso8859-1": "iso8859-1",
     "cp1252": "cp1252",
-    # Of its two kinds the bytes tell; ones that are neither are not utf-16, whatever is said of them.
+    # The bytes show which of its two kinds it is, or that it is not UTF-16, whatever the header says.
     "utf-16": "utf-8",
     "utf-16-le": "utf-8",
     "utf-16-be": "utf-8",
@@ -28,15 +28,15 @@ _DECLARED = re.compile(rb"""\s*<\?xml[^>]{0,100}?\sencoding\s*=\s*["']([\w.-]{1,
 
 
 class UnreadableError(ValueError):
-    """Why a body cannot be unpacked, for people."""
+    """A body cannot be decompressed; the message says why."""
 
 
 def unpacked(body: bytes, codings: str, most_bytes: int) -> bytes:
-    """The body of an answer without its `content-encoding`: as far as it came, and no more than `most_bytes`.
+    """The body without its `content-encoding`: as far as it arrived, at most `most_bytes`.
 
-    A plain body that is labelled as packed is left as it is; so is one with a coding that nobody knows.
+    A plain body labelled as compressed is returned as it is; so is one with an unknown coding.
 
-    Raises UnreadableError for one that is packed and broken, or packed too often.
+    Raises UnreadableError for a body that is corrupt or compressed too often.
     """
     names = [name.strip().lower() for name in codings.split(",")][::-1]
     if len(names) > _MAX_CODINGS:
@@ -48,7 +48,7 @@ def unpacked(body: bytes, codings: str, most_bytes: int) -> bytes:
 
 
 def _is_plain(body: bytes, most_bytes: int) -> bool:
-    """Whether a body that is labelled `deflate` is none: that has no mark, and may begin like JSON."""
+    """Whether a body labelled `deflate` is plain: deflate has no magic number and may start like JSON."""
     if body.lstrip(_BLANK)[:1] not in b"{[<":
         return False
     stream = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
@@ -74,14 +74,14 @@ def _inflated(body: bytes, name: str, most_bytes: int) -> bytes:
         if len(plain) > most_bytes:
             raise UnreadableError(f"{name}: more than {most_bytes} bytes")
         rest = stream.unused_data
-        # What is behind the last member is nobody's.
+        # Bytes after the last member are ignored.
         if not is_gzip or not rest.startswith(_GZIP_BEGINS):
             return bytes(plain)
     raise UnreadableError(f"{name}: more than {_MAX_MEMBERS} members")
 
 
 def as_utf8(body: bytes, content_type: str) -> bytes:
-    """The body in UTF-8, whichever known charset its bytes, its header or its XML declaration name."""
+    """The body in UTF-8, from the charset of its bytes, header or XML declaration."""
     said = _named_charset(content_type) if "=" in content_type else ""
     if body[:1] == b"{" and body[1:2] != b"\0" and said in ("", "utf-8"):  # nearly always
         return body
@@ -98,7 +98,7 @@ def as_utf8(body: bytes, content_type: str) -> bytes:
 
 
 def _utf_16(body: bytes) -> str:
-    """The kind of UTF-16 that the bytes are, by their mark or by the first letter, which is ASCII."""
+    """The kind of UTF-16, by byte order mark or by the first character, which is ASCII."""
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if len(body) > 1 and bool(body[0]) != bool(body[1]):
@@ -117,7 +117,7 @@ def _named_charset(content_type: str) -> str:
 
 
 def _known_charset(name: str) -> str:
-    """The codec for a charset, empty for one that is not read."""
+    """The codec of a charset, empty for an unsupported one."""
     try:
         return _CHARSETS.get(codecs.lookup(name).name, "") if name else ""
     except (LookupError, ValueError):
@@ -125,18 +125,18 @@ def _known_charset(name: str) -> str:
 
 
 class Number(str):
-    """A JSON number with a fraction or an exponent, in its own digits: its point is a decimal point."""
+    """A JSON number with a fraction or an exponent, as its own text: its point is a decimal point."""
 
     __slots__ = ()
 
 
-# Numbers stay the text they were: a price never goes through a float, "2.00" does not become 2.0,
+# Numbers keep their text: a price never goes through a float, "2.00" does not become 2.0,
 # and JSON then looks like XML, where everything is text.
 _JSON = json.JSONDecoder(parse_float=Number, parse_int=str, parse_constant=lambda _: None)
 
 
 def parse_json(body: bytes) -> Any:
-    """The JSON value in the body, its numbers as text; None when the body holds none. Never raises."""
+    """The JSON value of the body, with numbers as text; None if it is invalid. Never raises."""
     try:
         return _decoded(body)
     except (ValueError, RecursionError):
@@ -144,7 +144,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def why_no_json(body: bytes) -> str:
-    """What the JSON reader says of a body that it cannot read; empty for one that it can."""
+    """The JSON parser's error for a body; empty if it is valid."""
     try:
         _decoded(body)
     except (ValueError, RecursionError) as error:

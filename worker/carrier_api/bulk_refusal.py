@@ -1,18 +1,18 @@
-"""A refusal of a whole call for several shipments: its cause may lie in any one of them."""
+"""A refusal of a whole bulk call: the cause may be any of its shipments."""
 
 from tasks.rules.outcome import DENIED, BulkRefused, NotYet, Outcome, Refused, Stopped, Unknown
 from worker.carrier_api.fields import message
 
-# A key is wrong for all of them.
+# A wrong key concerns all of them.
 _OF_ALL = frozenset(DENIED)
-# A gateway may have sent our request twice: what the first one did is seen by a read-back.
+# A gateway may have sent our request twice: a read-back shows what the first one did.
 _MAY_HAVE_ACTED = frozenset({"conflict", "invalid_state"})
 
 
 def for_each(outcome: Outcome, *, partly: bool = False) -> Outcome:
-    """What the outcome of a whole call means for each of several shipments.
+    """The outcome for each shipment of a bulk call with one outcome.
 
-    The reason and the words of the API become the message. `partly`: some may have been allocated all the same.
+    Reason and text of the API become the message. `partly`: some may have been allocated.
     """
     if not isinstance(outcome, Refused | Stopped | NotYet | Unknown) or outcome.reason in _OF_ALL:
         return outcome

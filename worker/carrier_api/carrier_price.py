@@ -1,4 +1,4 @@
-"""Carrier and price as values, whichever names the flavour has for their fields; None when nothing was said."""
+"""Carrier and price as values, for both flavours; None if nothing is stated."""
 
 from tasks.rules.outcome import Carrier, Price
 from worker.carrier_api.fields import text, token
@@ -9,7 +9,7 @@ _NO_PRICE = Price()
 
 
 def carrier(reference: object, name: object, service_reference: object, service_name: object) -> Carrier | None:
-    """The carrier service that these four name."""
+    """The carrier service with these four names."""
     found = Carrier(
         reference=token(reference),
         name=text(name),

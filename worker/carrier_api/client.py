@@ -1,4 +1,4 @@
-"""The client of the allocation API: one call, one outcome for each shipment, and never an exception."""
+"""The client of the allocation API: one call, one outcome per shipment, never an exception."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +33,7 @@ class CarrierApi:
         await self._sender.close()
 
     async def quote(self, account: Account, strategy: Strategy, request: Request) -> Quoted | Outcome:
-        """Fetch the quotes of one shipment and choose the best that has not expired; allocates nothing."""
+        """Request the quotes of one shipment and choose the best that has not expired; allocates nothing."""
         (reference,) = request.references
         api = account.merchant.file.api
         answer = await self._ask(account, strategy.request(api.flavour, [reference]), request)
@@ -51,7 +51,7 @@ class CarrierApi:
     async def allocate(
         self, account: Account, strategy: Strategy, request: Request, quote: str | None = None
     ) -> Mapping[str, Outcome]:
-        """Ask for an allocation by one call; exactly one outcome for each reference."""
+        """Request an allocation by one call; exactly one outcome for each reference."""
         answer = await self._send(account, _allocation(account, strategy, request.references, quote), request)
         if not isinstance(answer, ApiResponse):
             return dict.fromkeys(request.references, answer)
@@ -63,7 +63,7 @@ class CarrierApi:
         return {reference: _explained(outcome, answer) for reference, outcome in weighed.items()}
 
     async def read_back(self, account: Account, request: Request) -> Finding:
-        """Where the shipment stands at the API."""
+        """The state of the shipment at the API."""
         (reference,) = request.references
         api = account.merchant.file.api
         wire = dialect_for(api.flavour, api.format)
@@ -74,7 +74,7 @@ class CarrierApi:
         return _explained(found, answer) if isinstance(found, Unknown) else found
 
     async def _ask(self, account: Account, call: RequestSpec, request: Request) -> ApiResponse | Trouble:
-        """The answer to a call that allocates nothing, if it is the API's."""
+        """The response to a request that allocates nothing, or the outcome if it is not the API's."""
         answer = await self._send(account, call, request)
         if isinstance(answer, ApiResponse):
             return self._hosts.foreign(_host(account), answer, self._answered_at(answer), is_call=True) or answer
@@ -96,12 +96,12 @@ class CarrierApi:
         return answer
 
     def _answered_at(self, answer: ApiResponse) -> datetime:
-        """When it was written: what expires in it does so by the clock that wrote it, however wrong that or ours is."""
+        """When it was written: expiry times in it are by the clock that wrote it."""
         return answer.written_at or datetime.fromtimestamp(self._now(), UTC)
 
 
 def _explained(outcome: Outcome, answer: ApiResponse) -> Outcome:
-    """The outcome, with the reason why nobody can read the answer where that is why it is unknown."""
+    """The outcome, with the parser's error if an unreadable response is why it is unknown."""
     if not isinstance(outcome, Unknown) or not (why := answer.unread):
         return outcome
     return replace(outcome, message=message(outcome.message, text(why)))

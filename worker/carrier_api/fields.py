@@ -1,4 +1,4 @@
-"""Careful hands for the fields of an answer, where anything may be missing or of another type."""
+"""Reads fields of a response, where anything may be missing or of another type."""
 
 import re
 from datetime import UTC, datetime
@@ -6,9 +6,9 @@ from typing import Any
 
 LONGEST_MESSAGE = 300
 HIDDEN = "[key]"
-"""What stands where an answer repeated the key."""
+"""Replaces an API key in a response."""
 
-# Control characters, line separators, and halves of surrogate pairs, which no UTF-8 encoder takes.
+# Control characters, line separators, and lone surrogates, which UTF-8 cannot encode.
 _UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _SMALL_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
 _SLUG = re.compile(r"[a-z0-9_.-]{1,64}", re.ASCII)
@@ -16,15 +16,15 @@ _ABSENT: dict[str, Any] = {}
 
 
 def text(value: object) -> str | None:
-    """The text without control characters; None for anything that is no text or has none."""
+    """The text without control characters; None if it is not text or empty."""
     if not isinstance(value, str):
         return None
-    # Nearly every text is printable as it is; the test is far cheaper than the substitution.
+    # Nearly every text is printable; the test is far cheaper than the substitution.
     return (value if value.isprintable() else _UNWANTED.sub(" ", value).strip(" ")) or None
 
 
 def token(value: object) -> str | None:
-    """A text for machines, such as a reference or a link; None where a letter was lost, or the key taken out."""
+    """A reference or a link; None if a character was lost or the key redacted."""
     if isinstance(value, str) and value.isascii() and value.isprintable() and HIDDEN not in value:  # nearly always
         return value or None
     found = text(value)
@@ -37,7 +37,7 @@ def texts(value: object) -> tuple[str, ...]:
 
 
 def tokens(value: object) -> tuple[str, ...]:
-    """The texts for machines in a list."""
+    """The references or links in a list."""
     return tuple([found for item in entries(value) if (found := token(item))])
 
 
@@ -62,7 +62,7 @@ def small_number(value: object) -> int | None:
 
 
 def slug(value: object) -> str | None:
-    """A code such as `shipment_not_found`, in lower case; None for what cannot be one."""
+    """A code such as `shipment_not_found`, in lower case; None if it cannot be one."""
     if not isinstance(value, str):
         return None
     lower = value.lower()
@@ -70,7 +70,7 @@ def slug(value: object) -> str | None:
 
 
 def instant(value: object) -> datetime | None:
-    """An ISO 8601 time; one without an offset is taken as UTC. None when it is none."""
+    """An ISO 8601 time, UTC without an offset; None if it is invalid."""
     if not isinstance(value, str):
         return None
     try:
@@ -81,12 +81,12 @@ def instant(value: object) -> datetime | None:
 
 
 def named(name: object, words: object) -> str | None:
-    """`name: words` as far as both were said; None without words."""
+    """`name: words` as far as both are stated; None without words."""
     said, about = text(words), text(name)
     return f"{about}: {said}" if about and said else said
 
 
 def message(*parts: str | None) -> str:
-    """The parts that are there, each once, in one line for a person."""
+    """The stated parts, each once, in one line."""
     line = "; ".join(dict.fromkeys(part for part in parts if part))
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"

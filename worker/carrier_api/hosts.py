@@ -1,4 +1,4 @@
-"""Whether an answer is the API's at all, or of something in front of it: an ingress, a proxy, a firewall."""
+"""Whether a response is the API's, or foreign: from an ingress, a proxy, a firewall."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,12 +9,12 @@ from tasks.work.clock import boottime
 from worker.carrier_api.http_status import ALLOCATION_FAILED, NO_QUOTES, in_words
 from worker.carrier_api.response import ApiResponse, retry_after_s
 
-# Who throttles is obeyed, whoever it is.
+# A 429 is obeyed, whoever sent it.
 _REFUSALS = frozenset(range(400, 500)) - {HTTPStatus.TOO_MANY_REQUESTS} | {ALLOCATION_FAILED, NO_QUOTES}
 _OF_THE_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _OF_THE_CALL = _REFUSALS - _OF_THE_KEY
-# What an ingress, a proxy or a firewall says that did not pass a request on. With another status, such as 408 or 499,
-# it may have done so: then a call for an allocation is open.
+# Statuses of an ingress, proxy or firewall that did not forward the request. With another status, such as 408 or 499,
+# it may have forwarded it: then a call for an allocation is open.
 _NOT_PASSED_ON = _OF_THE_KEY | {
     HTTPStatus.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED,
@@ -26,33 +26,33 @@ _ADVICE = "not an answer of the API but of something in front of it; check base_
 
 
 KNOWN_S = 30.0
-"""For so long an answer tells whose host it is; less than the time in which a shipment may be not created yet."""
+"""How long a response shows whose host it is; shorter than the time in which a shipment may not exist yet."""
 
 
 class Hosts:
-    """What each host's latest answer with a body was: the API's own, or foreign.
+    """Remembers whether each host's latest response with a body was the API's own or foreign.
 
-    A refusal without a body is nobody's; it is believed to be the API's while the other answers of its host are.
+    A refusal without a body has no form; it counts as the API's while the host's other responses are.
     """
 
     def __init__(self) -> None:
-        """Nobody has answered yet."""
+        """No response is known yet."""
         self._feedback: dict[str, tuple[bool, float]] = {}
 
     def hear(self, host: str, response: ApiResponse) -> None:
-        """Remember whose answer this is."""
+        """Remember whether this response is the API's own."""
         if response.form != "empty":
             self._feedback[host] = response.form == "own", boottime()
 
     def _is_own(self, host: str) -> bool | None:
-        """Whether its answers are the API's; None where none has come lately."""
+        """Whether its responses are the API's; None without a recent one."""
         is_own, at = self._feedback.get(host, (False, float("-inf")))
         return is_own if boottime() < at + KNOWN_S else None
 
     def foreign(self, host: str, response: ApiResponse, now: datetime, *, is_call: bool) -> NotSent | Unknown | None:
-        """The outcome of a refusal that is not the API's, else None. `is_call`: the call allocates nothing.
+        """The outcome of a refusal that is not the API's, else None. `is_call`: the request allocates nothing.
 
-        Where nobody knows yet whose host it is, an empty refusal is foreign to a call that only asks.
+        While the host is unknown, an empty refusal of a request that allocates nothing is foreign.
         """
         if not self._is_foreign(host, response, is_call=is_call):
             return None
@@ -67,12 +67,12 @@ class Hosts:
             return False
         if response.form == "foreign":
             return True
-        # An API's gateway may refuse a key without a word.
+        # An API's gateway may refuse a key without a body.
         is_own = self._is_own(host)
         return response.status not in _OF_THE_KEY and not (is_own if is_own is not None else not is_call)
 
     def weighed(self, host: str, response: ApiResponse, outcomes: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
-        """The outcomes of an allocation: an empty refusal of an unknown host is uncertain, and read back first."""
+        """The outcomes of an allocation: an empty refusal from an unknown host is uncertain, and read back first."""
         if response.status not in _OF_THE_CALL or response.form != "empty" or self._is_own(host) is not None:
             return outcomes
         return {reference: _uncertain(outcome) for reference, outcome in outcomes.items()}

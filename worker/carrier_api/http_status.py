@@ -1,4 +1,4 @@
-"""What a bare HTTP status means, for both flavours: the last resort, when no body says more."""
+"""What a bare HTTP status means, for both flavours: used when the body says nothing."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -8,13 +8,13 @@ from worker.carrier_api.fields import message, text
 from worker.carrier_api.response import ApiResponse, retry_after_s
 
 SERVER_ERRORS = range(500, 600)
-# Not standard, and in spite of their first digit no fault of the server.
+# Not standard; despite their first digit no server errors.
 ALLOCATION_FAILED = 521
 NO_QUOTES = 531
 
 
 def by_status(response: ApiResponse, now: datetime, said: str = "", correlation_id: str | None = None) -> Outcome:
-    """The outcome for a status alone; `said` is what the body said about it. Whatever is unclear is unknown."""
+    """The outcome of a status alone; `said` is the text of the body. Unclear statuses are unknown."""
     words = message(said or in_words(response))
     wait_s = retry_after_s(response.retry_after, now)
     match response.status:
@@ -38,5 +38,5 @@ def by_status(response: ApiResponse, now: datetime, said: str = "", correlation_
 
 
 def in_words(response: ApiResponse) -> str:
-    """`HTTP 502 text/html`: tells a proxy's page from an answer of the API."""
+    """`HTTP 502 text/html`: distinguishes a proxy's page from a response of the API."""
     return f"HTTP {response.status} {text(response.content_type) or ''}".rstrip()

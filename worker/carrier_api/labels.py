@@ -1,4 +1,4 @@
-"""Links to labels among all the links of an answer."""
+"""The label links among all links of a response."""
 
 from collections.abc import Iterable
 
@@ -9,11 +9,11 @@ _LABEL_WORDS = frozenset({"label", "pdf", "zpl"})
 _FORMATS = frozenset({"pdf", "zpl", "png", "epl", "gif", "jpg", "jpeg", "html"})
 
 Link = tuple[object, object, object]
-"""href, rel, type: as found."""
+"""href, rel, type: as in the response."""
 
 
 def labels(links: Iterable[Link]) -> tuple[Label, ...]:
-    """The labels among the links, in their order, each address once."""
+    """The label links in their order, each address once."""
     found: dict[str, Label] = {}
     for href, rel, kind in links:
         relation = str(rel).lower()
@@ -26,12 +26,12 @@ def labels(links: Iterable[Link]) -> tuple[Label, ...]:
 
 
 def last_segments(href: str) -> list[str]:
-    """The last two segments of the link's path, the very last one first."""
+    """The last two segments of the link's path, the last one first."""
     return href.partition("?")[0].partition("#")[0].rstrip("/").rsplit("/", 2)[-1:-3:-1]
 
 
 def _format(href: str, relation: str) -> str | None:
-    """The name of a format at the end of the path (a resolution may follow it), or the relation."""
+    """The format at the end of the path (a resolution may follow it), or the relation."""
     for word in (*last_segments(href.lower()), relation):
         if word in _FORMATS:
             return word

@@ -1,4 +1,4 @@
-"""From what an answer says to one outcome for each shipment that was asked for."""
+"""Assigns the statements of a response to the requested shipments, one outcome for each."""
 
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
@@ -7,7 +7,7 @@ from tasks.rules.outcome import Outcome, Queued, Unknown
 from worker.carrier_api.response import ApiResponse
 
 Statements = tuple[str | None, Outcome]
-"""An outcome and the shipment that the answer says it belongs to; None when the answer does not say."""
+"""An outcome and the shipment that the response names for it, or None."""
 
 QUEUED = Queued(reason="queued")
 UNREADABLE = Unknown(reason="unreadable_answer", message="the answer cannot be read")
@@ -18,12 +18,15 @@ _CONTRADICTION = Unknown(reason="contradictory_answer", message="the answer says
 
 
 def is_accepted(response: ApiResponse) -> bool:
-    """Whether the status says that what the body leaves open was taken in; a page in the API's place says nothing."""
+    """Whether the status says that omitted shipments were queued; a foreign page says nothing."""
     return response.status in _ACCEPTED and response.form != "foreign"
 
 
 def match_outcomes(references: Sequence[str], spoken: Iterable[Statements]) -> dict[str, Outcome]:
-    """Exactly one outcome for each reference; an outcome without a name counts only where nobody else can be meant."""
+    """Exactly one outcome for each reference.
+
+    an outcome without a name counts only if it can mean no other shipment.
+    """
     said = list(spoken)
     if len(references) == 1 and len(said) == 1 and said[0][0] is None:
         return {references[0]: said[0][1]}

@@ -1,4 +1,4 @@
-"""Quotes: offers of a carrier to take a shipment, and the choice among them."""
+"""Quotes of carriers, and the choice among them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ NOT_COMPARABLE = "no_comparable_quote"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Offer:
-    """One quote; what the API did not say is None. The price is its own text, the currency in capitals."""
+    """One quote; None is not stated. The price is the API's text, the currency in upper case."""
 
     reference: str
     gross: str | None = None
@@ -25,9 +25,9 @@ class Offer:
 
 
 def choose(offers: Iterable[Offer], by: QuoteChoice, now: datetime) -> Offer | Refused | None:
-    """The best offer that has not expired, ties going by the other measure; None when there is none.
+    """The best offer that has not expired, with the other measure as a tie-breaker; None without one.
 
-    Refused when the best one depends on how a price is read, or on what one currency is worth in another.
+    Refused if the best one depends on the reading of a price, or on exchange rates.
     """
     living = [offer for offer in offers if offer.expires is None or offer.expires > now]
     if by == "earliest" and living:
@@ -47,7 +47,7 @@ def _time(offer: Offer) -> datetime:
 
 
 class _Priced:
-    """An offer with the lowest and the highest rank that its price may give it; without a price it is last."""
+    """An offer with the lowest and highest rank that its price allows; without a price it ranks last."""
 
     def __init__(self, offer: Offer) -> None:
         self.offer = offer
@@ -64,7 +64,7 @@ class _Priced:
 
 
 def _cheapest(offers: Sequence[_Priced]) -> Offer | Refused:
-    """The offer that is best even when its own price is read as high as can be, and all others as low as can be."""
+    """The offer that is best even if its price is read as high, and all others as low, as possible."""
     best = min(offers, key=lambda offer: offer.highest)
     rivals = [offer for offer in offers if offer.offer.reference != best.offer.reference]
     if rivals and (why := _not_comparable(offers)):
@@ -83,6 +83,6 @@ def _not_comparable(offers: Sequence[_Priced]) -> str | None:
 
 
 def _refused(why: str, offers: Sequence[_Priced]) -> Refused:
-    """What is in doubt is named first, as the message has an end."""
+    """The ambiguous quotes come first, as the message is truncated."""
     doubtful = sorted(offers, key=lambda offer: (offer.is_readable, offer.lowest))
     return Refused(reason=NOT_COMPARABLE, message=message(why, *map(str, doubtful)))

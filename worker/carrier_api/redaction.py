@@ -1,4 +1,4 @@
-"""Takes the API key out of what an answer says, in whichever form it repeats it."""
+"""Redacts the API key in responses, in every form in which it may be repeated."""
 
 import base64
 import html
@@ -19,7 +19,7 @@ _MAX_LAYERS = 3
 def redacted(body: bytes, key: str, ours: Sequence[str] = ()) -> bytes:
     """The body, in UTF-8, without the key: plain, in base64, or escaped as in JSON, URLs, HTML and XML.
 
-    A body that holds it in a form that cannot be cut out is nothing. `ours`: references that we sent, which stay.
+    A body that contains it in another form becomes empty. `ours`: references that were sent, which stay.
     """
     if not key or not _holds(body, key):
         return body
@@ -33,12 +33,12 @@ def redacted(body: bytes, key: str, ours: Sequence[str] = ()) -> bytes:
 
 
 def redacted_text(said: str, key: str) -> str:
-    """The same for a header, or the words of an error."""
+    """The same for a header or the text of an error."""
     return redacted(said.encode("utf-8", "replace"), key).decode() if said else said
 
 
 def _holds(body: bytes, key: str) -> bool:
-    """One look at the body; only one that has escapes is looked at without them too."""
+    """Searches the body; one with escapes is searched without them too."""
     if _is_in(body, forms := _forms(key)):
         return True
     for _ in range(_MAX_LAYERS):
@@ -54,7 +54,7 @@ def _holds(body: bytes, key: str) -> bool:
 
 
 def _is_in(body: bytes, forms: tuple[bytes, ...]) -> bool:
-    # Not `any`, which costs more than the looks.
+    # Not `any`, which costs more than the searches.
     for form in forms:  # noqa: SIM110
         if form in body:
             return True
@@ -77,12 +77,12 @@ def _forms(key: str) -> tuple[bytes, ...]:
 
 @lru_cache(maxsize=1024)
 def _encoded(key: str) -> tuple[bytes, ...]:
-    """What is in base64 of any text that holds the key: one core for each place where the key may begin in it."""
+    """The base64 of any text that contains the key: one core for each offset at which the key may start."""
     found: dict[bytes, None] = {}
     plain = key.encode()
     for before in range(3):
         packed = base64.b64encode(bytes(before) + plain)
-        # The letters that its neighbours have a part in are not the key's alone.
+        # Characters shared with neighbouring bytes are not the key's alone.
         whole = (before + len(plain)) // 3 * 4
         core = packed[-(-before * 8 // 6) : whole]
         if len(core) >= _SHORTEST_CORE:
@@ -92,7 +92,7 @@ def _encoded(key: str) -> tuple[bytes, ...]:
 
 @lru_cache(maxsize=1024)
 def _in_any_form(key: str) -> re.Pattern[bytes]:
-    """The key, each of its letters plain or escaped in one way or another."""
+    """The key, each character plain or escaped in any way."""
     return re.compile(b"".join(map(_letter, key)))
 
 

@@ -1,4 +1,4 @@
-"""What came back over the wire, before anybody knows what it means."""
+"""An HTTP response as a value, before it is interpreted."""
 
 import re
 from dataclasses import dataclass
@@ -11,27 +11,26 @@ from worker.carrier_api.bodies import parse_json, why_no_json
 from worker.carrier_api.v1.xml import Document, parse_document, why_no_document
 
 LONGEST_WAIT_S = 3600.0
-"""A `Retry-After` beyond this is taken for a mistake: the breaker asks again after it."""
+"""A longer `Retry-After` counts as a mistake: the breaker probes after this time."""
 
 Form = Literal["own", "empty", "foreign"]
-"""`own`: JSON or XML, as the API writes. `foreign`: a page or other text, of something in front of the API."""
+"""`own`: JSON or XML, as the API writes. `foreign`: a page or other text, from something in front of the API."""
 
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _SAID_BY_STATUS = frozenset({202, 207, 401, 403, *range(500, 600)}) - {521, 531}
-# What a page may begin with that happens to be XML; what follows a doctype is never read as XML.
+# The beginning of a page that is also XML; a document type is never parsed as XML.
 _HTML = frozenset({"html", "head", "title", "body", "center", "div", "h1", "h2", "p", "pre"})
 _HTML_BEGINS = (b"<!doctype", b"<html")
 
 
-# Without slots: what was read once is kept beside the fields.
+# Without slots: cached properties are stored beside the fields.
 @dataclass(frozen=True, kw_only=True)
 class ApiResponse:
-    """One HTTP answer, its body already unpacked, in UTF-8, of bounded size and without the key; so are its headers.
+    """One HTTP response, its body decompressed, in UTF-8, of bounded size and without the key; so are its headers.
 
-    `whole`: the body came to its end. `coding`: its `content-encoding`. `trouble`: why it could not be unpacked.
-    `odd`: what is wrong with the way in which the answer says how long it is; one that is odd counts only for shipments
-    that it names.
+    `whole`: the body is complete. `coding`: its `content-encoding`. `trouble`: why it could not be decompressed.
+    `odd`: what is wrong with the framing; an odd response counts only for shipments that it names.
     """
 
     status: int
@@ -46,19 +45,19 @@ class ApiResponse:
 
     @cached_property
     def json(self) -> Any:
-        """The body as JSON, numbers as text; None when it is none."""
+        """The body as JSON, with numbers as text; None if it is invalid."""
         return parse_json(self.body)
 
     @property
     def content(self) -> Any:
-        """The body in one shape, whether it is XML or JSON: its first character tells, whatever its headers say."""
+        """The body as one structure, from XML or JSON: its first character decides, not its headers."""
         if not self._is_markup:
             return self.json
         return self._document.value if self._document else None
 
     @property
     def unread(self) -> str:
-        """Why the body cannot be read, in the words of what tried; empty for one that can, or that is not there."""
+        """The parser's error for the body; empty if it is readable or absent."""
         if self.trouble:
             return self.trouble
         if self.form == "empty" or not self.whole:
@@ -69,12 +68,12 @@ class ApiResponse:
         return f"content-encoding {self.coding}: {why}" if why and self.coding else why
 
     def names(self, reference: str) -> bool:
-        """Whether the reference stands in the body, as a whole word."""
+        """Whether the body contains the reference as a whole word."""
         return re.search(rb"(?<![\w.-])" + re.escape(reference.encode()) + rb"(?![\w.-])", self.body) is not None
 
     @cached_property
     def form(self) -> Form:
-        """Whether an API can have written the body. Of one that broke off, its beginning decides."""
+        """Whether an API can have written the body. For an incomplete one its beginning decides."""
         if self.body[:1] == b"{" and self.json is not None:  # nearly always
             return "own"
         begin = self.body.lstrip(_BLANK)
@@ -91,9 +90,9 @@ class ApiResponse:
 
     @property
     def is_half(self) -> bool:
-        """Whether the body broke off, or could not be unpacked, before it said what the status leaves open.
+        """Whether the body is incomplete, or cannot be decompressed, and the status alone does not decide.
 
-        A server error is one without its body too; what was queued or denied is so by its status.
+        A server error, a queued or a denied call is decided by its status.
         """
         said = (self.whole and not self.trouble) or self.form == "foreign" or self.status in _SAID_BY_STATUS
         return not said and self.content is None
@@ -111,12 +110,12 @@ class ApiResponse:
 
     @property
     def written_at(self) -> datetime | None:
-        """When the answer was written, by its own `Date`; None without a readable one."""
+        """When the response was written, by its `Date`; None without a readable one."""
         return None if self.date is None else _http_date(self.date)
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:
-    """How long a `Retry-After` header asks to wait, in seconds, 0 to an hour; None when it says nothing readable."""
+    """The wait of a `Retry-After` header in seconds, 0 to an hour; None if it is unreadable."""
     if value is None:
         return None
     text = value.strip()
@@ -132,7 +131,7 @@ def _seconds_until(http_date: str, now: datetime) -> float | None:
         return None
 
 
-@lru_cache(maxsize=64)  # the answers of a second have one date
+@lru_cache(maxsize=64)  # all responses of a second have the same date
 def _http_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)

@@ -1,4 +1,4 @@
-"""From a call to a request, and from its response to a reply; no exception gets out."""
+"""Sends a request, and returns its response or why there is none; never raises."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,7 +28,7 @@ from worker.carrier_api.transport.transport import (
 )
 
 Trouble = NotSent | Unknown
-"""What a call came to that brought no answer."""
+"""The outcome of a request without a response."""
 
 
 class Sender:
@@ -48,7 +48,7 @@ class Sender:
     ) -> ApiResponse | Trouble:
         """Send once; `ours`: the references it is about.
 
-        A body that breaks off, never ends or is enormous counts as far as it came: the status decides.
+        A body that is incomplete, endless or too large counts as far as it arrived: the status decides.
         """
         api, key = account.merchant.file.api, account.key or ""
         timeout_s = min(api.timeout_s, self._longest_call_s)
@@ -76,10 +76,10 @@ def _reason(error: httpx.HTTPError) -> str:
 
 
 def _request(api: Api, call: RequestSpec, key: str, timeout_s: float, write_by: float) -> httpx.Request | NotSent:
-    """A request for one call, if one can be made of it.
+    """The httpx request, if it can be built.
 
-    Its path goes beside the URL, as httpx's extension `target`: parsing and escaping a URL that we have just escaped
-    was a sixth of a call's time.
+    Its path is passed as httpx's extension `target`: parsing and escaping a URL that was just escaped took a sixth of a
+    call's time.
     """
     try:
         return httpx.Request(
@@ -91,8 +91,8 @@ def _request(api: Api, call: RequestSpec, key: str, timeout_s: float, write_by: 
                 "origin": _origin(api.base_url),
                 "target": (_path(api.base_url) + target(call)).encode(),
                 "write_by": write_by,
-                # Connecting ends well before the call does, so that one that never got through is not taken for one
-                # without an answer.
+                # Connecting times out well before the call does, so that a call that never connected does not count as
+                # one without a response.
                 "timeout": {"connect": min(CONNECT_TIMEOUT_S, timeout_s / 2), "read": timeout_s},
             },
         )
@@ -117,14 +117,14 @@ def _path(url: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _headers(flavour: Flavour, body_format: Literal["json", "xml"], key: str, *, is_call: bool) -> httpx.Headers:
-    """What is read must be as it is now, whatever stands between keeps copies."""
+    """Read-backs must not come from a cache."""
     fresh = {"cache-control": "no-cache"} if is_call else {}
     return httpx.Headers({**ALWAYS_SENT, **dialect_for(flavour, body_format).headers(key), **fresh})
 
 
 async def _body_of(http_response: httpx.Response) -> tuple[bytes, bool]:
-    """As much of the body as came, up to what answers may be long; and whether that is all of it."""
-    # Not `aiter_raw`, which comes to the same by way of three generators.
+    """As much of the body as arrived, up to the bound; and whether it is complete."""
+    # Not `aiter_raw`, which does the same with three generators.
     stream, body = cast(httpx.AsyncByteStream, http_response.stream), bytearray()
     try:
         async for chunk in stream:
@@ -132,7 +132,7 @@ async def _body_of(http_response: httpx.Response) -> tuple[bytes, bool]:
     except httpx.HTTPError:
         return bytes(body), False
     finally:
-        # Not the response's own `aclose`, which does no more for a stream that we read ourselves.
+        # Not the response's own `aclose`, which does nothing more for this stream.
         await stream.aclose()
     return bytes(body), True
 
@@ -146,7 +146,7 @@ def _response(http_response: httpx.Response, body: bytes, key: str, *, ours: Seq
             body = unpacked(body, coding, MAX_BODY_BYTES)
         except UnreadableError as error:
             body, trouble = b"", str(error)
-    # Whatever is said, well or ill, may go into events, messages and logs.
+    # All of this may go into events, messages and logs.
     plain = redacted(as_utf8(body, content_type), key, ours)
     if body and not plain:
         trouble = "the answer repeats the key in an odd form"

@@ -1,4 +1,4 @@
-"""What the state of a shipment means for its allocation."""
+"""What a shipment's state means for its allocation."""
 
 from collections.abc import Callable
 from typing import Literal, assert_never
@@ -7,7 +7,7 @@ from tasks.rules.outcome import Allocated, Finding, Queued, Stopped, Unallocated
 from worker.carrier_api.fields import message, text
 
 AllocationState = Literal["unallocated", "allocation_failed", "allocating", "allocated", "withdrawn"]
-"""`allocated` is that state and every later one; `withdrawn` is on its way out or gone, with or without a carrier."""
+"""`allocated`: that state or a later one; `withdrawn`: being cancelled, cancelled or destroyed."""
 
 _STANDINGS: dict[str, AllocationState] = {
     "unallocated": "unallocated",
@@ -27,7 +27,7 @@ _AFTER_ALLOCATION_V2 = """
     customer_collection_failed at_customer_collection_point ready_to_ship exchange_succeeded awaiting_drop_off
     carrier_changed cleared_customs
 """
-# v1: what its help page "Consignment States" has beyond those.
+# v1: further states of its help page "Consignment States".
 _AFTER_ALLOCATION_V1 = "collected collection_failed carrier_unable_to_collect return_to_sender"
 
 
@@ -41,24 +41,24 @@ for _word in (_AFTER_ALLOCATION_V2 + _AFTER_ALLOCATION_V1).split():
 
 
 def allocation_state(state: object) -> AllocationState | None:
-    """What a state means, in any spelling; None for a word nobody knows."""
+    """What a state means, in any spelling; None for an unknown word."""
     return _STANDINGS.get(_letters(state)) if isinstance(state, str) else None
 
 
 def withdrawn(state: object) -> Stopped:
-    """The outcome for a shipment that is cancelled or destroyed, or about to be."""
+    """The outcome for a shipment that is or will be cancelled or destroyed."""
     return Stopped(reason="wrong_state", message=message(f"state {text(state)}"))
 
 
 def unclear(state: object) -> Unknown:
-    """The outcome for a state that decides nothing: none at all, or a word nobody knows."""
+    """The outcome for a missing or unknown state."""
     if state is None:
         return Unknown(reason="unreadable_answer", message="the answer names no state")
     return Unknown(reason=allocation_state(state) or "unknown_state", message=message(f"state {text(state)}"))
 
 
 def finding(state: object, allocated: Callable[[], Allocated]) -> Finding:
-    """What a read-back with this state came to; `allocated` collects the allocation where there is one."""
+    """The finding for this state; `allocated` builds the allocation if there is one."""
     found = allocation_state(state)
     match found:
         case "allocated":

@@ -1,4 +1,4 @@
-"""Connections to APIs: each carries one request at a time, and what is given up is reset, so that nothing follows."""
+"""Connections to APIs: each carries one request at a time; an abandoned one is reset, so that nothing is sent later."""
 
 import asyncio
 import contextlib
@@ -28,17 +28,20 @@ class Origin(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """A connection that is never closed but reset: closing would still deliver what lies unsent in its buffer."""
+    """A connection that is reset instead of closed: closing would still deliver unsent data."""
 
     def __init__(self, origin: Origin, raw: socket.socket) -> None:
-        """Not up yet. `raw`: the socket that the loop reads and writes."""
+        """Not connected yet. `raw`: the socket that the loop reads and writes."""
         self.origin = origin
         self._raw = raw
         self._transport: asyncio.Transport | None = None
         self._answer: ResponseParser | None = None
 
     def ask(self, request: bytes) -> ResponseParser:
-        """Hand a request to the socket in one piece; returns the answer to come. Raises OSError if it is down."""
+        """Write a request to the socket in one piece.
+
+        returns the parser of its response. Raises OSError if it is down.
+        """
         if self._transport is None or self._transport.is_closing():
             raise ConnectionAbortedError("closed by the API")
         self._answer = ResponseParser()
@@ -46,17 +49,17 @@ class Connection(asyncio.Protocol):
         return self._answer
 
     def is_free(self) -> bool:
-        """Whether it is up and may carry a request: all of the last one was sent, and all of its answer has come."""
+        """Whether it may carry a request: the last one was sent completely, and its response has arrived completely."""
         if self._transport is None or self._transport.is_closing() or self._transport.get_write_buffer_size():
             return False
         return self._answer is None or (self._answer.keeps_alive and not self._answer.odd)
 
     def rest(self) -> None:
-        """Its last answer has been read; whatever comes now is none."""
+        """Its last response has been read; further data is unexpected."""
         self._answer = None
 
     def is_silent(self) -> bool:
-        """Whether nothing lies in the kernel that nobody has asked for: neither bytes nor an end."""
+        """Whether the kernel holds neither unexpected data nor an end of stream."""
         try:
             self._raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -66,18 +69,18 @@ class Connection(asyncio.Protocol):
         return False
 
     def reset(self) -> None:
-        """Give it up, with all that was not delivered yet."""
+        """Abandon it with all undelivered data."""
         if self._answer is not None:
             self._answer.end(ConnectionAbortedError("given up"))
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is up."""
+        """Connected."""
         self._transport = transport  # type: ignore[assignment]  # of a stream, as asyncio passes it
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came. What nobody asked for would be taken for the next answer."""
+        """Parse received data. Unexpected data would be taken for the next response."""
         if self._answer is None:
             self.reset()
             return
@@ -86,27 +89,27 @@ class Connection(asyncio.Protocol):
             self.reset()
 
     def eof_received(self) -> bool:
-        """Nothing more comes, so it ends here too."""
+        """End of stream: close this side too."""
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """It is down. Loops also pass errors here that are none of the system's."""
+        """Disconnected. Event loops also pass errors of their own."""
         if self._answer is not None:
             is_known = error is None or isinstance(error, OSError)
             self._answer.end(error if is_known else ConnectionError(type(error).__name__))
 
 
 class Connections:
-    """The pool. It has no bound to wait at, as the number of connections is bounded by the calls we make."""
+    """The pool. It has no limit, as the number of connections is limited by the number of calls."""
 
     def __init__(self, longest_call_s: float) -> None:
-        """Nothing is opened yet. `longest_call_s`: how long a connection may wait for the other side's kernel."""
+        """Nothing is opened yet. `longest_call_s`: how long data may stay unacknowledged by the peer's kernel."""
         self._open_socket = functools.partial(open_socket, longest_call_s)
         self._loop = asyncio.get_running_loop()
         self._addresses = Addresses(self._loop)
         self.deadlines = Deadlines()
         self.idle: dict[Origin, list[tuple[Connection, float]]] = defaultdict(list)
-        """With the time, by `boottime`, since when each is idle."""
+        """Idle connections, each with the time by `boottime` since when it is idle."""
         self.used: set[Connection] = set()
         self._looking: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -116,7 +119,7 @@ class Connections:
         return self._loop.time()
 
     async def get(self, origin: Origin, within_s: float) -> Connection:
-        """A connection for one request. Raises OSError (TimeoutError among them) or ValueError if there is none."""
+        """A connection for one request. Raises OSError (including TimeoutError) or ValueError if none can be opened."""
         kept = self.idle[origin]
         while kept:
             connection, since = kept.pop()
@@ -133,7 +136,7 @@ class Connections:
         return connection
 
     def give_back(self, connection: Connection) -> None:
-        """Keep it for a while, if it can be used again."""
+        """Keep it for reuse, if it is reusable."""
         if connection not in self.used:
             return
         self.used.discard(connection)
@@ -146,7 +149,7 @@ class Connections:
             self._looking = self._loop.call_later(IDLE_CONNECTION_S, self._drop_idle)
 
     def close(self) -> None:
-        """Reset all of them, also those that are about to be opened."""
+        """Reset all connections, including those being opened."""
         self._is_closed = True
         for connection in [*self.used, *(each for kept in self.idle.values() for each, _ in kept)]:
             connection.reset()
@@ -177,7 +180,7 @@ class Connections:
                 server_hostname=origin.host if origin.is_tls else None,
             )
         except BaseException:
-            # Not `close`: the loop may be watching it still, and does that itself when it sees the end.
+            # Not `close`: the loop may still watch it, and closes it itself at the end.
             with contextlib.suppress(OSError):
                 raw.shutdown(socket.SHUT_RDWR)
             raise

@@ -1,4 +1,4 @@
-"""One answer as it comes in over a connection: its head, then as much of its body as there is."""
+"""Parses one response as it arrives: its head, then its body."""
 
 import asyncio
 import re
@@ -8,12 +8,12 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 LONGEST_HEADER, LONGEST_HEAD = 100 * 1024, 300 * 1024
 MAX_HEADERS = 5000
-"""What an answer may have before its body, in bytes and lines: curl's bounds."""
+"""The most bytes and lines before the body: curl's bounds."""
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 MAX_BESIDE_BODY = LONGEST_HEAD + 1024 * 1024
-"""Head, sizes of chunks, and trailers."""
+"""Head, chunk sizes and trailers."""
 
 LENGTH_TWICE, MORE_FOLLOWS = "its length is said twice", "more bytes follow it"
 
@@ -23,19 +23,18 @@ _LENGTHS = re.compile(rb"\r\ncontent-length:[ \t]*([\d, \t]*)(?=\r\n|$)", re.IGN
 
 
 class BrokenError(Exception):
-    """What came is no HTTP, or more of it than an answer may have."""
+    """The data is not HTTP, or exceeds the bounds of a response."""
 
 
 class ResponseParser:
-    """Fed with bytes, it has the head first, and then the body in chunks. Also the callbacks of its parser.
+    """Is fed with bytes; has the head first, then the body in chunks. Implements httptools' callbacks.
 
-    `odd`: what is wrong with its frame, which does not keep it from being read: one length that is said more than once,
-    or more bytes than the length. `whole`: whether all of the body came. `keeps_alive`: whether the connection is good
-    for another request after it.
+    `odd`: a framing error that does not prevent parsing: a repeated length, or more bytes than the length. `whole`:
+    whether the body is complete. `keeps_alive`: whether the connection is reusable after it.
     """
 
     def __init__(self) -> None:
-        """Nothing has come; needs the running loop."""
+        """Needs the running loop."""
         self.status = 0
         self.headers: dict[str, list[str]] = {}
         self.raw_headers: list[tuple[bytes, bytes]] = []
@@ -50,13 +49,13 @@ class ResponseParser:
         self._parser: Any = _parser(self)  # httptools has no types
 
     async def head(self) -> None:
-        """Wait for the head. Raises what came in its place: BrokenError, OSError, or EOFError for an orderly end."""
+        """Wait for the head. Raises BrokenError, OSError, or EOFError for an orderly end of stream."""
         await self._head
         if not self._has_head:
             raise self._trouble()
 
     async def more(self) -> bool:
-        """Wait for more of the body; false when there is no more. Raises as `head` does."""
+        """Wait for more of the body; false at its end. Raises as `head` does."""
         if not self._chunks and not self.whole and self.error is None:
             self._more = asyncio.get_running_loop().create_future()
             await self._more
@@ -65,7 +64,7 @@ class ResponseParser:
         return bool(self._chunks)
 
     def taken(self) -> bytes:
-        """What has come of the body since it was taken last."""
+        """The part of the body that arrived since the last call."""
         chunks, self._chunks = self._chunks, []
         return b"".join(chunks)
 
@@ -76,11 +75,11 @@ class ResponseParser:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether the response is complete."""
         return self.whole or self.error is not None
 
     def feed(self, data: bytes) -> None:
-        """Take in what came."""
+        """Parse received data."""
         is_first, self._fed = self._fed == 0, self._fed + len(data)
         if self._parser is None:
             self._break("")
@@ -102,7 +101,7 @@ class ResponseParser:
         self._tell()
 
     def end(self, error: Exception | None) -> None:
-        """The connection has ended. A body without a length ends with it."""
+        """The connection has ended, and with it a body without a length."""
         if not self.is_over:
             if error is None and self._has_head and not self.headers.keys() & {"content-length", "transfer-encoding"}:
                 self.whole = True
@@ -111,12 +110,12 @@ class ResponseParser:
         self._tell()
 
     def on_message_begin(self) -> None:
-        """Another answer begins within the same bytes, or the final one after those that only promise one."""
+        """Another response starts within the same bytes, or the final one after 1xx responses."""
         if self.whole:
             self.odd = self.odd or MORE_FOLLOWS
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One line of the head; after the body a trailer, which nobody needs."""
+        """One header line; after the body a trailer, which is ignored."""
         if self._has_head:
             return
         self.raw_headers.append((name, value))
@@ -128,7 +127,7 @@ class ResponseParser:
             self._break(f"a head of more than {MAX_HEADERS} lines or {LONGEST_HEAD} bytes")
 
     def on_headers_complete(self) -> None:
-        """The head is there; one that only promises another is forgotten."""
+        """The head is complete; a 1xx response is dropped."""
         if self._has_head or self.error is not None:
             return
         status = self._parser.get_status_code()
@@ -150,7 +149,7 @@ class ResponseParser:
             self._break(f"a body of more than {MAX_BODY_BYTES} bytes")
 
     def on_message_complete(self) -> None:
-        """All of it is there."""
+        """The response is complete."""
         if self._has_head and not self.is_over:
             self._complete(keeps_alive=self.status != _SWITCHING and self._parser.should_keep_alive())
 
@@ -158,12 +157,12 @@ class ResponseParser:
         self.whole, self.keeps_alive = True, keeps_alive
 
     def _trouble(self) -> Exception:
-        """An error of its own each time: one that was raised holds its frames, and they this answer."""
+        """A new error each time: a raised one holds its frames, and they hold this response."""
         error = self.error or BrokenError()
         return type(error)(*error.args)
 
     def _break(self, why: str) -> None:
-        """What comes cannot be read on. Behind a whole answer that is odd, and no more."""
+        """The data cannot be parsed. After a complete response that is only odd."""
         if self.whole:
             self.odd = self.odd or MORE_FOLLOWS
         else:
@@ -176,7 +175,7 @@ class ResponseParser:
         self.feed(mended)
 
     def _tell(self) -> None:
-        """Wake who waits. What is over lets its parser go: the two hold each other."""
+        """Wake the reader. A complete response releases its parser, as the two refer to each other."""
         if self.is_over:
             self._parser = None
         if (self._has_head or self.error is not None) and not self._head.done():
@@ -186,7 +185,7 @@ class ResponseParser:
 
 
 def _parser(answer: ResponseParser) -> HttpResponseParser:
-    """As lenient as other clients are: with odd letters in headers, lines that end without a CR, blanks after sizes."""
+    """As lenient as other clients: odd characters in headers, lines without CR, spaces after chunk sizes."""
     parser = HttpResponseParser(answer)
     parser.set_dangerous_leniencies(
         lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
@@ -195,7 +194,7 @@ def _parser(answer: ResponseParser) -> HttpResponseParser:
 
 
 def _with_one_length(data: bytes) -> bytes:
-    """An answer that says one length more than once as one that says it once; empty for any other."""
+    """The head with a repeated length replaced by a single one; empty for any other head."""
     head, end, body = data.partition(b"\r\n\r\n")
     said: list[bytes] = [length.strip(b" \t") for lines in _LENGTHS.findall(head) for length in lines.split(b",")]
     if not end or len(said) <= 1 or set(said) != {said[0]} or not said[0].isdigit():

@@ -1,4 +1,4 @@
-"""What a connection to an API is opened with: addresses, sockets, TLS."""
+"""Opens connections to APIs: addresses, sockets, TLS."""
 
 import asyncio
 import functools
@@ -9,16 +9,16 @@ import struct
 import aiohappyeyeballs
 
 ADDRESSES_S = 30.0
-"""For so long what DNS said of a host is used."""
+"""How long DNS results are used."""
 
 _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)
 
 
 class Addresses:
-    """What DNS says of hosts; who asks while it is being asked shares the question."""
+    """Caches DNS results; concurrent lookups of a host are shared."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Nothing has been asked."""
+        """Nothing is cached."""
         self._loop = loop
         self._known: dict[tuple[str, int], tuple[asyncio.Task[list[aiohappyeyeballs.AddrInfoType]], float]] = {}
 
@@ -27,7 +27,7 @@ class Addresses:
         asking, until = self._known.get((host, port), (None, 0.0))
         if asking is None or self._loop.time() > until or _failed(asking):
             asking = self._loop.create_task(self._ask(host, port))
-            asking.add_done_callback(_failed)  # which looks at its error, should nobody wait for it any more
+            asking.add_done_callback(_failed)  # retrieves its error if no caller waits any more
             self._known[host, port] = asking, self._loop.time() + ADDRESSES_S
         return await asyncio.shield(asking)
 
@@ -41,9 +41,9 @@ def _failed(asking: "asyncio.Task[list[aiohappyeyeballs.AddrInfoType]]") -> bool
 
 
 def open_socket(longest_call_s: float, address: aiohappyeyeballs.AddrInfoType) -> socket.socket:
-    """A socket that is reset whenever it is closed, even by the kernel for a process that was killed.
+    """A socket that is reset when it is closed, even by the kernel for a killed process.
 
-    Data that is not acknowledged within the longest call resets it too, as far as the platform can do that.
+    Data that is unacknowledged for longer than the longest call resets it too, where the platform supports that.
     """
     family, kind, protocol, _, _ = address
     opened = socket.socket(family, kind, protocol)
@@ -56,7 +56,7 @@ def open_socket(longest_call_s: float, address: aiohappyeyeballs.AddrInfoType) -
 
 @functools.cache
 def tls() -> ssl.SSLContext:
-    """The machine's trusted authorities; HTTP/1.1 and nothing else is offered."""
+    """The system's trusted CAs; only HTTP/1.1 is offered."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context

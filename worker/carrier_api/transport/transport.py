@@ -1,4 +1,4 @@
-"""HTTP to the carrier's side: httpx over our own connections, with errors that say whether a request went out."""
+"""httpx over our own connections, with errors that say whether a request was sent."""
 
 import re
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ CONNECT_TIMEOUT_S = 5.0
 ALWAYS_SENT = {"user-agent": "allocation-worker", "accept-encoding": "gzip"}
 
 _NO_CONNECTION = (OSError, ValueError, RuntimeError, IndexError)
-"""What opening one raises: uvloop and aiohappyeyeballs have their own ways to say that all addresses failed."""
+"""Errors of opening a connection; uvloop and aiohappyeyeballs have their own for "all addresses failed"."""
 
 _PORTS = {"http": 80, "https": 443}
 _QUOTED = re.compile(r"(\n|\bb['\"]).*", re.DOTALL)
@@ -25,41 +25,41 @@ _FORBIDDEN = re.compile(rb"[\0-\x08\n-\x1f\x7f]")
 
 
 class NotSentError(httpx.ConnectError):
-    """The request did not leave this machine."""
+    """The request was not sent."""
 
 
 class WrittenTooLateError(NotSentError):
-    """The request was not written by the time that the call named."""
+    """The request was not written before its deadline."""
 
 
 class LostAnswerError(httpx.ReadError):
-    """The request may have gone out; what became of it is not known."""
+    """The request may have been sent; its outcome is unknown."""
 
 
 class BrokenAnswerError(LostAnswerError):
-    """An answer came, and its frame cannot be trusted."""
+    """A response arrived whose framing cannot be trusted."""
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """Sends every request at most once, by the time that its caller names or not at all.
+    """Sends every request at most once, before its deadline or not at all.
 
-    Its responses bring their `ResponseParser` as an extension: its headers are read faster than httpx's.
+    Responses have their `ResponseParser` as an extension, whose headers are faster to read than httpx's.
 
-    It needs four of httpx's extensions for requests: `origin`, where the API listens; `target`, the path as it goes
-    over the wire; `write_by`, until when the request must be written (seconds by `tasks.work.clock.boottime`); and of
-    `timeout` two parts: `connect`, and `read`, which bounds all of it, from the connection to the end of the body.
+    Requests need four httpx extensions: `origin`, where the API listens; `target`, the raw path; `write_by`, until
+    when the request must be written (seconds by `tasks.work.clock.boottime`); and of `timeout` two parts: `connect`,
+    and `read`, which bounds all of it, from the connection to the end of the body.
     """
 
     def __init__(self, longest_call_s: float) -> None:
-        """Nothing is opened yet. `longest_call_s`: how long a connection may wait for the other side's kernel."""
+        """Nothing is opened yet. `longest_call_s`: how long data may stay unacknowledged by the peer's kernel."""
         self._longest_call_s = longest_call_s
         self._connections: Connections | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request, once. A call that is given up, by an error or by cancelling it, resets its connection.
+        """Send one request once. An abandoned call, by an error or by cancellation, resets its connection.
 
-        Raises NotSentError (WrittenTooLateError, when that is why), LostAnswerError (BrokenAnswerError, for one that is
-        not HTTP) or httpx.ReadTimeout, nothing else for trouble.
+        Raises NotSentError (WrittenTooLateError if that is the reason), LostAnswerError (BrokenAnswerError for a
+        response that is not HTTP) or httpx.ReadTimeout, and no other error of the connection.
         """
         if self._connections is None:
             self._connections = Connections(self._longest_call_s)
@@ -85,12 +85,11 @@ class Transport(httpx.AsyncBaseTransport):
             raise NotSentError(f"no connection: {_cause(error)}", request=request) from error
 
     def _write(self, connections: Connections, connection: Connection, request: httpx.Request) -> ResponseParser:
-        """Write it, or leave the connection, which may have taken long to come up, to the next try.
+        """Write the request, or leave the connection, which may have taken long to open, to the next try.
 
-        The time is looked at in the same step of the loop that hands head and body, in one piece, to the socket. What
-        is left is the time from that look to the system call, in which the process can still be stopped or the machine
-        suspended: some Python without an `await`. What the kernel took and the other side did not acknowledge, the
-        kernel repeats for as long as the connection lives; `TCP_USER_TIMEOUT` bounds it.
+        The deadline is checked in the step of the event loop that passes head and body, in one piece, to the socket.
+        The process can still be stopped between that check and the system call: some Python without an `await`. The
+        kernel retransmits unacknowledged data while the connection lives, bounded by `TCP_USER_TIMEOUT`.
         """
         try:
             written = _written(request)
@@ -109,7 +108,7 @@ class Transport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of an answer, as it comes."""
+    """The body of a response as it arrives."""
 
     def __init__(self, answer: ResponseParser, connection: Connection, connections: Connections, until: float) -> None:
         self._answer = answer
@@ -126,7 +125,7 @@ class _Body(httpx.AsyncByteStream):
             raise _trouble(error) from error
 
     async def aclose(self) -> None:
-        """Give the connection back, or reset it when something is still to come."""
+        """Return the connection to the pool, or reset it if the response is incomplete."""
         if not self._is_closed:
             self._is_closed = True
             self._connections.deadlines.discard(self._answer, self._tick)
@@ -142,12 +141,12 @@ def _trouble(error: Exception, request: httpx.Request | None = None) -> httpx.Tr
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, in the library's words."""
+    """The library's error message."""
     return f"{type(error).__name__}: {_unquoted(str(error))}".rstrip(": ")
 
 
 def _unquoted(words: str) -> str:
-    """The words of an error without the bytes that it quotes: they may be anything."""
+    """The message of an error without the bytes that it quotes."""
     return _QUOTED.sub("", words).rstrip(": ")
 
 
@@ -157,7 +156,7 @@ def origin_of(url: httpx.URL) -> Origin:
 
 
 def _written(request: httpx.Request) -> bytes:
-    """The request as it goes over the wire. Raises ValueError for what would be another request there."""
+    """The request as bytes. Raises ValueError for headers or targets that would change the request."""
     target: bytes = request.extensions["target"]
     if not _TARGET.fullmatch(target):
         raise ValueError("the path has characters that must be escaped")
@@ -167,7 +166,7 @@ def _written(request: httpx.Request) -> bytes:
     return b"%b %b HTTP/1.1\r\n%b%b\r\n%b" % (method, target, head, length, body)
 
 
-@lru_cache(maxsize=1024)  # they are the same in all of a merchant's calls
+@lru_cache(maxsize=1024)  # the same in all of a merchant's calls
 def _head(host: bytes, raw: tuple[tuple[bytes, bytes], ...]) -> bytes:
     if any(_FORBIDDEN.search(part) for line in raw for part in line):
         raise ValueError("a header has control characters")
@@ -175,9 +174,9 @@ def _head(host: bytes, raw: tuple[tuple[bytes, bytes], ...]) -> bytes:
 
 
 class CarrierClient(httpx.AsyncClient):
-    """An httpx client straight to its transport: without auth flows, redirects and cookies, none of which we want.
+    """An httpx client without auth flows, redirects and cookies, which are a quarter of its time.
 
-    They are a quarter of its time. (`send` stays httpx's own, so that whatever watches it still sees every request.)
+    `send` stays httpx's own, so that instrumentation still sees every request.
     """
 
     async def _send_handling_auth(self, request: httpx.Request, *_: object, **__: object) -> httpx.Response:
@@ -185,7 +184,7 @@ class CarrierClient(httpx.AsyncClient):
 
 
 def new_client(longest_call_s: float) -> CarrierClient:
-    """The process's one client; nothing from the environment, neither proxies nor credentials."""
+    """The process's HTTP client; it uses neither proxies nor credentials of the environment."""
     return CarrierClient(
         transport=Transport(longest_call_s), auth=httpx.Auth(), follow_redirects=False, trust_env=False
     )

@@ -1,4 +1,4 @@
-"""The wire of v1, "consignments": JSON or XML, no error codes, answers that decide at once."""
+"""The dialect of v1, "consignments": JSON or XML, no error codes, immediate results."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from worker.carrier_api.v1.xml import write_xml
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConsignmentsV1:
-    """Requests of v1 and what its answers mean; see `worker.carrier_api.dialect.Dialect` for each method."""
+    """Requests and responses of v1; see `worker.carrier_api.dialect.Dialect` for each method."""
 
     format: Literal["json", "xml"] = "json"
 
@@ -47,7 +47,7 @@ class ConsignmentsV1:
     def read(
         self, _strategy: Strategy, references: Sequence[str], response: ApiResponse, now: datetime, /
     ) -> dict[str, Outcome]:
-        """The outcome for each consignment; no status or form depends on the strategy."""
+        """The outcome for each consignment; it does not depend on the strategy."""
         return parse_summaries(references, response, now)
 
     def read_back_request(self, reference: str) -> RequestSpec:
@@ -55,7 +55,7 @@ class ConsignmentsV1:
         return RequestSpec(method="GET", path=("consignments", reference))
 
     def find(self, reference: str, response: ApiResponse, now: datetime, /) -> Finding:
-        """Where the consignment stands."""
+        """The finding for the consignment."""
         match response.status:
             case HTTPStatus.OK:
                 return _finding(reference, table(response.content))
@@ -67,7 +67,7 @@ class ConsignmentsV1:
                 return by_status(response, now)
 
     def parse_quotes(self, reference: str, response: ApiResponse, now: datetime, /) -> tuple[Offer, ...] | Outcome:
-        """The offers, or why there are none."""
+        """The offers, or the outcome without any."""
         if response.status != HTTPStatus.OK:
             return error_outcome(response, now)
         answer = table(response.content)
@@ -87,27 +87,27 @@ def _finding(reference: str, consignment: dict[str, Any]) -> Finding:
 
 
 def _reference(consignment: dict[str, Any]) -> str | None:
-    """Whom the answer speaks of: the consignment itself, or the short form of `/status`."""
+    """The consignment of the response: the whole one, or the short form of `/status`."""
     own = text(consignment.get("Reference"))
     return own or text(consignment.get("ConsignmentReferenceForAllLegsAssignedByMpd"))
 
 
 def _allocated(consignment: dict[str, Any]) -> Allocated:
-    """What a consignment says about its allocation; it has no links to labels, and none are made up."""
+    """The allocation of a consignment; it has no label links, and none are invented."""
     allocation = table(consignment.get("Allocation"))
     legs = in_order(consignment.get("ConsignmentLegs"))
     packages = tables(consignment.get("Packages"))
     return Allocated(
         carrier=_carrier(allocation, legs),
         price=_price(table(allocation.get("Price"))),
-        # With more than one package, each may have legs of its own.
+        # With several packages, each may have its own legs.
         tracking_references=tracking(legs)
         or tuple(found for package in packages for found in tracking(in_order(package.get("ConsignmentLegs")))),
     )
 
 
 def _carrier(allocation: dict[str, Any], legs: list[dict[str, Any]]) -> Carrier | None:
-    """The carrier is named by the first leg, its service by the allocation."""
+    """The first leg names the carrier, the allocation its service."""
     first = legs[0] if legs else {}
     return carrier_price.carrier(
         first.get("CarrierReference"),
@@ -122,7 +122,7 @@ def _price(price: dict[str, Any]) -> Price | None:
 
 
 def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
-    """The quotes that can be used: named, and for this consignment."""
+    """The usable quotes: with a reference, and for this consignment."""
     for quote in quotes:
         name = token(quote.get("QuoteReference"))
         if name and text(quote.get("ConsignmentReference")) in (None, reference):
@@ -137,7 +137,7 @@ def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
 
 
 def _no_offers(answer: dict[str, Any]) -> Refused:
-    """No service made an offer. Without reasons it may just as well mean that the consignment is already allocated."""
+    """No service made an offer. Without reasons it may also mean that the consignment is already allocated."""
     services = tables(answer.get("UnqualifiedServices"))
     reasons = (named(service.get("MpdCarrierService"), service.get("ExclusionReason")) for service in services)
     said = message(text(answer.get("Message")), *reasons)

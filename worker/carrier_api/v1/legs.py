@@ -1,4 +1,4 @@
-"""The legs of a v1 consignment: one for each carrier on its way."""
+"""The legs of a v1 consignment: one for each carrier."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from worker.carrier_api.fields import small_number, tables, tokens
 
 
 def in_order(legs: object) -> list[dict[str, Any]]:
-    """The legs by their number, which starts at 0 in one document of the vendor and at 1 in another."""
+    """The legs by number, which starts at 0 in one document of the vendor and at 1 in another."""
     found = tables(legs)
-    # Nearly every consignment has one leg, and sorting stays off the hot path.
+    # Nearly every consignment has one leg, which needs no sorting.
     return sorted(found, key=_number) if len(found) > 1 else found
 
 

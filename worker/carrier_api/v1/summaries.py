@@ -1,4 +1,4 @@
-"""v1's answers to an allocation call: an Allocation Summary or a list of them, in three forms."""
+"""v1's responses to an allocation call: an Allocation Summary or a list of them, in three forms."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,14 +17,14 @@ from worker.carrier_api.response import ApiResponse
 from worker.carrier_api.v1.legs import in_order, tracking
 
 _ANSWERED = frozenset({HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.MULTI_STATUS})
-# v1 documents no cause for these: they may just as well mean that the consignment is already allocated.
+# v1 documents no cause for these: they may also mean that the consignment is already allocated.
 _NO_CAUSE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
 _SUCCESS = range(200, 300)
 _CONSIGNMENT_LINKS = frozenset({"detail", "link"})
 
 
 def parse_summaries(references: Sequence[str], response: ApiResponse, now: datetime) -> dict[str, Outcome]:
-    """The outcome for each consignment of an allocation call; of a whole one, a part may have gone through."""
+    """The outcome for each consignment of an allocation call; of a failed call a part may have been allocated."""
     answer = response.content
     if response.status not in _ANSWERED:
         outcome = error_outcome(response, now)
@@ -35,7 +35,7 @@ def parse_summaries(references: Sequence[str], response: ApiResponse, now: datet
     summaries = tables(answer if isinstance(answer, list) else [answer])
     spoken = [(_consignment(summary, asked), _outcome(summary, response)) for summary in summaries]
     if len(references) > 1 and len(spoken) == 1 and spoken[0][0] is None:
-        # One word for all of them: a success says nothing of each, a failure is one of the whole call.
+        # One statement for all: a success says nothing of each, a failure is that of the whole call.
         return dict.fromkeys(references, for_each(spoken[0][1], partly=True) if _is_refusal(spoken[0][1]) else MISSING)
     return match_outcomes(references, spoken)
 
@@ -45,7 +45,7 @@ def _is_refusal(outcome: Outcome) -> bool:
 
 
 def error_outcome(response: ApiResponse, now: datetime) -> Outcome:
-    """What an error means for an allocation; v1 documents no codes, so the status decides."""
+    """The outcome of an error for an allocation; v1 documents no codes, so the status decides."""
     words = _words(table(response.content)) or in_words(response)
     if response.status in _NO_CAUSE:
         return Refused(reason="refused", message=words, certain=False)
@@ -53,13 +53,13 @@ def error_outcome(response: ApiResponse, now: datetime) -> Outcome:
 
 
 def _words(summary: dict[str, Any]) -> str:
-    """What a summary says to a person, in whichever of its forms."""
-    # In small letters it is the words of the gateway in front.
+    """The message of a summary, in any of its forms."""
+    # In lower case it is the message of the gateway in front.
     return message(text(summary.get("Message")) or text(summary.get("Description")) or text(summary.get("message")))
 
 
 def _consignment(summary: dict[str, Any], asked: frozenset[str]) -> str | None:
-    """Whom a summary speaks of: `Data`, or the end of the link to the consignment. Never guessed from its words."""
+    """The consignment of a summary: `Data`, or the end of the link to it. Never guessed from its text."""
     data = text(summary.get("Data"))
     if data in asked:
         return data
@@ -87,9 +87,9 @@ def _outcome(summary: dict[str, Any], response: ApiResponse) -> Outcome:
 
 
 def _own_status(summary: dict[str, Any], call_record: int) -> int | None:
-    """The status of a summary: its `StatusCode` or what `IsSuccess` stands for; a failure wins over a success.
+    """The status of a summary: its `StatusCode` or `IsSuccess`; a failure takes precedence.
 
-    A success without a `StatusCode` is one of the whole answer's: of a 202, that the consignment was taken in.
+    A success without a `StatusCode` has the status of the response: with 202 the consignment was queued.
     """
     success = summary.get("IsSuccess")
     status = small_number(summary.get("StatusCode"))

@@ -1,4 +1,4 @@
-"""v1's XML: answers into the shape that their JSON has, requests out of it."""
+"""v1's XML: responses as the structure of their JSON, and requests from it."""
 
 from typing import Any, NamedTuple, NoReturn
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -6,21 +6,21 @@ from xml.parsers import expat
 
 NAMESPACE = "http://electioapp.com/schemas/v1.1/MPD.Electio.SDK.DataTypes.Consignments"
 
-# XML does not say whether an element holds one thing or a list that happens to have one entry.
+# XML does not distinguish a single element from a list with one entry.
 _LISTS = frozenset(
     {"ApiLinks", "ConsignmentLegs", "TrackingReferences", "Packages", "Quotes", "Legs", "UnqualifiedServices"}
 )
 
 
 class Document(NamedTuple):
-    """An XML document: the name of its root and what is in it, namespaces left out."""
+    """An XML document: the name of its root and its content, without namespaces."""
 
     root: str
     value: Any
 
 
 def parse_document(body: bytes) -> Document | None:
-    """The document, in UTF-8, as objects, lists and texts; None when it is none. Never raises.
+    """The document, in UTF-8, as objects, lists and texts; None if it is invalid. Never raises.
 
     The caller bounds the size of the body.
     """
@@ -31,7 +31,7 @@ def parse_document(body: bytes) -> Document | None:
 
 
 def why_no_document(body: bytes) -> str:
-    """What the parser says of a body that it cannot read; empty for one that it can."""
+    """The parser's error for a body; empty if it is valid."""
     try:
         _parse(body)
     except (expat.ExpatError, ValueError) as error:
@@ -40,7 +40,7 @@ def why_no_document(body: bytes) -> str:
 
 
 def parse_xml(body: bytes) -> Any:
-    """What is in the document; None when it is none, or has nothing in it."""
+    """The content of the document; None if it is invalid or empty."""
     document = parse_document(body)
     return document.value if document else None
 
@@ -52,10 +52,10 @@ def _parse(body: bytes) -> Document:
     parser.StartElementHandler = target.start
     parser.EndElementHandler = target.end
     parser.CharacterDataHandler = target.data
-    # What makes XML dangerous needs one of these.
+    # Dangerous XML needs one of these.
     parser.StartDoctypeDeclHandler = _refuse
     parser.EntityDeclHandler = _refuse
-    # As text, which overrules the encoding that the document declares.
+    # As text, which overrides the declared encoding.
     parser.Parse(body.decode("utf-8", "replace").removeprefix("\ufeff").lstrip(), True)  # noqa: FBT003  # no keywords
     return Document(target.root, target.document)
 
@@ -65,7 +65,7 @@ def _refuse(*_: object) -> NoReturn:
 
 
 class _Target:
-    """Builds the value while the parser reads, without recursion: depth costs nothing."""
+    """Builds the value while parsing, without recursion."""
 
     def __init__(self) -> None:
         self.document: Any = None
@@ -102,7 +102,7 @@ def _is_list(name: str) -> bool:
 
 
 def write_xml(root: str, body: dict[str, Any]) -> bytes:
-    """A request document in v1's namespace, its elements in the order of the body, which counts."""
+    """A request document in v1's namespace, its elements in the order of the body, which matters."""
     element = Element(root, xmlns=NAMESPACE)
     _fill(element, body)
     document: bytes = tostring(element, encoding="utf-8", xml_declaration=True)

@@ -1,4 +1,4 @@
-"""The wire of v2, "shipments": JSON, one version header, errors with codes."""
+"""The dialect of v2, "shipments": JSON, one version header, errors with codes."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from worker.carrier_api.states import finding
 from worker.carrier_api.v2.errors import cause_of, error_outcome, parse_error
 from worker.carrier_api.v2.results import allocated, parse_results
 
-# A 407 is no proxy's: it is how v2 says that only some shipments of a call were queued.
+# v2 uses 407 when only some shipments of a call were queued.
 _DECIDED = frozenset(
     {HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.MULTI_STATUS, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}
 )
 
 
 class ShipmentsV2:
-    """Requests of v2 and what its answers mean; see `worker.carrier_api.dialect.Dialect` for each method."""
+    """Requests and responses of v2; see `worker.carrier_api.dialect.Dialect` for each method."""
 
     def headers(self, key: str) -> dict[str, str]:
         """Key, version and format; the version is required on every request."""
@@ -51,15 +51,15 @@ class ShipmentsV2:
         return RequestSpec(method="GET", path=("shipments", reference))
 
     def find(self, reference: str, response: ApiResponse, now: datetime, /) -> Finding:
-        """Where the shipment stands."""
+        """The finding for the shipment."""
         if response.status == HTTPStatus.OK:
             return _finding(reference, table(response.json))
         outcome = error_outcome(response, now)
-        # A read-back asks for nothing that could be refused.
+        # A read-back cannot be refused.
         return Unknown(reason=outcome.reason, message=outcome.message) if isinstance(outcome, Refused) else outcome
 
     def parse_quotes(self, reference: str, response: ApiResponse, now: datetime, /) -> tuple[Offer, ...] | Outcome:
-        """The offers, or why there are none."""
+        """The offers, or the outcome without any."""
         if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
             return error_outcome(response, now)
         answer = table(response.json)
@@ -79,13 +79,13 @@ def _finding(reference: str, shipment: dict[str, Any]) -> Finding:
 
 
 def _links(shipment: dict[str, Any]) -> list[dict[str, Any]]:
-    """The vendor puts label links in any of three places."""
+    """The vendor has label links in any of three places."""
     holders = (table(shipment.get("label_details")), table(shipment.get("allocation")), shipment)
     return [link for holder in holders for link in tables(holder.get("_links"))]
 
 
 def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
-    """The quotes that can be used: named, and for this shipment."""
+    """The usable quotes: with a reference, and for this shipment."""
     for quote in quotes:
         name = token(quote.get("reference"))
         if name and text(quote.get("shipment_reference")) in (None, reference):

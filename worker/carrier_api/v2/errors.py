@@ -15,7 +15,7 @@ from worker.carrier_api.fields import message, named, slug, table, tables, text,
 from worker.carrier_api.http_status import ALLOCATION_FAILED, NO_QUOTES, by_status, in_words
 from worker.carrier_api.response import ApiResponse
 
-# What these say is wrong is the reference that the step names: it is wrong for every shipment.
+# These concern the reference of the step: it is invalid for every shipment.
 _OF_THE_STEP = frozenset(
     {
         "non_unique_reference",
@@ -47,7 +47,7 @@ _POSITION = re.compile(r"(?:\$\.)?shipments\[(\d{1,3})\]", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cause:
-    """What an answer says went wrong. `codes` begins with the children and ends with their parents."""
+    """The cause in a response. `codes` has the children first, then their parents."""
 
     codes: tuple[str, ...]
     message: str
@@ -79,8 +79,8 @@ def _exclusions(answer: dict[str, Any]) -> Iterator[str | None]:
 
 
 def by_code(cause: Cause) -> Outcome | None:
-    """What the codes mean, whatever the status; None when they are unknown or missing."""
-    # Wherever it stands: it may be our own earlier call that went through, and no other code outweighs that.
+    """The outcome of the codes, whatever the status; None if they are unknown or missing."""
+    # At any position: our own earlier call may have taken effect, which takes precedence over other codes.
     if not _INVALID_STATE.isdisjoint(cause.codes):
         return Unknown(reason="invalid_state", message=cause.message, correlation_id=cause.correlation_id)
     return next((outcome for code in cause.codes if (outcome := _row(code, cause))), None)
@@ -99,7 +99,7 @@ def _row(code: str, cause: Cause) -> Outcome | None:
 
 
 def rejection(rejected: dict[str, Any]) -> Outcome:
-    """An entry of `rejected` in the answer to a "many" call: without a known cause it is a refusal."""
+    """An entry of `rejected` in the response to a "many" call: without a known cause it is a refusal."""
     cause = cause_of(rejected)
     return by_code(cause) or Refused(
         reason=next(iter(cause.codes), "rejected"),
@@ -112,10 +112,10 @@ def rejection(rejected: dict[str, Any]) -> Outcome:
 def parse_error(
     strategy: Strategy, references: Sequence[str], response: ApiResponse, now: datetime
 ) -> dict[str, Outcome]:
-    """The outcome for each shipment of an allocation call that was answered with an error.
+    """The outcome for each shipment of an allocation call with an error response.
 
-    A call for several is refused as a whole: what one of them has, says nothing about the others, unless it is the
-    step's own reference that is wrong. Those that the details name have an outcome of their own.
+    A bulk call is refused as a whole: one shipment's error says nothing about the others, unless the step's own
+    reference is invalid. Shipments that the details name have their own outcome.
     """
     error = table(response.json)
     outcome = _outcome(error, response, now, strategy)
@@ -130,7 +130,7 @@ def parse_error(
 
 
 def _is_of_the_step(outcome: Outcome, error: dict[str, Any]) -> bool:
-    """Whether a code says so: a bare 404 may just as well mean one of the shipments."""
+    """Whether a code says so: a bare 404 may also concern one of the shipments."""
     return outcome.reason in _OF_THE_STEP and outcome.reason in cause_of(error).codes
 
 
@@ -145,7 +145,7 @@ def _by_position(error: dict[str, Any], references: Sequence[str]) -> dict[str, 
 
 
 def error_outcome(response: ApiResponse, now: datetime, strategy: Strategy | None = None) -> Outcome:
-    """What an error means for an allocation with this strategy, or, without one, for a call that only asks."""
+    """The outcome of an error. Without a strategy it is that of a request that allocates nothing."""
     return _outcome(table(response.json), response, now, strategy)
 
 
@@ -159,7 +159,7 @@ def _outcome(error: dict[str, Any], response: ApiResponse, now: datetime, strate
 
 
 def _by_step(response: ApiResponse, cause: Cause, strategy: Strategy | None) -> Outcome | None:
-    """The statuses whose meaning depends on v2 and on what was asked."""
+    """The statuses whose meaning depends on v2 and on the request."""
     words = cause.message or in_words(response)
     if strategy and V2 in strategy.needs_quote and response.status in _NO_SUCH_QUOTE and _about_quote(cause):
         return NotYet(reason="quote_expired", message=words, correlation_id=cause.correlation_id)
@@ -167,7 +167,7 @@ def _by_step(response: ApiResponse, cause: Cause, strategy: Strategy | None) -> 
         return Stopped(reason="invalid_request", message=words, correlation_id=cause.correlation_id)
     if response.status == HTTPStatus.NOT_FOUND and strategy and strategy.name in _NAMES_A_REFERENCE:
         reason = f"{strategy.name}_not_found"
-        # The API names a code; without one it may be something in front of it that finds no way there.
+        # The API names a code; without one it may come from something in front of it.
         return Refused(reason=reason, message=words, correlation_id=cause.correlation_id, certain=bool(cause.codes))
     if response.status == HTTPStatus.NOT_FOUND:
         return Stopped(reason="shipment_not_found", message=words, correlation_id=cause.correlation_id)
