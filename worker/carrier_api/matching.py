@@ -25,7 +25,7 @@ def is_accepted(response: ApiResponse) -> bool:
 def match_outcomes(references: Sequence[str], spoken: Iterable[Statements]) -> dict[str, Outcome]:
     """Exactly one outcome for each reference.
 
-    an outcome without a name counts only if it can mean no other shipment.
+    An outcome without a name counts only if it can mean no other shipment.
     """
     said = list(spoken)
     if len(references) == 1 and len(said) == 1 and said[0][0] is None:

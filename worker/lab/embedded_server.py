@@ -1,4 +1,4 @@
-"""The embedded server of demo and tests: a real Valkey, in a folder of its own, on loopback, durable."""
+"""The embedded server of demo and tests: a real Valkey server on loopback, durable, in its own folder."""
 
 import contextlib
 import socket
@@ -11,11 +11,11 @@ START_TIMEOUT_S = 10.0
 
 
 class ServerError(Exception):
-    """The embedded server did not start; the text holds the end of its log."""
+    """The embedded server did not start; the message has the end of its log."""
 
 
 def free_port() -> int:
-    """A port nobody listens on right now."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -37,10 +37,10 @@ def embedded_binary() -> Path:
 
 
 class EmbeddedServer:
-    """One server process. `start` after `kill` brings it back on the same port with what was on disk."""
+    """One server process. `start` after `kill` restarts it on the same port with its data on disk."""
 
     def __init__(self, folder: Path, port: int | None = None, binary: Path | None = None) -> None:
-        """`folder` keeps its append-only file and log; `binary` is another server's; nothing is started yet."""
+        """`folder` holds its append-only file and log; `binary`: another server binary. Does not start it."""
         self.folder = folder
         self.port = port or free_port()
         self.binary = binary or embedded_binary()
@@ -52,9 +52,9 @@ class EmbeddedServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self, *options: str) -> None:
-        """Start it and wait until it answers.
+        """Start it and wait until it responds.
 
-        Raises ServerError when it does not. `options` are further words of its command line.
+        Raises ServerError if it does not. `options`: further command line arguments.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / "server.log"
@@ -64,7 +64,7 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                # Ctrl-C on a terminal is for those who use the server: it must outlive them.
+                # Ctrl-C must not reach it: it has to outlive its users.
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -81,7 +81,7 @@ class EmbeddedServer:
         ]
 
     def _answers(self, pid: int) -> bool:
-        """Whether it is up: it itself, and not somebody who took the port before it."""
+        """Whether this server responds, and not another process on its port."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\nINFO server\r\n")
@@ -91,13 +91,13 @@ class EmbeddedServer:
         return answer.startswith(b"+PONG") and f"process_id:{pid}\r".encode() in answer
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill it, like a crash."""
         if self.process:
             self.process.kill()
             self.process.wait()
 
     def stop(self) -> None:
-        """End it in good order."""
+        """Stop it."""
         if self.process and self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -108,7 +108,7 @@ class EmbeddedServer:
 
 @contextlib.contextmanager
 def embedded_server(folder: Path) -> Iterator[EmbeddedServer]:
-    """A running server for the length of a `with`."""
+    """A running server within a `with`."""
     server = EmbeddedServer(folder)
     try:
         server.start()

@@ -40,7 +40,7 @@ class Connection(asyncio.Protocol):
     def ask(self, request: bytes) -> ResponseParser:
         """Write a request to the socket in one piece.
 
-        returns the parser of its response. Raises OSError if it is down.
+        Returns the parser of its response. Raises OSError if it is down.
         """
         if self._transport is None or self._transport.is_closing():
             raise ConnectionAbortedError("closed by the API")

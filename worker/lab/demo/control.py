@@ -1,4 +1,4 @@
-"""What the demo says over HTTP: it sets the scene in the simulated API and asks what that counted."""
+"""The demo's HTTP client for the control endpoints of the simulated API."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -18,7 +18,7 @@ class Control:
         self._control = f"{api}/_sandbox"
 
     async def prepare(self, scenes: Sequence[Scene]) -> None:
-        """Tell the API what the parcels are like and what is to go wrong with whom."""
+        """Describe the parcels and the faults to the API."""
         parcels = [parcel.as_described() for scene in scenes if scene.order for parcel in scene.order.parcels]
         faults = [dict(fault) for scene in scenes for fault in scene.faults]
         for what, described in (("shipments", parcels), ("faults", faults)):
@@ -26,7 +26,7 @@ class Control:
                 answer.raise_for_status()
 
     async def counts(self) -> dict[str, Any]:
-        """What the API did altogether; `worker.lab.sandbox.control` documents it."""
+        """The API's own counts; `worker.lab.sandbox.control` documents them."""
         async with self._http.get(f"{self._control}/counts") as answer:
             answer.raise_for_status()
             counted: dict[str, Any] = await answer.json()
@@ -34,7 +34,7 @@ class Control:
 
 
 async def answers(http: aiohttp.ClientSession, url: str) -> bool:
-    """Whether a GET is answered with 200; false while nobody listens."""
+    """Whether a GET returns 200; false while nothing listens."""
     try:
         async with http.get(url) as answer:
             return answer.status == HTTPStatus.OK

@@ -24,7 +24,7 @@ FLOWER_PORT = 5555
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """What stands ready: the folder with everything in it, the server, and the processes so far."""
+    """The environment: its folder, the server, and the processes."""
 
     folder: Path
     server: str
@@ -43,21 +43,21 @@ class Stage:
 
     @property
     def settings(self) -> Settings:
-        """The settings of the demo itself: its own server and else the defaults, whatever this machine has set."""
+        """The settings of the demo itself: its own server, and defaults whatever this machine has set."""
         return Settings.model_construct(redis_url=SecretStr(self.server))
 
     @property
     def for_another_shell(self) -> dict[str, str]:
-        """The settings with which further commands find this server and these merchants."""
+        """The settings for further commands to use this server and these merchants."""
         return {"ALLOCATION_REDIS_URL": self.server, "ALLOCATION_MERCHANTS_DIR": str(self.merchants)}
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the processes read; brisk, so that nobody waits, and small."""
+        """The environment of the processes: short intervals, few children."""
         return environment(
             {
                 **self.for_another_shell,
-                # Heartbeats of these processes are files there, and go with the folder.
+                # Heartbeat files of these processes are in the folder, and removed with it.
                 "TMPDIR": str(self.folder),
                 "ALLOCATION_SWEEP_SECONDS": "1",
                 "ALLOCATION_LEASE_SECONDS": "10",
@@ -67,11 +67,11 @@ class Stage:
         )
 
     def start_api(self) -> None:
-        """Start the simulated API on a port of its own choice."""
+        """Start the simulated API on a free port."""
         self.processes.start("sandbox", SANDBOX, self.environment)
 
     def api(self) -> str | None:
-        """Where the simulated API listens; None until it does."""
+        """The address of the simulated API; None until it listens."""
         listening = re.search(r"listening on (\S+)\n", self.processes.output("sandbox"))
         return listening and listening[1]
 
@@ -92,7 +92,7 @@ class Stage:
 
 @contextmanager
 def stage(*, keep: bool) -> Iterator[Stage]:
-    """The stage for the length of a `with`; nothing of it is left afterwards, but the folder if it is to be kept."""
+    """The environment within a `with`; afterwards only the folder is left, if it is to be kept."""
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="allocation-demo-"))
         guard = stack.enter_context(guarding(folder, keep=keep))
@@ -108,9 +108,9 @@ def stage(*, keep: bool) -> Iterator[Stage]:
 
 
 def _flower_port(mine: socket.socket) -> int:
-    """Flower's own port, or a free one if somebody has it.
+    """Flower's default port, or a free one if it is in use.
 
-    Flower needs seconds until it listens. Meanwhile `mine`, a UDP socket of that number, tells another demo.
+    Flower needs seconds until it listens. Meanwhile `mine`, a UDP socket of that number, reserves it for other demos.
     """
     try:
         mine.bind(("127.0.0.1", FLOWER_PORT))

@@ -1,4 +1,4 @@
-"""What was seen, in words: a shipment's story in lines, and pieces of it for the table."""
+"""The history of a shipment as text, and parts of it for the table."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -11,12 +11,12 @@ MAX_OF_A_REFERENCE = 14
 
 
 def asked(entry: Mapping[str, Any]) -> str:
-    """One entry of a story: what was asked, and what came of it."""
+    """One history entry: the request and its outcome."""
     if entry["action"] == "read":
         what = "read it back"
     else:
         ((name, argument),) = entry["strategy"].items()
-        what = f"asked for {name}" if argument is True else f"asked for {name} {argument}"
+        what = f"called {name}" if argument is True else f"called {name} {argument}"
     outcome, reason = entry["outcome"], entry.get("reason")
     return f"{what}: {outcome}" if reason in (None, outcome) else f"{what}: {outcome}, {reason}"
 
@@ -31,7 +31,7 @@ def carrier(seen: Seen) -> str:
 
 
 def history(seen: Seen) -> Iterator[tuple[str, str]]:
-    """A shipment in lines of a word and a text; what was done has the seconds since intake took it for its word."""
+    """A shipment as lines of a label and a text; the label of a request is its seconds since intake."""
     record = seen.record
     yield "rule", f"{record.shipment.rule} ({record.why})"
     for _, entry in record.history:
@@ -47,7 +47,7 @@ def history(seen: Seen) -> Iterator[tuple[str, str]]:
 
 
 def short(reference: str) -> str:
-    """A reference for a narrow column: its end, which tells shipments apart."""
+    """A reference for a narrow column: its end, which differs between shipments."""
     if len(reference) <= MAX_OF_A_REFERENCE:
         return reference
     return f"..{reference[2 - MAX_OF_A_REFERENCE :]}"

@@ -22,7 +22,7 @@ class Guard:
         self._process = process
 
     def watch(self, pid: int) -> None:
-        """Have a process ended, and the group that it leads, should the demo die."""
+        """Terminate a process and its group if the demo dies."""
         if self._process.stdin is not None:
             self._process.stdin.write(f"{pid}\n".encode())
             self._process.stdin.flush()
@@ -35,9 +35,9 @@ class Guard:
 
 @contextlib.contextmanager
 def guarding(folder: Path, *, keep: bool) -> Iterator[Guard]:
-    """A guard for the length of a `with`; it removes the folder too, unless that is to be kept."""
+    """A guard within a `with`; it removes the folder too, unless that is to be kept."""
     words = [sys.executable, "-I", "-S", __file__, *([] if keep else [str(folder)])]
-    # In a session of its own: Ctrl-C on the terminal is not meant for it.
+    # In its own session, so that Ctrl-C does not reach it.
     guard = Guard(subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True))  # noqa: S603
     try:
         yield guard

@@ -1,4 +1,4 @@
-"""The merchant files of the story: both generations of the API, in JSON and in XML."""
+"""The merchant files of the demo: both generations of the API, in JSON and in XML."""
 
 MERCHANTS = {
     "acme": """
@@ -57,4 +57,4 @@ api_key  = { file = "$key" }
 strategy = { default_rules = true }
 """,
 }
-"""A merchant file each; `$api` is where the simulated API listens, `$key` a file with its key."""
+"""The merchant files; `$api` is the address of the simulated API, `$key` a file with its key."""

@@ -1,4 +1,4 @@
-"""What can be seen of the shipments from outside: their records in the ledger and the events that went out."""
+"""Observes shipments from outside: their records and their events."""
 
 import json
 from collections import Counter
@@ -14,12 +14,12 @@ from worker.redis_client.store import Redis, ResponseError
 from worker.streams.orders import GROUP
 
 Key = tuple[str, str]
-"""Merchant and reference: what a shipment is known by."""
+"""Merchant and reference, which identify a shipment."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """One shipment: its record in the ledger, and how many events went out for it."""
+    """One shipment: its record, and the number of its events."""
 
     key: Key
     record: Record
@@ -27,7 +27,7 @@ class Seen:
 
     @property
     def state(self) -> Literal["unsettled", "allocated", "failed"]:
-        """Whether and how it has ended."""
+        """Its state, if it is settled."""
         match self.record.where:
             case Settled(state="allocated" | "failed" as state):
                 return state
@@ -51,20 +51,20 @@ class Seen:
 
     @property
     def outcomes(self) -> tuple[str, ...]:
-        """What each call for it came to."""
+        """The outcomes of its calls."""
         return tuple(entry["outcome"] for _, entry in self.record.history)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """An event that was put aside, and why."""
+    """A rejected event, and why."""
 
     reason: str
     error: str
 
 
 class Watch:
-    """Looks on; writes nothing but the orders of the story."""
+    """Observes; writes only the demo's orders."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         """No round trip is made."""
@@ -78,12 +78,12 @@ class Watch:
     async def publish(self, event: str) -> str:
         """Put an event on the orders stream; returns its id there."""
         stream_id: Any = await self._redis.xadd(self._settings.orders_stream, {"event": event})
-        # Whoever asks for further orders does not mean ours.
+        # Further orders do not include our own.
         self._read_up_to[self._settings.orders_stream] = stream_id.decode()
         return str(stream_id.decode())
 
     async def look(self) -> None:
-        """Read what came into the out streams since the last look."""
+        """Read new entries of the out streams."""
         settings = self._settings
         for stream in (settings.allocated_stream, settings.failed_stream):
             for _, fields in await self._fresh(stream):
@@ -101,7 +101,7 @@ class Watch:
         return [(stream_id.decode(), fields) for stream_id, fields in entries]
 
     async def seen(self, key: Key) -> Seen | None:
-        """A shipment as it is now; None while the ledger does not know it."""
+        """A shipment as it is now; None before it is in the ledger."""
         record = await read_record(self._redis, self._settings, *key)
         return Seen(key=key, record=record, events=self._events[key]) if record else None
 
@@ -111,7 +111,7 @@ class Watch:
         return [(stream_id, _keys(fields.get(b"event", b""))) for stream_id, fields in entries]
 
     async def taken(self, stream_id: str) -> bool:
-        """Whether intake has dealt with the event and all before it."""
+        """Whether intake has acknowledged the event and all before it."""
         for group in await self._redis.xinfo_groups(self._settings.orders_stream):
             if group["name"] == GROUP.encode():
                 return group["pending"] == 0 and _order(group["last-delivered-id"].decode()) >= _order(stream_id)
@@ -121,11 +121,11 @@ class Watch:
         """Whether an intake reads the orders stream."""
         try:
             return bool(await self._redis.xinfo_consumers(self._settings.orders_stream, GROUP))
-        except ResponseError:  # neither stream nor group is there yet
+        except ResponseError:  # neither stream nor group exists yet
             return False
 
     async def sweeps(self) -> int:
-        """How many sweeps were seen to have run, which takes a worker."""
+        """The number of observed sweeps, which need a worker."""
         at: Any = await self._redis.get(keys.LAST_SWEEP)
         self._sweeps |= {at} - {None}
         return len(self._sweeps)

@@ -18,22 +18,22 @@ PROCFILE = {
     "beat": "celery -A worker beat --loglevel=WARNING",
     "flower": "allocation flower",
 }
-"""The commands of the Procfile; an installed package has no Procfile, so they stand here too."""
+"""The commands of the Procfile, which an installed package does not have."""
 
 SANDBOX = "allocation sandbox --port 0"
 
 STOP_S = 8.0
-"""How long a process may take to end in good order before it is killed."""
+"""How long a process may take to exit before it is killed."""
 
 _OTHERS = ("ALLOCATION_", "CELERY_", "FLOWER_", "SENTRY_")
 
 
 class ProcessEndedError(Exception):
-    """A process of the demo ended by itself; the text says which."""
+    """A process of the demo exited; the message names it."""
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the processes: ours without the settings of any real installation, and these instead."""
+    """The environment of the processes, with these settings instead of those of this machine."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**kept, **settings, "PATH": path}
@@ -63,7 +63,7 @@ class Processes:
     """What was started, in this order."""
 
     def __init__(self, folder: Path, guard: Guard) -> None:
-        """Output goes to `folder`, which is also where the processes stand: no `.env` of a project is read there."""
+        """Output goes to `folder`, which is also the working directory: no `.env` of a project is read there."""
         self._folder = folder
         self._guard = guard
         self._started: list[_Process] = []
@@ -93,7 +93,7 @@ class Processes:
         return self._log(name).read_text(errors="replace")
 
     def check(self) -> None:
-        """Raise ProcessEndedError if one of them runs no more."""
+        """Raise ProcessEndedError if one of them has exited."""
         for process in self._started:
             if (code := process.popen.poll()) is not None:
                 raise ProcessEndedError(f"{process.name} ended by itself, with exit code {code}")
@@ -109,9 +109,9 @@ class Processes:
             yield from ((process.name, line) for line in self.output(process.name).splitlines()[-most:])
 
     def stop(self) -> None:
-        """End them all: the last one started first to be told, none left behind."""
+        """Stop all of them, the last one first."""
         for process in reversed(self._started):
-            # A worker tells its children by itself, in good order.
+            # A worker stops its children itself.
             process.popen.terminate()
         deadline = time.monotonic() + STOP_S
         for process in self._started:

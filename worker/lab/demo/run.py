@@ -1,4 +1,4 @@
-"""The demo from its first line to its last, with an exit code; whatever happens, the stage is cleared."""
+"""The demo from start to end, with an exit code; it cleans up in every case."""
 
 import asyncio
 import contextlib
@@ -21,14 +21,14 @@ from worker.lab.embedded_server import ServerError
 from worker.redis_client.store import RedisError
 
 LOG_LINES = 15
-"""How much of each process's output is shown when something went wrong."""
+"""How much of each process's output is shown after a failure."""
 
 _BREAKDOWNS = (NotReadyError, ProcessEndedError, RedisError, aiohttp.ClientError, TimeoutError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """What the command line asked for."""
+    """Options of the command line."""
 
     stay: bool = False
     keep: bool = False
@@ -52,13 +52,13 @@ async def _demo(options: Options) -> int:
     except ToldToEndError:
         return 128 + signals[0]
     finally:
-        screen.say("All ended; the folder is kept." if options.keep else "All ended; nothing is left behind.")
+        screen.say("Stopped; the folder is kept." if options.keep else "Stopped; nothing is left behind.")
     _close(screen, options, code)
     return code
 
 
 def _signals() -> list[int]:
-    """The signals that come from now on: Ctrl-C, a polite kill, a closed terminal. None of them ends us at once."""
+    """Collects signals: Ctrl-C, SIGTERM, a closed terminal. None of them ends the process at once."""
     came: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, came.append, number)
@@ -73,11 +73,11 @@ async def _on_stage(ready: Stage, screen: Screen, signals: Sequence[int], option
         screen.say()
         if options.keep:
             screen.line(f"Folder: {ready.folder}")
-        screen.say("Ending the processes.")
+        screen.say("Stopping the processes.")
 
 
 async def _judged(running: Play, options: Options) -> int:
-    """Play the story; with anything wrong, show what the processes wrote, as it is about to be removed."""
+    """Play the scenes; after a failure show the processes' output, which is removed at the end."""
     try:
         wrong = await running.perform(await running.get_ready())
         if not wrong and options.stay:
@@ -93,7 +93,7 @@ async def _judged(running: Play, options: Options) -> int:
 
 
 async def _stay(running: Play) -> None:
-    """Follow further orders; being told to end is the way to end this, and nothing wrong."""
+    """Follow further orders until a signal arrives, which is the normal end."""
     _invite(running.screen, running.stage)
     with contextlib.suppress(ToldToEndError):
         await running.follow()
@@ -103,15 +103,16 @@ def _open(screen: Screen) -> None:
     screen.say("allocation demo", style="bold")
     screen.say()
     screen.say(
-        "When a shop creates an order, somebody must decide which carrier takes each of its shipments. This worker "
-        "reads the orders from a stream, asks an API named PRO for the decision, as each merchant's file says, and "
-        "publishes the outcome with links to the labels."
+        "When a shop creates an order, a carrier service must be chosen for each of its shipments. This worker "
+        "reads orders from a stream, calls the API of a carrier platform (PRO) as each merchant's file says, and "
+        "publishes the result with label links."
     )
     screen.say()
     screen.say(
-        "You will see it at work on a few orders, most of which meet some trouble. Everything runs on this machine: a "
-        "server of its own (Valkey), a simulated PRO API and the four processes of the Procfile. It takes less than "
-        "a minute, calls nobody outside, and leaves nothing behind."
+        "The demo processes a few orders, most of them with faults. Everything runs on this machine: a "
+        "Redis server (embedded Valkey), a simulated PRO API and the four processes of the Procfile. It takes "
+        "less than "
+        "a minute, makes no external calls, and leaves nothing behind."
     )
     screen.say()
     screen.say("Starting.")
@@ -132,7 +133,8 @@ def _invite(screen: Screen, ready: Stage) -> None:
     screen.line(f"{own} status", indent=3)
     screen.say()
     screen.say(
-        "Edit the file's reference before you publish it again: what the ledger knows is allocated once. The merchant "
+        "Edit the file's reference before you publish it again: a known shipment is not allocated again. The "
+        "merchant "
         "files may be edited too, while everything runs. Ctrl-C ends the demo."
     )
     screen.say()
@@ -141,21 +143,21 @@ def _invite(screen: Screen, ready: Stage) -> None:
 def _close(screen: Screen, options: Options, code: int) -> None:
     screen.say()
     if code:
-        screen.say("The demo did not end as expected; what was wrong stands above.", style="bold red")
+        screen.say("The demo did not end as expected; see the differences above.", style="bold red")
         return
     own = _own_command()
     screen.say("Everything settled as expected. Where to go next:", style="bold")
     if not options.stay:
         screen.line(f"{own} demo --stay", indent=3)
-        screen.say("the same again, and then orders of your own", indent=6)
+        screen.say("the same, then your own orders", indent=6)
     screen.line(f"{own} --help", indent=3)
     screen.say("all commands", indent=6)
     screen.line("README.md", indent=3)
-    screen.say("how to run it with your own server and the real API", indent=6)
+    screen.say("how to run it with your own Redis server and the real API", indent=6)
 
 
 def _own_command() -> str:
-    """How this command line is called from here."""
+    """How to call this command line."""
     script = Path(sys.executable).with_name("allocation")
     found = shutil.which("allocation")
     if found and Path(found).resolve() == script.resolve():

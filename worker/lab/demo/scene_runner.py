@@ -1,4 +1,4 @@
-"""The play: scene after scene is announced, played, shown, and compared with what was expected."""
+"""Runs scene after scene: announces, plays, shows and checks it."""
 
 import asyncio
 import time
@@ -17,19 +17,19 @@ from worker.lab.demo.screen import Screen
 from worker.redis_client.store import connect
 
 MAX_S = 45.0
-"""After so long whatever has not settled is taken for stuck."""
+"""After this time an unsettled shipment counts as stuck."""
 
 POLL_S = 0.05
 HTTP_S = 5.0
 READING_S = 1.0
-"""A pause before each scene on a terminal, where somebody reads along."""
+"""A pause before each scene on a terminal, for reading."""
 
 MAX_PENDING = 20
-"""So many further orders are followed at a time."""
+"""Most further orders that are followed at a time."""
 
 
 class NotReadyError(Exception):
-    """The demo could not begin; the text says what was waited for."""
+    """The demo could not start; the message says what was not ready."""
 
 
 class ToldToEndError(Exception):
@@ -38,10 +38,10 @@ class ToldToEndError(Exception):
 
 @dataclass(kw_only=True, slots=True)
 class Play:
-    """One run of the story; `cast` are the shipments so far, in the order of their coming.
+    """One run of the demo; `cast` are the shipments so far, in order of arrival.
 
-    `signals` are those that came. It is looked at between round trips, as Python 3.11 may lose a cancellation that
-    meets an answer (`asyncio.wait_for`).
+    `signals`: received signals, checked between round trips, as Python 3.11 may lose a cancellation that meets a
+    result (`asyncio.wait_for`).
     """
 
     stage: Stage
@@ -54,9 +54,9 @@ class Play:
     cast: dict[Key, Seen | None] = field(default_factory=dict)
 
     async def get_ready(self) -> Control:
-        """Start everything, wait until each part says that it works, and set the scene.
+        """Start everything, wait until each part is ready, and set up the API.
 
-        Raises NotReadyError when one does not in time.
+        Raises NotReadyError if one is not ready in time.
         """
         self.stage.start_api()
         await self._ready("the simulated API", self._api_listens)
@@ -74,7 +74,7 @@ class Play:
         return self.stage.api() is not None
 
     async def _sweeps_come(self) -> bool:
-        """A worker begins with one sweep; more than one is beat's doing."""
+        """A worker sweeps once at start; further sweeps come from beat."""
         return await self.watch.sweeps() > 1
 
     async def _ready(self, what: str, condition: Callable[[], Awaitable[bool]]) -> None:
@@ -82,7 +82,7 @@ class Play:
             raise NotReadyError(f"{what} was not ready within {MAX_S:.0f} s")
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> bool:
-        """Wait for a condition; False when time is up before it holds."""
+        """Wait for a condition; False if it does not hold in time."""
         while not await condition():
             if self._elapsed() > MAX_S:
                 return False
@@ -93,9 +93,9 @@ class Play:
         return time.monotonic() - self.began
 
     async def _pulse(self) -> None:
-        """Look at everything once, show it, and wait a moment.
+        """Read everything once, show it, and wait shortly.
 
-        Raises ToldToEndError after a signal, and ProcessEndedError when a process runs no more.
+        Raises ToldToEndError after a signal, and ProcessEndedError when a process has exited.
         """
         if self.signals:
             raise ToldToEndError
@@ -115,11 +115,11 @@ class Play:
     def _say_ready(self, api: str) -> None:
         self.screen.say(f"Ready after {self._elapsed():.1f} s:", style="bold")
         self.screen.line(f"server   {self.stage.server} (embedded Valkey)", indent=3)
-        self.screen.line(f"PRO API  {api} (simulated, both of its generations)", indent=3)
-        self.screen.line(f"Flower   {self.stage.flower} (the workers, live)", indent=3)
+        self.screen.line(f"PRO API  {api} (simulated, both generations)", indent=3)
+        self.screen.line(f"Flower   {self.stage.flower} (monitoring UI)", indent=3)
 
     async def perform(self, control: Control) -> list[str]:
-        """Play every scene; returns what was otherwise than expected, a line each."""
+        """Play every scene; returns one line per unexpected result."""
         wrong: list[str] = []
         with self.screen.table():
             for number, scene in enumerate(SCENES, start=1):
@@ -127,7 +127,7 @@ class Play:
                 self.screen.verdict(scene.after, found)
                 wrong += [f"scene {number}: {difference}" for difference in found]
                 if self._elapsed() > MAX_S:
-                    return [*wrong, f"{MAX_S:.0f} s are over: the story ends here"]
+                    return [*wrong, f"{MAX_S:.0f} s are over: the demo ends here"]
                 await self._read_along()
         self.screen.summary(self._shown())
         counts = await control.counts()
@@ -151,14 +151,14 @@ class Play:
         return verdict.of_scene(scene, shipments, self.watch.rejected.get(stream_id))
 
     async def _over(self, stream_id: str, keys: Sequence[Key]) -> bool:
-        """Whether intake has dealt with the event, and all of its shipments, if it has any, are settled."""
+        """Whether intake has acknowledged the event and all of its shipments are settled."""
         for key in keys:
             self.cast.setdefault(key, None)
         settled = all((seen := self.cast[key]) and seen.state != "unsettled" for key in keys)
         return settled and await self.watch.taken(stream_id)
 
     async def _show(self, stream_id: str, keys: Sequence[Key]) -> None:
-        """Print what became of an event, as it stands now: it may be a second one for shipments settled before."""
+        """Print the result of an event; it may be a second one for shipments settled before."""
         await self.watch.look()
         for key in keys:
             if seen := await self.watch.seen(key):
@@ -170,7 +170,7 @@ class Play:
             self.screen.refusal(refusal)
 
     async def follow(self) -> None:
-        """Follow further orders until told to end."""
+        """Follow further orders until a signal arrives."""
         pending: dict[str, Sequence[Key]] = {}
         with self.screen.table():
             while True:
@@ -185,7 +185,7 @@ class Play:
 
 @asynccontextmanager
 async def play(stage: Stage, screen: Screen, signals: Sequence[int], *, verbose: bool) -> AsyncIterator[Play]:
-    """A play with its connections, for the length of a `with`."""
+    """A run with its connections, within a `with`."""
     redis = connect(stage.settings)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HTTP_S)) as http:

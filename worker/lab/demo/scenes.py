@@ -1,4 +1,4 @@
-"""The story that the demo plays, as data: what the shops order, what goes wrong, and how it must end."""
+"""The scenes of the demo as data: orders, faults and expected results."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from tasks.rules.order import ORDER_CREATED, RejectReason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parcel:
-    """One shipment, as the shop and the carriers know it; weight in kilograms."""
+    """One shipment as shop and carriers describe it; weight in kilograms."""
 
     reference: str
     weight_kg: float = 1.2
@@ -25,13 +25,13 @@ class Parcel:
         }
 
     def as_described(self) -> dict[str, Any]:
-        """The shipment as the simulated API is told of it."""
+        """The shipment as described to the simulated API."""
         return {"reference": self.reference, "weight_kg": self.weight_kg, "country": self.country}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """What a shop says was created."""
+    """An order of a shop."""
 
     merchant: str
     number: str
@@ -52,10 +52,10 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
-    """How every shipment of an order must end.
+    """The expected result of every shipment of an order.
 
-    `path` are outcomes that must come in this order; others may stand between them. `service` is the carrier service
-    that takes it, `reason` why it fails, `adopted` whether a read-back found it allocated.
+    `path`: outcomes in this order, possibly among others. `service`: its carrier service, `reason`: why it fails,
+    `adopted`: whether a read-back found it allocated.
     """
 
     path: tuple[str, ...] = ("allocated",)
@@ -68,10 +68,9 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """One part of the story. `before` says what is about to happen, `after` what did.
+    """One scene. `before` says what will happen, `after` what happened.
 
-    `event` is the text of the one event that is published: `order`'s own, unless it is given. `faults` are what the
-    simulated API is told to do wrong.
+    `event`: the text of the published event, by default that of `order`. `faults`: faults of the simulated API.
     """
 
     title: str
@@ -107,7 +106,8 @@ _THROTTLED = tuple(f"sp_0080261576940497654273031811893{n}" for n in range(3))
 SCENES = (
     Scene(
         title="One call, one carrier",
-        before="The shop of merchant acme sold a parcel of 1.2 kg. acme's file says: ask PRO for FF_LINET-00001. It is "
+        before="The shop of merchant acme sold a parcel of 1.2 kg. acme's file says: ask PRO for "
+        "FF_LINET-00001. It is "
         "the call that PRO's own help page shows.",
         after="PRO gave the parcel to Lineten. The links lead to its labels, ready to print.",
         order=_acme("1001", "sp_00802615769404976542730318118912"),
@@ -115,7 +115,8 @@ SCENES = (
     ),
     Scene(
         title="The same API, one generation older, in JSON",
-        before="PRO v1 calls a shipment a consignment and has other addresses, headers and answers. Merchant heritage "
+        before="PRO v1 calls a shipment a consignment and has other addresses, headers and answers. Merchant "
+        "heritage "
         "still uses it.",
         after="The shop noticed nothing: same event in, same event out.",
         order=Order(merchant="heritage", number="501", parcels=(Parcel(reference="EC-000-05A-Z6S"),)),
@@ -130,7 +131,7 @@ SCENES = (
     ),
     Scene(
         title="A rule: heavy goods by freight",
-        before="acme sold a stove of 120 kg. A rule in acme's file sends whatever weighs over 20 kg to a group of "
+        before="acme sold a stove of 120 kg. A rule in acme's file sends parcels over 20 kg to a group of "
         "freight carriers.",
         after="The first rule that matched chose the group, and PRO chose the carrier within it.",
         order=_acme("1002", "sp_00802615769404976542730318118913", weight_kg=120.0),
@@ -138,7 +139,8 @@ SCENES = (
     ),
     Scene(
         title="An ambiguous name",
-        before="acme's next-day rule asks for EXPRESS. In PRO both a carrier service and a group of services have that "
+        before="acme's next-day rule asks for EXPRESS. In PRO both a carrier service and a group of services "
+        "have that "
         "name, so PRO will refuse to guess.",
         after="Refused as ambiguous; the rule's fallback step then asked for the carrier service of that name.",
         order=_acme("1003", "sp_00802615769404976542730318118914", shipping_method="next-day"),
@@ -147,29 +149,31 @@ SCENES = (
     Scene(
         title="An unknown name",
         before="acme's evening rule still names MOPED-2019, which PRO does not know (any more).",
-        after="Not found; the fallback step took the parcel to Lineten. The rule is worth mending.",
+        after="Not found; the fallback step took the parcel to Lineten. The rule needs fixing.",
         order=_acme("1004", "sp_00802615769404976542730318118915", shipping_method="evening"),
         ending=Ending(path=("refused", "allocated"), rule="evenings by moped", service="FF_LINET-00001"),
     ),
     Scene(
         title="Status 521: the carrier does not take it",
-        before="A parcel to France. Lineten stays in Britain, so PRO will answer 521, its own status for 'no carrier "
+        before="A parcel to France. Lineten stays in Britain, so PRO will respond 521, its own status for 'no "
+        "carrier "
         "takes this'.",
-        after="A 521 is a no, not an outage: the fallback step asked a group with a carrier that goes abroad.",
+        after="A 521 is a refusal, not an outage: the fallback step asked a group with a carrier that goes abroad.",
         order=_acme("1005", "sp_00802615769404976542730318118916", country="FR"),
         ending=Ending(path=("refused", "allocated"), service="DNQ72"),
     ),
     Scene(
         title="Status 521, and nothing left to try",
         before="A machine of 1500 kg: too heavy even for freight, and the rule has no fallback step.",
-        after="It failed, once and for all to see: a failed event with the reason and every step, for a person.",
+        after="It failed: a failed event with the reason and every step was published.",
         order=_acme("1006", "sp_00802615769404976542730318118917", weight_kg=1500.0),
         ending=Ending(path=("refused",), state="failed", rule="heavy goes by freight", reason="all_steps_refused"),
     ),
     Scene(
         title="A throttled merchant",
-        before="Merchant bustle has called too often: PRO will answer its next calls with 429 and 'come back in 2 s'.",
-        after="Its shipments waited in the schedule, not in a worker, and not a second less than PRO had asked for.",
+        before="Merchant bustle has called too often: PRO will respond to its next calls with 429 and "
+        "'Retry-After: 2'.",
+        after="Its shipments waited in the schedule, not in a worker, for at least the time that PRO asked for.",
         order=Order(merchant="bustle", number="9", parcels=tuple(Parcel(reference=each) for each in _THROTTLED)),
         faults=(
             {
@@ -183,10 +187,10 @@ SCENES = (
         ending=Ending(path=("throttled", "allocated"), service="DNQ72"),
     ),
     Scene(
-        title="An answer lost after the fact",
-        before="PRO will allocate the next shipment, but the line drops before its answer arrives. Whoever simply "
-        "asked again could get, and pay, a second carrier.",
-        after="The worker did not ask again. It read the shipment back, found it allocated and adopted what it found.",
+        title="A response lost after the fact",
+        before="PRO will allocate the next shipment, but the connection drops before its response arrives. Simply "
+        "calling again could book, and pay, a second carrier.",
+        after="The worker did not call again. It read the shipment back, found it allocated and adopted it.",
         order=_LOST,
         faults=(
             {
@@ -202,14 +206,15 @@ SCENES = (
     Scene(
         title="The same order twice",
         before="The shop, unsure whether its event arrived, publishes the last one again.",
-        after="The ledger knew the shipment: no second call, no second event.",
+        after="The ledger has the shipment: no second call, no second event.",
         order=_LOST,
         ending=Ending(path=("unknown", "allocated"), service="FF_LINET-00001", adopted=True),
     ),
     Scene(
-        title="An event that is rubbish",
-        before="Somebody publishes half an event.",
-        after="It was put aside whole, with the reason, where it can be mended and replayed. Nothing else was held up.",
+        title="An invalid event",
+        before="A shop publishes an incomplete event.",
+        after="It was written to the rejected stream with the reason, where it can be fixed and replayed. "
+        "Nothing else was delayed.",
         text='{"specversion": "1.0", "type": "order.cre',
         rejected="bad_json",
     ),

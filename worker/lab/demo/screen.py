@@ -1,4 +1,4 @@
-"""What the demo shows: lines that stay, and on a terminal a table below them that lives."""
+"""The output of the demo: lines, and on a terminal a live table below them."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ PLAIN_WIDTH = 80
 MAX_WIDTH = 100
 
 MAX_OF_A_LOG_LINE = 500
-"""A traceback is one line there, and thousands of letters long."""
+"""A traceback is one line, thousands of characters long."""
 
 _STYLES = {
     "allocated": "green",
@@ -38,7 +38,7 @@ _COLUMNS = (
     ("carrier", None, 13),
     ("labels", 7, None),
 )
-"""Name, and either the width or a share of what is left of it."""
+"""Name, and either the width or a share of the remaining width."""
 
 
 class Screen:
@@ -60,15 +60,15 @@ class Screen:
 
     @property
     def _width(self) -> int:
-        """Lines much longer than this are hard to read."""
+        """Longer lines are hard to read."""
         return min(self._console.width, MAX_WIDTH)
 
     def say(self, text: str = "", *, indent: int = 0, style: str = "") -> None:
-        """Print a paragraph of our own words."""
+        """Print a paragraph."""
         self._lines(text, " " * indent, " " * indent, style)
 
     def line(self, text: str, *, indent: int = 0, style: str = "") -> None:
-        """Print one line that is never broken: to be copied, or of somebody else's making."""
+        """Print one line without wrapping: to be copied, or from outside."""
         self._console.print(Text(" " * indent + visible(text), style=style), soft_wrap=True)
 
     def _lines(self, text: str, first: str, rest: str, style: str) -> None:
@@ -83,7 +83,7 @@ class Screen:
         self._console.print(Text(filled, style=style), soft_wrap=True)
 
     def shipment(self, seen: Seen) -> None:
-        """Print one shipment's story."""
+        """Print a shipment's history."""
         merchant, reference = seen.key
         self.say(f"{merchant}, shipment {reference}", indent=3, style="bold")
         for word, text in history(seen):
@@ -99,35 +99,35 @@ class Screen:
         self.say(before, indent=3)
 
     def verdict(self, after: str, wrong: Sequence[str]) -> None:
-        """Say what happened in a scene, or what should have."""
+        """Print the result of a scene."""
         if wrong:
             self.mismatch(wrong)
         else:
             self.say(f"As expected. {after}", indent=3, style="green")
 
     def mismatch(self, wrong: Sequence[str]) -> None:
-        """Say what is not as it should be."""
+        """Print unexpected results."""
         self.say("NOT AS EXPECTED", indent=3, style="bold red")
         for difference in wrong:
             self._lines(visible(difference), "     - ", "       ", "red")
 
     def refusal(self, refusal: Refusal) -> None:
-        """Print why an event was put aside."""
+        """Print why an event was rejected."""
         self._lines(visible(f"{refusal.reason}: {refusal.error}"), "     rejected ", " " * 14, "")
 
     @contextmanager
     def table(self) -> Iterator[None]:
-        """Draw the table below all that is printed meanwhile, on a terminal."""
+        """Draw the table below the printed lines, on a terminal."""
         if not self.terminal:
             yield
             return
-        # Without rich's own thread, whose drawing may cross with a line that is being printed.
+        # Without rich's own thread, which may draw while a line is printed.
         with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
             yield
         self._live = None
 
     def update(self, shipments: Sequence[Seen], caption: str) -> None:
-        """Let the table show the latest of these, as far as half of the screen has room for them."""
+        """Show the latest of these in the table, up to half of the screen."""
         if self._live and (shipments, caption) != self._drawn:
             self._drawn = (shipments, caption)
             most = max(3, self._console.height // 2 - 5)
@@ -135,13 +135,13 @@ class Screen:
             self._live.update(Padding(table, (1, 0, 0, 0)), refresh=True)
 
     def summary(self, shipments: Sequence[Seen]) -> None:
-        """Print the whole table, on a terminal; elsewhere its lines stand above already."""
+        """Print the whole table on a terminal; elsewhere its lines were printed already."""
         if self.terminal:
             self.say()
             self._console.print(_table(shipments, self._width))
 
     def log(self, lines: Iterable[tuple[str, str]]) -> None:
-        """Print lines that the processes wrote."""
+        """Print lines of the processes' output."""
         for name, line in lines:
             self.line(f"{name:>8} | {line[:MAX_OF_A_LOG_LINE]}", style="dim")
 
@@ -157,12 +157,12 @@ def _table(shipments: Sequence[Seen], width: int, caption: str = "") -> Table:
 
 
 def _path(seen: Seen) -> Text:
-    """The outcomes in order, each in its colour; a shipment that only waits so far has none."""
+    """The outcomes in order, coloured; none for a shipment that has only waited."""
     words = [*seen.outcomes, *(["failed"] if seen.state == "failed" else [])]
     return Text(" > ").join(Text(word, style=_STYLES.get(word, "")) for word in words)
 
 
 def _labels(seen: Seen) -> Text:
-    """The formats, each a link on terminals that know links."""
+    """The formats, as links on terminals that support them."""
     labels = seen.data.get("labels") or []
     return Text(" ").join(Text(label["format"] or "label", style=f"link {label['href']}") for label in labels)

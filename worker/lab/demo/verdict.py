@@ -1,4 +1,4 @@
-"""Whether everything ended as the story says: what was seen, compared with what was expected."""
+"""Checks the results of a scene against the expected ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from worker.lab.demo.scenes import Ending, Scene
 
 
 def of_scene(scene: Scene, shipments: Sequence[Seen | None], refusal: Refusal | None) -> list[str]:
-    """What is otherwise than expected after a scene, a line each."""
+    """One line per unexpected result of a scene."""
     found = refusal.reason if refusal else None
     wrong = [] if found == scene.rejected else [f"the event: rejected as {found}, expected {scene.rejected}"]
     for (_, reference), seen in zip(scene.keys, shipments, strict=True):
@@ -47,13 +47,13 @@ def _differences(ending: Ending, seen: Seen) -> Iterator[str]:
 
 
 def _in_order(wanted: Sequence[str], found: Sequence[str]) -> bool:
-    """Whether the wanted words are among those found, in their order; a busy machine may put others between."""
+    """Whether the expected outcomes occur in this order; others may come between them on a busy machine."""
     rest = iter(found)
     return all(word in rest for word in wanted)
 
 
 def of_counts(counts: Mapping[str, Any], expected: int) -> list[str]:
-    """What the API's own count says against us."""
+    """Problems according to the API's own counts."""
     wrong = []
     if counts["allocated"] != expected:
         wrong.append(f"the API allocated {counts['allocated']} shipments, expected {expected}")
@@ -65,5 +65,5 @@ def of_counts(counts: Mapping[str, Any], expected: int) -> list[str]:
 
 
 def expected_allocations(scenes: Sequence[Scene]) -> int:
-    """How many shipments the API has allocated after these scenes."""
+    """The expected number of allocated shipments after these scenes."""
     return len({key for scene in scenes if scene.ending.state == "allocated" for key in scene.keys})
