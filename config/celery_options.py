@@ -51,7 +51,6 @@ def _broker(settings: Settings) -> dict[str, Any]:
 
 def _tasks() -> dict[str, Any]:
     return {
-        "include": ["tasks.allocate"],
         # In the order in which a worker polls them.
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (SWEEPS, BATCHES)],
         "task_default_queue": BATCHES,
@@ -75,7 +74,6 @@ def _worker(settings: Settings) -> dict[str, Any]:
         "worker_disable_prefetch": True,
         "worker_concurrency": settings.concurrency,
         "worker_pool": "prefork",
-        "worker_consumer": "worker.dispatch.consumer:Consumer",
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
@@ -88,7 +86,6 @@ def _beat(settings: Settings) -> dict[str, Any]:
     return {
         "timezone": "UTC",
         "enable_utc": True,
-        "beat_scheduler": "worker.processes.beat:SweepScheduler",
         "beat_max_loop_interval": 5,
         "beat_schedule": {
             "sweep": {

@@ -19,9 +19,9 @@ from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS
 from config.settings import FormatError, SettingsError
 from worker.dispatch.broker import configure, queue_depth
 from worker.ledger.format import introduce
-from worker.observability.heartbeat import touch
+from worker.observability.heartbeat import touch_heartbeat_file
 from worker.observability.logs import start_logging, start_sentry
-from worker.observability.watchdog import Progress
+from worker.observability.watchdog import ConsumptionWatchdog
 from worker.processes.environment import load
 from worker.processes.siblings import Siblings
 from worker.redis_client.store import RedisError
@@ -51,6 +51,10 @@ class Allocation(Celery):
 
 
 app = configure(Allocation("allocation"), settings)
+# By name, as Celery resolves them: only a worker imports the consumer, and only beat its scheduler.
+app.conf.update(
+    worker_consumer="worker.dispatch.consumer:Consumer", beat_scheduler="worker.processes.beat:SweepScheduler"
+)
 app.set_default()
 children = Siblings(settings.concurrency)
 
@@ -64,7 +68,7 @@ def _waiting() -> int:
         return 0
 
 
-_progress = Progress(
+_watchdog = ConsumptionWatchdog(
     waiting=_waiting, received=lambda: sum(state.total_count.values()), running=lambda: len(state.active_requests)
 )
 
@@ -110,8 +114,8 @@ def _ready(**_: Any) -> None:
 @signals.heartbeat_sent.connect
 def _beats(**_: Any) -> None:
     """Called every two seconds by the worker's timer; ends the worker if its consumer is stalled."""
-    touch("worker")
-    if _progress.is_stalled():
+    touch_heartbeat_file("worker")
+    if _watchdog.is_stalled():
         log.error("worker_stalled", next="the worker exits; the supervisor must restart it")
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -8,6 +8,7 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 
 from config.celery_options import celery_options
 from config.settings import Settings
+from tasks import allocate
 from worker.redis_client.store import ResponseError
 
 App = TypeVar("App", bound=Celery)
@@ -45,8 +46,9 @@ class Transport(redis.Transport):
 
 def configure(app: App, settings: Settings) -> App:
     """Set an application's options and transport."""
-    TRANSPORT_ALIASES.update(redis="worker.dispatch.broker:Transport", rediss="worker.dispatch.broker:Transport")
-    app.conf.update(celery_options(settings))
+    transport = f"{Transport.__module__}:{Transport.__qualname__}"
+    TRANSPORT_ALIASES.update(redis=transport, rediss=transport)
+    app.conf.update(celery_options(settings), include=[allocate.__name__])
     return app
 
 

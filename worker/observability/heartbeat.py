@@ -52,7 +52,7 @@ def _own_folder() -> Path:
     return folder
 
 
-def touch(role: str) -> None:
+def touch_heartbeat_file(role: str) -> None:
     """Write the heartbeat file of this process; a full disk or a foreign folder is logged, not raised."""
     try:
         with contextlib.suppress(FileExistsError):
@@ -69,7 +69,7 @@ def _warn(error: str) -> None:
     log.warning("heartbeat_not_written", error=error, next="allocation health says that nothing is alive")
 
 
-def leave(role: str) -> None:
+def remove_heartbeat_file(role: str) -> None:
     """Remove the heartbeat file of this process."""
     with contextlib.suppress(OSError, ForeignFolderError):
         (_own_folder() / f"{role}.{os.getpid()}").unlink(missing_ok=True)
@@ -98,13 +98,13 @@ def _age_s(path: Path) -> float:
         return math.inf
 
 
-async def tell(store: Store, role: str, pid: int, position: Any) -> None:
+async def publish_heartbeat(store: Store, role: str, pid: int, position: Any) -> None:
     """Write the heartbeat of a process to the ledger, with its position."""
     beat = {"at": await server_ms(store.redis) // 1000, "position": position}
     await store.redis.hset(keys.HEARTBEATS, f"{role}@{socket.gethostname()}:{pid}", json.dumps(beat))
 
 
-async def forget_the_gone(redis: Redis) -> None:
+async def remove_stopped(redis: Redis) -> None:
     """Remove heartbeats of processes that ended long ago."""
     now = await server_ms(redis) // 1000
     found: Any = await redis.hgetall(keys.HEARTBEATS)

@@ -7,7 +7,7 @@ LOOK_EVERY_S = 10.0
 STALLED_S = 40.0
 
 
-class Progress:
+class ConsumptionWatchdog:
     """Compares the queue's depth with the count of received messages."""
 
     def __init__(self, waiting: Callable[[], int], received: Callable[[], int], running: Callable[[], int]) -> None:

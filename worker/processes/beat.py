@@ -11,7 +11,7 @@ from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
 from config.celery_options import SWEEPS
 from worker.dispatch.broker import queue_depth
-from worker.observability.heartbeat import touch
+from worker.observability.heartbeat import touch_heartbeat_file
 from worker.redis_client.store import RedisError
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ class SweepScheduler(Scheduler):
         first, self._ticked_at = not self._ticked_at, time.monotonic()
         if first:
             threading.Thread(target=self._watch, name="beat-watchdog", daemon=True).start()
-        touch("beat")
+        touch_heartbeat_file("beat")
         return float(super().tick(*args, **kwargs))
 
     def _watch(self) -> None:

@@ -15,7 +15,12 @@ from tasks.work.messages import StartMessage
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.format import check_format
 from worker.ledger.ledger import Ledger
-from worker.observability.heartbeat import HEARTBEAT_EVERY_S, leave, tell, touch
+from worker.observability.heartbeat import (
+    HEARTBEAT_EVERY_S,
+    publish_heartbeat,
+    remove_heartbeat_file,
+    touch_heartbeat_file,
+)
 from worker.processes.event_sorting import ClassifiedEvents, as_json, classify, rejected_as
 from worker.processes.limits import Limits
 from worker.processes.merchant_files import MerchantFiles
@@ -75,7 +80,7 @@ class Intake:
         watching.cancel()
         await starting
         await self._leave()
-        leave("intake")
+        remove_heartbeat_file("intake")
 
     def _log_interruption(self, error: Exception) -> None:
         """Log the first failure until orders can be read again."""
@@ -118,9 +123,9 @@ class Intake:
     async def _beat(self) -> None:
         if time.monotonic() >= self._beat_at:
             self._beat_at = time.monotonic() + HEARTBEAT_EVERY_S
-            touch("intake")
+            touch_heartbeat_file("intake")
             await check_format(self._store.redis)
-            await tell(self._store, "intake", os.getpid(), self._position)
+            await publish_heartbeat(self._store, "intake", os.getpid(), self._position)
 
     async def _watch(self) -> None:
         """End the process if it makes no progress although Redis responds."""

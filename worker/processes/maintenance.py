@@ -9,7 +9,7 @@ from config.settings import Settings
 from worker.ledger import keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import server_ms
-from worker.observability.heartbeat import forget_the_gone
+from worker.observability.heartbeat import remove_stopped
 from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import TRANSIENT_ERRORS, Store
 from worker.streams.upkeep import keep_orders
@@ -28,7 +28,7 @@ async def run_maintenance(store: Store, ledger: Ledger, merchants: MerchantFiles
         now_ms = await server_ms(store.redis)
         await _trim_streams(store, settings, now_ms)
         await keep_orders(store, settings, now_ms)
-        await forget_the_gone(store.redis)
+        await remove_stopped(store.redis)
         await store.redis.set(keys.LAST_SWEEP, now_ms)
     except TRANSIENT_ERRORS as error:
         log.warning("maintenance_failed", error=str(error), next="the next sweep tries again")

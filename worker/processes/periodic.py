@@ -14,7 +14,7 @@ from config.settings import Settings
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.format import stop_if_other
 from worker.ledger.ledger import Ledger
-from worker.observability.heartbeat import HEARTBEAT_EVERY_S, tell
+from worker.observability.heartbeat import HEARTBEAT_EVERY_S, publish_heartbeat
 from worker.observability.sentry import check_in_sweep
 from worker.processes.in_flight import InFlight
 from worker.processes.limits import Limits
@@ -64,7 +64,7 @@ class PeriodicJobs:
         """Send the worker's heartbeat, once for all children; a child that owns shipments also watches the clock."""
         if self._children.take_turn(HEARTBEAT_EVERY_S):
             await stop_if_other(self._store.redis, self._worker)
-            await tell(self._store, "worker", self._worker, {"messages": self.messages})
+            await publish_heartbeat(self._store, "worker", self._worker, {"messages": self.messages})
         elif not self._in_flight.count():
             return
         await self._ledger.watch_clock()

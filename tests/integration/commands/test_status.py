@@ -6,7 +6,7 @@ from tasks.rules.outcome import Feedback
 from tasks.work.ports import Pause, Report
 from tests.integration.commands.scene import Scene, order
 from worker.ledger import keys
-from worker.observability.heartbeat import tell
+from worker.observability.heartbeat import publish_heartbeat
 from worker.processes.maintenance import run_maintenance
 from worker.processes.merchant_files import MerchantFiles
 from worker.streams.orders import OrdersStream
@@ -17,7 +17,7 @@ def sweep(scene: Scene) -> None:
     merchants = MerchantFiles(scene.settings.merchants_dir, frozenset())
     scene.do(lambda store, ledger: run_maintenance(store, ledger, merchants, scene.settings))
     for role in ("intake", "worker"):
-        scene.do(lambda store, _ledger, role=role: tell(store, role, 1, "5-1"))  # type: ignore[misc]
+        scene.do(lambda store, _ledger, role=role: publish_heartbeat(store, role, 1, "5-1"))  # type: ignore[misc]
 
 
 def test_every_shipment_is_counted_once(scene: Scene) -> None:

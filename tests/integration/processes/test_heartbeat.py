@@ -17,12 +17,12 @@ from worker.observability.heartbeat import (
     FRESH_S,
     ForeignFolderError,
     _folder,
-    forget_the_gone,
     heartbeats,
     is_alive,
-    leave,
-    tell,
-    touch,
+    publish_heartbeat,
+    remove_heartbeat_file,
+    remove_stopped,
+    touch_heartbeat_file,
 )
 
 
@@ -36,26 +36,26 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_process_is_alive_until_it_leaves() -> None:
     """A heartbeat counts for its own role, until the process removes it."""
     assert not is_alive("intake")
-    touch("intake")
+    touch_heartbeat_file("intake")
     assert [is_alive(role) for role in ("intake", "worker", "beat")] == [True, False, False]
-    leave("intake")
-    leave("intake")
+    remove_heartbeat_file("intake")
+    remove_heartbeat_file("intake")
     assert not is_alive("intake")
 
 
 def test_an_old_heartbeat_is_none(folder: Path) -> None:
     """A process without a recent heartbeat is not alive; its next heartbeat counts again."""
-    touch("worker")
+    touch_heartbeat_file("worker")
     (beat,) = folder.iterdir()
     os.utime(beat, times=(time.time() - FRESH_S - 1,) * 2)
     assert not is_alive("worker")
-    touch("worker")
+    touch_heartbeat_file("worker")
     assert is_alive("worker")
 
 
 def test_one_of_many_is_enough(folder: Path) -> None:
     """One live process of a role is enough, whatever files dead ones left."""
-    touch("worker")
+    touch_heartbeat_file("worker")
     os.utime(folder / f"worker.{os.getpid()}", times=(1, 1))
     (folder / "worker.1").touch()
     assert is_alive("worker")
@@ -63,34 +63,34 @@ def test_one_of_many_is_enough(folder: Path) -> None:
 
 def test_a_heartbeat_that_vanishes(folder: Path) -> None:
     """A process that ends during the check does no harm."""
-    touch("worker")
+    touch_heartbeat_file("worker")
     (folder / "worker.0").symlink_to("gone")
     assert is_alive("worker")
-    leave("worker")
+    remove_heartbeat_file("worker")
     assert not is_alive("worker")
 
 
 def test_the_folder_is_private(folder: Path) -> None:
     """The files are in a folder that only their user can open."""
-    touch("beat")
+    touch_heartbeat_file("beat")
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the file cannot be written there is no heartbeat, and no error."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
-    touch("beat")
-    leave("beat")
+    touch_heartbeat_file("beat")
+    remove_heartbeat_file("beat")
     assert not is_alive("beat")
 
 
 async def test_heartbeats_in_the_ledger(harness: Harness) -> None:
     """The ledger lists processes with a recent heartbeat, and forgets those that ended long ago."""
-    await tell(harness.store, "intake", 7, "1-1")
+    await publish_heartbeat(harness.store, "intake", 7, "1-1")
     now = await server_ms(harness.redis) // 1000
     for name, ago in {"silent": FRESH_S + 5, "gone": 100 * FRESH_S}.items():
         await harness.raw.hset(keys.HEARTBEATS, f"worker@{name}:1", json.dumps({"at": now - ago, "position": 0}))
-    await forget_the_gone(harness.redis)
+    await remove_stopped(harness.redis)
     found = await heartbeats(harness.redis)
     ((name, beat),) = found.items()
     assert name.startswith("intake@")
@@ -131,9 +131,9 @@ def test_a_folder_of_another_user(folder: Path, make: Callable[[Path], object]) 
     make(folder)
     before = sorted(folder.parent.rglob("*"))
     with capture_logs() as logged:
-        touch("worker")
-        touch("worker")
-        leave("worker")
+        touch_heartbeat_file("worker")
+        touch_heartbeat_file("worker")
+        remove_heartbeat_file("worker")
     assert [line["event"] for line in logged] == ["heartbeat_not_written"]
     assert sorted(folder.parent.rglob("*")) == before
     with pytest.raises(ForeignFolderError, match="remove it, or set TMPDIR"):

@@ -15,7 +15,7 @@ from worker.lab.embedded_server import free_port
 from worker.ledger import keys
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import server_ms
-from worker.observability.heartbeat import heartbeats, tell
+from worker.observability.heartbeat import heartbeats, publish_heartbeat
 from worker.processes.maintenance import run_maintenance
 from worker.processes.merchant_files import MerchantFiles
 
@@ -142,7 +142,7 @@ async def test_a_wrong_local_clock_expires_nothing(
     """A worker whose own clock is a year ahead trims nothing, forgets no heartbeat and probes no merchant early."""
     (harness.settings.merchants_dir / "secret").write_text("key")
     await paused_and_parked(harness, merchants)
-    await tell(harness.store, "worker", 1, {})
+    await publish_heartbeat(harness.store, "worker", 1, {})
     for stream in ("allocated_stream", "failed_stream", "rejected_stream"):
         for _ in range(300):
             await harness.raw.xadd(getattr(harness.settings, stream), {"event": "young"})

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from worker.observability.watchdog import LOOK_EVERY_S, STALLED_S, Progress
+from worker.observability.watchdog import LOOK_EVERY_S, STALLED_S, ConsumptionWatchdog
 
 
 @dataclass
@@ -24,25 +24,27 @@ def worker() -> Worker:
 
 
 @pytest.fixture
-def progress(worker: Worker) -> Progress:
+def progress(worker: Worker) -> ConsumptionWatchdog:
     """Somebody who watches it."""
-    return Progress(waiting=lambda: worker.waiting, received=lambda: worker.received, running=lambda: worker.running)
+    return ConsumptionWatchdog(
+        waiting=lambda: worker.waiting, received=lambda: worker.received, running=lambda: worker.running
+    )
 
 
-def later(progress: Progress, seconds: float) -> bool:
+def later(progress: ConsumptionWatchdog, seconds: float) -> bool:
     """Whether the worker stands still after some seconds more."""
     progress._looked_at -= seconds
     progress._moved_at -= seconds
     return progress.is_stalled()
 
 
-def test_messages_wait_and_none_is_read(progress: Progress) -> None:
+def test_messages_wait_and_none_is_read(progress: ConsumptionWatchdog) -> None:
     """Who reads nothing for long although messages wait and no child is busy, stands still."""
     assert [later(progress, LOOK_EVERY_S + 1) for _ in range(6)] == [False] * 4 + [True] * 2
 
 
 @pytest.mark.parametrize("sign", ["waiting", "received", "running"])
-def test_a_worker_that_does_its_work(progress: Progress, worker: Worker, sign: str) -> None:
+def test_a_worker_that_does_its_work(progress: ConsumptionWatchdog, worker: Worker, sign: str) -> None:
     """Who has nothing to read, reads, or is busy, does not stand still."""
     changes = {"waiting": (0, 0), "received": (1, 2), "running": (1, 1)}[sign]
     for value in changes:
@@ -53,7 +55,7 @@ def test_a_worker_that_does_its_work(progress: Progress, worker: Worker, sign: s
 def test_it_does_not_ask_all_the_time() -> None:
     """The queue is looked at every few seconds, however often anybody asks."""
     looks = count()
-    progress = Progress(waiting=lambda: next(looks), received=lambda: 0, running=lambda: 0)
+    progress = ConsumptionWatchdog(waiting=lambda: next(looks), received=lambda: 0, running=lambda: 0)
     for _ in range(2):
         later(progress, LOOK_EVERY_S)
     for _ in range(10):
