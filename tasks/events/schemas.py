@@ -13,7 +13,7 @@ from config.strategies.strategy import V1, Flavour
 from tasks.events.orders_rejected import OrdersRejected
 from tasks.events.shipment_allocated import ShipmentAllocated
 from tasks.events.shipment_allocation_failed import ShipmentAllocationFailed
-from tasks.rules.order import OrderEvent
+from tasks.rules.order_event import OrderEvent
 
 _CLOUDEVENT = "application/cloudevents+json"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -9,7 +9,7 @@ from config.merchant_files.conditions import Conditions, Range
 from config.merchant_files.merchant_file import MerchantFile
 from config.strategies.catalogue import AnyStrategy
 from config.text import caseless, normal
-from tasks.rules.order import OrderData, OrderShipment
+from tasks.rules.order_event import OrderData, OrderShipment
 
 DEFAULT_RULE = "default"
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
-from tasks.rules.order import Order, OrderData, OrderShipment
+from tasks.rules.order import Order
+from tasks.rules.order_event import OrderData, OrderShipment
 from tasks.rules.outcome import Feedback, Purpose
 from tasks.rules.plan import Facts, Plan
 from tasks.rules.shipment import Shipment, intake_record

@@ -12,9 +12,10 @@ from tasks.rules.portions import portions
 from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, entry_field
 from tasks.work.ports import Permit, PermitRequest, Report
 from worker.ledger import keys, rows
+from worker.ledger.arguments import PermitArgs, RenewArgs, RenewRow, ReportArgs
 from worker.ledger.coalesce import Coalesced
 from worker.ledger.pauses import Pauses
-from worker.ledger.scripts import PERMIT, RENEW, REPORT, PermitArgs, RenewArgs, RenewRow, ReportArgs
+from worker.ledger.scripts import PERMIT, RENEW, REPORT
 from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
 MAX_PER_ROUND_TRIP = 100

@@ -15,24 +15,12 @@ from tasks.work.clock import boottime
 from tasks.work.messages import Link, StartMessage
 from tasks.work.ports import Claim
 from worker.ledger import keys, rows
+from worker.ledger.arguments import ClaimArgs, ClaimLinkArgs, EpochArgs, LinkRow, NotifyArgs
 from worker.ledger.leases import Leases
 from worker.ledger.rows import Accepted, ClaimResult, ServerReply
-from worker.ledger.scripts import (
-    ACCEPT,
-    CHECK_EPOCH,
-    CLAIM,
-    CLAIM_LINK,
-    NOTIFY_DUE,
-    AcceptArgs,
-    ClaimArgs,
-    ClaimLinkArgs,
-    EpochArgs,
-    LinkRow,
-    LuaScript,
-    NotifyArgs,
-    RejectedRow,
-)
+from worker.ledger.scripts import ACCEPT, CHECK_EPOCH, CLAIM, CLAIM_LINK, NOTIFY_DUE, LuaScript
 from worker.ledger.server_clock import ServerClock
+from worker.ledger.stream_arguments import AcceptArgs, RejectedRow
 from worker.redis_client.store import Store
 
 REPUBLISHED_S = 60.0
@@ -150,8 +138,20 @@ class Ledger(Leases):
         `is_starting`: a start message has just begun the claim loop. With less than `min_room` left after the claim the
         child does not listen.
         """
-        merchant, reference = isolated or ("", "")
-        args = ClaimArgs(
+        args = self._claim_args(limit, isolated or ("", ""))._replace(
+            is_empty=int(is_empty), is_starting=int(is_starting), min_room=min_room
+        )
+        asked_at = boottime()
+        reply = await self._claim(args)
+        if await self._has_jumped(reply.server_s, reply.epoch, asked_at):
+            # Only now do the records tell what the jump means for them.
+            reply = rows.server_reply(await self._retry(CLAIM, args._replace(is_retry=1)))
+            self._epoch = reply.epoch
+        return rows.claim_result(asked_at, reply.rest)
+
+    def _claim_args(self, limit: int, isolated: tuple[str, str]) -> ClaimArgs:
+        merchant, reference = isolated
+        return ClaimArgs(
             child=self._child,
             claim_id=_new_token(),
             lease_ms=self._lease_ms,
@@ -162,20 +162,13 @@ class Ledger(Leases):
             max_isolated=max(1, round(self._settings.concurrency * MAX_ISOLATED)),
             republished_ms=self._republished_ms,
             first_call_strategies=self._first_calls,
-            is_empty=int(is_empty),
-            is_starting=int(is_starting),
-            min_room=min_room,
+            is_empty=0,
+            is_starting=0,
+            min_room=1,
             is_retry=0,
             isolated_merchant=merchant,
             isolated_reference=reference,
         )
-        asked_at = boottime()
-        reply = await self._claim(args)
-        if await self._has_jumped(reply.server_s, reply.epoch, asked_at):
-            # Only now do the records tell what the jump means for them.
-            reply = rows.server_reply(await self._retry(CLAIM, args._replace(is_retry=1)))
-            self._epoch = reply.epoch
-        return rows.claim_result(asked_at, reply.rest)
 
     async def _claim(self, args: ClaimArgs) -> ServerReply:
         # A retry repeats what a try whose reply was lost has claimed.

@@ -9,7 +9,8 @@ from config.settings import Settings
 from tasks.rules.outcome import Purpose
 from tasks.work.ports import Pause
 from worker.ledger import keys
-from worker.ledger.scripts import PAUSE, PROBE, RESUME, PauseArgs, ProbeArgs, ResumeArgs
+from worker.ledger.arguments import PauseArgs, ProbeArgs, ResumeArgs
+from worker.ledger.scripts import PAUSE, PROBE, RESUME
 from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
 DENIED_S = 10

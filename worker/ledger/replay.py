@@ -10,9 +10,10 @@ from config.settings import Settings
 from tasks.rules.portions import portions
 from tasks.rules.replay import NewPlan, choose_new_plan
 from tasks.rules.shipment import entry_field
+from worker.ledger.arguments import ReplayArgs, ReplayRow
 from worker.ledger.ledger import FARTHEST_WAIT_S
 from worker.ledger.records import Failure, failures, known_merchants, read_failures, server_ms
-from worker.ledger.scripts import REPLAY, ReplayArgs, ReplayRow
+from worker.ledger.scripts import REPLAY
 from worker.redis_client.store import Redis, Store
 
 _AT_ONCE = 100

@@ -12,7 +12,8 @@ from tasks.rules.shipment import Shipment, entry_field
 from tasks.rules.unreadable import UnreadableRecord, parse_shipment
 from tasks.work.messages import StartMessage
 from tasks.work.ports import Claim, Pause, Permit, PermitRequest, Report
-from worker.ledger.scripts import AcceptedRow, ClaimedRow, PermitRow, ReportRow
+from worker.ledger.arguments import ClaimedRow, PermitRow, ReportRow
+from worker.ledger.stream_arguments import AcceptedRow
 
 
 class Accepted(NamedTuple):

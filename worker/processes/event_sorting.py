@@ -13,7 +13,7 @@ from tasks.rules.order import KEPT_OF_TOO_LARGE_BYTES, MAX_EVENT_BYTES, IgnoredE
 from tasks.rules.plan import choose, facts_of
 from tasks.rules.shipment import intake_record, published_s
 from worker.ledger.rows import Accepted
-from worker.ledger.scripts import RejectedRow
+from worker.ledger.stream_arguments import RejectedRow
 from worker.processes.merchant_files import MerchantFiles
 from worker.streams.orders import Entry
 

@@ -14,9 +14,10 @@ from tasks.work.clock import boottime
 from tasks.work.ports import Account, PermitRequest, Report, Request
 from worker.carrier_api.client import CarrierApi
 from worker.ledger import keys
+from worker.ledger.arguments import RecheckArgs
 from worker.ledger.ledger import HOST, Ledger
 from worker.ledger.records import Record, Settled, read_record
-from worker.ledger.scripts import DUE_RECHECKS, RecheckArgs
+from worker.ledger.scripts import DUE_RECHECKS
 from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import TRANSIENT_ERRORS, Store
 

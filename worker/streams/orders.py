@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from tasks.rules.order import MAX_EVENT_BYTES
 from worker.ledger import keys
-from worker.ledger.scripts import READ_ORDERS, RECLAIM_ORDERS, ReadArgs, ReclaimArgs
+from worker.ledger.scripts import READ_ORDERS, RECLAIM_ORDERS
+from worker.ledger.stream_arguments import ReadArgs, ReclaimArgs
 from worker.redis_client.store import ResponseError, Store
 
 GROUP = "allocation"

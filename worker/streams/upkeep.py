@@ -3,7 +3,8 @@
 import structlog
 
 from config.settings import Settings
-from worker.ledger.scripts import COUNT_LOST_ORDERS, REMOVE_CONSUMERS, ConsumersArgs, GroupArgs
+from worker.ledger.scripts import COUNT_LOST_ORDERS, REMOVE_CONSUMERS
+from worker.ledger.stream_arguments import ConsumersArgs, GroupArgs
 from worker.redis_client.store import TRANSIENT_ERRORS, Redis, ResponseError, Store
 from worker.streams.orders import GROUP
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.factories.ledger_harness import Harness, new
-from worker.ledger.scripts import RejectedRow
+from worker.ledger.stream_arguments import RejectedRow
 from worker.redis_client.store import ResponseError
 from worker.streams.orders import GROUP, OrdersStream
 

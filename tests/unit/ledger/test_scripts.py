@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from worker.ledger import keys
-from worker.ledger.scripts import ARGUMENTS, CLAIM, CLAIM_LINK, ClaimedRow, LuaScript
+from worker.ledger.arguments import ClaimedRow
+from worker.ledger.scripts import ARGUMENTS, CLAIM, CLAIM_LINK, LuaScript
 
 UNPACKED = re.compile(r"local ([\w,\s]+?) =\s+unpack\(ARGV, ([\w ]+(?:\+ \d+)?), ([^)]+)\)")
 STEP = re.compile(r"for i = (\d+), #ARGV, (\d+) do")

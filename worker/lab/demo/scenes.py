@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tasks.rules.order import ORDER_CREATED, RejectReason
+from tasks.rules.order import RejectReason
+from tasks.rules.order_event import ORDER_CREATED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

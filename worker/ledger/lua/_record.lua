@@ -21,7 +21,7 @@ local function in_doubt_since(known, epoch, epoch_since, due_before, republished
   return ((tonumber(known[EPOCH]) or 0) < epoch or may_be_older) and epoch_since or 0
 end
 
--- The row of a claimed shipment: see `ClaimedRow` in scripts.py.
+-- The row of a claimed shipment: see `ClaimedRow` in arguments.py.
 local function claimed_row(r, known, doubt_since, is_permitted)
   local row = { r, unpack(known, EARLIEST_AT, #FIELDS) }
   row[#row + 1], row[#row + 2] = doubt_since, is_permitted and 1 or 0
