@@ -128,11 +128,11 @@ def test_flower_shows_what_each_task_is_about(system: System) -> None:
         tasks = client.get("/api/tasks").json().values()
     assert ">kwargs<" in columns
     assert ">args<" in columns
-    shown = [task["args"] + task["kwargs"] for task in tasks if task["name"] != "allocation.sweep"]
+    shown = [task["kwargs"] for task in tasks if task["name"] == "allocation.allocate" and task["kwargs"]]
     due = "'merchant': 'acme', 'shipments': 7, 'strategy': 'virtual_service FF_LINET-00001'}"
     assert any(due in each for each in shown), shown
     (link,) = [task for task in tasks if task["name"] == "allocation.fallback.carrier_service"]
-    assert "{'shipments': 1, 'held': ['" in link["args"]
+    assert "{'shipments': 1, 'claims': ['" in link["args"]
     assert "'merchant': 'chain', 'strategy': 'carrier_service'}" in link["kwargs"]
 
 
@@ -178,7 +178,7 @@ def test_a_start_while_the_server_refuses(way: str, tmp_path: Path) -> None:
             (line,) = said.stderr.splitlines()
             assert line.startswith("Error: redis://127.0.0.1:")
             assert " refuses: " in line
-            assert line.endswith("; see to what it says, then try again")
+            assert line.endswith("; fix the cause, then try again")
             wait_until(lambda: "intake_interrupted" in system.logged(), 10, "intake waiting")
             time.sleep(2)  # the fault itself
         system.wait_settled(7, 30)
