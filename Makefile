@@ -1,4 +1,4 @@
-# Every target works in a fresh clone. To choose: PYTHON, VENV, SEEDS, MINUTES, and ARGS (more arguments for demo, test,
+# Every target works in a fresh clone. To choose: PYTHON, VENV, SEEDS, MINUTES, and ARGS (further arguments of demo, test,
 # bench, chaos, soak and lock).
 
 VENV ?= .venv
@@ -12,12 +12,12 @@ INSTALLED := $(VENV)/.installed
 LOCK := config/requirements.txt
 DEV_LOCK := config/requirements-dev.txt
 
-# The first that really runs: a name on PATH may be an older Python, or a shim with nothing behind it.
+# The first that runs: a name on PATH may be an older Python, or a shim without an interpreter.
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	if $$name -c '$(USABLE)' 2>/dev/null; then echo $$name; break; fi; done)
 
-# Universal: one file for every system and Python from 3.11 on. No address of an index gets into it.
+# Universal: one file for every system and Python from 3.11 on, without index addresses.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command 'make lock'
 
@@ -37,26 +37,26 @@ $(INSTALLED): pyproject.toml $(LOCK) $(DEV_LOCK)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## run everything on this machine and watch orders settle; ARGS=--help lists its flags
+demo: setup ## run everything on this machine with sample orders; ARGS=--help lists its flags
 	@$(BIN)/allocation demo $(ARGS)
 
-test: setup ## run the tests, as many files at a time as there are cores (four at most); ARGS='-k words' runs some of them
+test: setup ## run all tests, one process per core (at most four); ARGS='-k words' selects some
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 unit: setup ## run the tests that need no server, in under a minute
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --quiet tests/unit tests/test_docs.py tests/test_house.py \
 		tests/test_glossary.py $(ARGS)
 
-bench: setup ## measure this project beside Celery and Dramatiq in one run (minutes); ARGS='--json FILE' keeps the figures
+bench: setup ## compare with Celery, Dramatiq and taskiq (14 minutes); ARGS='--json FILE' saves the figures
 	@$(BIN)/python -m tests.perf.bench $(ARGS)
 
-bench-quick: setup ## the same in small, under one minute
+bench-quick: setup ## a short version of bench, under a minute
 	@$(BIN)/python -m tests.perf.bench --quick $(ARGS)
 
-chaos: setup ## kill, freeze and fill everything under load; SEEDS=N repeats each scenario with N seeds
+chaos: setup ## run fault scenarios under load; SEEDS=N repeats each with N seeds
 	@$(BIN)/python -m tests.perf.chaos --seeds $(SEEDS) $(ARGS)
 
-soak: setup ## orders, faults and restarts for a long time; MINUTES=N says how long
+soak: setup ## run orders, faults and restarts for MINUTES=N minutes
 	@$(BIN)/python -m tests.perf.soak --minutes $(MINUTES) $(ARGS)
 
 lint: setup ## check style, formatting, types and the direction of imports
@@ -65,14 +65,14 @@ lint: setup ## check style, formatting, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-format: setup ## put the code into its format
+format: setup ## format the code
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
-lock: setup ## write the lock files anew; ARGS=--upgrade takes the newest versions
+lock: setup ## update the lock files; ARGS=--upgrade upgrades all packages
 	@$(COMPILE) $(ARGS) --output-file $(LOCK)
 	@$(COMPILE) $(ARGS) --extra demo --group dev --constraint $(LOCK) --output-file $(DEV_LOCK)
 
-clean: ## delete everything that the other targets made
+clean: ## delete everything that the other targets created
 	@rm -rf $(VENV) build *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find config tasks worker tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -42,9 +42,9 @@ def _with_parents(root: Path, path: str) -> Iterator[Path]:
     yield root
 
 
-def _quota(*said: str) -> Iterator[float]:
+def _quota(*values: str) -> Iterator[float]:
     """`max` and -1 mean no quota."""
-    match [text.strip() for text in said]:
+    match [text.strip() for text in values]:
         case [quota, period] if quota.isdecimal() and period.isdecimal() and int(period):
             yield int(quota) / int(period)
 

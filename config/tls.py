@@ -15,7 +15,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
 
 def parameters(url: str) -> list[tuple[str, str]]:
     """The parameters of a URL, in their order."""
-    # Not by urlsplit, which may stumble over a password before it comes to them.
+    # Not with urlsplit, which may fail on a password before it reaches them.
     return parse_qsl(url.partition("?")[2], keep_blank_values=True)
 
 
@@ -68,6 +68,6 @@ def tls_options(url: str) -> dict[str, str | bool] | None:
 
 
 def unchecked_tls(url: str) -> bool:
-    """Whether the URL switches off what TLS is for: the server may be anybody."""
+    """Whether the URL switches off what TLS is for: any server is accepted."""
     stated = _stated(url)
     return stated.get("ssl_cert_reqs") == "none" or stated.get("ssl_check_hostname") == "false"

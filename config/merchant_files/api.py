@@ -40,7 +40,7 @@ def _key_source(value: object) -> KeyFromEnv | KeyFromFile:
             return KeyFromEnv.model_validate(value)
         case {"file": _}:
             return KeyFromFile.model_validate(value)
-    raise ValueError('the key itself never stands here; write { env = "NAME" } or { file = "/path" }')
+    raise ValueError('the key itself does not belong here; write { env = "NAME" } or { file = "/path" }')
 
 
 KeySource = Annotated[
@@ -97,5 +97,5 @@ class Api(BaseModel):
     @classmethod
     def _is_known(cls, value: bool, others: ValidationInfo) -> bool:  # noqa: FBT001  # pydantic passes it so
         if value and others.data.get("flavour", V2) != V2:
-            raise ValueError("belongs to shipments-v2, as consignments-v1 always asks for many; remove it")
+            raise ValueError("belongs to shipments-v2, as consignments-v1 always sends bulk calls; remove it")
         return value

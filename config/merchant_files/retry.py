@@ -29,7 +29,7 @@ class Retry(BaseModel):
         ge=1,
         le=3600,
         description="How long a shipment is only read back after a call whose outcome is unknown. Must exceed the "
-        "longest time in which the API may still act on a call that it has answered or dropped.",
+        "longest time in which the API may still act on a call after its response or a dropped connection.",
     )
     queue_seconds: float | None = Field(
         None,

@@ -14,13 +14,13 @@ EventTime = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class Payload(BaseModel):
-    """A part of an event. A key is always present; null is what the API or the record did not say."""
+    """A part of an event. A key is always present; null if the API or the record does not have the value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ShipmentData(Payload):
-    """What both events say of a shipment."""
+    """The fields that both events share."""
 
     merchant: str
     """The name of the merchant, which is that of its file."""

@@ -51,14 +51,14 @@ class AllocatedData(ShipmentData):
     strategy: AnyStrategy | None = Field(description="the step that won; of an adopted shipment the last one attempted")
     fell_back: bool = Field(description="whether an earlier step was refused")
     carrier: Carrier | None
-    """Who has the shipment; null if the API did not say."""
+    """The carrier service that has the shipment; null if the API did not name it."""
     price: Price | None
-    """What it costs; null if the API did not say."""
+    """The price; null if the API did not state it."""
     tracking_references: list[str]
     """The carrier's references."""
     labels: list[Label]
     """Links to the labels; fetching one needs the merchant's API key."""
-    adopted: bool = Field(description="found allocated on read-back, rather than by the answer to a call")
+    adopted: bool = Field(description="found allocated on read-back, rather than by the response to a call")
     correlation_id: str | None
     """The API's own id of the call, for its support."""
     allocated_at: EventTime

@@ -15,9 +15,9 @@ class Attempt(Payload):
     """One call for one step of the plan."""
 
     strategy: AnyStrategy
-    """What was asked for."""
+    """The strategy of the call."""
     outcome: str
-    """What the call came to."""
+    """The outcome of the call."""
     reason: str | None
     """Why, as a code."""
     correlation_id: str | None
@@ -32,13 +32,13 @@ class FailedData(ShipmentData):
     message: str
     """The same for a person, with the API's own words."""
     steps: list[Attempt]
-    """What was asked for, and what came of it, oldest first."""
+    """The recorded attempts with their outcomes, oldest first."""
     failed_at: EventTime
     """When it failed, as RFC 3339 text."""
 
 
 class ShipmentAllocationFailed(Envelope):
-    """Goes out when a shipment fails; its id carries the number of times it was put back before."""
+    """Published when a shipment fails; its id ends with the number of earlier replays."""
 
     type: Literal["shipment.allocation_failed"]
     """The type of the event."""

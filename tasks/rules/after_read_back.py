@@ -85,7 +85,7 @@ def _refusal_counts(shipment: Shipment) -> Decision:
 
 
 def _exhausted(shipment: Shipment) -> Fail:
-    message = f"{shipment.progress.open_calls} calls for {shipment.strategy} came to nothing"
+    message = f"{shipment.progress.open_calls} calls for {shipment.strategy} had no effect"
     return Fail(shipment=shipment, reason="attempts_exhausted", message=message)
 
 

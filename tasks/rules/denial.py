@@ -24,14 +24,14 @@ def accepts_key(feedback: Feedback, finding: Finding | Quoted) -> bool:
             return feedback.signal in ("good", "throttled")
 
 
-def own_denial(shipment: Shipment, answer: Stopped, last_good: float, *, of_step: bool) -> Finding:
+def own_denial(shipment: Shipment, response: Stopped, last_good: float, *, of_step: bool) -> Finding:
     """The finding of a repeated 403. `last_good`: when the same key last got a good response to such a call.
 
     While other shipments are denied too, it concerns the key. Otherwise it is the shipment's own, which counts the
     second time. `of_step`: it refused a call for the step, not a read-back.
     """
     if last_good <= (shipment.progress.denied_at or 0.0):
-        return answer
+        return response
     if of_step and shipment.progress.denials + 1 >= OWN_DENIALS:
-        return Refused(reason="forbidden", message=answer.message, correlation_id=answer.correlation_id)
-    return replace(answer, reason="forbidden_here")
+        return Refused(reason="forbidden", message=response.message, correlation_id=response.correlation_id)
+    return replace(response, reason="forbidden_here")

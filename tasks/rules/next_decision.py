@@ -14,7 +14,7 @@ PAUSED_WAIT_S = 600.0
 """How long a paused merchant's shipments are parked, unless it is resumed before."""
 
 OWN_DENIAL_WAIT_S = 60.0
-"""How long a shipment waits after a 403 of its own."""
+"""How long a shipment waits after a 403 that concerns only itself."""
 
 LONGEST_PAUSE_S = 1.0
 """A longer wait is spent in the schedule, not in a task."""
@@ -102,17 +102,17 @@ def refused(shipment: Shipment, reason: str, message: str) -> Decision:
     return Fail(shipment=after, reason=fail, message=f"{shipment.strategy}: {message or reason}")
 
 
-def denied(shipment: Shipment, answer: Stopped, context: Context) -> Decision:
-    """The API refused the key: the merchant is paused, and the shipment waits. A 403 of its own pauses no merchant."""
+def denied(shipment: Shipment, stopped: Stopped, context: Context) -> Decision:
+    """The API refused the key, so the merchant is paused; after a 403 for this shipment only, it just waits."""
     if may_end(shipment, context):
-        return Fail(shipment=shipment, reason="unauthorised", message=f"{answer.message}{unread(shipment)}")
-    if answer.reason == "forbidden":
+        return Fail(shipment=shipment, reason="unauthorised", message=f"{stopped.message}{unread(shipment)}")
+    if stopped.reason == "forbidden":
         shipment = shipment.with_progress(denied_at=context.now)
-    if answer.reason == "forbidden_here":
+    if stopped.reason == "forbidden_here":
         own = shipment.with_progress(denied_at=context.now, denials=shipment.progress.denials + 1)
         return Park(shipment=own, wait_s=until_deadline(own, context, OWN_DENIAL_WAIT_S))
     wait_s = until_deadline(shipment, context, PAUSED_WAIT_S)
-    return Park(shipment=shipment, wait_s=wait_s, pause_merchant=answer.message or answer.reason)
+    return Park(shipment=shipment, wait_s=wait_s, pause_merchant=stopped.message or stopped.reason)
 
 
 def not_created_yet(shipment: Shipment, context: Context) -> bool:
@@ -157,7 +157,7 @@ def too_late(shipment: Shipment) -> Fail:
 
 
 def unread(shipment: Shipment) -> str:
-    """What the message says when a shipment ends with an open call."""
+    """The part of the message about an open call when a shipment ends."""
     progress = shipment.progress
     if progress.open_kind is None and progress.refusal is None:
         return ""

@@ -22,7 +22,7 @@ class Price(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A link to a label; `format` is lower case ("pdf", "zpl") or None when the API did not say."""
+    """A link to a label; `format` is lower case ("pdf", "zpl") or None if the API did not state it."""
 
     href: str
     format: str | None = None
@@ -30,7 +30,7 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Allocated:
-    """A carrier service has the shipment: the body said so."""
+    """A carrier service has the shipment, according to the body."""
 
     carrier: Carrier | None = None
     price: Price | None = None
@@ -95,8 +95,8 @@ class Throttled(OutcomeBase):
 class NotSent(OutcomeBase):
     """The request did not reach the API: no byte left this machine, or the response is foreign.
 
-    The reason is `not_sent`, `permit_expired` (the request was not written in time) or `foreign_answer` (an ingress or
-    a proxy answered with a 4xx or 521 of its own).
+    The reason is `not_sent`, `permit_expired` (the request was not written in time) or `foreign_response`
+    (an ingress or a proxy sent its own 4xx or 521).
     """
 
 
@@ -157,17 +157,17 @@ class Feedback(NamedTuple):
     retry_after_s: float = 0.0
 
 
-FOREIGN = "foreign_answer"
+FOREIGN = "foreign_response"
 PERMIT_EXPIRED = "permit_expired"
-UNREADABLE_ANSWER = "unreadable_answer"
+UNREADABLE_RESPONSE = "unreadable_response"
 
-_BAD_ANSWERS = frozenset(
-    {"timeout", "lost_answer", "server_error", UNREADABLE_ANSWER, "half_an_answer", "unexpected_status"}
+_BAD_REASONS = frozenset(
+    {"timeout", "lost_response", "server_error", UNREADABLE_RESPONSE, "incomplete_response", "unexpected_status"}
 )
 
 
 def signal_of(finding: Finding) -> Signal:
-    """What an outcome says about the API rather than about the shipment."""
+    """What an outcome shows about the API rather than about the shipment."""
     match finding:
         case Throttled():
             return "throttled"
@@ -175,7 +175,7 @@ def signal_of(finding: Finding) -> Signal:
             return "foreign" if finding.reason == FOREIGN else "bad"
         case Stopped(reason=reason) if reason in DENIED:
             return "denied"
-        case Unknown(reason=reason) if reason in _BAD_ANSWERS:
+        case Unknown(reason=reason) if reason in _BAD_REASONS:
             return "bad"
         case _:
             return "good"

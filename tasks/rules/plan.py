@@ -135,7 +135,7 @@ def _in_range(name: str, wanted: Range, fact: str | int | None) -> str | None:
         "at_least": lambda bound: number >= bound,
         "at_most": lambda bound: number <= bound,
     }
-    asked = [(word, getattr(wanted, word)) for word in bounds if getattr(wanted, word) is not None]
-    if not all(bounds[word](bound) for word, bound in asked):
+    stated = [(word, getattr(wanted, word)) for word in bounds if getattr(wanted, word) is not None]
+    if not all(bounds[word](bound) for word, bound in stated):
         return None
-    return f"{name} {fact} is " + " and ".join(f"{word.replace('_', ' ')} {bound}" for word, bound in asked)
+    return f"{name} {fact} is " + " and ".join(f"{word.replace('_', ' ')} {bound}" for word, bound in stated)

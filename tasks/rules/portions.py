@@ -7,5 +7,5 @@ T = TypeVar("T")
 
 
 def portions(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
-    """The items in their order, at most so many at a time."""
+    """The items in order, at most `most` at a time."""
     return (items[start : start + most] for start in range(0, len(items), most))

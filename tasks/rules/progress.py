@@ -19,23 +19,23 @@ class Progress:
     Times are seconds since the epoch by the ledger's clock.
 
     The latest open call (a call that may still take effect) belongs to the shipment, whatever its step: `open_kind`;
-    `open_at`, its end as this side saw it; `quiet_from`, the latest of that and the last read-back that said
+    `open_at`, its end as the worker saw it; `quiet_from`, the latest of that and the last read-back that said
     `allocating`. It stays here until a later open call takes its place or a queued one is decided. `also_open`: besides
-    a queued call another one may be open, which nobody remembers.
+    a queued call, another call without a trace may be open.
 
-    `give_up_at`: from when on a shipment that is still `allocating` fails; its time is over, or it took too long.
+    `give_up_at`: from when a shipment that is still `allocating` fails.
 
-    `last_read`, `read_at`: what the last read-back said and when it was sent. `read_before`: what the last one before
-    the open call had said. `allocating_since`: when the API was first known to be at it. `unread`: to be read back
-    before the next call, though nothing is open. `refusal`: a refusal that counts after a read-back;
-    `refusal_message`: what the API said with it.
+    `last_read`, `read_at`: the result of the last read-back and when it was sent. `read_before`: the result of the last
+    one before the open call. `allocating_since`: when the API was first known to be allocating. `unread`: to be read
+    back before the next call, though no call is open. `refusal`: a refusal that applies after a read-back;
+    `refusal_message`: the API's message.
 
     `open_calls`: calls of this step that were open. `group_size`: the most shipments its next call may carry, once a
     call was refused as a whole; `refused_partly`: some shipments of such a call may have been allocated.
-    `expired_quotes`: rounds of quotes that had all expired. `denied_at`: when the API last answered 403; `denials`:
-    how often while it answered others well. `asked_again`: calls after an open one; `asked_again_told`: how many of
-    them are logged and counted, as the last call of a lost worker is not. `waits`: times parked since anything moved,
-    the exponent of the backoff. `attempted`: the last step of this plan that was called for.
+    `expired_quotes`: rounds of quotes that had all expired. `denied_at`: when the API last sent a 403; `denials`: how
+    many, while others got good responses. `repeated_calls`: calls after an open one; `repeated_calls_reported`: how
+    many of them are logged and counted, as the last call of a lost worker is not. `waits`: times parked without a
+    change, the exponent of the backoff. `attempted`: the last step of this plan that was called for.
     """
 
     step: int = 0
@@ -57,8 +57,8 @@ class Progress:
     expired_quotes: int = 0
     denied_at: float | None = None
     denials: int = 0
-    asked_again: int = 0
-    asked_again_told: int = 0
+    repeated_calls: int = 0
+    repeated_calls_reported: int = 0
     waits: int = 0
     attempts: int = 0
     attempted: int | None = None
@@ -68,13 +68,13 @@ class Progress:
     is_readable: bool = True
 
     def as_json(self) -> str:
-        """Only what differs from the beginning, and the fields that this version does not know.
+        """Only the fields that differ from their defaults, and those that this version does not know.
 
-        Empty for a record that this version cannot read: what it says stays as it is.
+        Empty for a record that this version cannot read: it is left unchanged.
         """
         if not self.is_readable:
             return ""
-        own = {name: value for name, value in self.__dict__.items() if value != _AT_FIRST[name]}
+        own = {name: value for name, value in self.__dict__.items() if value != _DEFAULT_VALUES[name]}
         return to_json(own.pop("unknown_fields", {}) | own).decode()
 
     @property
@@ -105,8 +105,8 @@ class ProgressChanges(TypedDict, total=False):
     expired_quotes: int
     denied_at: float | None
     denials: int
-    asked_again: int
-    asked_again_told: int
+    repeated_calls: int
+    repeated_calls_reported: int
     waits: int
     attempts: int
     attempted: int | None
@@ -123,18 +123,18 @@ def parse_progress(text: bytes | str | None) -> Progress:
     """
     if not text:
         return BEGINNING
-    said: dict[str, Any] = from_json(text)
-    unknown = {name: value for name, value in said.items() if name not in _DEFAULTS}
-    known = {name: value for name, value in said.items() if name in _DEFAULTS}
+    content: dict[str, Any] = from_json(text)
+    unknown = {name: value for name, value in content.items() if name not in _DEFAULTS}
+    known = {name: value for name, value in content.items() if name in _DEFAULTS}
     return _PROGRESS.validate_python({**known, "unknown_fields": unknown})
 
 
 _PROGRESS = TypeAdapter(Progress)
 
 
-_AT_FIRST = dict(Progress().__dict__)
+_DEFAULT_VALUES = dict(Progress().__dict__)
 
-# Fields that still have their default are not among its own: there is less to copy, and to look through.
+# Fields with their default are not in its `__dict__`: less to copy and to compare.
 BEGINNING = construct(Progress, {"unknown_fields": {}})
 
 _DEFAULTS: dict[str, Any] = {

@@ -13,7 +13,7 @@ READS_BEFORE_THE_END = 9
 """Read-backs within a quiet time; one more comes right after it."""
 
 CLEARED_S = 10.0
-"""For how long a read-back that says "not allocated" allows a call, from its answer on."""
+"""For how long a read-back that says "not allocated" allows a call, from its response on."""
 
 _JUST_AFTER_S = 0.001
 

@@ -1,4 +1,4 @@
-"""Put a failed shipment back: rule and plan chosen anew from today's merchant file, by the facts kept at intake."""
+"""Replay a failed shipment: choose rule and plan again, from the present merchant file and the facts kept at intake."""
 
 import json
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from tasks.rules.progress import Progress
 from tasks.rules.shipment import iso
 
 MAX_REPLAYS = 10
-"""How often a shipment is put back before somebody must insist."""
+"""How often a shipment can be replayed without `--force`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewPlan:
-    """What the ledger writes for a failed shipment that begins anew: facts as at intake, an entry of its story."""
+    """What the ledger writes for a replayed shipment: intake record, progress and history entry."""
 
     plan: Plan
     intake: str
@@ -24,9 +24,9 @@ class NewPlan:
 
 
 def choose_new_plan(merchant: Merchant, facts: str, progress: Progress, now: float) -> NewPlan:
-    """Choose anew. `facts` and `progress` are those of the failure, `now` is in seconds since the epoch.
+    """Choose the plan again. `facts`, `progress`: of the failed shipment; `now`: in seconds since the epoch.
 
-    Whatever was the last thing heard of a call, the first thing now is a read-back, after the quiet time if one runs.
+    Whatever the last outcome was, a read-back comes first, after the quiet time if one runs.
     """
     fixed = json.loads(facts)
     plan = choose(merchant.file, _facts(fixed["facts"]))
@@ -39,20 +39,20 @@ def choose_new_plan(merchant: Merchant, facts: str, progress: Progress, now: flo
     return NewPlan(
         plan=plan,
         intake=json.dumps(fixed, separators=(",", ":")),
-        progress=_afresh(progress),
+        progress=_restarted(progress),
         entry={"at": iso(now), "action": "replay", "by": plan.rule},
     )
 
 
-def _afresh(progress: Progress) -> Progress:
-    """From the first step on; what is open belongs to the shipment and stays."""
+def _restarted(progress: Progress) -> Progress:
+    """Progress at the first step; an open call belongs to the shipment and stays."""
     return Progress(
         open_kind=progress.open_kind,
         open_at=progress.open_at,
         quiet_from=progress.quiet_from,
         also_open=progress.also_open,
-        asked_again=progress.asked_again,
-        asked_again_told=progress.asked_again_told,
+        repeated_calls=progress.repeated_calls,
+        repeated_calls_reported=progress.repeated_calls_reported,
         unread=True,
         attempts=progress.attempts,
         entries=progress.entries + 1,
@@ -61,7 +61,7 @@ def _afresh(progress: Progress) -> Progress:
 
 
 def _facts(table: dict[str, Any]) -> Facts:
-    """What this version knows of them."""
+    """The facts that this version knows."""
     known = {name: fact for name, fact in table.items() if name in Facts._fields}
     tags = known.get("tags")
     return Facts(**{**known, "tags": None if tags is None else tuple(tags)})

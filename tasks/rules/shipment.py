@@ -1,4 +1,4 @@
-"""A shipment while it is being worked on: what is fixed since intake, and how far it has come."""
+"""A shipment while it is being worked on: what was fixed at intake, and its progress."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from tasks.rules.plan import Facts, Plan
 from tasks.rules.progress import OpenKind, Progress, ProgressChanges, parse_progress
 
 KEPT_FIRST = KEPT_LAST = 20
-"""How many entries of a story are kept from its beginning and from its end."""
+"""How many entries of a history are kept from its start and from its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shipment:
-    """One shipment in a task's hands. Times are seconds since the epoch by the ledger's clock.
+    """One shipment as a task works on it. Times are seconds since the epoch by the ledger's clock.
 
     `losses`: worker losses that it caused. `cleared_until`: until when the last read-back allows a call.
     """
@@ -51,7 +51,7 @@ class Shipment:
         return self.progress.step + 1 < len(self.steps)
 
     def with_progress(self, **changes: Unpack[ProgressChanges]) -> "Shipment":
-        """The same shipment, further on."""
+        """The same shipment with changed progress."""
         return with_changes(self, {"progress": with_changes(self.progress, dict(changes))})
 
     def called(self, *, sent: bool = True) -> "Shipment":
@@ -59,11 +59,11 @@ class Shipment:
         progress = self.progress
         changes: ProgressChanges = {"attempts": progress.attempts + 1, "attempted": progress.step}
         if sent and progress.open_kind is not None:
-            changes["asked_again"] = progress.asked_again + 1
+            changes["repeated_calls"] = progress.repeated_calls + 1
         return self.with_progress(**changes)
 
     def opened(self, kind: OpenKind, at: float, **changes: Unpack[ProgressChanges]) -> "Shipment":
-        """The same shipment with an open call that ended, as far as this side saw it, at this time."""
+        """The same shipment with an open call that ended at this time, as seen by the worker."""
         opened: ProgressChanges = {
             "open_kind": kind,
             "open_at": at,
@@ -130,12 +130,12 @@ def from_record(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
 
 
 def _as_found(shipment: Shipment, record: Mapping[str, Any]) -> Shipment:
-    """The shipment with what happened since its last report: a worker lost with a call out, a change of the server."""
+    """The shipment with what happened since its last report: a worker lost during a call, a new epoch of the server."""
     lost_call_ms, changed_ms = float(record.get("lost_call_at") or 0), float(record.get("in_doubt_since") or 0)
     if lost_call_ms:
         lost = shipment.progress
-        again = lost.asked_again + (lost.open_kind is not None)
-        shipment = shipment.opened("unknown", lost_call_ms / 1000, attempted=lost.step, asked_again=again)
+        again = lost.repeated_calls + (lost.open_kind is not None)
+        shipment = shipment.opened("unknown", lost_call_ms / 1000, attempted=lost.step, repeated_calls=again)
     progress, changed = shipment.progress, changed_ms / 1000
     if changed <= progress.open_at:
         return shipment
@@ -148,7 +148,7 @@ def _as_found(shipment: Shipment, record: Mapping[str, Any]) -> Shipment:
 
 
 def stopped_call(shipment: Shipment, now: float) -> Shipment:
-    """The shipment once nobody waits for the answer to its call any more."""
+    """The shipment once its call is no longer awaited."""
     return shipment.called().opened("unknown", now, open_calls=shipment.progress.open_calls + 1)
 
 
@@ -156,7 +156,7 @@ def _steps_at(tables: Any, present: int) -> tuple[AnyStrategy, ...]:
     """The steps, one of which is the present one."""
     steps = _steps(to_json(tables))
     if not 0 <= present < len(steps):
-        raise ValueError(f"it stands at step {present} of {len(steps)}")
+        raise ValueError(f"its step is {present}, of {len(steps)}")
     return steps
 
 

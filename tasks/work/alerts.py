@@ -18,7 +18,7 @@ class Alerts(Protocol):
     def resumed(self, merchant: str, shipments: int) -> None:
         """A merchant's pause was lifted; `shipments` of its shipments are due again."""
 
-    def asked_again(self, shipment: Shipment) -> None:
+    def call_repeated(self, shipment: Shipment) -> None:
         """A shipment was called for again after an open call, which may take effect even after its quiet time."""
 
     def unreadable(self, found: UnreadableRecord) -> None:

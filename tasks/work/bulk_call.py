@@ -64,7 +64,7 @@ class BulkCall:
         """The response; None if the call was not sent and all shipments have left."""
         requests, wait_s = self.visits.requests, WRITTEN_WITHIN_S
         for _ in range(MAX_PERMITS):
-            asked_at, permit = await self._permits()
+            requested_at, permit = await self._permits()
             if not permit.may_call:
                 wait_s = permit.wait_s
                 break
@@ -73,7 +73,7 @@ class BulkCall:
                 # The next claim decides for each what to do instead.
                 wait_s = 0.0
                 break
-            sent = await requests.send(self.shipments, "allocate", self._allocate, asked_at, slot=permit.slot)
+            sent = await requests.send(self.shipments, "allocate", self._allocate, requested_at, slot=permit.slot)
             if not sent.is_expired:
                 return sent
         await self._delay({each.reference: wait_s for each in self.shipments})
@@ -90,13 +90,13 @@ class BulkCall:
         while self.shipments and tries < BUSY_TRIES:
             first = self.shipments[0]
             wanted = [requests.permit_request(each, "allocate", takes_slot=each is first) for each in self.shipments]
-            asked_at, permits = boottime(), await self.visits.journal.ledger.permit_bulk(wanted)
+            requested_at, permits = boottime(), await self.visits.journal.ledger.permit_bulk(wanted)
             if permits[0].slot:
                 requests.slots.add(first.reference)
             if permits[0].may_call:
                 await self._postpone(permits)
             if permits[0].owned and not permits[0].busy:
-                return asked_at, permits[0]
+                return requested_at, permits[0]
             if permits[0].busy:
                 await pause(BUSY_WAIT_S * (1 + random.random()))  # noqa: S311  # jitter
                 tries += 1

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, assert_never
 from tasks.events.shipment_allocated import allocated_event
 from tasks.events.shipment_allocation_failed import failed_event
 from tasks.rules.decision import Fail, FallBack, Park, Settle
-from tasks.rules.outcome import UNREADABLE_ANSWER, WORDS, Allocated, Feedback, Finding, NotSent
+from tasks.rules.outcome import UNREADABLE_RESPONSE, WORDS, Allocated, Feedback, Finding, NotSent
 from tasks.rules.shipment import Shipment, iso
 from tasks.work.alerts import Alerts
 from tasks.work.ports import Account, Claim, Ledger, Pause, Report, Verdict
@@ -20,7 +20,7 @@ Entry = dict[str, Any]
 _STEP_FIELDS = ("strategy", "outcome", "reason", "correlation_id")
 
 
-def _asked_again(purpose: str, shipment: Shipment, finding: Finding) -> bool:
+def _is_repeated(purpose: str, shipment: Shipment, finding: Finding) -> bool:
     """Whether a request was an allocation call after an open call; unsent calls do not count."""
     return purpose == "allocate" and shipment.progress.open_kind is not None and not isinstance(finding, NotSent)
 
@@ -59,10 +59,10 @@ class Journal:
             entry["message"] = finding.message
         if finding.correlation_id is not None:
             entry["correlation_id"] = finding.correlation_id
-        if _asked_again(purpose, shipment, finding):
-            entry["asked_again"] = True
+        if _is_repeated(purpose, shipment, finding):
+            entry["repeated"] = True
         entry["duration_ms"] = round(took_s * 1000)
-        if finding.reason == UNREADABLE_ANSWER:
+        if finding.reason == UNREADABLE_RESPONSE:
             self.alerts.response_unreadable(shipment, entry.get("message", ""))
         return entry
 
@@ -92,7 +92,7 @@ class Journal:
         now = self.ledger.now()
         event = allocated_event(decision.shipment, decision.allocated, adopted=decision.adopted, now=now)
         # An earlier open call may still change the carrier: recheck it after the quiet time.
-        recheck = now + self.account.merchant.file.retry.quiet_s if decision.shipment.progress.asked_again else 0.0
+        recheck = now + self.account.merchant.file.retry.quiet_s if decision.shipment.progress.repeated_calls else 0.0
         return self._report(decision.shipment, "allocated", call_record, event=event, due=recheck, slot=slot)
 
     async def _park(self, decision: Park, call_record: CallRecord | None, *, slot: bool) -> bool:
@@ -141,12 +141,12 @@ class Journal:
         slot: bool = False,
     ) -> Report:
         progress = shipment.progress
-        unreported = progress.asked_again - progress.asked_again_told
+        unreported = progress.repeated_calls - progress.repeated_calls_reported
         if unreported:
-            self.alerts.asked_again(shipment)
+            self.alerts.call_repeated(shipment)
         if unreported or call_record:
             entries = progress.entries + (call_record is not None)
-            shipment = shipment.with_progress(entries=entries, asked_again_told=progress.asked_again)
+            shipment = shipment.with_progress(entries=entries, repeated_calls_reported=progress.repeated_calls)
         entry, feedback, recorded_slot = call_record or (None, None, False)
         slot = slot or recorded_slot
         task, api = self.claim.lease_token, self.account.api

@@ -30,8 +30,8 @@ class Claim:
     """Shipments of one merchant, claimed together under one lease token.
 
     `paused`: the merchant's pause, if any; `probe`: the shipment that may be called for despite it.
-    `permitted`: the shipments whose first call was permitted with the claim, which was sent at `asked_at` (seconds by
-    `tasks.work.clock.boottime`). `stopped`: the breakers and merchants that are blocked now (`b:api`, `h:host`).
+    `permitted`: the shipments whose first call was permitted with the claim, which was sent at `requested_at` (seconds
+    by `tasks.work.clock.boottime`). `stopped`: the breakers and merchants that are blocked now (`b:api`, `h:host`).
     """
 
     merchant: str
@@ -41,7 +41,7 @@ class Claim:
     unreadable: tuple[UnreadableRecord, ...] = ()
     probe: str = ""
     permitted: frozenset[str] = frozenset()
-    asked_at: float = 0.0
+    requested_at: float = 0.0
     stopped: frozenset[str] = frozenset()
 
 
@@ -81,11 +81,11 @@ class Permit(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The result of work on a shipment: an entry for its history, and the verdict.
+    """The result of a request for a shipment: an entry for its history, and the verdict.
 
     `due`: seconds since the epoch; for an allocated shipment, when its carrier is rechecked (0: never). `feedback`: how
-    the API responded, if it was called. `slot`: the slot of the permit is returned. `asked_again`: number of calls made
-    after an open call that no earlier report has counted.
+    the API responded, if it was called. `slot`: the slot of the permit is returned. `repeated_calls`: calls made after
+    an open call, which no earlier report has counted.
     """
 
     shipment: Shipment
@@ -98,7 +98,7 @@ class Report(NamedTuple):
     api: str = ""
     feedback: Feedback | None = None
     slot: bool = False
-    asked_again: int = 0
+    repeated_calls: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

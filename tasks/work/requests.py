@@ -64,7 +64,7 @@ class Requests:
         """Use the permits that came with the claim, if the merchant has no limits and no breaker of the API is open."""
         limits, api = self.account.merchant.file.limits, self.account.api
         if claim.permitted and not (limits.in_flight or limits.per_second or stops(api) & claim.stopped):
-            self.ahead = dict.fromkeys(claim.permitted, (claim.asked_at, PERMITTED))
+            self.ahead = dict.fromkeys(claim.permitted, (claim.requested_at, PERMITTED))
 
     async def permit_ahead(self, shipments: Sequence[Shipment]) -> None:
         """Request the permits of several first calls, each for one shipment, in one round trip."""
@@ -72,18 +72,18 @@ class Requests:
         if not wanted:
             return
         shipments = [each.shipment for each in wanted]
-        asked_at, permits = boottime(), await self.ledger.permit_all(wanted)
+        requested_at, permits = boottime(), await self.ledger.permit_all(wanted)
         for shipment, permit in zip(shipments, permits, strict=True):
             if permit.slot:
                 self.slots.add(shipment.reference)
             if not permit.busy:
-                self.ahead[shipment.reference] = asked_at, permit
+                self.ahead[shipment.reference] = requested_at, permit
 
     def ready(self, shipments: Sequence[Shipment]) -> tuple[float, Permit] | None:
         """The permit of a first call for all of these, and when it was requested; None if one has no permit yet."""
         found = [self.ahead.pop(each.reference, None) for each in shipments]
-        asked_at = [each[0] for each in found if each is not None]
-        return (min(asked_at), PERMITTED) if len(asked_at) == len(found) else None
+        requested_at = [each[0] for each in found if each is not None]
+        return (min(requested_at), PERMITTED) if len(requested_at) == len(found) else None
 
     async def send_one(
         self, shipment: Shipment, purpose: Purpose, send: Callable[[Request], Awaitable[ResponseT]]
@@ -91,14 +91,14 @@ class Requests:
         """Send one request for one shipment; returns the permit if the request may not be sent now."""
         for _ in range(MAX_PERMITS):
             ready = self.ahead.pop(shipment.reference, None)
-            asked_at, permit = (ready if purpose == "allocate" else None) or await self._permit(shipment, purpose)
+            requested_at, permit = (ready if purpose == "allocate" else None) or await self._permit(shipment, purpose)
             if not permit.may_call:
                 return permit
             if permit.wait_s:
                 await pause(permit.wait_s)
             if purpose == "allocate" and not self.may_start([shipment]):
                 return Permit(owned=True, park=True, by_limit=True)
-            sent = await self.send([shipment], purpose, send, asked_at, slot=permit.slot)
+            sent = await self.send([shipment], purpose, send, requested_at, slot=permit.slot)
             if not sent.is_expired:
                 return sent
         return Permit(owned=True, wait_s=WRITTEN_WITHIN_S, park=True, by_limit=True)
@@ -107,11 +107,11 @@ class Requests:
         """When the permit was requested, and the permit."""
         request = self.permit_request(shipment, purpose)
         for _ in range(BUSY_TRIES):
-            asked_at, permit = boottime(), await self.ledger.permit(request)
+            requested_at, permit = boottime(), await self.ledger.permit(request)
             if permit.slot:
                 self.slots.add(shipment.reference)
             if not permit.busy:
-                return asked_at, permit
+                return requested_at, permit
             await pause(BUSY_WAIT_S * (1 + random.random()))  # noqa: S311  # jitter
         return 0.0, Permit(owned=True, wait_s=WRITTEN_WITHIN_S, park=True, by_limit=True)
 
@@ -133,16 +133,16 @@ class Requests:
         shipments: Sequence[Shipment],
         purpose: Purpose,
         send: Callable[[Request], Awaitable[ResponseT]],
-        asked_at: float,
+        requested_at: float,
         *,
         slot: bool,
     ) -> Sent[ResponseT]:
-        """Send a request whose permit was requested at `asked_at`."""
+        """Send a request whose permit was requested at `requested_at`."""
         references = [shipment.reference for shipment in shipments]
         if purpose == "allocate":
             self.calling.update(references)
         began, sent = boottime(), self.ledger.earliest()
-        response = await send(Request(references=references, write_by=asked_at + WRITTEN_WITHIN_S))
+        response = await send(Request(references=references, write_by=requested_at + WRITTEN_WITHIN_S))
         is_expired = _is_expired(response)
         if is_expired:
             self.calling.difference_update(references)

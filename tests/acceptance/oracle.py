@@ -73,25 +73,25 @@ def calls_by_shipment(log: Iterable[Entry]) -> dict[str, list[Call]]:
     return found
 
 
-def asked_too_soon(calls: Iterable[Call], retry: Retry) -> Iterator[str]:
+def called_too_early(calls: Iterable[Call], retry: Retry) -> Iterator[str]:
     """Calls after an open one without its whole quiet (queue) time and a read-back after that between them."""
-    for first, between, second, quiet_until in _asked_again(calls, retry):
+    for first, between, second, quiet_until in _is_repeated(calls, retry):
         quiet_end = quiet_until - CLOCK_SLACK_S
         allowing = [call for call in between if call.at >= quiet_end and call.state_before in _MAY_BE_CALLED]
         if second.at < quiet_end or not allowing:
             yield f"{first.opens} call at {first.at:.3f}, next one {second.at - first.end:.3f} s after its end"
 
 
-def asked_too_late(calls: Iterable[Call], retry: Retry, within_s: float) -> Iterator[str]:
-    """Calls that came to nothing, and whose shipment was asked for again so long after the quiet time."""
-    for first, _, second, quiet_until in _asked_again(calls, retry):
+def called_too_late(calls: Iterable[Call], retry: Retry, within_s: float) -> Iterator[str]:
+    """Calls that had no effect, and whose shipment was asked for again so long after the quiet time."""
+    for first, _, second, quiet_until in _is_repeated(calls, retry):
         # Of half an answer the log does not tell whether its status was that of a queued call.
         longer_s = retry.queue_s - retry.quiet_s if first.fault == "cut" else 0
         if second.at > quiet_until + longer_s + within_s:
             yield f"{first.opens} call at {first.at:.3f}, next one {second.at - quiet_until:.3f} s after its quiet time"
 
 
-def _asked_again(calls: Iterable[Call], retry: Retry) -> Iterator[tuple[Call, list[Call], Call, float]]:
+def _is_repeated(calls: Iterable[Call], retry: Retry) -> Iterator[tuple[Call, list[Call], Call, float]]:
     """Each open call, the read-backs after it, the next call, and when the quiet (queue) time between them is over."""
     history = list(calls)
     allocating = [call for call in history if call.kind == "allocate"]

@@ -20,7 +20,7 @@ import redis
 
 from config.merchant_files.merchant_file import read_all
 from config.merchant_files.retry import Retry
-from tests.acceptance.oracle import Call, asked_too_late, asked_too_soon, calls_by_shipment
+from tests.acceptance.oracle import Call, called_too_late, called_too_early, calls_by_shipment
 from worker.lab.embedded_server import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
@@ -231,13 +231,13 @@ class System:
         assert not problems
         return {name: merchant.file.retry for name, merchant in good.items()}
 
-    def asked_too_soon(self, published: Iterable[tuple[str, str]]) -> list[str]:
+    def called_too_early(self, published: Iterable[tuple[str, str]]) -> list[str]:
         """Every call that broke a quiet time, in words."""
-        return self._found(asked_too_soon, published)
+        return self._found(called_too_early, published)
 
-    def asked_too_late(self, published: Iterable[tuple[str, str]], within_s: float) -> list[str]:
-        """Every call that came to nothing and was not made again so soon after its quiet time, in words."""
-        return self._found(partial(asked_too_late, within_s=within_s), published)
+    def called_too_late(self, published: Iterable[tuple[str, str]], within_s: float) -> list[str]:
+        """Every call that had no effect and was not made again so soon after its quiet time, in words."""
+        return self._found(partial(called_too_late, within_s=within_s), published)
 
     def _found(
         self, judge: Callable[[Iterable[Call], Retry], Iterable[str]], published: Iterable[tuple[str, str]]
@@ -267,7 +267,7 @@ class System:
             "emitted twice": sum(n > 1 for n in (allocated + failed).values()),
             "failed though allocated": sum(reference in known for _, reference in failed),
             "failed without cause": len(failed),
-            "asked too soon": len(self.asked_too_soon(wanted)),
+            "called too early": len(self.called_too_early(wanted)),
             "tracebacks": self.logged().count("Traceback (most recent call last)"),
         }
 
@@ -300,7 +300,7 @@ ALL_ZERO = {
     "emitted twice": 0,
     "failed though allocated": 0,
     "failed without cause": 0,
-    "asked too soon": 0,
+    "called too early": 0,
     "tracebacks": 0,
 }
 

@@ -32,9 +32,9 @@ def event(service: str | None) -> str:
 async def settled(harness: Harness, service: str | None = "X1", *, again: bool = True) -> Shipment:
     """A shipment that was allocated, and is to be read once more now."""
     claim = await harness.claim("acme", "a")
-    held = claim.shipments[0].with_progress(asked_again=1, entries=1)
+    held = claim.shipments[0].with_progress(repeated_calls=1, entries=1)
     due = 1.0 if again else 0.0
-    told = {"entry": {"action": "allocate"}, "api": "api", "signal": "good", "asked_again": int(again)}
+    told = {"entry": {"action": "allocate"}, "api": "api", "signal": "good", "repeated_calls": int(again)}
     await harness.report_of([held], claim.lease_token, "allocated", event=event(service), due=due, **told)
     return held
 
@@ -61,7 +61,7 @@ async def last_entry(harness: Harness) -> dict[str, Any]:
 async def changed(harness: Harness) -> tuple[int, int]:
     """How many were asked for again, and how many of them have another carrier now."""
     (counts,) = (await count_all(harness.redis, harness.settings)).merchants
-    return counts.asked_again, counts.carrier_changed
+    return counts.repeated_calls, counts.carrier_changed
 
 
 def write(folder: Path, api: RawApi, in_flight: int = 0) -> None:

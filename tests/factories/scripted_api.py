@@ -149,7 +149,7 @@ class Told:
         """A merchant's pause was lifted."""
         self.resumptions.append((merchant, shipments))
 
-    def asked_again(self, shipment: Shipment) -> None:
+    def call_repeated(self, shipment: Shipment) -> None:
         """A shipment was called for again after an open call."""
         self.again.append(shipment.reference)
 

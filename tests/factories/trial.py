@@ -38,7 +38,7 @@ class Trial:
     paused: Pause | None = None
     probe: str = ""
     permitted: frozenset[str] = frozenset()
-    asked_at: float = 0.0
+    requested_at: float = 0.0
     stopped: frozenset[str] = frozenset()
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     api: ScriptedApi = field(default_factory=ScriptedApi)
@@ -66,7 +66,7 @@ class Trial:
                 unreadable=self.unreadable,
                 probe=self.probe,
                 permitted=self.permitted,
-                asked_at=self.asked_at,
+                requested_at=self.requested_at,
                 stopped=self.stopped,
             ),
             ledger=self.ledger,

@@ -82,13 +82,13 @@ def _inflated(body: bytes, name: str, most_bytes: int) -> bytes:
 
 def as_utf8(body: bytes, content_type: str) -> bytes:
     """The body in UTF-8, from the charset of its bytes, header or XML declaration."""
-    said = _named_charset(content_type) if "=" in content_type else ""
-    if body[:1] == b"{" and body[1:2] != b"\0" and said in ("", "utf-8"):  # nearly always
+    named = _named_charset(content_type) if "=" in content_type else ""
+    if body[:1] == b"{" and body[1:2] != b"\0" and named in ("", "utf-8"):  # nearly always
         return body
     if wide := _utf_16(body):
         return body.decode(wide, "replace").encode()
     declared = match[1].decode() if (match := _DECLARED.match(body)) else ""
-    charsets = [name for name in (said, _known_charset(declared), "utf-8") if name]
+    charsets = [name for name in (named, _known_charset(declared), "utf-8") if name]
     for charset in charsets:
         try:
             return body.decode(charset).encode()

@@ -36,13 +36,13 @@ class CarrierApi:
         """Request the quotes of one shipment and choose the best that has not expired; allocates nothing."""
         (reference,) = request.references
         api = account.merchant.file.api
-        answer = await self._ask(account, strategy.request(api.flavour, [reference]), request)
-        if not isinstance(answer, ApiResponse):
-            return answer
-        now = self._answered_at(answer)
-        quotes = dialect_for(api.flavour, api.format).parse_quotes(reference, answer, now)
+        response = await self._request(account, strategy.request(api.flavour, [reference]), request)
+        if not isinstance(response, ApiResponse):
+            return response
+        now = self._responded_at(response)
+        quotes = dialect_for(api.flavour, api.format).parse_quotes(reference, response, now)
         if not isinstance(quotes, tuple):
-            return _explained(quotes, answer)
+            return _explained(quotes, response)
         offer = choose(quotes, strategy.choice, now)
         if offer is None:
             return NotYet(reason="quote_expired", message="every quote had expired when it arrived")
@@ -52,57 +52,57 @@ class CarrierApi:
         self, account: Account, strategy: Strategy, request: Request, quote: str | None = None
     ) -> Mapping[str, Outcome]:
         """Request an allocation by one call; exactly one outcome for each reference."""
-        answer = await self._send(account, _allocation(account, strategy, request.references, quote), request)
-        if not isinstance(answer, ApiResponse):
-            return dict.fromkeys(request.references, answer)
-        api, host, now = account.merchant.file.api, _host(account), self._answered_at(answer)
-        if foreign := self._hosts.foreign(host, answer, now, is_call=False):
+        response = await self._send(account, _allocation(account, strategy, request.references, quote), request)
+        if not isinstance(response, ApiResponse):
+            return dict.fromkeys(request.references, response)
+        api, host, now = account.merchant.file.api, _host(account), self._responded_at(response)
+        if foreign := self._hosts.foreign(host, response, now, is_call=False):
             return dict.fromkeys(request.references, foreign)
-        outcomes = dialect_for(api.flavour, api.format).read(strategy, request.references, answer, now)
-        weighed = self._hosts.weighed(host, answer, outcomes)
-        return {reference: _explained(outcome, answer) for reference, outcome in weighed.items()}
+        outcomes = dialect_for(api.flavour, api.format).read(strategy, request.references, response, now)
+        weighed = self._hosts.weighed(host, response, outcomes)
+        return {reference: _explained(outcome, response) for reference, outcome in weighed.items()}
 
     async def read_back(self, account: Account, request: Request) -> Finding:
         """The state of the shipment at the API."""
         (reference,) = request.references
         api = account.merchant.file.api
         wire = dialect_for(api.flavour, api.format)
-        answer = await self._ask(account, wire.read_back_request(reference), request)
-        if not isinstance(answer, ApiResponse):
-            return answer
-        found = wire.find(reference, answer, self._answered_at(answer))
-        return _explained(found, answer) if isinstance(found, Unknown) else found
+        response = await self._request(account, wire.read_back_request(reference), request)
+        if not isinstance(response, ApiResponse):
+            return response
+        found = wire.find(reference, response, self._responded_at(response))
+        return _explained(found, response) if isinstance(found, Unknown) else found
 
-    async def _ask(self, account: Account, call: RequestSpec, request: Request) -> ApiResponse | Trouble:
+    async def _request(self, account: Account, call: RequestSpec, request: Request) -> ApiResponse | Trouble:
         """The response to a request that allocates nothing, or the outcome if it is not the API's."""
-        answer = await self._send(account, call, request)
-        if isinstance(answer, ApiResponse):
-            return self._hosts.foreign(_host(account), answer, self._answered_at(answer), is_call=True) or answer
-        return answer
+        response = await self._send(account, call, request)
+        if isinstance(response, ApiResponse):
+            return self._hosts.foreign(_host(account), response, self._responded_at(response), is_call=True) or response
+        return response
 
     async def _send(self, account: Account, call: RequestSpec, request: Request) -> ApiResponse | Trouble:
-        answer = await self._sender.send(account, call, request.write_by, request.references)
-        if not isinstance(answer, ApiResponse):
-            return answer
-        self._hosts.hear(_host(account), answer)
-        if answer.odd and not all(map(answer.names, request.references)):
-            words = message(f"{in_words(answer)}: {answer.odd}, and it does not name the shipment")
-            return Unknown(reason="unreadable_answer", message=words)
-        if answer.is_half:
-            wait_s = retry_after_s(answer.retry_after, self._answered_at(answer))
-            reason = "unreadable_answer" if answer.trouble else "half_an_answer"
-            words = message(f"{in_words(answer)}, {text(answer.trouble) or 'broken off'}")
+        response = await self._sender.send(account, call, request.write_by, request.references)
+        if not isinstance(response, ApiResponse):
+            return response
+        self._hosts.hear(_host(account), response)
+        if response.odd and not all(map(response.names, request.references)):
+            words = message(f"{in_words(response)}: {response.odd}, and it does not name the shipment")
+            return Unknown(reason="unreadable_response", message=words)
+        if response.is_half:
+            wait_s = retry_after_s(response.retry_after, self._responded_at(response))
+            reason = "unreadable_response" if response.trouble else "incomplete_response"
+            words = message(f"{in_words(response)}, {text(response.trouble) or 'broken off'}")
             return Unknown(reason=reason, message=words, retry_after_s=wait_s)
-        return answer
+        return response
 
-    def _answered_at(self, answer: ApiResponse) -> datetime:
+    def _responded_at(self, response: ApiResponse) -> datetime:
         """When it was written: expiry times in it are by the clock that wrote it."""
-        return answer.written_at or datetime.fromtimestamp(self._now(), UTC)
+        return response.written_at or datetime.fromtimestamp(self._now(), UTC)
 
 
-def _explained(outcome: Outcome, answer: ApiResponse) -> Outcome:
+def _explained(outcome: Outcome, response: ApiResponse) -> Outcome:
     """The outcome, with the parser's error if an unreadable response is why it is unknown."""
-    if not isinstance(outcome, Unknown) or not (why := answer.unread):
+    if not isinstance(outcome, Unknown) or not (why := response.unread):
         return outcome
     return replace(outcome, message=message(outcome.message, text(why)))
 

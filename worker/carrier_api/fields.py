@@ -74,16 +74,16 @@ def instant(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        context = datetime.fromisoformat(value)
+        parsed = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return context if context.tzinfo else context.replace(tzinfo=UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def named(name: object, words: object) -> str | None:
     """`name: words` as far as both are stated; None without words."""
-    said, about = text(words), text(name)
-    return f"{about}: {said}" if about and said else said
+    stated, about = text(words), text(name)
+    return f"{about}: {stated}" if about and stated else stated
 
 
 def message(*parts: str | None) -> str:

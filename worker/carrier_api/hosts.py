@@ -9,7 +9,7 @@ from tasks.work.clock import boottime
 from worker.carrier_api.http_status import ALLOCATION_FAILED, NO_QUOTES, in_words
 from worker.carrier_api.response import ApiResponse, retry_after_s
 
-# A 429 is obeyed, whoever sent it.
+# A 429 is obeyed, also from a proxy.
 _REFUSALS = frozenset(range(400, 500)) - {HTTPStatus.TOO_MANY_REQUESTS} | {ALLOCATION_FAILED, NO_QUOTES}
 _OF_THE_KEY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _OF_THE_CALL = _REFUSALS - _OF_THE_KEY
@@ -22,7 +22,7 @@ _NOT_PASSED_ON = _OF_THE_KEY | {
     ALLOCATION_FAILED,
 }
 
-_ADVICE = "not an answer of the API but of something in front of it; check base_url, firewall and proxy"
+_ADVICE = "not from the API but from something in front of it; check base_url, firewall and proxy"
 
 
 KNOWN_S = 30.0

@@ -13,9 +13,9 @@ ALLOCATION_FAILED = 521
 NO_QUOTES = 531
 
 
-def by_status(response: ApiResponse, now: datetime, said: str = "", correlation_id: str | None = None) -> Outcome:
-    """The outcome of a status alone; `said` is the text of the body. Unclear statuses are unknown."""
-    words = message(said or in_words(response))
+def by_status(response: ApiResponse, now: datetime, body_text: str = "", correlation_id: str | None = None) -> Outcome:
+    """The outcome of a status alone; `body_text` is the text of the body. Unclear statuses are unknown."""
+    words = message(body_text or in_words(response))
     wait_s = retry_after_s(response.retry_after, now)
     match response.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:

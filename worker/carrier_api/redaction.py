@@ -32,9 +32,9 @@ def redacted(body: bytes, key: str, ours: Sequence[str] = ()) -> bytes:
     return b"" if _holds(body, key) else body
 
 
-def redacted_text(said: str, key: str) -> str:
+def redacted_text(words: str, key: str) -> str:
     """The same for a header or the text of an error."""
-    return redacted(said.encode("utf-8", "replace"), key).decode() if said else said
+    return redacted(words.encode("utf-8", "replace"), key).decode() if words else words
 
 
 def _holds(body: bytes, key: str) -> bool:

@@ -18,10 +18,10 @@ Form = Literal["own", "empty", "foreign"]
 
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _BLANK = b"\xef\xbb\xbf \t\r\n"
-_SAID_BY_STATUS = frozenset({202, 207, 401, 403, *range(500, 600)}) - {521, 531}
-# The beginning of a page that is also XML; a document type is never parsed as XML.
+_CLEAR_BY_STATUS = frozenset({202, 207, 401, 403, *range(500, 600)}) - {521, 531}
+# The start of a page that is also XML; a document type is never parsed as XML.
 _HTML = frozenset({"html", "head", "title", "body", "center", "div", "h1", "h2", "p", "pre"})
-_HTML_BEGINS = (b"<!doctype", b"<html")
+_HTML_STARTS = (b"<!doctype", b"<html")
 
 
 # Without slots: cached properties are stored beside the fields.
@@ -94,11 +94,11 @@ class ApiResponse:
 
         A server error, a queued or a denied call is decided by its status.
         """
-        said = (self.whole and not self.trouble) or self.form == "foreign" or self.status in _SAID_BY_STATUS
-        return not said and self.content is None
+        is_stated = (self.whole and not self.trouble) or self.form == "foreign" or self.status in _CLEAR_BY_STATUS
+        return not is_stated and self.content is None
 
     def _broke_off(self, begin: bytes) -> bool:
-        return not self.whole and begin[:1] in b"{[<" and not begin[:9].lower().startswith(_HTML_BEGINS)
+        return not self.whole and begin[:1] in b"{[<" and not begin[:9].lower().startswith(_HTML_STARTS)
 
     @property
     def _is_markup(self) -> bool:

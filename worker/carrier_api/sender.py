@@ -20,7 +20,7 @@ from worker.carrier_api.transport.response_parser import MAX_BODY_BYTES, Respons
 from worker.carrier_api.transport.transport import (
     ALWAYS_SENT,
     CONNECT_TIMEOUT_S,
-    BrokenAnswerError,
+    BrokenResponseError,
     NotSentError,
     WrittenTooLateError,
     new_client,
@@ -63,7 +63,7 @@ class Sender:
             reason = PERMIT_EXPIRED if isinstance(error, WrittenTooLateError) else "not_sent"
             return NotSent(reason=reason, message=f"{_host(api)}: {error}")
         except httpx.HTTPError as error:
-            words = redacted_text(str(error), key) or f"no answer in {timeout_s:g} s"
+            words = redacted_text(str(error), key) or f"no response in {timeout_s:g} s"
             return Unknown(reason=_reason(error), message=f"{_host(api)}: {words}")
         body, whole = await _body_of(http_response)
         return _response(http_response, body, key, ours=ours, whole=whole)
@@ -72,7 +72,7 @@ class Sender:
 def _reason(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "timeout"
-    return "unreadable_answer" if isinstance(error, BrokenAnswerError) else "lost_answer"
+    return "unreadable_response" if isinstance(error, BrokenResponseError) else "lost_response"
 
 
 def _request(api: Api, call: RequestSpec, key: str, timeout_s: float, write_by: float) -> httpx.Request | NotSent:
@@ -138,28 +138,28 @@ async def _body_of(http_response: httpx.Response) -> tuple[bytes, bool]:
 
 
 def _response(http_response: httpx.Response, body: bytes, key: str, *, ours: Sequence[str], whole: bool) -> ApiResponse:
-    answer: ResponseParser = http_response.extensions["answer"]
-    content_type, coding, trouble = answer.first("content-type") or "", "", ""
-    if "content-encoding" in answer.headers:
+    parsed: ResponseParser = http_response.extensions["parser"]
+    content_type, coding, trouble = parsed.first("content-type") or "", "", ""
+    if "content-encoding" in parsed.headers:
         try:
-            coding = ",".join(answer.headers["content-encoding"])
+            coding = ",".join(parsed.headers["content-encoding"])
             body = unpacked(body, coding, MAX_BODY_BYTES)
         except UnreadableError as error:
             body, trouble = b"", str(error)
     # All of this may go into events, messages and logs.
     plain = redacted(as_utf8(body, content_type), key, ours)
     if body and not plain:
-        trouble = "the answer repeats the key in an odd form"
+        trouble = "the response repeats the key in an odd form"
     return ApiResponse(
         status=http_response.status_code,
         body=plain,
         whole=whole,
-        retry_after=answer.first("retry-after"),
+        retry_after=parsed.first("retry-after"),
         content_type=_redacted_type(content_type, key),
-        date=answer.first("date"),
+        date=parsed.first("date"),
         coding=redacted_text(coding, key),
         trouble=redacted_text(trouble, key),
-        odd=answer.odd,
+        odd=parsed.odd,
     )
 
 

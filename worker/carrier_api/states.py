@@ -53,7 +53,7 @@ def withdrawn(state: object) -> Stopped:
 def unclear(state: object) -> Unknown:
     """The outcome for a missing or unknown state."""
     if state is None:
-        return Unknown(reason="unreadable_answer", message="the answer names no state")
+        return Unknown(reason="unreadable_response", message="the response names no state")
     return Unknown(reason=allocation_state(state) or "unknown_state", message=message(f"state {text(state)}"))
 
 

@@ -59,7 +59,7 @@ def command(folder: Path | None, *, as_json: bool) -> None:
 
     Each problem is named with file, key and advice, and makes the exit code 1. A warning does not: without its API key,
     for one, a merchant is paused until the key is there. No API is called, and no key is printed. Redis need not run:
-    if it answers within a second, its settings for replicas are compared with the merchants' quiet times.
+    if it responds within a second, its settings for replicas are compared with the merchants' quiet times.
     """
     where = _where()
     hosts = Settings.model_construct(allow_http_hosts=where.allow_http_hosts).http_hosts
@@ -135,7 +135,7 @@ def _of_times(merchant: Merchant) -> Iterator[Remark]:
 
 
 def _of_replicas(merchants: Iterable[Merchant]) -> Iterator[Remark]:
-    """How long an old primary may go on giving out calls while a replica takes over, where the server tells."""
+    """How long an old primary may continue to permit calls while a replica takes over, if the server reports it."""
     tightest = min(merchants, key=_spare_s, default=None)
     if not tightest or not (guard := _guard()):
         return
@@ -159,7 +159,7 @@ def _spare_s(merchant: Merchant) -> float:
 
 
 def _guard() -> tuple[int, int] | None:
-    """How many replicas must follow for a write, and how closely; None without replicas, or if nobody tells."""
+    """How many replicas must follow for a write, and how closely; None without replicas, or if unknown."""
     try:
         return asyncio.run(connected(load(), _ask_for_guard))
     except (SettingsError, FormatError, RedisError, OSError, ValueError):

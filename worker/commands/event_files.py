@@ -15,7 +15,7 @@ _DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundEvent:
-    """The text of one event, and where it begins."""
+    """The text of one event, and where it starts."""
 
     file: str
     line: int
@@ -24,7 +24,7 @@ class FoundEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wrong:
-    """Why an event, or what stands in place of one, is not published; `error` is a text for a person."""
+    """Why an event, or other content in its place, is not published; `error` is a text for a person."""
 
     file: str
     line: int
@@ -93,13 +93,13 @@ def _end_of_value(text: str, start: int) -> int | None:
 
 
 def _end_of_nonsense(text: str, start: int, end: int) -> int:
-    """Up to the next line that looks like the beginning of an event."""
+    """Up to the next line that looks like the start of an event."""
     next_event = text.find("\n{", start, end)
     return end if next_event < 0 else start + len(text[start:next_event].rstrip(_WHITE))
 
 
 def _items(text: str, start: int) -> list[tuple[int, int]] | None:
-    """Where the items of an array stand; None when it is no JSON."""
+    """The positions of the items of an array; None when it is not JSON."""
     spans: list[tuple[int, int]] = []
     at = _skip(text, start + 1)
     while text[at : at + 1] != "]":

@@ -26,7 +26,7 @@ _REJECTED_LOOKED_AT = 10_000
 class Found:
     """The shipments of a reference, one per merchant; without any, possible causes.
 
-    `retries`: what the files of those merchants say whose files are good, by their names.
+    `retries`: retry settings of the merchants with a valid file, by name.
     """
 
     records: tuple[Record, ...]
@@ -137,9 +137,9 @@ def _print_record(record: Record, retry: Retry | None) -> None:
     }
     for name, text in lines.items():
         say(f"  {name:<9}{text}")
-    if asked := shipment.progress.asked_again:
+    if repeated := shipment.progress.repeated_calls:
         text = "after an open call: an API that acts even later books twice"
-        say(f"  {'again':<9}called for {count(asked, 'time')} {text}")
+        say(f"  {'again':<9}called for {count(repeated, 'time')} {text}")
     _print_story(record)
 
 

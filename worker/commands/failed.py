@@ -58,7 +58,7 @@ async def _causes(store: Store, settings: Settings, merchant: str | None) -> lis
     groups: dict[tuple[str, str, str], list[Failure]] = defaultdict(list)
     for name in names:
         for failure in await failures(store.redis, settings, name):
-            groups[failure.merchant, failure.reason, failure.asked].append(failure)
+            groups[failure.merchant, failure.reason, failure.strategy].append(failure)
     causes = [await _cause(store, settings, group) for group in groups.values()]
     return sorted(causes, key=lambda cause: (-cause.shipments, cause.merchant, cause.reason))
 
@@ -70,7 +70,7 @@ async def _cause(store: Store, settings: Settings, group: list[Failure]) -> Caus
     return Cause(
         merchant=newest.merchant,
         reason=newest.reason,
-        strategy=newest.asked,
+        strategy=newest.strategy,
         shipments=len(group),
         oldest=oldest.settled_ms / 1000,
         newest=newest.settled_ms / 1000,

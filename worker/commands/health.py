@@ -19,10 +19,10 @@ FLOWER_TIMEOUT_S = 3.0
 def command(role: str) -> None:
     """Whether a process of ROLE on this machine is alive: exit code 0, else 1.
 
-    Intake, worker and beat give a heartbeat every few seconds; Flower is asked for its own health page.
+    Intake, worker and beat give a heartbeat every few seconds; for Flower its own health page is requested.
     """
     try:
-        alive = _flower_answers() if role == "flower" else is_alive(role)
+        alive = _flower_responds() if role == "flower" else is_alive(role)
     except ForeignFolderError as error:
         raise click.ClickException(f"{role}: {error}") from None
     if not alive:
@@ -31,14 +31,14 @@ def command(role: str) -> None:
     click.echo(f"{role}: alive")
 
 
-def _flower_answers() -> bool:
+def _flower_responds() -> bool:
     settings = load()
     url = f"http://{_reached_at(settings.flower_address)}:{settings.flower_port}{_prefix()}/healthcheck"
-    # No proxy stands between two processes of one machine, whatever the environment says.
+    # No proxy is used between two processes of one machine, regardless of the environment.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=FLOWER_TIMEOUT_S) as answer:
-            return bool(answer.status == 200)  # noqa: PLR2004  # OK
+        with opener.open(url, timeout=FLOWER_TIMEOUT_S) as response:
+            return bool(response.status == 200)  # noqa: PLR2004  # OK
     except (OSError, http.client.HTTPException, ValueError):
         return False
 

@@ -148,7 +148,7 @@ def document(record: Record, retry: Retry | None) -> dict[str, Any]:
         "next": whereabouts(record, retry),
         "deadline": None if fails_at is None else iso(fails_at),
         "open_call": _open_call(record, retry),
-        "asked_again": progress.asked_again,
+        "repeated_calls": progress.repeated_calls,
         **_moments(record),
         "story": [{"entry": number, **entry} for number, entry in record.history],
     }

@@ -11,7 +11,7 @@ from worker.processes.environment import load
 def command() -> None:
     """Read order-created events and put their shipments into ledger and schedule.
 
-    Many intakes may run side by side. Ends on SIGTERM, after what it has in hand.
+    Several intakes can run in parallel. On SIGTERM it accepts what it has read and exits.
     """
     # As the children of the worker do: the loop is half of what an event costs here.
     uvloop.run(_run(load()))

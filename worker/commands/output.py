@@ -30,7 +30,7 @@ def cell(value: object, style: str = "") -> Text:
 
 
 def table(*columns: str) -> Table:
-    """An empty table. A column whose name begins with `#` holds numbers; one with `~` is folded where room is short."""
+    """An empty table. A column `#name` holds numbers, a column `~name` is folded when it does not fit."""
     result = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         justify: Literal["left", "right"] = "right" if column.startswith("#") else "left"

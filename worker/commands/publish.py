@@ -29,7 +29,7 @@ EVENT_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=
 def command(files: tuple[Path, ...], rate: float | None, *, validate: bool, as_json: bool) -> None:
     """Publish order-created events; `-` is standard input.
 
-    A FILE holds one event as JSON, a JSON array of events, or JSON Lines. Each event is published as it stands. If one
+    A FILE holds one event as JSON, a JSON array of events, or JSON Lines. Each event is published unchanged. If one
     of them is wrong, none is published: exit code 1, with file, line and reason. To publish an event a second time
     does no harm.
     """

@@ -28,7 +28,7 @@ def visit(work: Work[T]) -> T:
 
 
 async def connected(settings: Settings, work: Work[T]) -> T:
-    """Run `work` with a connection of its own. Raises the server's errors."""
+    """Run `work` with its own connection. Raises the server's errors."""
     redis = connect(settings)
     try:
         await check_format(redis, note=False)

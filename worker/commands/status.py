@@ -28,7 +28,7 @@ LEASES_WAITED = 2
 _BROKER_PATIENCE_S = 3
 
 Queues = dict[str, int] | str
-"""How many messages wait in each queue of the broker, or why nobody can tell."""
+"""How many messages wait in each queue of the broker, or why that is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

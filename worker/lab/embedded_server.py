@@ -68,7 +68,7 @@ class EmbeddedServer:
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._answers(self.process.pid):
+        while not self._responds(self.process.pid):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise ServerError(f"the embedded server did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.02)
@@ -80,15 +80,15 @@ class EmbeddedServer:
             *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
         ]
 
-    def _answers(self, pid: int) -> bool:
+    def _responds(self, pid: int) -> bool:
         """Whether this server responds, and not another process on its port."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\nINFO server\r\n")
-                answer = connection.recv(4096)
+                reply = connection.recv(4096)
         except OSError:
             return False
-        return answer.startswith(b"+PONG") and f"process_id:{pid}\r".encode() in answer
+        return reply.startswith(b"+PONG") and f"process_id:{pid}\r".encode() in reply
 
     def kill(self) -> None:
         """Kill it, like a crash."""

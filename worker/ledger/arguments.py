@@ -127,7 +127,7 @@ class ReportRow(NamedTuple):
     purpose: str
     retry_after_ms: int
     slot: int
-    asked_again: int
+    repeated_calls: int
 
 
 class PauseArgs(NamedTuple):

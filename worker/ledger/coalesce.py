@@ -11,20 +11,20 @@ Result = TypeVar("Result")
 class Coalesced(Generic[Item, Result]):
     """Turns a function of many items into one of a single item, for concurrent coroutines."""
 
-    def __init__(self, ask_many: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], most: int) -> None:
+    def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], most: int) -> None:
         """`most`: items per round trip."""
-        self._ask_many = ask_many
+        self._run = run
         self._most = most
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
-    async def ask(self, item: Item) -> Result:
+    async def submit(self, item: Item) -> Result:
         """The result for one item; raises what its round trip raised."""
-        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, result))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
-        return await answer
+        return await result
 
     async def _flush(self) -> None:
         # All requests of this loop iteration share the first round trip.
@@ -36,13 +36,13 @@ class Coalesced(Generic[Item, Result]):
 
     async def _round_trip(self, some: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
-            answers = await self._ask_many([item for item, _ in some])
-            call_record = list(zip(some, answers, strict=True))
-        except Exception as error:  # noqa: BLE001  # handed to everybody who asked
+            replies = await self._run([item for item, _ in some])
+            results = list(zip(some, replies, strict=True))
+        except Exception as error:  # noqa: BLE001  # raised in every caller
             for _, future in some:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), answer in call_record:
+        for (_, future), result in results:
             if not future.done():
-                future.set_result(answer)
+                future.set_result(result)

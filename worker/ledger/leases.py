@@ -40,18 +40,18 @@ class Leases(Pauses):
 
     def permit(self, request: PermitRequest) -> Awaitable[Permit]:
         """Whether the lease is valid and when the call may be made; notes the call in the lease token."""
-        return self._permits.ask(request)
+        return self._permits.submit(request)
 
     def report(self, report: Report) -> Awaitable[bool]:
         """Write the result of a shipment; False when the lease is no longer valid."""
-        return self._reports.ask(report)
+        return self._reports.submit(report)
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """As `permit`, for each, in their order."""
         return [permit for some in portions(requests, MAX_PER_ROUND_TRIP) for permit in await self._permit_many(some)]
 
     async def permit_bulk(self, requests: Sequence[PermitRequest]) -> list[Permit]:
-        """As `permit_all`, for one call; if the first may not call, the others get no answer."""
+        """As `permit_all`, for one call; if the first may not call, the others get no reply."""
         return await self._permit_many(requests, is_bulk=True)
 
     async def report_all(self, reports: Sequence[Report]) -> list[bool]:
@@ -116,5 +116,5 @@ class Leases(Pauses):
 
 
 def _give_up(shipments: int, error: Exception) -> None:
-    """The server was unavailable for so long that the leases may have expired."""
+    """The server was unavailable for long enough that the leases may have expired."""
     log.warning("leases_abandoned", shipments=shipments, error=str(error), next="the sweep brings them back")

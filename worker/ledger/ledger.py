@@ -68,18 +68,18 @@ class Ledger(Leases):
 
     async def watch_clock(self) -> None:
         """Detect a change of the server or a jump of its clock."""
-        asked_at = boottime()
+        requested_at = boottime()
         now_ms, epoch = await self._store.run(CHECK_EPOCH, [], EpochArgs("", 0))
-        await self._has_jumped(int(now_ms) / 1000, int(epoch), asked_at)
+        await self._has_jumped(int(now_ms) / 1000, int(epoch), requested_at)
 
-    async def _has_jumped(self, server_s: float, epoch: int, asked_at: float) -> bool:
-        """Use the server's reply to a request sent at `asked_at`, and start an epoch after a jump of its clock.
+    async def _has_jumped(self, server_s: float, epoch: int, requested_at: float) -> bool:
+        """Use the server's reply to a request sent at `requested_at`, and start an epoch after a jump of its clock.
 
         Returns whether the reply is from an earlier epoch.
         """
         async with self._reading_clock:
             before_ms = round(self._clock.now() * 1000)
-            jumped = self._clock.jumped(server_s, asked_at)
+            jumped = self._clock.jumped(server_s, requested_at)
             if jumped:
                 self._epoch = await self._note_jump(before_ms)
             is_old, self._epoch = epoch < self._epoch, max(epoch, self._epoch)
@@ -141,13 +141,13 @@ class Ledger(Leases):
         args = self._claim_args(limit, isolated or ("", ""))._replace(
             is_empty=int(is_empty), is_starting=int(is_starting), min_room=min_room
         )
-        asked_at = boottime()
+        requested_at = boottime()
         reply = await self._claim(args)
-        if await self._has_jumped(reply.server_s, reply.epoch, asked_at):
+        if await self._has_jumped(reply.server_s, reply.epoch, requested_at):
             # Only now do the records tell what the jump means for them.
             reply = rows.server_reply(await self._retry(CLAIM, args._replace(is_retry=1)))
             self._epoch = reply.epoch
-        return rows.claim_result(asked_at, reply.rest)
+        return rows.claim_result(requested_at, reply.rest)
 
     def _claim_args(self, limit: int, isolated: tuple[str, str]) -> ClaimArgs:
         merchant, reference = isolated
@@ -189,9 +189,9 @@ class Ledger(Leases):
         for claim in link.claims:
             for reference in claim.references:
                 args += LinkRow(claim.merchant, reference, claim.token, claim.step)
-        asked_at = boottime()
+        requested_at = boottime()
         reply = rows.server_reply(await self._retry(CLAIM_LINK, args))
-        if await self._has_jumped(reply.server_s, reply.epoch, asked_at):
+        if await self._has_jumped(reply.server_s, reply.epoch, requested_at):
             reply = rows.server_reply(await self._retry(CLAIM_LINK, args))
             self._epoch = reply.epoch
         return rows.link_claims(lease_token, reply.rest)

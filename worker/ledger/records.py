@@ -74,7 +74,7 @@ class Failure:
     merchant: str
     reference: str
     reason: str
-    asked: str
+    strategy: str
     settled_ms: int
     replays: int
     facts: str
@@ -133,7 +133,7 @@ async def read_record(redis: Redis, settings: Settings, merchant: str, reference
 
 
 def _record(merchant: str, reference: str, fields: dict[str, bytes]) -> Record:
-    """What the record itself says."""
+    """The content of the record."""
     shipment = parse_shipment(merchant, reference, fields)
     rest: dict[str, Any] = {"where": Missing(), "paused": None, "now": 0.0}
     if isinstance(shipment, UnreadableRecord):
@@ -176,21 +176,21 @@ async def read_failures(redis: Redis, merchant: str, references: Sequence[bytes]
     pipe = redis.pipeline(transaction=False)
     for reference in references:
         pipe.hmget(_key(merchant, reference.decode()), _OF_A_FAILURE)
-    answers = await pipe.execute()
+    replies = await pipe.execute()
     return [
         _failure(merchant, reference.decode(), *rest)
-        for reference, (state, *rest) in zip(references, answers, strict=True)
+        for reference, (state, *rest) in zip(references, replies, strict=True)
         if state == b"failed"
     ]
 
 
 def _failure(merchant: str, reference: str, *fields: bytes | None) -> Failure:
-    reason, asked, settled, replays, facts, progress = fields
+    reason, strategy, settled, replays, facts, progress = fields
     return Failure(
         merchant=merchant,
         reference=reference,
         reason=(reason or b"").decode(),
-        asked=(asked or b"").decode(),
+        strategy=(strategy or b"").decode(),
         settled_ms=int(settled or 0),
         replays=int(replays or 0),
         facts=(facts or b"{}").decode(errors="replace"),

@@ -100,16 +100,16 @@ def _start(failure: Failure, good: dict[str, Merchant], now: float) -> NewPlan |
 
 async def requeue_failed(store: Store, replay: Replay, max_replays: int) -> Replay:
     """Requeue what was prepared; returns the result. `max_replays` of one shipment, 0 for no limit."""
-    answers: list[int] = []
+    replies: list[int] = []
     for some in portions(replay.items, _AT_ONCE):
         args: list[Any] = [*ReplayArgs(max_replays)]
         for item in some:
             args += _row(item)
-        answers += await store.run(REPLAY, [], args)
-    call_record = list(zip(replay.items, answers, strict=True))
+        replies += await store.run(REPLAY, [], args)
+    results = list(zip(replay.items, replies, strict=True))
     return Replay(
-        items=tuple(items for items, answer in call_record if answer == 1),
-        kept=(*replay.kept, *((items.failure, _KEPT[answer]) for items, answer in call_record if answer != 1)),
+        items=tuple(items for items, reply in results if reply == 1),
+        kept=(*replay.kept, *((items.failure, _KEPT[reply]) for items, reply in results if reply != 1)),
         left_over=replay.left_over,
     )
 

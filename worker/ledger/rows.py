@@ -20,7 +20,7 @@ class Accepted(NamedTuple):
     """A shipment for the ledger. Times are seconds since the epoch.
 
     `intake`: what the ledger fixes at intake, as JSON. `published`: the event's own time, if it stated one.
-    `earliest_at`: when the shipment came into being at the earliest, by stream id and event.
+    `earliest_at`: the earliest time at which the shipment can have been created, by stream id and event.
     """
 
     merchant: str
@@ -115,7 +115,7 @@ def report_row(report: Report) -> ReportRow:
         purpose,
         round(retry_after_s * 1000),
         int(report.slot),
-        report.asked_again,
+        report.repeated_calls,
     )
 
 
@@ -135,12 +135,12 @@ def start_message(reply: Sequence[Any]) -> StartMessage | None:
     )
 
 
-def claim_result(asked_at: float, rest: Sequence[Any]) -> ClaimResult:
-    """The result of claim.lua. `asked_at`: when it was sent, by `tasks.work.clock.boottime`."""
+def claim_result(requested_at: float, rest: Sequence[Any]) -> ClaimResult:
+    """The result of claim.lua. `requested_at`: when it was sent, by `tasks.work.clock.boottime`."""
     due_in_ms, start, merchant, reference, blocks, claims = rest
     stopped = frozenset(name.decode() for name in blocks)
     return ClaimResult(
-        claims=tuple(_claim(name, token, paused, rows, asked_at, stopped) for name, token, paused, rows in claims),
+        claims=tuple(_claim(name, token, paused, rows, requested_at, stopped) for name, token, paused, rows in claims),
         next_s=due_in_ms / 1000 if due_in_ms >= 0 else math.inf,
         start=start_message(start),
         isolate_next=(merchant.decode(), reference.decode()) if merchant else None,
@@ -160,7 +160,7 @@ def _claim(
     lease_token: bytes,
     paused_as: bytes,
     rows: Sequence[Any],
-    asked_at: float = 0.0,
+    requested_at: float = 0.0,
     stopped: frozenset[str] = frozenset(),
 ) -> Claim:
     name, paused = merchant.decode(), json.loads(paused_as) if paused_as else {}
@@ -176,6 +176,6 @@ def _claim(
         unreadable=tuple(each for each in found if isinstance(each, UnreadableRecord)),
         probe=paused.get("probe", ""),
         permitted=frozenset(each.reference for each in shipments if each.reference in permitted),
-        asked_at=asked_at,
+        requested_at=requested_at,
         stopped=stopped,
     )

@@ -33,15 +33,15 @@ class ServerClock:
         """Seconds since the epoch, at the earliest."""
         return boottime() + self._least_s
 
-    def jumped(self, server_s: float, asked: float) -> bool:
-        """Use the server's reply to a request sent at `asked`; whether its clock was changed since the last one."""
-        call_record = boottime()
-        least_s, most_s = server_s - call_record, server_s - asked
-        read_at, self._read_at = self._read_at, call_record
+    def jumped(self, server_s: float, requested_at: float) -> bool:
+        """Use the reply to a request sent at `requested_at`; whether the clock was changed since the last reply."""
+        received_at = boottime()
+        least_s, most_s = server_s - received_at, server_s - requested_at
+        read_at, self._read_at = self._read_at, received_at
         if read_at is None:
             self._least_s, self._most_s = least_s, most_s
             return False
-        drift_s = (call_record - read_at) * DRIFT
+        drift_s = (received_at - read_at) * DRIFT
         known_least_s, known_most_s = self._least_s - drift_s, self._most_s + drift_s
         self._least_s, self._most_s = max(least_s, known_least_s), min(most_s, known_most_s)
         if self._least_s > self._most_s:

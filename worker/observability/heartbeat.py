@@ -66,7 +66,7 @@ def touch_heartbeat_file(role: str) -> None:
 
 @cache
 def _warn(error: str) -> None:
-    log.warning("heartbeat_not_written", error=error, next="allocation health says that nothing is alive")
+    log.warning("heartbeat_not_written", error=error, next="allocation health reports the process as not alive")
 
 
 def remove_heartbeat_file(role: str) -> None:

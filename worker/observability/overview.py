@@ -20,8 +20,8 @@ class MerchantCounts:
     """One merchant's shipments by state. `allocated`: all time. `failed`: can be replayed.
 
     `oldest_due_s`: how long the first due shipment has been waiting, in seconds. `paused`: the reason, if it is paused.
-    All time: `asked_again` counts calls after an open one, `carrier_changed` those of these shipments whose carrier had
-    changed at their recheck.
+    All time: `repeated_calls` counts calls after an open one, `carrier_changed` those of these shipments whose carrier
+    had changed at their recheck.
     """
 
     merchant: str
@@ -32,7 +32,7 @@ class MerchantCounts:
     failed: int
     oldest_due_s: float | None
     paused: str | None
-    asked_again: int
+    repeated_calls: int
     carrier_changed: int
 
 
@@ -104,18 +104,18 @@ async def _count_merchants(
         pipe.zcount(keys.schedule(name), "-inf", now)
         pipe.zcount(keys.schedule(name), f"({now}", "+inf")
         pipe.zcard(keys.working(name))
-        pipe.hmget(keys.counts(name), "allocated", "asked_again", "carrier_changed")
+        pipe.hmget(keys.counts(name), "allocated", "repeated_calls", "carrier_changed")
         pipe.zcount(keys.failed(name), kept_since, "+inf")
         pipe.zrange(keys.schedule(name), 0, 0, withscores=True)
-    answers = await pipe.execute()
+    replies = await pipe.execute()
     return tuple(
-        _merchant(name, answers[6 * i : 6 * i + 6], now, paused.get(name.encode())) for i, name in enumerate(names)
+        _merchant(name, replies[6 * i : 6 * i + 6], now, paused.get(name.encode())) for i, name in enumerate(names)
     )
 
 
-def _merchant(name: str, answers: Sequence[Any], now: int, paused: bytes | None) -> MerchantCounts:
-    due, parked, working, counted, failed, first = answers
-    allocated, asked_again, carrier_changed = (int(number or 0) for number in counted)
+def _merchant(name: str, replies: Sequence[Any], now: int, paused: bytes | None) -> MerchantCounts:
+    due, parked, working, counted, failed, first = replies
+    allocated, repeated_calls, carrier_changed = (int(number or 0) for number in counted)
     return MerchantCounts(
         merchant=name,
         due=due,
@@ -125,7 +125,7 @@ def _merchant(name: str, answers: Sequence[Any], now: int, paused: bytes | None)
         failed=failed,
         oldest_due_s=(now - first[0][1]) / 1000 if due else None,
         paused=json.loads(paused)["why"] if paused else None,
-        asked_again=asked_again,
+        repeated_calls=repeated_calls,
         carrier_changed=carrier_changed,
     )
 

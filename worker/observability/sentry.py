@@ -68,7 +68,7 @@ class SentryAlerts:
             shipment=shipment.reference,
             reason=reason,
             message=message,
-            next="allocation explain shows its story",
+            next="allocation explain shows its history",
         )
         with sentry_sdk.new_scope() as scope:
             scope.fingerprint = ["shipment_failed", reason]
@@ -77,10 +77,10 @@ class SentryAlerts:
             scope.set_context("shipment", {"reference": shipment.reference, "rule": shipment.rule})
             sentry_sdk.capture_message(f"shipment failed: {reason}", level="error")
 
-    def asked_again(self, shipment: Shipment) -> None:
+    def call_repeated(self, shipment: Shipment) -> None:
         """A shipment is called for again after an open call: an API that acts later than that books twice."""
         log.warning(
-            "asked_again",
+            "call_repeated",
             merchant=shipment.merchant,
             shipment=shipment.reference,
             strategy=str(shipment.strategy),

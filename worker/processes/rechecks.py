@@ -100,7 +100,7 @@ class Rechecks:
     async def _read(self, account: Account, record: Record) -> Finding | None:
         """The finding of a read-back; None if no request is permitted now."""
         limits, shipment = account.merchant.file.limits, record.shipment
-        token, asked_at = f"{HOST}.{uuid.uuid4().hex[:12]}", boottime()
+        token, requested_at = f"{HOST}.{uuid.uuid4().hex[:12]}", boottime()
         permit = await self._ledger.may_read(
             PermitRequest(
                 shipment=shipment,
@@ -114,7 +114,7 @@ class Rechecks:
         if not permit.may_call:
             return None
         await asyncio.sleep(permit.wait_s)
-        request = Request(references=[shipment.reference], write_by=asked_at + _WRITTEN_WITHIN_S)
+        request = Request(references=[shipment.reference], write_by=requested_at + _WRITTEN_WITHIN_S)
         finding = await self._api.read_back(account, request)
         # The shipment is not leased, so only the feedback and the slot of this report are written.
         report = Report(

@@ -11,7 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker.deadlines import Deadlines
 
-ANSWERS_WITHIN_S = 5.0
+REPLY_WITHIN_S = 5.0
 """A server that takes longer to reply counts as unavailable."""
 
 KEPT_S, MAX_KEPT = 1.0, 8
@@ -70,7 +70,7 @@ class ConnectionCache:
     async def command(self, *words: str | bytes | float) -> Any:  # Redis' reply
         """Send a command once and read its reply. Raises one of `TRANSIENT_ERRORS` while the server is unavailable."""
         line = await self._line()
-        tick = self._deadlines.add(line, ANSWERS_WITHIN_S)
+        tick = self._deadlines.add(line, REPLY_WITHIN_S)
         try:
             await line.send_command(*words)
             return await line.read_response()
@@ -78,7 +78,7 @@ class ConnectionCache:
             # The other connections have probably failed too.
             await self._give_back_all()
             if line.is_late:
-                raise RedisTimeoutError(f"no answer in {ANSWERS_WITHIN_S:g} s") from error
+                raise RedisTimeoutError(f"no reply in {REPLY_WITHIN_S:g} s") from error
             if isinstance(error, RuntimeError):
                 # uvloop's error for a connection that the server has closed.
                 raise RedisConnectionError(str(error)) from error
@@ -110,7 +110,7 @@ class ConnectionCache:
             await self._give_back(line)
 
     async def _give_back(self, line: Any) -> None:
-        line.socket_timeout = ANSWERS_WITHIN_S
+        line.socket_timeout = REPLY_WITHIN_S
         if line.has_ended or line.is_late:
             # The pool would not notice.
             await line.disconnect(nowait=True)

@@ -59,4 +59,4 @@ def _unsafe_disk(info: dict[str, Any]) -> list[str]:
 def _unsafe_tls(settings: Settings) -> list[str]:
     if not any(unchecked_tls(url) for url in (settings.redis_url.get_secret_value(), settings.broker)):
         return []
-    return ["TLS without checking the server's certificate and name: it may be anybody; name its CA by ssl_ca_certs"]
+    return ["TLS without checking the server's certificate and name: set its CA with ssl_ca_certs"]

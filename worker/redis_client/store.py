@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, NoScriptError, RedisError, ResponseError
 
 from config.settings import Settings
-from worker.redis_client.connections import ANSWERS_WITHIN_S, ConnectionCache, RedisConnection
+from worker.redis_client.connections import REPLY_WITHIN_S, ConnectionCache, RedisConnection
 from worker.redis_client.errors import REFUSALS, REPLICA_ERRORS, TRANSIENT_ERRORS, ErrorClassifier
 
 __all__ = [
@@ -48,7 +48,7 @@ def connect(settings: Settings) -> Redis:
     redis = Redis.from_url(
         url,
         **of_a_network,
-        socket_timeout=ANSWERS_WITHIN_S,
+        socket_timeout=REPLY_WITHIN_S,
         socket_connect_timeout=5,
         max_connections=MAX_CONNECTIONS,
         health_check_interval=15,
@@ -115,7 +115,7 @@ class Store:
         pause_s = 0.1
         while True:
             try:
-                answer = await attempt()
+                reply = await attempt()
             except TRANSIENT_ERRORS as error:
                 self._note_trouble(error)
                 if isinstance(error, REPLICA_ERRORS):
@@ -128,7 +128,7 @@ class Store:
                 pause_s = min(2.0, pause_s * 2)
             else:
                 self._note_recovery()
-                return answer
+                return reply
 
     def _note_trouble(self, error: Exception) -> None:
         if self._trouble_since is None:

@@ -89,8 +89,8 @@ class OrdersStream:
             if found:
                 return found
         first = ("GROUP", GROUP, self.consumer, "COUNT", FIRST_READ, "BLOCK", WAIT_MS, "STREAMS", self._stream, ">")
-        answer = await self._store.command("XREADGROUP", *first)
-        entries = [_entry(*entry) for _, some in answer or [] for entry in some]
+        reply = await self._store.command("XREADGROUP", *first)
+        entries = [_entry(*entry) for _, some in reply or [] for entry in some]
         self._more = len(entries) == FIRST_READ
         return entries
 

@@ -197,7 +197,7 @@ async def test_a_loop_that_says_something_else() -> None:
     """A connection that is lost for a reason of the loop's own counts as lost, and raises nothing else."""
     with socket.socket() as raw:
         connection = connections.Connection(connections.Origin("127.0.0.1", 1, is_tls=False), raw)
-        connection._answer = answer = ResponseParser()
+        connection._response = answer = ResponseParser()
         connection.connection_lost(RuntimeError("unable to perform operation"))
     with pytest.raises(OSError, match="RuntimeError"):
         await answer.head()

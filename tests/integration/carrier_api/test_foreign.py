@@ -83,7 +83,7 @@ GOOD = over_the_wire(500, OWN[0])
 
 def foreign(words: str, retry_after_s: float | None = None) -> NotSent:
     """The outcome that says so."""
-    advice = "not an answer of the API but of something in front of it; check base_url, firewall and proxy"
+    advice = "not from the API but from something in front of it; check base_url, firewall and proxy"
     return NotSent(reason=FOREIGN, message=f"{words}: {advice}", retry_after_s=retry_after_s)
 
 

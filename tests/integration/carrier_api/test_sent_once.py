@@ -43,7 +43,7 @@ async def test_a_connection_that_drops_under_a_second_call(end: str) -> None:
         outcome = await allocate(client, here, "second")
         assert [(request.reference, request.connection) for request in api.requests] == [("first", 1), ("second", 1)]
     assert isinstance(outcome, Unknown)
-    assert outcome.reason == "lost_answer"
+    assert outcome.reason == "lost_response"
 
 
 async def test_an_api_that_closes_idle_connections() -> None:

@@ -108,7 +108,7 @@ async def call(client: CarrierApi, url: str, timeout_s: float) -> None:
     """A call whose request is too long to be taken by the kernels."""
     here = account(url, {"default_rules": True}, timeout_s=timeout_s)
     outcomes = await client.allocate(here, here.merchant.file.allocation.strategy, request(*REFERENCES))
-    assert set(outcomes.values()) == {Unknown(reason="timeout", message=f"127.0.0.1: no answer in {timeout_s:g} s")}
+    assert set(outcomes.values()) == {Unknown(reason="timeout", message=f"127.0.0.1: no response in {timeout_s:g} s")}
 
 
 async def test_a_call_that_took_too_long(listener: socket.socket) -> None:

@@ -96,8 +96,8 @@ async def test_no_tls(answer: Answer) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason", "words"),
     [
-        *((answer, "lost_answer", "127.0.0.1: ") for answer in LOST.values()),
-        *((answer, "unreadable_answer", "127.0.0.1: broken HTTP: ") for answer in BROKEN.values()),
+        *((answer, "lost_response", "127.0.0.1: ") for answer in LOST.values()),
+        *((answer, "unreadable_response", "127.0.0.1: broken HTTP: ") for answer in BROKEN.values()),
     ],
     ids=[*LOST.keys(), *BROKEN.keys()],
 )
@@ -125,7 +125,7 @@ async def test_a_call_ends_in_time(timeout_s: float, longest_call_s: float) -> N
         with taking_at_most(5):
             outcome = await allocate(client, account(api.url, timeout_s=timeout_s))
     assert isinstance(outcome, Unknown)
-    assert (outcome.reason, outcome.message) == ("timeout", "127.0.0.1: no answer in 0.2 s")
+    assert (outcome.reason, outcome.message) == ("timeout", "127.0.0.1: no response in 0.2 s")
 
 
 async def test_a_head_that_trickles() -> None:
@@ -229,7 +229,7 @@ async def test_an_odd_frame_for_nobody(frame: Callable[[bytes], bytes], how: str
         outcomes = [await call_once(api.url), await read_once(api.url)]
     for outcome in outcomes:
         assert isinstance(outcome, Unknown)
-        assert (outcome.reason, how in outcome.message) == ("unreadable_answer", True)
+        assert (outcome.reason, how in outcome.message) == ("unreadable_response", True)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_every_shipment_is_counted_once(scene: Scene) -> None:
     acme, beta = said.document["merchants"]
     assert 0 <= acme.pop("oldest_due_s") < 30
     counts = {"due": 2, "parked": 1, "working": 1, "allocated": 2, "failed": 3, "paused": None}
-    assert acme == {"merchant": "acme", "asked_again": 0, "carrier_changed": 0, **counts}
+    assert acme == {"merchant": "acme", "repeated_calls": 0, "carrier_changed": 0, **counts}
     assert (beta["working"], beta["due"], beta["oldest_due_s"]) == (1, 0, None)
     assert (said.document["rejected"], said.document["ignored"]) == (1, 1)
     assert said.document["queues"] == {"allocation": 0, "allocation.sweep": 0}

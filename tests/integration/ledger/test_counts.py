@@ -19,18 +19,18 @@ async def test_nothing_yet(harness: Harness) -> None:
     (harness.settings.merchants_dir / "acme.toml").write_text("")
     counts = await counts_of(harness)
     assert (counts.due, counts.parked, counts.working, counts.allocated, counts.failed) == (0, 0, 0, 0, 0)
-    assert (counts.asked_again, counts.carrier_changed, counts.oldest_due_s, counts.paused) == (0, 0, None, None)
+    assert (counts.repeated_calls, counts.carrier_changed, counts.oldest_due_s, counts.paused) == (0, 0, None, None)
 
 
 async def test_calls_after_an_open_one_are_counted(harness: Harness) -> None:
     """Each such call counts once for its merchant, if who reports it holds the shipment."""
     claim = await harness.claim("acme", "a", "b")
-    told = {"api": API, "signal": "good", "asked_again": 1}
+    told = {"api": API, "signal": "good", "repeated_calls": 1}
     await harness.report_of(claim.shipments, "another", "keep", **told)
     await harness.report_of(claim.shipments[:1], claim.lease_token, "keep", **told)
     await harness.report_of(claim.shipments, claim.lease_token, "allocated", event="{}", **told)
     counts = await counts_of(harness)
-    assert (counts.asked_again, counts.allocated, counts.carrier_changed) == (3, 2, 0)
+    assert (counts.repeated_calls, counts.allocated, counts.carrier_changed) == (3, 2, 0)
 
 
 async def test_a_pause_is_shown(harness: Harness) -> None:
@@ -53,7 +53,7 @@ async def test_open_breakers_are_shown(harness: Harness) -> None:
 
 async def test_counts_go_into_json(harness: Harness) -> None:
     """The figures are plain numbers."""
-    await harness.report(await harness.claim("acme", "a"), "allocated", event="{}", asked_again=1)
+    await harness.report(await harness.claim("acme", "a"), "allocated", event="{}", repeated_calls=1)
     counts = await counts_of(harness)
-    figures = [counts.allocated, counts.asked_again, counts.carrier_changed]
+    figures = [counts.allocated, counts.repeated_calls, counts.carrier_changed]
     assert json.loads(json.dumps(figures)) == [1, 1, 0]

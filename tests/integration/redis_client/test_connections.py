@@ -107,8 +107,8 @@ async def test_a_server_that_is_silent(redis: Redis, monkeypatch: pytest.MonkeyP
     pid = int((await redis.info("server"))["process_id"])
     os.kill(pid, signal.SIGSTOP)
     try:
-        monkeypatch.setattr(connections, "ANSWERS_WITHIN_S", 0.2)
-        with pytest.raises(TRANSIENT_ERRORS, match=r"no answer in 0\.2 s"):
+        monkeypatch.setattr(connections, "REPLY_WITHIN_S", 0.2)
+        with pytest.raises(TRANSIENT_ERRORS, match=r"no reply in 0\.2 s"):
             await kept.command("ECHO", "late")
     finally:
         os.kill(pid, signal.SIGCONT)

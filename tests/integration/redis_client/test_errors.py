@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from tests.factories.ledger_harness import Harness, until
 from tests.perf.chaos.refusals import REFUSALS
-from worker.lab.embedded_server import EmbeddedServer
+from worker.lab.embedded_server import EmbeddedServer, free_port
 from worker.redis_client.safety import announce, describe
 from worker.redis_client.store import TRANSIENT_ERRORS, ResponseError
 
@@ -111,7 +111,7 @@ async def test_words_of_a_server_that_refuses(own_harness: Harness, words: str) 
 async def test_a_node_of_a_cluster(own_harness: Harness, tmp_path: Path) -> None:
     """A server that was put into a cluster, and has no slots, refuses; it is taken for one that is away."""
     node = EmbeddedServer(tmp_path / "node")
-    node.start("--cluster-enabled", "yes")
+    node.start("--cluster-enabled", "yes", "--cluster-port", str(free_port()))  # by default its port plus 10,000
     try:
         url = SecretStr(node.url)
         there = Harness(own_harness.settings.model_copy(update={"redis_url": url}))

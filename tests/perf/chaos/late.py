@@ -15,7 +15,7 @@ SHARE_OF_QUIET = 0.9
 """How late the API may be, as a share of the merchant's quiet time; later than the whole of it, it books twice."""
 
 RECOVERY_S = 10.0
-"""For so long after its quiet time a shipment whose call came to nothing may wait for the next one."""
+"""For so long after its quiet time a shipment whose call had no effect may wait for the next one."""
 
 STOPPED_S = 3.0
 
@@ -106,8 +106,8 @@ def recovery(system: System, seed: int, orders: int, _: int, quiet_s: float = 3.
     system.faults(*late_faults(run.random, times, run.shipments))
     run.publish()
     result = run.end("recovery")
-    too_late = system.asked_too_late(run.shipments, RECOVERY_S)
-    return replace(result, figures={**result.figures, "asked too late": len(too_late)})
+    too_late = system.called_too_late(run.shipments, RECOVERY_S)
+    return replace(result, figures={**result.figures, "called too late": len(too_late)})
 
 
 def _disturb(system: System, number: int) -> None:

@@ -158,5 +158,5 @@ class Soak:
             "emitted twice": sum(count > 1 for count in (allocated + failed).values()),
             "failed though allocated": states.count("allocated"),
             "failed without cause": len(failed),
-            "asked too soon": len(self._system.asked_too_soon(self._published)),
+            "called too early": len(self._system.called_too_early(self._published)),
         }

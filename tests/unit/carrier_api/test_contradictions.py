@@ -62,7 +62,7 @@ def test_partly_done_is_207_or_407() -> None:
 def test_407_may_be_an_error() -> None:
     """Default rules document an error as the body of 407: some shipment was queued, nobody says which."""
     outcome = v2(error(407, "shipment_not_found"), DEFAULT)
-    assert outcome.reason == "unreadable_answer"
+    assert outcome.reason == "unreadable_response"
 
 
 def test_default_rules_may_answer_for_one() -> None:

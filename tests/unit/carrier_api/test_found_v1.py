@@ -29,8 +29,8 @@ def test_read_back_states(key: str) -> None:
 
 def test_read_back_of_nothing() -> None:
     """No state, no form, or another consignment: unknown."""
-    assert find().reason == "unreadable_answer"
-    assert V1.find(EC, response(200, b"<html>"), NOW).reason == "unreadable_answer"
+    assert find().reason == "unreadable_response"
+    assert V1.find(EC, response(200, b"<html>"), NOW).reason == "unreadable_response"
     assert find(Reference=OTHER, ConsignmentState="Allocated").reason == "other_shipment"
     short = {"ConsignmentReferenceForAllLegsAssignedByMpd": OTHER, "Status": "Allocated"}
     assert V1.find(EC, response(200, short), NOW).reason == "other_shipment"

@@ -27,8 +27,8 @@ def test_read_back_states() -> None:
     assert find(state="allocation_failed") == Unallocated(reason="allocation_failed", state="allocation_failed")
     assert [find(state=state).reason for state in ("cancelling", "cancelled", "destroyed")] == ["wrong_state"] * 3
     assert find(state="teleported") == Unknown(reason="unknown_state", message="state teleported")
-    assert find().reason == find(state=None).reason == "unreadable_answer"
-    assert V2.find(REF, response(200, b"<html>"), NOW).reason == "unreadable_answer"
+    assert find().reason == find(state=None).reason == "unreadable_response"
+    assert V2.find(REF, response(200, b"<html>"), NOW).reason == "unreadable_response"
     assert V2.find(REF, response(200, {"reference": OTHER, "state": "allocated"}), NOW).reason == "other_shipment"
 
 

@@ -32,7 +32,7 @@ def many(body: Any, status: int = 202) -> list[tuple[type[Outcome], str | None]]
     return [(type(outcome), outcome.reason) for outcome in outcomes.values()]
 
 
-MISSING = (Unknown, "missing_in_answer")
+MISSING = (Unknown, "missing_in_response")
 QUEUED = (Queued, "queued")
 ALLOCATED = (Allocated, None)
 
@@ -57,7 +57,7 @@ def test_state_decides(status: int, state: str) -> None:
         ("teleported", (Unknown, "unknown_state"), QUEUED),
         ("", (Unknown, "unknown_state"), QUEUED),
         (5, (Unknown, "unknown_state"), QUEUED),
-        (None, (Unknown, "unreadable_answer"), QUEUED),
+        (None, (Unknown, "unreadable_response"), QUEUED),
     ],
 )
 def test_other_states(state: Any, on_200: object, on_202: object) -> None:
@@ -94,7 +94,7 @@ def test_another_shipment_is_no_answer() -> None:
 def test_unreadable_answer(body: bytes) -> None:
     """A body without a known form is unknown, or queued where the status says so."""
     for status in (200, 407):
-        assert v2(response(status, body)).reason == "unreadable_answer"
+        assert v2(response(status, body)).reason == "unreadable_response"
     for status in (202, 207):
         assert many(body, status) == [QUEUED] * 2
 
@@ -102,7 +102,7 @@ def test_unreadable_answer(body: bytes) -> None:
 @pytest.mark.parametrize("status", [200, 202, 207, 407])
 def test_a_page_queues_nothing(status: int) -> None:
     """A page in the API's place is unknown, whatever its status says."""
-    assert many(b"<html>please wait</html>", status) == [(Unknown, "unreadable_answer")] * 2
+    assert many(b"<html>please wait</html>", status) == [(Unknown, "unreadable_response")] * 2
 
 
 def test_list_of_results() -> None:
@@ -123,7 +123,7 @@ def test_nameless_success_is_not_guessed() -> None:
 
 def test_contradiction_is_unknown() -> None:
     """A shipment of which an answer says two things is read back."""
-    assert many([result(), result(state="allocation_failed")])[0] == (Unknown, "contradictory_answer")
+    assert many([result(), result(state="allocation_failed")])[0] == (Unknown, "contradictory_response")
     assert many({"queued": [REF], "rejected": [{"code": "x", "references": [REF]}]})[0][0] is Unknown
     assert many([result(), result()])[0] == ALLOCATED
 

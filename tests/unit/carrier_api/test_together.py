@@ -167,7 +167,7 @@ def test_v1_one_failure_for_all_of_them() -> None:
     found = V1.read(DEFAULT, [EC, OTHER], response(200, [{"IsSuccess": False, "Message": "no"}]), NOW)
     assert all(isinstance(one, BulkRefused) and one.partly for one in found.values())
     silent = V1.read(DEFAULT, [EC, OTHER], response(200, {"IsSuccess": True}), NOW)
-    assert [(type(one), one.reason) for one in silent.values()] == [(Unknown, "missing_in_answer")] * 2
+    assert [(type(one), one.reason) for one in silent.values()] == [(Unknown, "missing_in_response")] * 2
 
 
 def test_v1_entries_fail_by_themselves() -> None:

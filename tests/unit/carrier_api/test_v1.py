@@ -21,7 +21,7 @@ OTHER = "EC-000-05B-MMA"
 DETAIL = {"Rel": "detail", "Href": f"https://api.electioapp.com/consignments/{EC}"}
 LEG = {"Leg": 1, "TrackingReferences": ["T1"], "CarrierReference": "CX", "CarrierName": "Carrier X"}
 REFUSED: tuple[type[Outcome], str] = (Refused, "refused")
-MISSING = (Unknown, "missing_in_answer")
+MISSING = (Unknown, "missing_in_response")
 
 
 def many(body: Any, status: int = 200) -> list[tuple[type[Outcome], str | None]]:
@@ -49,9 +49,9 @@ def many(body: Any, status: int = 200) -> list[tuple[type[Outcome], str | None]]
         ({"StatusCode": 429}, (Throttled, "throttled")),
         ({"StatusCode": 503}, (Unknown, "server_error")),
         ({"IsSuccess": False, "StatusCode": 503}, (Unknown, "server_error")),
-        ({"IsSuccess": None, "StatusCode": "OK"}, (Unknown, "unreadable_answer")),
-        ({"Message": f"Consignment {EC} has been successfully allocated"}, (Unknown, "unreadable_answer")),
-        ({}, (Unknown, "unreadable_answer")),
+        ({"IsSuccess": None, "StatusCode": "OK"}, (Unknown, "unreadable_response")),
+        ({"Message": f"Consignment {EC} has been successfully allocated"}, (Unknown, "unreadable_response")),
+        ({}, (Unknown, "unreadable_response")),
     ],
 )
 def test_own_flag_decides(summary: dict[str, Any], expected: object) -> None:
@@ -101,7 +101,7 @@ def test_202_is_queued() -> None:
     assert isinstance(v1(response(202, [{"StatusCode": 200, "IsSuccess": True}])), Allocated)
     assert v1(response(202, [{"IsSuccess": False}])).reason == "refused"
     assert many(b"", 202) == [(Queued, "queued")] * 2
-    assert v1(response(202, b"<html><body>please wait</body></html>")).reason == "unreadable_answer"
+    assert v1(response(202, b"<html><body>please wait</body></html>")).reason == "unreadable_response"
 
 
 def test_207_is_several_answers() -> None:
@@ -114,7 +114,7 @@ def test_207_is_several_answers() -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b'"allocated"', b"<!DOCTYPE html><html></html>"])
 def test_unreadable_answer(body: bytes) -> None:
     """A 200 without a summary is unknown."""
-    assert many(body) == [(Unknown, "unreadable_answer")] * 2
+    assert many(body) == [(Unknown, "unreadable_response")] * 2
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_nameless_success_is_not_guessed() -> None:
     """In an answer for several, a success that names nobody belongs to nobody; the words may name anybody."""
     nameless = {"IsSuccess": True, "Message": f"Consignment {EC} has been allocated", "ApiLinks": None}
     assert many([nameless]) == many([nameless, nameless]) == many(nameless) == [MISSING] * 2
-    assert v1(response(200, [nameless, nameless])).reason == "missing_in_answer"
-    assert v1(response(200, [{"IsSuccess": True, "Data": OTHER}])).reason == "missing_in_answer"
+    assert v1(response(200, [nameless, nameless])).reason == "missing_in_response"
+    assert v1(response(200, [{"IsSuccess": True, "Data": OTHER}])).reason == "missing_in_response"
 
 
 @pytest.mark.parametrize("first", [0, 1])

@@ -127,7 +127,7 @@ def test_open_calls_are_bounded(kind: str) -> None:
     assert isinstance(decision, Fail)
     assert (decision.reason, decision.message) == (
         "attempts_exhausted",
-        "3 calls for virtual_service V came to nothing",
+        "3 calls for virtual_service V had no effect",
     )
 
 

@@ -103,7 +103,7 @@ def test_an_open_call_takes_the_place_of_an_earlier_one() -> None:
     progress = after(QUEUED, **EARLIER, also_open=True, give_up_at=NOW).progress
     assert (progress.open_kind, progress.open_at, progress.open_calls) == ("queued", NOW, 2)
     assert (progress.read_before, progress.last_read, progress.read_at) == ("unallocated", None, 0.0)
-    assert (progress.asked_again, progress.also_open, progress.give_up_at) == (1, False, None)
+    assert (progress.repeated_calls, progress.also_open, progress.give_up_at) == (1, False, None)
 
 
 @pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN])
@@ -148,7 +148,7 @@ def test_a_success_after_an_open_call_settles() -> None:
     """Whatever was open, it is allocated, and was asked for again."""
     decision = after_call(shipment(*PLAN, **EARLIER), ALLOCATED, context())
     assert isinstance(decision, Settle)
-    assert decision.shipment.progress.asked_again == 1
+    assert decision.shipment.progress.repeated_calls == 1
 
 
 @pytest.mark.parametrize(("outcome", "seconds"), [(UNKNOWN, QUIET_S), (QUEUED, QUEUE_S), (CONFLICT, QUIET_S)])
@@ -166,4 +166,4 @@ def test_a_call_that_nobody_waits_for_is_open(open_before: dict[str, Any]) -> No
     progress = stopped_call(shipment(*PLAN, **open_before), NOW).progress
     assert (progress.open_kind, progress.open_at, progress.quiet_from) == ("unknown", NOW, NOW)
     attempts = open_before.get("attempts", 0)
-    assert (progress.attempts, progress.open_calls, progress.asked_again) == (attempts + 1, attempts + 1, attempts)
+    assert (progress.attempts, progress.open_calls, progress.repeated_calls) == (attempts + 1, attempts + 1, attempts)

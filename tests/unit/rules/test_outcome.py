@@ -36,7 +36,7 @@ def test_an_answer_is_a_good_sign(finding: Finding) -> None:
         (Stopped(reason="forbidden_here"), "denied"),
         (Unknown(reason="timeout"), "bad"),
         (Unknown(reason="server_error"), "bad"),
-        (Unknown(reason="lost_answer"), "bad"),
+        (Unknown(reason="lost_response"), "bad"),
         (Unknown(reason="invalid_state"), "good"),
     ],
 )

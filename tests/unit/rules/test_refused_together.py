@@ -45,7 +45,7 @@ def test_halves_end_in_single_shipments() -> None:
 
 @pytest.mark.parametrize("outcome", [TOGETHER, PARTLY])
 def test_it_counts_towards_no_attempts(outcome: object) -> None:
-    """A refusal in company is nobody's refusal and no open call that came to nothing."""
+    """A refusal in company is nobody's refusal and no open call that had no effect."""
     assert isinstance(outcome, type(TOGETHER))
     decision = after_call(shipment(*PLAN, open_calls=1), outcome, context(group_size=9, attempts=1))
     assert not isinstance(decision, FallBack | Fail)

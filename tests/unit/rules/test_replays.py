@@ -52,10 +52,10 @@ def test_it_begins_at_the_first_step() -> None:
 @pytest.mark.parametrize("kind", ["unknown", "queued"])
 def test_an_open_call_belongs_to_the_shipment(kind: str) -> None:
     """Time and kind of the latest open call survive, so that its quiet time is waited for before anything else."""
-    before = Progress(**opened(kind, ago_s=10, also_open=True, asked_again=3))
+    before = Progress(**opened(kind, ago_s=10, also_open=True, repeated_calls=3))
     after = replayed(before).progress
     assert (after.open_kind, after.open_at, after.quiet_from) == (kind, NOW - 10, NOW - 10)
-    assert (after.also_open, after.asked_again, after.open_calls) == (True, 3, 0)
+    assert (after.also_open, after.repeated_calls, after.open_calls) == (True, 3, 0)
     decision = first_decision(shipment(VIRTUAL, **vars(after) | {"read_at": NOW - 1}), context())
     assert isinstance(decision, Park)
 

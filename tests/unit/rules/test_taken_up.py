@@ -37,8 +37,8 @@ def test_the_call_of_a_lost_worker_is_open() -> None:
 
 def test_the_call_of_a_lost_worker_may_have_asked_again() -> None:
     """After an earlier open call it counts as one that asked again, so that its carrier is looked at once more."""
-    assert taken_up(QUEUED, lost_call_at=ms(NOW)).progress.asked_again == 1
-    assert taken_up(BEFORE, lost_call_at=ms(NOW)).progress.asked_again == 0
+    assert taken_up(QUEUED, lost_call_at=ms(NOW)).progress.repeated_calls == 1
+    assert taken_up(BEFORE, lost_call_at=ms(NOW)).progress.repeated_calls == 0
 
 
 def test_a_change_of_the_server_leaves_a_doubt() -> None:

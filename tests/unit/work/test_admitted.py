@@ -19,7 +19,7 @@ EXPIRED = NotSent(reason="permit_expired")
 @pytest.mark.parametrize("file", [V2, V1])
 def test_a_permit_with_the_claim(file: str) -> None:
     """No permit is requested for a first call permitted with the claim; its second counts from the claim."""
-    trial = Trial(shipments=several("a b"), file=file, permitted=frozenset("ab"), asked_at=-0.4)
+    trial = Trial(shipments=several("a b"), file=file, permitted=frozenset("ab"), requested_at=-0.4)
     play(trial.work())
     assert trial.ledger.asked == []
     assert {feedback.write_by for feedback in trial.api.feedback} == {WRITTEN_WITHIN_S - 0.4}

@@ -98,7 +98,7 @@ def test_a_cancelled_call_may_have_asked_again() -> None:
     trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
     play(given_up(trial))
     assert trial.told.again == ["a"]
-    assert trial.ledger.last("a").asked_again == 1
+    assert trial.ledger.last("a").repeated_calls == 1
 
 
 def test_a_call_that_was_not_sent_is_not_open() -> None:

@@ -61,7 +61,7 @@ def test_first_calls_are_admitted_in_one_round_trip(
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
 def test_an_unreadable_response_sends_an_alert(file: str) -> None:
     """An alert is sent with the reason, and the same text is in the shipment's history."""
-    answer = Unknown(reason="unreadable_answer", message="content-encoding br: JSON: Expecting value")
+    answer = Unknown(reason="unreadable_response", message="content-encoding br: JSON: Expecting value")
     trial = Trial(shipments=several("a b"), file=file)
     trial.api.calls |= {"a": [answer], "b": [answer]}
     play(trial.to_the_end())
@@ -236,18 +236,18 @@ def test_a_repeated_call_is_reported() -> None:
     play(trial.to_the_end())
     assert sorted(trial.told.again) == ["a", "c"]
     last = trial.ledger.last("a")
-    assert (last.verdict, last.asked_again, last.due) == ("allocated", 1, NOW + QUIET_S)
+    assert (last.verdict, last.repeated_calls, last.due) == ("allocated", 1, NOW + QUIET_S)
     assert last.entry is not None
-    assert last.entry["asked_again"] is True
+    assert last.entry["repeated"] is True
     not_sent = trial.ledger.reports("c")[1]
-    assert (not_sent.asked_again, "asked_again" in (not_sent.entry or {})) == (0, False)
-    assert (trial.ledger.last("b").asked_again, trial.ledger.last("b").due) == (0, 0)
+    assert (not_sent.repeated_calls, "repeated" in (not_sent.entry or {})) == (0, False)
+    assert (trial.ledger.last("b").repeated_calls, trial.ledger.last("b").due) == (0, 0)
 
 
 def test_the_call_of_a_lost_worker_is_reported_by_the_next_owner() -> None:
     """A call after an open one whose worker was lost is counted and logged once, by the next owner of the shipment."""
-    trial = Trial(shipments=several("a", **OVER, asked_again=1))
+    trial = Trial(shipments=several("a", **OVER, repeated_calls=1))
     trial.api.readings["a"] = [UNKNOWN, ALLOCATED]
     play(trial.to_the_end())
     assert trial.told.again == ["a"]
-    assert [report.asked_again for report in trial.ledger.reports("a")] == [1, 0]
+    assert [report.repeated_calls for report in trial.ledger.reports("a")] == [1, 0]

@@ -35,28 +35,28 @@ class Connection(asyncio.Protocol):
         self.origin = origin
         self._raw = raw
         self._transport: asyncio.Transport | None = None
-        self._answer: ResponseParser | None = None
+        self._response: ResponseParser | None = None
 
-    def ask(self, request: bytes) -> ResponseParser:
+    def send(self, request: bytes) -> ResponseParser:
         """Write a request to the socket in one piece.
 
         Returns the parser of its response. Raises OSError if it is down.
         """
         if self._transport is None or self._transport.is_closing():
             raise ConnectionAbortedError("closed by the API")
-        self._answer = ResponseParser()
+        self._response = ResponseParser()
         self._transport.write(request)
-        return self._answer
+        return self._response
 
     def is_free(self) -> bool:
         """Whether it may carry a request: the last one was sent completely, and its response has arrived completely."""
         if self._transport is None or self._transport.is_closing() or self._transport.get_write_buffer_size():
             return False
-        return self._answer is None or (self._answer.keeps_alive and not self._answer.odd)
+        return self._response is None or (self._response.keeps_alive and not self._response.odd)
 
     def rest(self) -> None:
         """Its last response has been read; further data is unexpected."""
-        self._answer = None
+        self._response = None
 
     def is_silent(self) -> bool:
         """Whether the kernel holds neither unexpected data nor an end of stream."""
@@ -70,8 +70,8 @@ class Connection(asyncio.Protocol):
 
     def reset(self) -> None:
         """Abandon it with all undelivered data."""
-        if self._answer is not None:
-            self._answer.end(ConnectionAbortedError("given up"))
+        if self._response is not None:
+            self._response.end(ConnectionAbortedError("given up"))
         if self._transport is not None:
             self._transport.abort()
 
@@ -81,11 +81,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received data. Unexpected data would be taken for the next response."""
-        if self._answer is None:
+        if self._response is None:
             self.reset()
             return
-        self._answer.feed(data)
-        if self._answer.odd:
+        self._response.feed(data)
+        if self._response.odd:
             self.reset()
 
     def eof_received(self) -> bool:
@@ -94,9 +94,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Disconnected. Event loops also pass errors of their own."""
-        if self._answer is not None:
+        if self._response is not None:
             is_known = error is None or isinstance(error, OSError)
-            self._answer.end(error if is_known else ConnectionError(type(error).__name__))
+            self._response.end(error if is_known else ConnectionError(type(error).__name__))
 
 
 class Connections:

@@ -45,7 +45,7 @@ class ResponseParser:
         self._head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._more: asyncio.Future[None] | None = None
         self._fed = self._head_bytes = self._body_bytes = 0
-        self._has_head = self._is_mended = False
+        self._has_head = self._is_repaired = False
         self._parser: Any = _parser(self)  # httptools has no types
 
     async def head(self) -> None:
@@ -89,16 +89,16 @@ class ResponseParser:
         except HttpParserUpgrade:
             self._complete(keeps_alive=False)
         except HttpParserError as error:
-            mended = _with_one_length(data) if is_first and not self._has_head and not self._is_mended else b""
-            if mended:
-                self._begin_again(mended)
+            repaired = _with_one_length(data) if is_first and not self._has_head and not self._is_repaired else b""
+            if repaired:
+                self._restart(repaired)
             else:
                 self._break(str(error))
         if not self._has_head and self._fed > LONGEST_HEAD:
             self._break(f"a head of more than {LONGEST_HEAD} bytes")
         if self._fed - self._body_bytes > MAX_BESIDE_BODY:
-            self._break(f"more than {MAX_BESIDE_BODY} bytes that are no body")
-        self._tell()
+            self._break(f"more than {MAX_BESIDE_BODY} bytes outside the body")
+        self._notify()
 
     def end(self, error: Exception | None) -> None:
         """The connection has ended, and with it a body without a length."""
@@ -107,7 +107,7 @@ class ResponseParser:
                 self.whole = True
             else:
                 self.error = error or EOFError("the API closed the connection")
-        self._tell()
+        self._notify()
 
     def on_message_begin(self) -> None:
         """Another response starts within the same bytes, or the final one after 1xx responses."""
@@ -168,13 +168,13 @@ class ResponseParser:
         else:
             self.error = self.error or BrokenError(why)
 
-    def _begin_again(self, mended: bytes) -> None:
+    def _restart(self, repaired: bytes) -> None:
         self.raw_headers.clear()
         self._fed = self._head_bytes = 0
-        self._parser, self.odd, self._is_mended = _parser(self), LENGTH_TWICE, True
-        self.feed(mended)
+        self._parser, self.odd, self._is_repaired = _parser(self), LENGTH_TWICE, True
+        self.feed(repaired)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         """Wake the reader. A complete response releases its parser, as the two refer to each other."""
         if self.is_over:
             self._parser = None
@@ -184,9 +184,9 @@ class ResponseParser:
             self._more.set_result(None)
 
 
-def _parser(answer: ResponseParser) -> HttpResponseParser:
+def _parser(response: ResponseParser) -> HttpResponseParser:
     """As lenient as other clients: odd characters in headers, lines without CR, spaces after chunk sizes."""
-    parser = HttpResponseParser(answer)
+    parser = HttpResponseParser(response)
     parser.set_dangerous_leniencies(
         lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
     )
@@ -196,7 +196,7 @@ def _parser(answer: ResponseParser) -> HttpResponseParser:
 def _with_one_length(data: bytes) -> bytes:
     """The head with a repeated length replaced by a single one; empty for any other head."""
     head, end, body = data.partition(b"\r\n\r\n")
-    said: list[bytes] = [length.strip(b" \t") for lines in _LENGTHS.findall(head) for length in lines.split(b",")]
-    if not end or len(said) <= 1 or set(said) != {said[0]} or not said[0].isdigit():
+    lengths: list[bytes] = [length.strip(b" \t") for lines in _LENGTHS.findall(head) for length in lines.split(b",")]
+    if not end or len(lengths) <= 1 or set(lengths) != {lengths[0]} or not lengths[0].isdigit():
         return b""
-    return _LENGTHS.sub(b"", head) + b"\r\ncontent-length: " + said[0] + end + body
+    return _LENGTHS.sub(b"", head) + b"\r\ncontent-length: " + lengths[0] + end + body

@@ -24,20 +24,20 @@ class Addresses:
 
     async def of(self, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
         """The addresses of a host. Raises OSError or UnicodeError."""
-        asking, until = self._known.get((host, port), (None, 0.0))
-        if asking is None or self._loop.time() > until or _failed(asking):
-            asking = self._loop.create_task(self._ask(host, port))
-            asking.add_done_callback(_failed)  # retrieves its error if no caller waits any more
-            self._known[host, port] = asking, self._loop.time() + ADDRESSES_S
-        return await asyncio.shield(asking)
+        lookup, until = self._known.get((host, port), (None, 0.0))
+        if lookup is None or self._loop.time() > until or _failed(lookup):
+            lookup = self._loop.create_task(self._resolve(host, port))
+            lookup.add_done_callback(_failed)  # retrieves its error if no caller waits any more
+            self._known[host, port] = lookup, self._loop.time() + ADDRESSES_S
+        return await asyncio.shield(lookup)
 
-    async def _ask(self, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
+    async def _resolve(self, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
         found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         return list(found)
 
 
-def _failed(asking: "asyncio.Task[list[aiohappyeyeballs.AddrInfoType]]") -> bool:
-    return asking.done() and (asking.cancelled() or asking.exception() is not None)
+def _failed(lookup: "asyncio.Task[list[aiohappyeyeballs.AddrInfoType]]") -> bool:
+    return lookup.done() and (lookup.cancelled() or lookup.exception() is not None)
 
 
 def open_socket(longest_call_s: float, address: aiohappyeyeballs.AddrInfoType) -> socket.socket:

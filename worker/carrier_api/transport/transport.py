@@ -36,7 +36,7 @@ class LostAnswerError(httpx.ReadError):
     """The request may have been sent; its outcome is unknown."""
 
 
-class BrokenAnswerError(LostAnswerError):
+class BrokenResponseError(LostAnswerError):
     """A response arrived whose framing cannot be trusted."""
 
 
@@ -58,24 +58,24 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request once. An abandoned call, by an error or by cancellation, resets its connection.
 
-        Raises NotSentError (WrittenTooLateError if that is the reason), LostAnswerError (BrokenAnswerError for a
+        Raises NotSentError (WrittenTooLateError if that is the reason), LostAnswerError (BrokenResponseError for a
         response that is not HTTP) or httpx.ReadTimeout, and no other error of the connection.
         """
         if self._connections is None:
             self._connections = Connections(self._longest_call_s)
         until = self._connections.time() + request.extensions["timeout"]["read"]
         connection = await self._connected(self._connections, request)
-        answer = self._write(self._connections, connection, request)
-        body = _Body(answer, connection, self._connections, until)
+        parser = self._write(self._connections, connection, request)
+        body = _Body(parser, connection, self._connections, until)
         try:
-            await answer.head()
+            await parser.head()
         except BaseException as error:
             await body.aclose()
             if isinstance(error, (BrokenError, OSError, EOFError)):
                 raise _trouble(error, request) from error
             raise
         return httpx.Response(
-            answer.status, headers=answer.raw_headers, stream=body, extensions={"answer": answer}, request=request
+            parser.status, headers=parser.raw_headers, stream=body, extensions={"parser": parser}, request=request
         )
 
     async def _connected(self, connections: Connections, request: httpx.Request) -> Connection:
@@ -94,7 +94,7 @@ class Transport(httpx.AsyncBaseTransport):
         try:
             written = _written(request)
             if boottime() < request.extensions["write_by"]:
-                return connection.ask(written)
+                return connection.send(written)
         except (OSError, ValueError) as error:
             connections.give_back(connection)
             raise NotSentError(str(error), request=request) from error
@@ -110,17 +110,17 @@ class Transport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """The body of a response as it arrives."""
 
-    def __init__(self, answer: ResponseParser, connection: Connection, connections: Connections, until: float) -> None:
-        self._answer = answer
+    def __init__(self, parser: ResponseParser, connection: Connection, connections: Connections, until: float) -> None:
+        self._parser = parser
         self._connection = connection
         self._connections = connections
         self._is_closed = False
-        self._tick = connections.deadlines.add(answer, until - connections.time())
+        self._tick = connections.deadlines.add(parser, until - connections.time())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            while await self._answer.more():
-                yield self._answer.taken()
+            while await self._parser.more():
+                yield self._parser.taken()
         except (BrokenError, OSError, EOFError) as error:
             raise _trouble(error) from error
 
@@ -128,7 +128,7 @@ class _Body(httpx.AsyncByteStream):
         """Return the connection to the pool, or reset it if the response is incomplete."""
         if not self._is_closed:
             self._is_closed = True
-            self._connections.deadlines.discard(self._answer, self._tick)
+            self._connections.deadlines.discard(self._parser, self._tick)
             self._connections.give_back(self._connection)
 
 
@@ -136,7 +136,7 @@ def _trouble(error: Exception, request: httpx.Request | None = None) -> httpx.Tr
     if isinstance(error, TimeoutError):
         return httpx.ReadTimeout("", request=request)
     if isinstance(error, BrokenError):
-        return BrokenAnswerError(f"broken HTTP: {_unquoted(str(error))}", request=request)
+        return BrokenResponseError(f"broken HTTP: {_unquoted(str(error))}", request=request)
     return LostAnswerError(_cause(error), request=request)
 
 

@@ -70,18 +70,18 @@ class ConsignmentsV1:
         """The offers, or the outcome without any."""
         if response.status != HTTPStatus.OK:
             return error_outcome(response, now)
-        answer = table(response.content)
-        quotes = answer.get("Quotes", "unsaid")
+        body = table(response.content)
+        quotes = body.get("Quotes", "unsaid")
         if offers := tuple(_offers(reference, tables(quotes))):
             return offers
         if quotes in (None, []):
-            return _no_offers(answer)
-        return Unknown(reason="unreadable_answer", message="the quotes cannot be read")
+            return _no_offers(body)
+        return Unknown(reason="unreadable_response", message="the quotes cannot be read")
 
 
 def _finding(reference: str, consignment: dict[str, Any]) -> Finding:
     if _reference(consignment) not in (None, reference):
-        return Unknown(reason="other_shipment", message="the answer is about another consignment")
+        return Unknown(reason="other_shipment", message="the response is about another consignment")
     state = consignment.get("ConsignmentState") or consignment.get("Status")
     return finding(state, lambda: _allocated(consignment))
 
@@ -136,9 +136,9 @@ def _offers(reference: str, quotes: list[dict[str, Any]]) -> Iterator[Offer]:
             )
 
 
-def _no_offers(answer: dict[str, Any]) -> Refused:
+def _no_offers(body: dict[str, Any]) -> Refused:
     """No service made an offer. Without reasons it may also mean that the consignment is already allocated."""
-    services = tables(answer.get("UnqualifiedServices"))
+    services = tables(body.get("UnqualifiedServices"))
     reasons = (named(service.get("MpdCarrierService"), service.get("ExclusionReason")) for service in services)
-    said = message(text(answer.get("Message")), *reasons)
-    return Refused(reason="no_quotes_available", message=said, certain=bool(services))
+    words = message(text(body.get("Message")), *reasons)
+    return Refused(reason="no_quotes_available", message=words, certain=bool(services))

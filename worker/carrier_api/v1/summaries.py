@@ -25,19 +25,20 @@ _CONSIGNMENT_LINKS = frozenset({"detail", "link"})
 
 def parse_summaries(references: Sequence[str], response: ApiResponse, now: datetime) -> dict[str, Outcome]:
     """The outcome for each consignment of an allocation call; of a failed call a part may have been allocated."""
-    answer = response.content
+    content = response.content
     if response.status not in _ANSWERED:
         outcome = error_outcome(response, now)
         return dict.fromkeys(references, outcome if len(references) == 1 else for_each(outcome, partly=True))
-    if response.form == "empty" or not isinstance(answer, list | dict):
+    if response.form == "empty" or not isinstance(content, list | dict):
         return dict.fromkeys(references, QUEUED if is_accepted(response) else UNREADABLE)
-    asked = frozenset(references)
-    summaries = tables(answer if isinstance(answer, list) else [answer])
-    spoken = [(_consignment(summary, asked), _outcome(summary, response)) for summary in summaries]
-    if len(references) > 1 and len(spoken) == 1 and spoken[0][0] is None:
-        # One statement for all: a success says nothing of each, a failure is that of the whole call.
-        return dict.fromkeys(references, for_each(spoken[0][1], partly=True) if _is_refusal(spoken[0][1]) else MISSING)
-    return match_outcomes(references, spoken)
+    requested = frozenset(references)
+    summaries = tables(content if isinstance(content, list) else [content])
+    statements = [(_consignment(summary, requested), _outcome(summary, response)) for summary in summaries]
+    if len(references) > 1 and len(statements) == 1 and statements[0][0] is None:
+        # One statement for all: a success proves nothing for each shipment, a failure is that of the whole call.
+        outcome = statements[0][1]
+        return dict.fromkeys(references, for_each(outcome, partly=True) if _is_refusal(outcome) else MISSING)
+    return match_outcomes(references, statements)
 
 
 def _is_refusal(outcome: Outcome) -> bool:
@@ -58,10 +59,10 @@ def _words(summary: dict[str, Any]) -> str:
     return message(text(summary.get("Message")) or text(summary.get("Description")) or text(summary.get("message")))
 
 
-def _consignment(summary: dict[str, Any], asked: frozenset[str]) -> str | None:
+def _consignment(summary: dict[str, Any], requested: frozenset[str]) -> str | None:
     """The consignment of a summary: `Data`, or the end of the link to it. Never guessed from its text."""
     data = text(summary.get("Data"))
-    if data in asked:
+    if data in requested:
         return data
     for link in tables(summary.get("ApiLinks")):
         if str(link.get("Rel")).lower() in _CONSIGNMENT_LINKS and (href := text(link.get("Href"))):
@@ -86,7 +87,7 @@ def _outcome(summary: dict[str, Any], response: ApiResponse) -> Outcome:
             return Refused(reason="refused", message=_words(summary), certain=False)
 
 
-def _own_status(summary: dict[str, Any], call_record: int) -> int | None:
+def _own_status(summary: dict[str, Any], http_status: int) -> int | None:
     """The status of a summary: its `StatusCode` or `IsSuccess`; a failure takes precedence.
 
     A success without a `StatusCode` has the status of the response: with 202 the consignment was queued.
@@ -96,7 +97,7 @@ def _own_status(summary: dict[str, Any], call_record: int) -> int | None:
     if success in (False, "false") and (status is None or status in _SUCCESS):
         return HTTPStatus.BAD_REQUEST
     if status is None and success in (True, "true"):
-        return HTTPStatus.ACCEPTED if call_record == HTTPStatus.ACCEPTED else HTTPStatus.OK
+        return HTTPStatus.ACCEPTED if http_status == HTTPStatus.ACCEPTED else HTTPStatus.OK
     return status
 
 

@@ -62,18 +62,18 @@ class ShipmentsV2:
         """The offers, or the outcome without any."""
         if response.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
             return error_outcome(response, now)
-        answer = table(response.json)
-        quotes = answer.get("quotes", "unsaid")
+        body = table(response.json)
+        quotes = body.get("quotes", "unsaid")
         if offers := tuple(_offers(reference, tables(quotes))):
             return offers
         if quotes in (None, []):
-            return Refused(reason="no_quotes_available", message=cause_of(answer).message)
-        return Unknown(reason="unreadable_answer", message="the quotes cannot be read")
+            return Refused(reason="no_quotes_available", message=cause_of(body).message)
+        return Unknown(reason="unreadable_response", message="the quotes cannot be read")
 
 
 def _finding(reference: str, shipment: dict[str, Any]) -> Finding:
     if text(shipment.get("reference")) not in (None, reference):
-        return Unknown(reason="other_shipment", message="the answer is about another shipment")
+        return Unknown(reason="other_shipment", message="the response is about another shipment")
     holder = table(shipment.get("allocation"))
     return finding(shipment.get("state"), lambda: allocated(holder, _links(shipment)))
 

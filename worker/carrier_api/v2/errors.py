@@ -54,25 +54,25 @@ class Cause:
     correlation_id: str | None
 
 
-def cause_of(answer: dict[str, Any]) -> Cause:
+def cause_of(body: dict[str, Any]) -> Cause:
     """The cause in an error, in an entry of `rejected`, or in a result whose `details` are errors themselves."""
-    details = tables(answer.get("details"))
+    details = tables(body.get("details"))
     grandchildren = [child for detail in details for child in tables(detail.get("details"))]
-    found = (slug(error.get("code")) for error in (*grandchildren, *details, answer))
+    found = (slug(error.get("code")) for error in (*grandchildren, *details, body))
     return Cause(
         codes=tuple(code for code in found if code),
         message=message(
-            text(answer.get("message")),
+            text(body.get("message")),
             *(named(detail.get("property"), detail.get("message")) for detail in (*details, *grandchildren)),
-            *_exclusions(answer),
+            *_exclusions(body),
         ),
-        correlation_id=token(answer.get("correlation_id")),
+        correlation_id=token(body.get("correlation_id")),
     )
 
 
-def _exclusions(answer: dict[str, Any]) -> Iterator[str | None]:
+def _exclusions(body: dict[str, Any]) -> Iterator[str | None]:
     """Why each excluded service could not take the shipment."""
-    for service in tables(answer.get("excluded_services")):
+    for service in tables(body.get("excluded_services")):
         carrier = table(service.get("carrier"))
         reason = table(service.get("exclusion")).get("reason")
         yield named(carrier.get("service_name") or carrier.get("service_reference"), reason)

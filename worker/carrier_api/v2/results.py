@@ -1,4 +1,4 @@
-"""v2's good answers to an allocation call, in every form its documents print."""
+"""v2's successful responses to an allocation call, in every documented form."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, assert_never
@@ -14,29 +14,29 @@ from worker.carrier_api.v2.errors import by_code, cause_of, rejection
 
 
 def parse_results(references: Sequence[str], response: ApiResponse) -> dict[str, Outcome]:
-    """The outcome for each shipment of a call answered with 200, 202, 207 or 407."""
+    """The outcome for each shipment of a call with status 200, 202, 207 or 407."""
     accepted = is_accepted(response)
-    spoken = None if response.form == "empty" else _spoken(response.json, accepted=accepted)
+    spoken = None if response.form == "empty" else _statements(response.json, accepted=accepted)
     if spoken is None:
         return dict.fromkeys(references, QUEUED if accepted else UNREADABLE)
     return match_outcomes(references, spoken)
 
 
-def _spoken(answer: Any, *, accepted: bool) -> Iterable[Statements] | None:
-    """What the answer says about whom; None for a form that nobody documents.
+def _statements(body: Any, *, accepted: bool) -> Iterable[Statements] | None:
+    """The statements of a body about shipments; None for an undocumented form.
 
-    The OpenAPI document and the help pages disagree about the answer to "many" calls: a list of results
+    The OpenAPI document and the help pages disagree about the body to "many" calls: a list of results
     in the one, `queued` and `rejected` in the other; filters have a form of their own.
     """
-    match answer:
+    match body:
         case {"state": _}:
-            return [_result(answer, accepted=accepted)]
+            return [_result(body, accepted=accepted)]
         case list():
-            return [_result(result, accepted=accepted) for result in tables(answer)]
+            return [_result(result, accepted=accepted) for result in tables(body)]
         case {"queued": _} | {"rejected": _}:
-            return [*_queued(answer.get("queued")), *_rejected(answer.get("rejected"))]
+            return [*_queued(body.get("queued")), *_rejected(body.get("rejected"))]
         case {"shipments": list()}:
-            return _queued(answer["shipments"])
+            return _queued(body["shipments"])
         case _:
             return None
 
@@ -74,7 +74,7 @@ def _result(result: dict[str, Any], *, accepted: bool) -> Statements:
 
 
 def _failed(result: dict[str, Any]) -> Refused:
-    """The state says no; the codes among its details may say why."""
+    """The state is a refusal; the codes among its details may give the cause."""
     cause = cause_of(result)
     outcome = by_code(cause)
     if isinstance(outcome, Refused):
@@ -95,7 +95,7 @@ def allocated(holder: dict[str, Any], links: Iterable[dict[str, Any]], correlati
 
 
 def carrier(value: object) -> Carrier | None:
-    """A CarrierDetails; None when it names nobody."""
+    """A CarrierDetails; None when it names no carrier."""
     details = table(value)
     return carrier_price.carrier(
         details.get("reference"), details.get("name"), details.get("service_reference"), details.get("service_name")

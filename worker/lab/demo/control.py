@@ -22,21 +22,21 @@ class Control:
         parcels = [parcel.as_described() for scene in scenes if scene.order for parcel in scene.order.parcels]
         faults = [dict(fault) for scene in scenes for fault in scene.faults]
         for what, described in (("shipments", parcels), ("faults", faults)):
-            async with self._http.post(f"{self._control}/{what}", json=described) as answer:
-                answer.raise_for_status()
+            async with self._http.post(f"{self._control}/{what}", json=described) as response:
+                response.raise_for_status()
 
     async def counts(self) -> dict[str, Any]:
         """The API's own counts; `worker.lab.sandbox.control` documents them."""
-        async with self._http.get(f"{self._control}/counts") as answer:
-            answer.raise_for_status()
-            counted: dict[str, Any] = await answer.json()
+        async with self._http.get(f"{self._control}/counts") as response:
+            response.raise_for_status()
+            counted: dict[str, Any] = await response.json()
             return counted
 
 
-async def answers(http: aiohttp.ClientSession, url: str) -> bool:
+async def responds(http: aiohttp.ClientSession, url: str) -> bool:
     """Whether a GET returns 200; false while nothing listens."""
     try:
-        async with http.get(url) as answer:
-            return answer.status == HTTPStatus.OK
+        async with http.get(url) as response:
+            return response.status == HTTPStatus.OK
     except aiohttp.ClientConnectionError:
         return False

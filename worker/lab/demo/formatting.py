@@ -10,7 +10,7 @@ MAX_OF_A_REFERENCE = 14
 """Longer references are cut in the table, but nowhere else."""
 
 
-def asked(entry: Mapping[str, Any]) -> str:
+def request_text(entry: Mapping[str, Any]) -> str:
     """One history entry: the request and its outcome."""
     if entry["action"] == "read":
         what = "read it back"
@@ -36,7 +36,7 @@ def history(seen: Seen) -> Iterator[tuple[str, str]]:
     yield "rule", f"{record.shipment.rule} ({record.why})"
     for _, entry in record.history:
         at = datetime.fromisoformat(entry["at"]).timestamp() - record.shipment.received
-        yield f"{max(0.0, at):.1f} s", asked(entry)
+        yield f"{max(0.0, at):.1f} s", request_text(entry)
     match seen.state:
         case "allocated":
             yield "carrier", carrier(seen)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from worker.lab.demo import verdict
-from worker.lab.demo.control import Control, answers
+from worker.lab.demo.control import Control, responds
 from worker.lab.demo.environment import Stage
 from worker.lab.demo.observe import Key, Seen, Watch
 from worker.lab.demo.scenes import SCENES, Scene
@@ -64,7 +64,7 @@ class Play:
         self.stage.start_processes(api)
         await self._ready("intake", self.watch.intake_reads)
         await self._ready("worker and beat", self._sweeps_come)
-        await self._ready("Flower", lambda: answers(self.http, f"{self.stage.flower}/healthcheck"))
+        await self._ready("Flower", lambda: responds(self.http, f"{self.stage.flower}/healthcheck"))
         self._say_ready(api)
         control = Control(self.http, api)
         await control.prepare(SCENES)

@@ -87,8 +87,8 @@ class Flavour(Protocol):
     def version_header(self) -> str:
         """The header with the version."""
 
-    def endpoint(self, asked: Incoming) -> Endpoint | Reply:
-        """The endpoint asked for, or the answer to a request that fits none."""
+    def endpoint(self, request: Incoming) -> Endpoint | Reply:
+        """The endpoint requested, or the answer to a request that fits none."""
 
     def error(self, trouble: Trouble) -> Reply:
         """The trouble in this generation's form."""

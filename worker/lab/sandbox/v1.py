@@ -40,28 +40,28 @@ class V1:
         self._form = outcome_summary if options.v1_form == "is_success" else summary
         self._explains = options.v1_refusal_body
 
-    def endpoint(self, asked: Incoming) -> Endpoint | Reply:
+    def endpoint(self, request: Incoming) -> Endpoint | Reply:
         """The endpoint that a request asks for, or a 404 or 400."""
-        match asked.method, *asked.segments:
+        match request.method, *request.segments:
             case "PUT", "allocation", strategy if strategy in STRATEGIES:
-                return self._many_endpoint(asked, strategy)
+                return self._many_endpoint(request, strategy)
             case "PUT", "allocation", reference, "allocatewithcheapestquote":
-                return self._one_endpoint(asked, reference, OUTBOUND)
+                return self._one_endpoint(request, reference, OUTBOUND)
             case "PUT", "allocation", reference, "allocatewithservicegroup", group:
-                return self._one_endpoint(asked, reference, by_group(group))
+                return self._one_endpoint(request, reference, by_group(group))
             case "PUT", "allocation", reference, "allocatewithquote", quote:
-                act = partial(self._allocate_quoted, asked, reference, quote)
+                act = partial(self._allocate_quoted, request, reference, quote)
                 return Endpoint(kind="allocate", references=(reference,), act=act)
             case "GET", "quotes", "consignment", reference:
-                return self._shown("quote", asked, reference, partial(self._quotes, asked))
+                return self._shown("quote", request, reference, partial(self._quotes, request))
             case "GET", "consignments", reference:
-                return self._shown("read", asked, reference, partial(self._consignment, asked))
+                return self._shown("read", request, reference, partial(self._consignment, request))
             case "GET", "consignments", reference, "status":
-                return self._shown("read", asked, reference, partial(self._status, asked))
+                return self._shown("read", request, reference, partial(self._status, request))
             case "GET", "labels", reference:
-                return self._label_endpoint(asked, reference, "pdf")
+                return self._label_endpoint(request, reference, "pdf")
             case "GET", "labels", reference, form:
-                return self._label_endpoint(asked, reference, form)
+                return self._label_endpoint(request, reference, form)
             case _:
                 return self.error(_NO_SUCH_ENDPOINT)
 
@@ -70,83 +70,85 @@ class V1:
         tree: Tree = {"statusCode": trouble.status, "message": trouble.message}
         return json_reply(trouble.status, tree, retry_after_s=trouble.retry_after_s)
 
-    def _one_endpoint(self, asked: Incoming, reference: str, pick: Pick) -> Endpoint:
-        act = partial(self._allocate, asked, reference, pick)
+    def _one_endpoint(self, request: Incoming, reference: str, pick: Pick) -> Endpoint:
+        act = partial(self._allocate, request, reference, pick)
         return Endpoint(kind="allocate", references=(reference,), act=act)
 
-    def _allocate(self, asked: Incoming, reference: str, pick: Pick, now: float, special: Special) -> Reply:
-        result = self._result(asked, reference, pick, now, special.get(reference, AT_ONCE))
+    def _allocate(self, request: Incoming, reference: str, pick: Pick, now: float, special: Special) -> Reply:
+        result = self._result(request, reference, pick, now, special.get(reference, AT_ONCE))
         status = status_of(result)
         if isinstance(result, Trouble) and not self._explains:
             return Reply(status=status)
-        return _written(status, asked, "Consignments", "AllocationSummary", self._summary(asked, reference, result))
+        return _written(status, request, "Consignments", "AllocationSummary", self._summary(request, reference, result))
 
-    def _allocate_quoted(self, asked: Incoming, reference: str, quote: str, now: float, special: Special) -> Reply:
-        pick = self._depot.quoted(asked.key, reference, quote, now)
-        return self._allocate(asked, reference, pick, now, special)
+    def _allocate_quoted(self, request: Incoming, reference: str, quote: str, now: float, special: Special) -> Reply:
+        pick = self._depot.quoted(request.key, reference, quote, now)
+        return self._allocate(request, reference, pick, now, special)
 
-    def _result(self, asked: Incoming, reference: str, pick: Pick, now: float, course: Course) -> Result:
-        return allocate(self._depot, key=asked.key, reference=reference, pick=pick, now=now, course=course)
+    def _result(self, request: Incoming, reference: str, pick: Pick, now: float, course: Course) -> Result:
+        return allocate(self._depot, key=request.key, reference=reference, pick=pick, now=now, course=course)
 
-    def _summary(self, asked: Incoming, reference: str, result: Result) -> Tree:
-        if asked.xml_out:
-            return summary(reference, result, asked.base, XML_STYLE)
-        return self._form(reference, result, asked.base, JSON_STYLE)
+    def _summary(self, request: Incoming, reference: str, result: Result) -> Tree:
+        if request.xml_out:
+            return summary(reference, result, request.base, XML_STYLE)
+        return self._form(reference, result, request.base, JSON_STYLE)
 
-    def _many_endpoint(self, asked: Incoming, strategy: str) -> Endpoint | Reply:
-        wanted = read_many(strategy, asked)
+    def _many_endpoint(self, request: Incoming, strategy: str) -> Endpoint | Reply:
+        wanted = read_many(strategy, request)
         if isinstance(wanted, Trouble):
             return self.error(wanted)
-        act = partial(self._many, asked, wanted)
+        act = partial(self._many, request, wanted)
         return Endpoint(kind="allocate", references=wanted.references, act=act, in_order=True)
 
-    def _many(self, asked: Incoming, wanted: Many, now: float, special: Special) -> Reply:
+    def _many(self, request: Incoming, wanted: Many, now: float, special: Special) -> Reply:
         entries: list[Tree] = []
         for reference in wanted.references:
             course = special.get(reference, AT_ONCE)
             if course.way == "skipped":
                 continue
-            result = self._result(asked, reference, wanted.pick, now, course)
+            result = self._result(request, reference, wanted.pick, now, course)
             if course.listed:
-                entries.append(self._summary(asked, reference, result))
-        return _written(200, asked, "Consignments", "ArrayOfAllocationSummary", entries)
+                entries.append(self._summary(request, reference, result))
+        return _written(200, request, "Consignments", "ArrayOfAllocationSummary", entries)
 
-    def _shown(self, kind: Literal["read", "quote", "label"], asked: Incoming, reference: str, show: Show) -> Endpoint:
-        return Endpoint(kind=kind, references=(reference,), act=partial(self._show, asked, reference, show))
+    def _shown(
+        self, kind: Literal["read", "quote", "label"], request: Incoming, reference: str, show: Show
+    ) -> Endpoint:
+        return Endpoint(kind=kind, references=(reference,), act=partial(self._show, request, reference, show))
 
-    def _show(self, asked: Incoming, reference: str, show: Show, now: float, _special: Special) -> Reply:
-        found = self._depot.find(asked.key, reference, now)
+    def _show(self, request: Incoming, reference: str, show: Show, now: float, _special: Special) -> Reply:
+        found = self._depot.find(request.key, reference, now)
         return self.error(found) if isinstance(found, Trouble) else show(found, now)
 
-    def _quotes(self, asked: Incoming, shipment: SimulatedShipment, now: float) -> Reply:
+    def _quotes(self, request: Incoming, shipment: SimulatedShipment, now: float) -> Reply:
         self._depot.quote(shipment, OUTBOUND, now)
-        return _written(200, asked, "Quotes", "QuotesResponse", quotes(shipment, self._depot.serial(), now))
+        return _written(200, request, "Quotes", "QuotesResponse", quotes(shipment, self._depot.serial(), now))
 
-    def _consignment(self, asked: Incoming, shipment: SimulatedShipment, _now: float) -> Reply:
-        return _written(200, asked, "Consignments", "Consignment", consignment(shipment, _style(asked)))
+    def _consignment(self, request: Incoming, shipment: SimulatedShipment, _now: float) -> Reply:
+        return _written(200, request, "Consignments", "Consignment", consignment(shipment, _style(request)))
 
-    def _status(self, asked: Incoming, shipment: SimulatedShipment, _now: float) -> Reply:
-        return _written(200, asked, "Consignments", "ConsignmentStatus", consignment_status(shipment, asked.base))
+    def _status(self, request: Incoming, shipment: SimulatedShipment, _now: float) -> Reply:
+        return _written(200, request, "Consignments", "ConsignmentStatus", consignment_status(shipment, request.base))
 
-    def _label_endpoint(self, asked: Incoming, reference: str, form: str) -> Endpoint | Reply:
+    def _label_endpoint(self, request: Incoming, reference: str, form: str) -> Endpoint | Reply:
         if form not in CONTENT_TYPES:
             return self.error(_NO_SUCH_LABEL)
-        return self._shown("label", asked, reference, partial(self._label, asked, form))
+        return self._shown("label", request, reference, partial(self._label, request, form))
 
-    def _label(self, asked: Incoming, form: str, shipment: SimulatedShipment, now: float) -> Reply:
+    def _label(self, request: Incoming, form: str, shipment: SimulatedShipment, now: float) -> Reply:
         if shipment.allocation is None:
             return self.error(WRONG_STATE)
         shipment.read_label(now)
-        return _written(200, asked, "LabelGeneration", "GetLabelsResponse", labels(shipment.reference, form))
+        return _written(200, request, "LabelGeneration", "GetLabelsResponse", labels(shipment.reference, form))
 
 
-def _style(asked: Incoming) -> Style:
-    return XML_STYLE if asked.xml_out else JSON_STYLE
+def _style(request: Incoming) -> Style:
+    return XML_STYLE if request.xml_out else JSON_STYLE
 
 
-def _written(status: int, asked: Incoming, space: str, root: str, tree: Tree) -> Reply:
-    """The tree in the format that was asked for."""
-    if not asked.xml_out:
+def _written(status: int, request: Incoming, space: str, root: str, tree: Tree) -> Reply:
+    """The tree in the format that was requested."""
+    if not request.xml_out:
         return json_reply(status, tree)
     text = xml_text(root, f"{_NAMESPACE}.{space}", tree)
     return Reply(status=status, body=text.encode(), content_type="application/xml")

@@ -19,16 +19,16 @@ class Many:
     pick: Pick
 
 
-def _by_carrier_service(asked: Mapping[str, Any]) -> Pick:
-    return by_service(str(asked.get("MpdCarrierServiceReference")))
+def _by_carrier_service(content: Mapping[str, Any]) -> Pick:
+    return by_service(str(content.get("MpdCarrierServiceReference")))
 
 
-def _by_default_rules(_asked: Mapping[str, Any]) -> Pick:
+def _by_default_rules(_content: Mapping[str, Any]) -> Pick:
     return OUTBOUND
 
 
-def _by_filters(asked: Mapping[str, Any]) -> Pick:
-    stated = asked.get("Filters")
+def _by_filters(content: Mapping[str, Any]) -> Pick:
+    stated = content.get("Filters")
     if not isinstance(stated, Mapping):
         return _invalid("Filters is missing.")
     direction = str(stated.get("ServiceDirection", "Outbound"))
@@ -49,11 +49,11 @@ STRATEGIES: dict[str, Callable[[Mapping[str, Any]], Pick]] = {
 """How a request chooses among services, by the last part of its path."""
 
 
-def read_many(strategy: str, asked: Incoming) -> Many | Trouble:
+def read_many(strategy: str, request: Incoming) -> Many | Trouble:
     """The request in a body, or what is wrong with it."""
     body: Any
     try:
-        body = read_xml(asked.body) if asked.xml_in else json.loads(asked.body)
+        body = read_xml(request.body) if request.xml_in else json.loads(request.body)
     except ValueError as error:
         return _invalid(f"The body cannot be read: {error}")
     references = body.get("ConsignmentReferences") if isinstance(body, Mapping) else None

@@ -34,27 +34,27 @@ class V2:
         """Serve the shipments of the depot."""
         self._depot = depot
 
-    def endpoint(self, asked: Incoming) -> Endpoint | Reply:
+    def endpoint(self, request: Incoming) -> Endpoint | Reply:
         """The endpoint that a request asks for, or a 404 or 400."""
-        match asked.method, *asked.segments:
+        match request.method, *request.segments:
             case "PUT", "shipments", reference, "allocate", "quote", quote:
-                act = partial(self._allocate_quoted, asked, reference, quote)
+                act = partial(self._allocate_quoted, request, reference, quote)
                 return Endpoint(kind="allocate", references=(reference,), act=act)
             case "PUT", "shipments", reference, "allocate", strategy, argument if strategy in _PICKERS:
-                act = partial(self._allocate, asked, reference, _PICKERS[strategy](argument))
+                act = partial(self._allocate, request, reference, _PICKERS[strategy](argument))
                 return Endpoint(kind="allocate", references=(reference,), act=act)
             case "GET", "shipments", reference:
-                return Endpoint(kind="read", references=(reference,), act=partial(self._read, asked, reference))
+                return Endpoint(kind="read", references=(reference,), act=partial(self._read, request, reference))
             case "POST", "shipments", reference, "quote":
-                return Endpoint(kind="quote", references=(reference,), act=partial(self._quote, asked, reference))
+                return Endpoint(kind="quote", references=(reference,), act=partial(self._quote, request, reference))
             case "PUT", "shipments", "allocate":
-                return self._many_endpoint(asked, "default")
+                return self._many_endpoint(request, "default")
             case "PUT", "shipments", "allocate", "service" | "service_group" | "filters" as strategy:
-                return self._many_endpoint(asked, strategy)
+                return self._many_endpoint(request, strategy)
             case "GET", "labels", reference, form:
-                return self._label_endpoint(asked, reference, form, "203")
+                return self._label_endpoint(request, reference, form, "203")
             case "GET", "labels", reference, form, dpi:
-                return self._label_endpoint(asked, reference, form, dpi)
+                return self._label_endpoint(request, reference, form, dpi)
             case _:
                 return self.error(_NO_SUCH_ENDPOINT)
 
@@ -66,14 +66,14 @@ class V2:
     def _correlation(self) -> str:
         return f"sandbox-{self._depot.serial():012d}"
 
-    def _allocate(self, asked: Incoming, reference: str, pick: Pick, now: float, special: Special) -> Reply:
+    def _allocate(self, request: Incoming, reference: str, pick: Pick, now: float, special: Special) -> Reply:
         course = special.get(reference, AT_ONCE)
-        result = allocate(self._depot, key=asked.key, reference=reference, pick=pick, now=now, course=course)
-        return self._result(result, asked.base)
+        result = allocate(self._depot, key=request.key, reference=reference, pick=pick, now=now, course=course)
+        return self._result(result, request.base)
 
-    def _allocate_quoted(self, asked: Incoming, reference: str, quote: str, now: float, special: Special) -> Reply:
-        pick = self._depot.quoted(asked.key, reference, quote, now)
-        return self._allocate(asked, reference, pick, now, special)
+    def _allocate_quoted(self, request: Incoming, reference: str, quote: str, now: float, special: Special) -> Reply:
+        pick = self._depot.quoted(request.key, reference, quote, now)
+        return self._allocate(request, reference, pick, now, special)
 
     def _result(self, result: Result, base: str) -> Reply:
         match result:
@@ -86,29 +86,29 @@ class V2:
             case _:
                 assert_never(result)
 
-    def _read(self, asked: Incoming, reference: str, now: float, _special: Special) -> Reply:
-        found = self._depot.find(asked.key, reference, now)
+    def _read(self, request: Incoming, reference: str, now: float, _special: Special) -> Reply:
+        found = self._depot.find(request.key, reference, now)
         if isinstance(found, Trouble):
             return self.error(found)
-        return json_reply(200, shipment_resource(found, asked.base))
+        return json_reply(200, shipment_resource(found, request.base))
 
-    def _quote(self, asked: Incoming, reference: str, now: float, _special: Special) -> Reply:
-        shipment = self._depot.gate(asked.key, reference, now)
+    def _quote(self, request: Incoming, reference: str, now: float, _special: Special) -> Reply:
+        shipment = self._depot.gate(request.key, reference, now)
         if isinstance(shipment, Trouble):
             return self.error(shipment)
         exclusions = excluded(OUTBOUND, shipment.facts)
         if not self._depot.quote(shipment, OUTBOUND, now):
             return self.error(_no_quotes(exclusions))
-        return json_reply(201, quote_result(shipment, exclusions, self._depot.serial(), asked.base, now))
+        return json_reply(201, quote_result(shipment, exclusions, self._depot.serial(), request.base, now))
 
-    def _label_endpoint(self, asked: Incoming, reference: str, form: str, dpi: str) -> Endpoint | Reply:
+    def _label_endpoint(self, request: Incoming, reference: str, form: str, dpi: str) -> Endpoint | Reply:
         if form not in CONTENT_TYPES or not dpi.isdecimal():
             return self.error(_NO_SUCH_LABEL)
-        act = partial(self._label, asked, reference, form, int(dpi))
+        act = partial(self._label, request, reference, form, int(dpi))
         return Endpoint(kind="label", references=(reference,), act=act)
 
-    def _label(self, asked: Incoming, reference: str, form: str, dpi: int, now: float, _special: Special) -> Reply:
-        shipment = self._depot.find(asked.key, reference, now)
+    def _label(self, request: Incoming, reference: str, form: str, dpi: int, now: float, _special: Special) -> Reply:
+        shipment = self._depot.find(request.key, reference, now)
         if isinstance(shipment, Trouble):
             return self.error(shipment)
         if shipment.allocation is None:
@@ -116,36 +116,36 @@ class V2:
         shipment.read_label(now)
         return json_reply(200, document(reference, form, dpi))
 
-    def _many_endpoint(self, asked: Incoming, strategy: Strategy) -> Endpoint | Reply:
-        wanted = read_many(strategy, asked.body)
+    def _many_endpoint(self, request: Incoming, strategy: Strategy) -> Endpoint | Reply:
+        wanted = read_many(strategy, request.body)
         if isinstance(wanted, Trouble):
             return self.error(wanted)
-        return Endpoint(kind="allocate", references=wanted.references, act=partial(self._many, asked, wanted))
+        return Endpoint(kind="allocate", references=wanted.references, act=partial(self._many, request, wanted))
 
-    def _many(self, asked: Incoming, wanted: Many, now: float, special: Special) -> Reply:
+    def _many(self, request: Incoming, wanted: Many, now: float, special: Special) -> Reply:
         if isinstance(wanted.pick, Trouble):
             return self.error(wanted.pick)
         accepted: list[str] = []
         rejected: dict[Trouble, list[str]] = {}
-        for reference, result in self._was_allocated(asked, wanted, now, special):
+        for reference, result in self._was_allocated(request, wanted, now, special):
             if isinstance(result, Trouble):
                 rejected.setdefault(result, []).append(reference)
             else:
                 accepted.append(reference)
         status = PARTLY[wanted.strategy] if rejected else 202
         if wanted.strategy == "filters":
-            return json_reply(status, filtered(accepted, self._depot.serial(), asked.base))
-        return json_reply(status, many(accepted, rejected, asked.base))
+            return json_reply(status, filtered(accepted, self._depot.serial(), request.base))
+        return json_reply(status, many(accepted, rejected, request.base))
 
     def _was_allocated(
-        self, asked: Incoming, wanted: Many, now: float, special: Special
+        self, request: Incoming, wanted: Many, now: float, special: Special
     ) -> Iterator[tuple[str, Result]]:
         """Queue every shipment of a call; what became of those that the answer is to list."""
         for reference in wanted.references:
             course = queued_course(special.get(reference, AT_ONCE))
             if course.way == "skipped":
                 continue
-            key, pick = asked.key, wanted.pick
+            key, pick = request.key, wanted.pick
             result = allocate(self._depot, key=key, reference=reference, pick=pick, now=now, course=course)
             if course.listed:
                 yield reference, result

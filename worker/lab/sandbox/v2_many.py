@@ -29,15 +29,15 @@ class Many:
 def read_many(strategy: Strategy, body: bytes) -> Many | Trouble:
     """The request in a body, or what is wrong with it."""
     try:
-        asked = json.loads(body)
+        content = json.loads(body)
     except ValueError:
         return _invalid("invalid_format", "The body is not JSON.")
-    if not isinstance(asked, dict):
+    if not isinstance(content, dict):
         return _invalid("invalid_format", "The body is not an object.")
-    references = _references(asked.get("shipments"))
+    references = _references(content.get("shipments"))
     if isinstance(references, Trouble):
         return references
-    return Many(strategy=strategy, references=references, pick=_pick(strategy, asked))
+    return Many(strategy=strategy, references=references, pick=_pick(strategy, content))
 
 
 def _references(stated: object) -> tuple[str, ...] | Trouble:
@@ -50,16 +50,16 @@ def _references(stated: object) -> tuple[str, ...] | Trouble:
     return tuple(stated)
 
 
-def _pick(strategy: Strategy, asked: Mapping[str, Any]) -> Pick:
+def _pick(strategy: Strategy, content: Mapping[str, Any]) -> Pick:
     match strategy:
         case "default":
             return OUTBOUND
         case "service":
-            return _service(str(asked.get("carrier_service_reference")))
+            return _service(str(content.get("carrier_service_reference")))
         case "service_group":
-            return by_group(str(asked.get("service_group")))
+            return by_group(str(content.get("service_group")))
         case "filters":
-            return _filtered(asked.get("filters"))
+            return _filtered(content.get("filters"))
 
 
 def _service(reference: str) -> Pick:

@@ -2,10 +2,10 @@
 -- judges them at the end.
 --
 -- A merchant's window grows with every good response and is halved by a 429, at most once a second. A breaker opens on a
--- share of bad responses; while it is open nobody calls, then one probe at a time may.
+-- share of bad responses; an open one blocks calls, then one probe at a time may call.
 local now, turn = clock()
 local FIRST_OPEN_MS, MAX_OPEN_MS, BUCKET_MS, MIN_RESPONSES, BAD_SHARE, KEEP_MS = 1000, 15000, 10000, 10, 0.5, 3600000
--- An ingress or a firewall takes longer than seconds to fix; so does an API that says itself how long it is away.
+-- An ingress or a firewall takes longer than seconds to fix; so does an API that sends a long Retry-After.
 local MAX_FOREIGN_MS, MAX_AWAY_MS, MAX_THROTTLED_MS = 600000, 600000, 3600000
 local apis, merchants_seen = {}, {}
 
@@ -69,7 +69,7 @@ local function breakers()
 
   local function foreign_key(api) return P .. 'foreign:' .. host_of(api) end
 
-  -- If several APIs (keys) of a host get foreign responses, something stands before the host: one probe for all of them.
+  -- If several APIs (keys) of a host get foreign responses, something in front of the host sends them: one probe for all.
   function made.open_foreign(api, is_of_host)
     redis.call('SADD', foreign_key(api), api)
     redis.call('PEXPIRE', foreign_key(api), KEEP_MS)

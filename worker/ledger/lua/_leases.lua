@@ -37,7 +37,7 @@ local function epoch_of_lease(token, id)
   return holder == id and (tonumber(epoch) or 0) or nil
 end
 
--- After so many losses among other shipments, or one alone, a shipment gets a child of its own.
+-- After this many losses among other shipments, or one while alone, a shipment is isolated.
 local GROUP_LOSSES_LIMIT = 2
 local ISOLATED = P .. 'isolated'
 local function must_isolate(group_losses, losses)

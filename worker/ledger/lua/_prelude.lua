@@ -72,7 +72,7 @@ local function clock()
 end
 
 -- The epoch counts changes of the server: another one took over (restart, failover), or its clock jumped. Such a server
--- may have lost its last second of writes, so a call that nobody remembers may have been sent. Leases and records note
+-- may have lost its last second of writes, so a call without a trace may have been sent. Leases and records note
 -- their epoch, as clocks of different epochs cannot be compared. `epoch_since`: when the epoch began. `due_before`: the
 -- latest due time, by the old clock, that had come by then.
 local SERVER = P .. 'server'

@@ -8,7 +8,7 @@ local PROGRESS, STEP, LOST_CALL_AT, LOSSES = 12, 13, 14, 15
 
 local function read_record(m, r) return redis.call('HMGET', record(m, r), unpack(FIELDS)) end
 
--- When the epoch began, if a call that nobody remembers may have been sent for the shipment before; else 0. That concerns
+-- When the epoch began, if a call without a trace may have been sent for the shipment before; else 0. That concerns
 -- shipments that were leased or due at that moment (`due` is 0 for those that were not parked), and orders that may have
 -- been there before and were published again within `republished_ms`.
 local function in_doubt_since(known, epoch, epoch_since, due_before, republished_ms)

@@ -23,7 +23,7 @@ local EMPTYING_MS = 60000
 -- A child that listens claims again within this time.
 local LISTEN_MS = 2000
 local MERCHANTS_AT_ONCE, MAX_ROUNDS = 16, 7
--- Far due times and leases are looked for in a child's first claim, and in one of so many.
+-- Far due times and leases are looked for in a child's first claim, and in one of many.
 local FAR_EVERY = 16
 local looks_far = is_starting or now % FAR_EVERY == 0
 -- With more blocks than this, no claim permits a call.

@@ -5,7 +5,7 @@
 -- KEYS: prefix, orders stream
 -- ARGV: GroupArgs
 -- Returns how many more are missing than at the last look, and the ids that they lie between; nothing if none is missing
--- or the number cannot be told.
+-- or the number is unknown.
 -- Unread entries are counted by reading them, and may be large: with more of them, wait until they have been read.
 local MAX_UNREAD = 16
 local counters = P .. 'orders_counters:' .. KEYS[2]

@@ -3,7 +3,7 @@
 -- back first.
 --   Limits: calls per second (GCRA) and calls in flight are counted over all workers; a wait longer than `max_wait_ms`
 --     gets no slot.
---   Breakers: while one is open nobody calls; then one probe at a time may.
+--   Breakers: an open one blocks calls; then one probe at a time may call.
 --   Epoch: a lease from before a change of the server gets no permit, and the shipment is released.
 -- What is refused takes nothing: all conditions are checked before a probe or a slot is taken.
 --
@@ -33,7 +33,7 @@ local function blocked_until(m, api)
   return unpack(blocks[key])
 end
 
--- An API that said how long it is away is still read now and then, as a read-back may show that a call went through.
+-- An API that sent Retry-After is still read at intervals, as a read-back may show that a call took effect.
 -- Waits differ from shipment to shipment, so that they do not all return at once.
 local function slow_read_wait(m, away_ms, call)
   if redis.call('EXISTS', P .. 'slow_read:' .. m) == 0 then return 0 end

@@ -1,14 +1,14 @@
 -- Records the results of shipments: the history entry and, in the same transaction, the verdict. Only the holder of the
--- lease may write; anybody else is told so and changes nothing.
---   keep       the task goes on with the shipment
+-- lease may write; a report without the lease changes nothing and is answered as such.
+--   keep       the task continues with the shipment
 --   hand       the next link of the chain takes over the lease
 --   park       back into the schedule, due at `due_ms`
 --   allocated, failed   out of the schedule; the event goes to its stream and the record expires
--- How the APIs responded is counted whoever holds the shipment (see _breakers.lua).
+-- Feedback about the API is counted with or without the lease (see _breakers.lua).
 --
 -- KEYS: prefix, allocated stream, failed stream
 -- ARGV: ReportArgs, ReportRow...; `due_ms` of an allocated shipment: when to read its carrier once more, or 0.
---       `progress`: '' leaves what the record says. `signal`: '' if no call was made. `slot`: 1 releases the permit's slot
+--       `progress`: '' leaves the record's value. `signal`: '' if no call was made. `slot`: 1 releases the permit's slot
 -- Returns per row 1 (written) or 0 (not the holder).
 local lease_ms, keep_s = unpack(ARGV, 1, 2)
 local out, left, merchants, counts = {}, {}, {}, {}
@@ -63,7 +63,7 @@ end
 for i = 3, #ARGV, 18 do
   local merchant, reference, lease_token, verdict, due_ms, step, progress, strategy, entry_field, entry =
     unpack(ARGV, i, i + 9)
-  local event, reason, api, signal, purpose, retry_after_ms, slot, asked_again = unpack(ARGV, i + 10, i + 17)
+  local event, reason, api, signal, purpose, retry_after_ms, slot, repeated_calls = unpack(ARGV, i + 10, i + 17)
   count_response(merchant, api, signal, purpose, tonumber(retry_after_ms))
   if slot == '1' then release_slot(merchant, api, lease_token .. '/' .. reference) end
   local key, token = record(merchant, reference), token_of[merchant][reference]
@@ -86,7 +86,7 @@ for i = 3, #ARGV, 18 do
     if #fields > 0 then redis.call('HSET', key, unpack(fields)) end
     if is_settled then redis.call('EXPIRE', key, keep_s) end
     if is_isolated(lease_token) and verdict ~= 'keep' then redis.call('ZREM', ISOLATED, merchant .. ':' .. reference) end
-    if asked_again ~= '0' then count(merchant, 'asked_again', tonumber(asked_again)) end
+    if repeated_calls ~= '0' then count(merchant, 'repeated_calls', tonumber(repeated_calls)) end
   else
     retract_loss(merchant, reference, lease_token)
   end
