@@ -21,7 +21,7 @@ from worker.dispatch.broker import configure, queue_depth
 from worker.ledger.format import introduce
 from worker.observability.heartbeat import touch_heartbeat_file
 from worker.observability.logs import start_logging, start_sentry
-from worker.observability.watchdog import ConsumptionWatchdog
+from worker.observability.watchdog import CONSUMER_STALLED_S, EXITS, ConsumptionWatchdog
 from worker.processes.environment import load
 from worker.processes.siblings import Siblings
 from worker.redis_client.store import RedisError
@@ -116,7 +116,7 @@ def _beats(**_: Any) -> None:
     """Called every two seconds by the worker's timer; ends the worker if its consumer is stalled."""
     touch_heartbeat_file("worker")
     if _watchdog.is_stalled():
-        log.error("worker_stalled", next="the worker exits; the supervisor must restart it")
+        log.error("worker_stalled", seconds=CONSUMER_STALLED_S, next=EXITS)
         os.kill(os.getpid(), signal.SIGTERM)
 
 

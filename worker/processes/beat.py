@@ -12,33 +12,31 @@ from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 from config.celery_options import SWEEPS
 from worker.dispatch.broker import queue_depth
 from worker.observability.heartbeat import touch_heartbeat_file
+from worker.observability.watchdog import EXITS, STALLED_S, Watchdog
 from worker.redis_client.store import RedisError
 
 log = structlog.get_logger(__name__)
 
 
-STALLED_S = 60.0
-"""Beat exits if its scheduler has not ticked for this long; a supervisor must restart it."""
-
-
 class SweepScheduler(Scheduler):
     """Keeps its schedule in memory, without a file, as a repeated or late sweep is harmless."""
 
-    _ticked_at = 0.0
+    _watchdog: Watchdog | None = None
     _is_failing = False
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Run one scheduler tick; the first one starts the watchdog."""
-        first, self._ticked_at = not self._ticked_at, time.monotonic()
-        if first:
-            threading.Thread(target=self._watch, name="beat-watchdog", daemon=True).start()
+        if self._watchdog is None:
+            self._watchdog = Watchdog()
+            threading.Thread(target=self._watch, args=[self._watchdog], name="beat-watchdog", daemon=True).start()
+        self._watchdog.progress()
         touch_heartbeat_file("beat")
         return float(super().tick(*args, **kwargs))
 
-    def _watch(self) -> None:
-        while time.monotonic() - self._ticked_at < STALLED_S:
+    def _watch(self, watchdog: Watchdog) -> None:
+        while not watchdog.is_stalled():
             time.sleep(1)
-        log.error("beat_stalled", seconds=STALLED_S, next="beat exits; the supervisor must restart it")
+        log.error("beat_stalled", seconds=STALLED_S, next=EXITS)
         os._exit(1)
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:  # kombu's Producer

@@ -21,6 +21,7 @@ from worker.observability.heartbeat import (
     remove_heartbeat_file,
     touch_heartbeat_file,
 )
+from worker.observability.watchdog import EXITS, STALLED_S, Watchdog
 from worker.processes.event_sorting import ClassifiedEvents, as_json, classify, rejected_as
 from worker.processes.limits import Limits
 from worker.processes.merchant_files import MerchantFiles
@@ -29,8 +30,6 @@ from worker.streams.orders import GROUP, MAX_ENDED, Entry, OrdersStream
 from worker.streams.upkeep import tell_of_lost
 
 ENDED_INTAKES = Rejection(reason="bad_order", error=f"{MAX_ENDED} intakes terminated while processing only this event")
-
-STALLED_S = 60.0
 
 LOG_EVERY_S = 1.0
 """Minimum time between two `orders_accepted` lines."""
@@ -55,7 +54,7 @@ class Intake:
         self._start_requested = asyncio.Event()
         self._reclaim_at = 0.0
         self._beat_at = 0.0
-        self._progress_at = time.monotonic()
+        self._watchdog = Watchdog()
         self._interrupted = False
         self._position = ""
         self._counts = Counter[str]()
@@ -99,7 +98,7 @@ class Intake:
                 self._reclaim_at = time.monotonic() + self._settings.lease_seconds / 4
                 await self._reclaim()
             await self._accept_entries(await self._orders.read())
-            self._progress_at = time.monotonic()
+            self._watchdog.progress()
             self._interrupted = False
 
     async def _reclaim(self) -> None:
@@ -131,8 +130,8 @@ class Intake:
         """End the process if it makes no progress although Redis responds."""
         while True:
             await asyncio.sleep(STALLED_S / 6)
-            if time.monotonic() - self._progress_at > STALLED_S and await self._redis_responds():
-                log.error("intake_stalled", seconds=STALLED_S, next="intake exits; the supervisor must restart it")
+            if self._watchdog.is_stalled() and await self._redis_responds():
+                log.error("intake_stalled", seconds=STALLED_S, next=EXITS)
                 os._exit(1)
 
     async def _redis_responds(self) -> bool:

@@ -14,6 +14,7 @@ from config.settings import Settings
 from tests.factories.queues import AT_ONCE, application, depth, drain
 from worker.lab.embedded_server import free_port
 from worker.observability.heartbeat import is_alive
+from worker.observability.watchdog import Watchdog
 from worker.processes.beat import SweepScheduler
 
 
@@ -26,11 +27,11 @@ def app(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def scheduler(app: Celery) -> Iterator[SweepScheduler]:
-    """A scheduler whose watchdog never fires."""
+def scheduler(app: Celery) -> SweepScheduler:
+    """A scheduler whose watchdog never fires, as it would end the test process."""
     scheduler = SweepScheduler(app=app)
-    yield scheduler
-    scheduler._ticked_at = float("inf")
+    scheduler._watchdog = Watchdog(float("inf"))
+    return scheduler
 
 
 def tick(app: Celery, scheduler: SweepScheduler) -> None:

@@ -1,63 +1,76 @@
-"""Does a worker that is connected also consume?"""
+"""The watchdogs: no progress for too long, or messages that wait while none is received."""
 
 from dataclasses import dataclass
-from itertools import count
 
 import pytest
 
-from worker.observability.watchdog import LOOK_EVERY_S, STALLED_S, ConsumptionWatchdog
+from worker.observability.watchdog import CONSUMER_STALLED_S, LOOK_EVERY_S, STALLED_S, ConsumptionWatchdog, Watchdog
 
 
 @dataclass
 class Worker:
-    """What a worker's own counters say."""
+    """A worker's counters and its clock; a message waits from the start."""
 
     waiting: int = 1
     received: int = 0
     running: int = 0
+    now: float = 0.0
+    depth_requests: int = 0
+
+    def depth(self) -> int:
+        """The depth of its queue; counts the requests for it."""
+        self.depth_requests += 1
+        return self.waiting
 
 
 @pytest.fixture
 def worker() -> Worker:
-    """One that was just started, and has a message waiting."""
+    """A worker that has just been started."""
     return Worker()
 
 
 @pytest.fixture
-def progress(worker: Worker) -> ConsumptionWatchdog:
-    """Somebody who watches it."""
-    return ConsumptionWatchdog(
-        waiting=lambda: worker.waiting, received=lambda: worker.received, running=lambda: worker.running
+def watchdog(worker: Worker) -> ConsumptionWatchdog:
+    """Its watchdog, which has looked once."""
+    found = ConsumptionWatchdog(
+        waiting=worker.depth, received=lambda: worker.received, running=lambda: worker.running, now=lambda: worker.now
     )
+    assert not found.is_stalled()
+    return found
 
 
-def later(progress: ConsumptionWatchdog, seconds: float) -> bool:
-    """Whether the worker stands still after some seconds more."""
-    progress._looked_at -= seconds
-    progress._moved_at -= seconds
-    return progress.is_stalled()
+def test_no_progress(worker: Worker) -> None:
+    """A process is stalled once its last progress is too long ago."""
+    watchdog = Watchdog(now=lambda: worker.now)
+    worker.now = STALLED_S
+    assert not watchdog.is_stalled()
+    worker.now = STALLED_S + 1
+    assert watchdog.is_stalled()
+    watchdog.progress()
+    assert not watchdog.is_stalled()
 
 
-def test_messages_wait_and_none_is_read(progress: ConsumptionWatchdog) -> None:
-    """Who reads nothing for long although messages wait and no child is busy, stands still."""
-    assert [later(progress, LOOK_EVERY_S + 1) for _ in range(6)] == [False] * 4 + [True] * 2
+def test_messages_wait_and_none_is_received(watchdog: ConsumptionWatchdog, worker: Worker) -> None:
+    """A worker is stalled if it receives nothing for long although messages wait and no child is busy."""
+    found = []
+    for _ in range(6):
+        worker.now += LOOK_EVERY_S + 1
+        found.append(watchdog.is_stalled())
+    assert found == [False] * 3 + [True] * 3
 
 
-@pytest.mark.parametrize("sign", ["waiting", "received", "running"])
-def test_a_worker_that_does_its_work(progress: ConsumptionWatchdog, worker: Worker, sign: str) -> None:
-    """Who has nothing to read, reads, or is busy, does not stand still."""
-    changes = {"waiting": (0, 0), "received": (1, 2), "running": (1, 1)}[sign]
-    for value in changes:
+@pytest.mark.parametrize(("sign", "values"), [("waiting", (0, 0)), ("received", (1, 2)), ("running", (1, 1))])
+def test_a_working_worker(watchdog: ConsumptionWatchdog, worker: Worker, sign: str, values: tuple[int, int]) -> None:
+    """A worker that has nothing to receive, receives messages, or is busy, is not stalled."""
+    for value in values:
         setattr(worker, sign, value)
-        assert not later(progress, STALLED_S + 1)
+        worker.now += CONSUMER_STALLED_S + 1
+        assert not watchdog.is_stalled()
 
 
-def test_it_does_not_ask_all_the_time() -> None:
-    """The queue is looked at every few seconds, however often anybody asks."""
-    looks = count()
-    progress = ConsumptionWatchdog(waiting=lambda: next(looks), received=lambda: 0, running=lambda: 0)
-    for _ in range(2):
-        later(progress, LOOK_EVERY_S)
-    for _ in range(10):
-        progress.is_stalled()
-    assert next(looks) <= 2
+def test_the_depth_is_requested_rarely(watchdog: ConsumptionWatchdog, worker: Worker) -> None:
+    """The queue is inspected at intervals, however often the watchdog is called."""
+    for _ in range(100):
+        worker.now += LOOK_EVERY_S / 10
+        watchdog.is_stalled()
+    assert worker.depth_requests <= 11
