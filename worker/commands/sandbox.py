@@ -41,19 +41,19 @@ _EXAMPLE = example(
     type=click.Choice(get_args(V1Form)),
     default=Options().v1_form,
     show_default=True,
-    help="The form of v1's JSON answers.",
+    help="The form of v1's JSON responses.",
 )
 def command(
     *, port: int, host: str, latency: float, queue: float, no_auto_create: bool, keys: tuple[str, ...], v1_form: V1Form
 ) -> None:
     """Serve a simulated PRO API, v2 and v1, until SIGTERM or Ctrl-C.
 
-    It answers v2 under /pro and v1 at the root, says on its first line where it listens, and allocates every shipment
-    that it is asked for. Faults are switched on while it runs, for all calls or a share of them: `slow`,
-    `status`, `throttled`, `conflict`, `unauthorised`, `forbidden`, `gone`, `foreign`, `refused_whole`, `drop`, `cut`,
-    `hang`, `garbage`, `repeated`, `late`, `queued`, `stuck`, `omit`. With `late_s` the API acts so many seconds after
-    a bad answer. What it did is at /_sandbox/counts, one shipment's calls at /_sandbox/shipments/REFERENCE, all calls
-    at /_sandbox/calls.
+    It serves v2 under /pro and v1 at the root, prints its address on the first line, and creates shipments when they
+    are first named. Faults can be switched on while it runs, for all calls or a share of them: `slow`, `status`,
+    `throttled`, `conflict`, `unauthorised`, `forbidden`, `gone`, `foreign`, `refused_whole`, `drop`, `cut`, `hang`,
+    `garbage`, `repeated`, `late`, `queued`, `stuck`, `omit`. With `late_s` the API acts that many seconds after its
+    response. Totals are at /_sandbox/counts, the calls of one shipment at /_sandbox/shipments/REFERENCE, all calls at
+    /_sandbox/calls.
     """
     options = Options(keys=keys, auto_create=not no_auto_create, latency_s=latency, queue_s=queue, v1_form=v1_form)
     try:

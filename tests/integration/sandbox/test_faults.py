@@ -14,7 +14,7 @@ references = st.text(alphabet="abcdef0123456789", min_size=1, max_size=8)
 def _struck(seed: int, calls: list[str], *faults: Fault, kind: Kind = "allocate") -> list[str | None]:
     chosen = Faults(seed)
     chosen.add(faults)
-    return [chosen.strike(kind, [reference]).name_for(reference) for reference in calls]
+    return [chosen.draw_for(kind, [reference]).name_for(reference) for reference in calls]
 
 
 @given(st.integers(), st.integers(0, 9), references, st.integers(1, 99))
@@ -75,12 +75,12 @@ def test_some_faults_concern_single_shipments_of_a_call() -> None:
     """In a call for many, an omission strikes its shipment and a drop the whole call, drawn once."""
     faults = Faults(0)
     faults.add([Fault(fault="omit", references=frozenset({"b"})), Fault(fault="drop", times=1)])
-    struck = faults.strike("allocate", ["a", "b"])
+    struck = faults.draw_for("allocate", ["a", "b"])
     assert (struck.whole and struck.whole.fault, list(struck.single)) == ("drop", ["b"])
-    assert faults.strike("allocate", ["a", "b"]).whole is None
+    assert faults.draw_for("allocate", ["a", "b"]).whole is None
 
 
-def test_what_comes_to_nothing_is_a_draw_of_its_own() -> None:
+def test_actions_that_never_happen_are_drawn_separately() -> None:
     """About the given share of struck shipments is acted on, of a whole call or singly, and a second run repeats it."""
     references = [f"sp_{each}" for each in range(2000)]
     for name in ("status", "late"):
@@ -88,8 +88,8 @@ def test_what_comes_to_nothing_is_a_draw_of_its_own() -> None:
         for _ in range(2):
             faults = Faults(3)
             faults.add([Fault.model_validate({"fault": name, "late_s": 1, "acts_share": 0.2})])
-            struck = faults.strike("allocate", references)
-            runs.append({*struck.vain, *(each for each, hit in struck.single.items() if hit.vain)})
+            struck = faults.draw_for("allocate", references)
+            runs.append({*struck.never_acts, *(each for each, hit in struck.single.items() if hit.never_acts)})
         assert runs[0] == runs[1]
         assert 1500 < len(runs[0]) < 1700
 
@@ -101,6 +101,6 @@ def test_cleared_faults_start_again() -> None:
     runs = []
     for _ in range(2):
         faults.add([Fault(fault="drop", share=0.3)])
-        runs.append([faults.strike("read", [each]).whole is None for each in calls])
+        runs.append([faults.draw_for("read", [each]).whole is None for each in calls])
         faults.clear()
     assert runs[0] == runs[1]

@@ -1,4 +1,4 @@
-"""The sandbox as an HTTP server: it takes requests, lets time pass and faults strike, and answers."""
+"""The sandbox as an HTTP server: receives requests, applies latency and faults, and responds."""
 
 import asyncio
 import signal
@@ -12,12 +12,12 @@ from aiohttp import hdrs, web
 
 from worker.lab.sandbox import connection
 from worker.lab.sandbox.control import Control
-from worker.lab.sandbox.effect import courses
+from worker.lab.sandbox.effect import effects
 from worker.lab.sandbox.fault import Fault
-from worker.lab.sandbox.fault_effects import carried_out
-from worker.lab.sandbox.fault_responses import damaged, inadmissible
-from worker.lab.sandbox.faults import Faults, Struck
-from worker.lab.sandbox.http_types import Endpoint, Flavour, Reply, Trouble
+from worker.lab.sandbox.fault_effects import carry_out
+from worker.lab.sandbox.fault_responses import damaged, reason_to_reject
+from worker.lab.sandbox.faults import CallFaults, Faults
+from worker.lab.sandbox.http_types import ApiError, Endpoint, Flavour, Reply
 from worker.lab.sandbox.listening import EagerSite
 from worker.lab.sandbox.options import Options
 from worker.lab.sandbox.shipments import Depot
@@ -28,12 +28,12 @@ from worker.lab.sandbox.v2 import V2
 _PREFIXES = frozenset({"pro", "prosandbox"})
 _CONTROL = "_sandbox"
 _LARGEST_BODY = 64 * 1024 * 1024
-_LAST_WORDS_S = 0.1
-"""How long an answer that is under way may take when the sandbox stops."""
+_SHUTDOWN_S = 0.1
+"""How long an unfinished response may take when the sandbox stops."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Visit:
+class AcceptedCall:
     """One admitted request for an endpoint."""
 
     request: web.Request
@@ -43,7 +43,7 @@ class Visit:
 
 
 class Sandbox:
-    """The simulated API behind one handler. It finds its way by itself: a router costs more than the allocation."""
+    """The simulated API behind one handler. It routes requests itself: a router costs more than the allocation."""
 
     def __init__(self, options: Options) -> None:
         """Start with no shipments and no faults."""
@@ -56,40 +56,40 @@ class Sandbox:
         self._v2 = V2(self._depot)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer any request."""
+        """Respond to any request."""
         path = request.raw_path.partition("?")[0]
         segments = path[1:].split("/")
         if "%" in path:
             segments = [unquote(each) for each in segments]
         if segments[0] == _CONTROL:
-            return await self._ask_control(request, segments[1:])
+            return await self._serve_control(request, segments[1:])
         if request.method == hdrs.METH_PUT:
             self._depot.puts += 1
-        visit = await self._admit(request, segments)
-        return connection.whole(visit) if isinstance(visit, Reply) else await self._serve(visit)
+        accepted = await self._accept(request, segments)
+        return connection.whole(accepted) if isinstance(accepted, Reply) else await self._serve(accepted)
 
-    async def _ask_control(self, request: web.Request, segments: list[str]) -> web.Response:
-        asked = request.method, segments, request.query, await request.read()
-        return connection.whole(self._control.answer(*asked, time.time()))
+    async def _serve_control(self, request: web.Request, segments: list[str]) -> web.Response:
+        parts = request.method, segments, request.query, await request.read()
+        return connection.whole(self._control.handle(*parts, time.time()))
 
-    async def _admit(self, request: web.Request, segments: list[str]) -> Visit | Reply:
+    async def _accept(self, request: web.Request, segments: list[str]) -> AcceptedCall | Reply:
         prefix = ""
         if segments[0] in _PREFIXES:
             prefix, segments = f"/{segments[0]}", segments[1:]
         flavour = self._v2 if prefix else self._unprefixed(request, segments[0])
         key = request.headers.get(flavour.key_header, "")
-        trouble = inadmissible(key, request.headers.get(flavour.version_header), self._keys)
-        if trouble is not None:
-            return self._turn_away(request, key, flavour.error(trouble))
+        error = reason_to_reject(key, request.headers.get(flavour.version_header), self._keys)
+        if error is not None:
+            return self._reject(request, key, flavour.error(error))
         endpoint = flavour.endpoint(
             await connection.read(request, segments, key, f"{request.scheme}://{request.host}{prefix}")
         )
         if isinstance(endpoint, Reply):
-            return self._turn_away(request, key, endpoint)
-        return Visit(request=request, flavour=flavour, key=key, endpoint=endpoint)
+            return self._reject(request, key, endpoint)
+        return AcceptedCall(request=request, flavour=flavour, key=key, endpoint=endpoint)
 
-    def _turn_away(self, request: web.Request, key: str, reply: Reply) -> Reply:
-        """Note a request that reaches no shipment."""
+    def _reject(self, request: web.Request, key: str, reply: Reply) -> Reply:
+        """Log a request that reaches no shipment."""
         now = time.time()
         self._depot.settle(now)
         call = ReceivedCall(at=now, key=key, kind="other", method=request.method, path=request.raw_path)
@@ -98,30 +98,30 @@ class Sandbox:
         return reply
 
     def _unprefixed(self, request: web.Request, first: str) -> Flavour:
-        """Both generations have labels: the header with the key tells which is meant."""
+        """Both generations have labels: the name of the key's header shows which one is meant."""
         if first in ROOTS or (first == "labels" and V1.key_header in request.headers):
             return self._v1
         return self._v2
 
-    async def _serve(self, visit: Visit) -> web.StreamResponse:
-        """Note the call, let time pass, act, answer; unless a fault comes between."""
-        struck = self._faults.strike(visit.endpoint.kind, visit.endpoint.references)
-        call = self._note(visit, struck)
+    async def _serve(self, accepted: AcceptedCall) -> web.StreamResponse:
+        """Log the call, wait, act and respond, unless a fault applies."""
+        struck = self._faults.draw_for(accepted.endpoint.kind, accepted.endpoint.references)
+        call = self._note(accepted, struck)
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
         if struck.whole is not None:
-            return await self._suffer(visit, struck.whole, call)
-        return _answered(visit.endpoint.act(self._arrive(visit), courses(struck)), call)
+            return await self._serve_with_fault(accepted, struck.whole, call)
+        return _sent(accepted.endpoint.act(self._arrive(accepted), effects(struck)), call)
 
-    def _note(self, visit: Visit, struck: Struck) -> ReceivedCall:
-        """Write the call down, with the states that it finds, before anything can go wrong."""
-        now, request, endpoint = time.time(), visit.request, visit.endpoint
+    def _note(self, accepted: AcceptedCall, struck: CallFaults) -> ReceivedCall:
+        """Log the call with the present states before a fault can apply."""
+        now, request, endpoint = time.time(), accepted.request, accepted.endpoint
         self._depot.settle(now)
         if endpoint.kind == "read":
             self._depot.reads += 1
         call = ReceivedCall(
             at=now,
-            key=visit.key,
+            key=accepted.key,
             kind=endpoint.kind,
             method=request.method,
             path=request.raw_path,
@@ -131,38 +131,38 @@ class Sandbox:
         self._depot.note(call)
         return call
 
-    def _arrive(self, visit: Visit) -> float:
-        """The call reaches the API: what is due by now is decided, and a repeated allocation is counted."""
+    def _arrive(self, accepted: AcceptedCall) -> float:
+        """The call reaches the API: due actions are carried out, and a repeated allocation is counted."""
         now = time.time()
         self._depot.settle(now)
-        if visit.endpoint.kind == "allocate":
-            self._depot.count_repeats(visit.key, visit.endpoint.references)
+        if accepted.endpoint.kind == "allocate":
+            self._depot.count_repeats(accepted.key, accepted.endpoint.references)
         return now
 
-    async def _suffer(self, visit: Visit, fault: Fault, call: ReceivedCall) -> web.StreamResponse:
-        """Let the fault strike, before or after the API takes the call."""
+    async def _serve_with_fault(self, accepted: AcceptedCall, fault: Fault, call: ReceivedCall) -> web.StreamResponse:
+        """Apply the fault, before or after the API acts on the call."""
         if not fault.acts:
             await asyncio.sleep(fault.latency_s)
-        reply = carried_out(visit.endpoint, fault, call.struck, self._arrive(visit))
+        reply = carry_out(accepted.endpoint, fault, call.struck, self._arrive(accepted))
         if fault.acts:
             await asyncio.sleep(fault.latency_s)
         match fault.fault:
             case "drop":
-                return connection.none(visit.request)
+                return connection.none(accepted.request)
             case "hang":
-                return await connection.never(visit.request)
+                return await connection.never(accepted.request)
             case "cut":
-                return await connection.half(visit.request, reply)
+                return await connection.half(accepted.request, reply)
             case _:
-                return _answered(_instead(visit.flavour, fault) or reply, call)
+                return _sent(_replacement(accepted.flavour, fault) or reply, call)
 
 
-def _instead(flavour: Flavour, fault: Fault) -> Reply | None:
-    answer = damaged(fault)
-    return flavour.error(answer) if isinstance(answer, Trouble) else answer
+def _replacement(flavour: Flavour, fault: Fault) -> Reply | None:
+    replacement = damaged(fault)
+    return flavour.error(replacement) if isinstance(replacement, ApiError) else replacement
 
 
-def _answered(reply: Reply, call: ReceivedCall) -> web.Response:
+def _sent(reply: Reply, call: ReceivedCall) -> web.Response:
     call.status, call.answered_at = reply.status, time.time()
     return connection.whole(reply)
 
@@ -175,14 +175,14 @@ def build(options: Options) -> web.Application:
 
 
 def runner(options: Options) -> web.AppRunner:
-    """The application and the limits of its connections, not listening yet."""
+    """The application with its connection limits, not listening yet."""
     return web.AppRunner(
-        build(options), access_log=None, keepalive_timeout=options.keepalive_s, shutdown_timeout=_LAST_WORDS_S
+        build(options), access_log=None, keepalive_timeout=options.keepalive_s, shutdown_timeout=_SHUTDOWN_S
     )
 
 
 def serve(*, host: str = "127.0.0.1", port: int = 0, options: Options | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; port 0 is any free one. One line on stdout says where, once it can be called."""
+    """Serve until SIGTERM or SIGINT; port 0 is any free one. Prints the address once it can be called."""
     uvloop.run(_serve(host, port, options or Options()))
 
 

@@ -1,4 +1,4 @@
-"""The carrier services and service groups of the simulated API, and who may take which shipment."""
+"""The carrier services and service groups of the simulated API, and which shipments they take."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ ExclusionCode = Literal["ex_weight", "ex_availability", "ex_rules", "ex_other"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What the carriers know about a shipment."""
+    """The properties of a shipment that carriers use."""
 
     weight_kg: float = 1.0
     country: str = "GB"
@@ -53,7 +53,7 @@ class Exclusion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filters:
-    """What the service-filter endpoints choose by; None means no matter."""
+    """The criteria of the service-filter endpoints; None matches any service."""
 
     direction: str
     pickup: bool | None = None
@@ -61,7 +61,7 @@ class Filters:
     tags: frozenset[str] = frozenset()
 
     def admits(self, service: Service) -> bool:
-        """Whether the service is in the selection; a flag that is false leaves such services out."""
+        """Whether the service matches; a flag that is false excludes such services."""
         left_out = (self.pickup is False and service.pickup) or (self.drop_off is False and service.drop_off)
         return service.direction == self.direction.lower() and not left_out and self.tags <= service.tags
 
@@ -186,7 +186,7 @@ OUTBOUND: tuple[Service, ...] = tuple(each for each in SERVICES.values() if each
 
 
 def selected(filters: Filters) -> tuple[Service, ...]:
-    """The services that the filters leave."""
+    """The services that match the filters."""
     return tuple(service for service in SERVICES.values() if filters.admits(service))
 
 

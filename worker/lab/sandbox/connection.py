@@ -1,4 +1,4 @@
-"""What happens on the connection: an answer sent whole, cut in half, or not at all."""
+"""What is sent on the connection: a whole response, half of one, or none."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ _HANG_CHECK_S = 0.1
 
 
 async def read(request: web.Request, segments: list[str], key: str, base: str) -> Incoming:
-    """The request as a value; a body is XML if its type says so, an answer if that is what is accepted."""
+    """The request as a value; `Content-Type` decides whether its body is XML, `Accept` whether the response is."""
     body = await request.read() if request.body_exists else b""
     accept = request.headers.get(hdrs.ACCEPT, "")
     xml_in = "xml" in request.headers.get(hdrs.CONTENT_TYPE, "")
@@ -21,13 +21,13 @@ async def read(request: web.Request, segments: list[str], key: str, base: str) -
 
 
 def whole(reply: Reply) -> web.Response:
-    """The answer as it is."""
+    """The whole response."""
     headers = None if reply.retry_after_s is None else {hdrs.RETRY_AFTER: str(reply.retry_after_s)}
     return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type, headers=headers)
 
 
 async def half(request: web.Request, reply: Reply) -> web.StreamResponse:
-    """Send half of the answer, then close the connection."""
+    """Send half of the response, then close the connection."""
     length = len(reply.body)
     response = web.StreamResponse(status=reply.status)
     response.content_type, response.content_length = reply.content_type, length
@@ -39,14 +39,14 @@ async def half(request: web.Request, reply: Reply) -> web.StreamResponse:
 
 
 def none(request: web.Request) -> web.Response:
-    """Close the connection at once; what is returned goes nowhere."""
+    """Close the connection at once; the returned response is not sent."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
 
 
 async def never(request: web.Request) -> web.Response:
-    """Keep the caller waiting until it goes away."""
+    """Send nothing until the caller closes the connection."""
     while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - closing sets no event
         await asyncio.sleep(_HANG_CHECK_S)
     return web.Response()

@@ -1,74 +1,74 @@
-"""What the API makes of one shipment of a call: it acts at once, later, or not at all. Values only."""
+"""How the API acts on one shipment of a call: at once, later, or not at all. Values only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from worker.lab.sandbox.fault import Fault
-from worker.lab.sandbox.faults import Hit, Struck
+from worker.lab.sandbox.faults import CallFaults, ShipmentFault
 
-Way = Literal["at_once", "late", "lost", "queued", "stuck", "refused", "skipped"]
-"""How the API takes a shipment whose state it has admitted.
+EffectKind = Literal["at_once", "late", "lost", "queued", "stuck", "refused", "skipped"]
+"""How the API acts on a shipment in an allocatable state.
 
-`late` and `lost` are accepted and change nothing yet, or ever. `refused` is told that its state is wrong, though it is
-not. `skipped` is not looked at by a call for many.
+`late` and `lost` are accepted; `late` takes effect later, `lost` never. `refused` gets an error for its state, although
+the state is right. `skipped` is not processed by a bulk call.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Course:
-    """The way, and what goes with it.
+class Effect:
+    """The kind of the effect and its parameters.
 
-    `delay_s` is how long the state stays as it was; `queue_s` how long it is `allocating` then, None being the usual
-    time. With `conflict` a wrong state is told as two rules that contradict each other. A shipment that is not
-    `listed` is missing in the answer to a call for many.
+    `delay_s`: how long the state stays unchanged. `queue_s`: how long it is `allocating` then (None: the default).
+    `conflict`: a wrong state is reported as contradictory rules. `listed`: whether the response to a bulk call lists
+    the shipment.
     """
 
-    way: Way = "at_once"
+    kind: EffectKind = "at_once"
     delay_s: float = 0.0
     queue_s: float | None = None
     conflict: bool = False
     listed: bool = True
 
 
-Special = Mapping[str, Course]
-"""The shipments of a call that do not simply take the usual course, by reference."""
+Special = Mapping[str, Effect]
+"""The shipments of a call that are treated differently, by reference."""
 
-AT_ONCE = Course()
-SKIPPED = Course(way="skipped", listed=False)
-_QUEUED = Course(way="queued")
+AT_ONCE = Effect()
+SKIPPED = Effect(kind="skipped", listed=False)
+_QUEUED = Effect(kind="queued")
 ORDINARY: Special = {}
 
 
-def courses(struck: Struck) -> Special:
-    """The courses of the shipments that a fault strikes singly."""
+def effects(struck: CallFaults) -> Special:
+    """The effects for the shipments that a fault applies to individually."""
     if not struck.single:
         return ORDINARY
-    return {reference: _course(hit) for reference, hit in struck.single.items()}
+    return {reference: _effect(hit) for reference, hit in struck.single.items()}
 
 
-def put_off(fault: Fault, *, vain: bool, listed: bool = True) -> Course:
-    """The course of a shipment that the API acts on late, if ever."""
-    return Course(way="lost" if vain else "late", delay_s=fault.late_s, listed=listed)
+def delayed(fault: Fault, *, never_acts: bool, listed: bool = True) -> Effect:
+    """The effect for a shipment that the API acts on late or never."""
+    return Effect(kind="lost" if never_acts else "late", delay_s=fault.late_s, listed=listed)
 
 
-def queued_course(course: Course) -> Course:
-    """The course in a call that queues its shipments: none is decided at once."""
-    if course is AT_ONCE:
+def queued_effect(effect: Effect) -> Effect:
+    """The effect in a call that queues its shipments: none is allocated at once."""
+    if effect is AT_ONCE:
         return _QUEUED
-    return replace(course, way="queued") if course.way == "at_once" else course
+    return replace(effect, kind="queued") if effect.kind == "at_once" else effect
 
 
-def _course(hit: Hit) -> Course:
+def _effect(hit: ShipmentFault) -> Effect:
     fault = hit.fault
     if fault.fault == "late" or fault.late_s:
-        return put_off(fault, vain=hit.vain, listed=fault.fault != "omit")
+        return delayed(fault, never_acts=hit.never_acts, listed=fault.fault != "omit")
     match fault.fault:
         case "queued":
-            return Course(way="queued", delay_s=fault.lag_s, queue_s=fault.queue_s)
+            return Effect(kind="queued", delay_s=fault.lag_s, queue_s=fault.queue_s)
         case "stuck":
-            return Course(way="stuck")
+            return Effect(kind="stuck")
         case "omit":
-            return Course(listed=False) if fault.acts else SKIPPED
+            return Effect(listed=False) if fault.acts else SKIPPED
         case _:
             return AT_ONCE

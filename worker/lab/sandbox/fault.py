@@ -1,11 +1,11 @@
-"""One fault as `POST /_sandbox/faults` takes it, and which option goes with which fault."""
+"""One fault as `POST /_sandbox/faults` accepts it, and the options of each fault."""
 
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Kind = Literal["allocate", "read", "quote", "label"]
-"""What an endpoint does."""
+"""The kind of an endpoint."""
 
 FaultName = Literal[
     "slow",
@@ -33,7 +33,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 PER_SHIPMENT: frozenset[FaultName] = frozenset({"late", "queued", "stuck", "omit"})
 _OF_ALLOCATIONS: frozenset[FaultName] = frozenset({"late", "repeated", "refused_whole"})
-"""Faults that only calls for an allocation can meet, whatever `on` says."""
+"""Faults of allocation calls only, regardless of `on`."""
 
 _LATE = frozenset(get_args(FaultName)) - {"queued", "stuck", "refused_whole"}
 _QUEUED = frozenset({"queued"})
@@ -85,7 +85,7 @@ class Fault(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Refuse an option that would do nothing."""
+        """Reject an option that has no effect."""
         for option, faults in _ONLY_FOR.items():
             if self.fault not in faults and getattr(self, option) != type(self).model_fields[option].default:
                 raise ValueError(f"{option} does not go with {self.fault}")
@@ -100,7 +100,7 @@ class Fault(BaseModel):
         return self
 
     def concerns(self, kind: Kind, reference: str) -> bool:
-        """Whether a call of this kind for this shipment may meet the fault."""
+        """Whether the fault concerns a call of this kind for this shipment."""
         named = self.references if self.because_of is None else self.because_of
         meets = kind == "allocate" or self.fault not in _OF_ALLOCATIONS
         return meets and self.on in {"any", kind} and (named is None or reference in named)

@@ -1,9 +1,9 @@
-"""What a fault answers in place of the API."""
+"""The responses that faults send in place of the API's."""
 
 from dataclasses import replace
 
 from worker.lab.sandbox.fault import Body, Fault
-from worker.lab.sandbox.http_types import Reply, Trouble, caused
+from worker.lab.sandbox.http_types import ApiError, Reply, caused
 from worker.lab.sandbox.state import RULE_CONFLICT
 
 _PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>\r\n"
@@ -13,9 +13,9 @@ _GARBAGE: dict[Body, Reply] = {
     "shape": Reply(status=200, body=b'{"state": ["allocated"], "carrier": 7}'),
     "empty": Reply(status=200),
 }
-_UNAUTHORISED = Trouble(status=401, code="unauthorized", message="The API key is missing or not known.")
-_FORBIDDEN = Trouble(status=403, code="forbidden", message="The API key does not permit this.")
-_THROTTLED = Trouble(status=429, code="too_many_requests", message="Too many calls.")
+_UNAUTHORISED = ApiError(status=401, code="unauthorized", message="The API key is missing or not known.")
+_FORBIDDEN = ApiError(status=403, code="forbidden", message="The API key does not permit this.")
+_THROTTLED = ApiError(status=429, code="too_many_requests", message="Too many calls.")
 _GONE = caused(410, "gone", "resource_removed", "The shipment was removed.")
 
 _REASONS = {
@@ -27,18 +27,18 @@ _REASONS = {
     521: "Web server is down",
 }
 _PARENTS = {400: "validation_error", 404: "not_found", 410: "gone", 429: "conflict", 521: "allocation_failed"}
-"""The code above the cause that a fault names, by status."""
+"""The parent code of the cause that a fault names, by status."""
 
 
-def damaged(fault: Fault) -> Reply | Trouble | None:
-    """The answer that the fault gives, with `Retry-After` if it says so; None if it answers nothing of its own."""
-    answer = _answer(fault)
-    if answer is None or fault.retry_after_s is None:
-        return answer
-    return replace(answer, retry_after_s=fault.retry_after_s)
+def damaged(fault: Fault) -> Reply | ApiError | None:
+    """The response of the fault, with `Retry-After` if it is set; None if the fault sends none."""
+    reply = _reply(fault)
+    if reply is None or fault.retry_after_s is None:
+        return reply
+    return replace(reply, retry_after_s=fault.retry_after_s)
 
 
-def _answer(fault: Fault) -> Reply | Trouble | None:
+def _reply(fault: Fault) -> Reply | ApiError | None:
     match fault.fault:
         case "status":
             return _failure(fault.status or 500)
@@ -62,21 +62,21 @@ def _answer(fault: Fault) -> Reply | Trouble | None:
             return None
 
 
-def _failure(status: int) -> Reply | Trouble:
+def _failure(status: int) -> Reply | ApiError:
     """A 502 is a gateway's HTML page and a 504 has no body at all, as gateways do."""
     match status:
         case 502:
             return _page(status, "html")
         case 503:
-            return Trouble(status=status, code="service_unavailable", message="The service is not available.")
+            return ApiError(status=status, code="service_unavailable", message="The service is not available.")
         case 504:
             return _page(status, "empty")
         case _:
-            return Trouble(status=status, code="internal_server_error", message="Something went wrong.")
+            return ApiError(status=status, code="internal_server_error", message="Something went wrong.")
 
 
 def _page(status: int, body: Body) -> Reply:
-    """The answer of a gateway, which knows nothing of the API behind it."""
+    """The response of a gateway in front of the API."""
     if body == "empty":
         return Reply(status=status, content_type="text/plain")
     title = f"{status} {_REASONS[status]}"
@@ -85,18 +85,18 @@ def _page(status: int, body: Body) -> Reply:
     return Reply(status=status, body=_PAGE.format(title).encode(), content_type="text/html")
 
 
-def _refusal(fault: Fault) -> Trouble:
-    """The refusal of a whole call; it does not say which shipment is to blame."""
+def _refusal(fault: Fault) -> ApiError:
+    """The refusal of a whole call; it does not name the shipment that caused it."""
     status = fault.status or 400
     parent = _PARENTS.get(status, "error")
     message = "The request cannot be carried out."
     if fault.code is None:
-        return Trouble(status=status, code=parent, message=message)
+        return ApiError(status=status, code=parent, message=message)
     return caused(status, parent, fault.code, message)
 
 
-def inadmissible(key: str, version: str | None, keys: frozenset[str]) -> Trouble | None:
-    """Why a request with this key and version is turned away, or None."""
+def reason_to_reject(key: str, version: str | None, keys: frozenset[str]) -> ApiError | None:
+    """Why a request with this key and version is rejected, or None."""
     if key == "forbidden-key":
         return _FORBIDDEN
     if key not in keys:

@@ -17,7 +17,7 @@ Tree: TypeAlias = Mapping[str, "Tree"] | Sequence["Tree"] | str | float | bool |
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Incoming:
-    """One request, read and admitted; `base` is the absolute address that links in the answer start with."""
+    """One accepted request; `base` is the absolute address that links in the response start with."""
 
     method: str
     segments: Sequence[str]
@@ -30,7 +30,7 @@ class Incoming:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """One answer, ready to send."""
+    """One response, ready to send."""
 
     status: int
     body: bytes = b""
@@ -40,7 +40,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Detail:
-    """One cause of a trouble; `concerns` names the property or the carrier service it is about."""
+    """One cause of an error; `concerns` names the property or carrier service it is about."""
 
     code: str
     message: str
@@ -48,7 +48,7 @@ class Detail:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trouble:
+class ApiError:
     """An error before it has the form of v1 or v2. `code` is the parent, `details` are the causes."""
 
     status: int
@@ -65,9 +65,9 @@ class Trouble:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """What a request asks for: its kind, the shipments it concerns, and the deed (now in Unix seconds).
+    """The endpoint of a request: its kind, the shipments it concerns, and the action (now in Unix seconds).
 
-    `in_order` says that the shipments are allocated one after the other, and not accepted as a whole.
+    `in_order`: the shipments are allocated one after the other rather than accepted as a whole.
     """
 
     kind: Kind
@@ -88,15 +88,15 @@ class Flavour(Protocol):
         """The header with the version."""
 
     def endpoint(self, request: Incoming) -> Endpoint | Reply:
-        """The endpoint requested, or the answer to a request that fits none."""
+        """The endpoint of a request, or the response to a request that matches none."""
 
-    def error(self, trouble: Trouble) -> Reply:
-        """The trouble in this generation's form."""
+    def error(self, error: ApiError) -> Reply:
+        """The error in this generation's form."""
 
 
-def caused(status: int, code: str, cause: str, message: str) -> Trouble:
-    """A trouble with one cause, which shares its message."""
-    return Trouble(status=status, code=code, message=message, details=(Detail(code=cause, message=message),))
+def caused(status: int, code: str, cause: str, message: str) -> ApiError:
+    """An error with one cause and the same message."""
+    return ApiError(status=status, code=code, message=message, details=(Detail(code=cause, message=message),))
 
 
 def json_text(tree: Tree) -> str:
@@ -115,7 +115,7 @@ def json_text(tree: Tree) -> str:
 
 
 def json_reply(status: int, tree: Tree, retry_after_s: int | None = None) -> Reply:
-    """A JSON answer."""
+    """A JSON response."""
     return Reply(status=status, body=json_text(tree).encode(), retry_after_s=retry_after_s)
 
 

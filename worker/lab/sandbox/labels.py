@@ -7,7 +7,7 @@ CONTENT_TYPES = {"pdf": "application/pdf", "zpl": "text/plain"}
 
 
 def label(reference: str, kind: str) -> str:
-    """The label's file as base64 text, as both generations of the API hand it out."""
+    """The label's file as base64 text, as both generations of the API return it."""
     document = _pdf(reference) if kind == "pdf" else _zpl(reference)
     return b64encode(document).decode()
 

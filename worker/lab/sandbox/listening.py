@@ -1,4 +1,4 @@
-"""The sandbox's listening socket: every connection that waits is accepted at once."""
+"""The sandbox's listening socket: all waiting connections are accepted at once."""
 
 import asyncio
 import socket
@@ -9,11 +9,11 @@ _BACKLOG = 1024
 
 
 class EagerSite(web.BaseSite):
-    """A site for `web.AppRunner` that accepts all waiting connections in one turn of the event loop.
+    """A site for `web.AppRunner` that accepts all waiting connections in one iteration of the event loop.
 
-    uvloop accepts one in a turn. A backlog of new connections then waits for seconds while their requests, complete
-    in the kernel, are not read; and what a client sent is read even if it was killed meanwhile, so that a busy API
-    would act long after its client was gone.
+    uvloop accepts one per iteration. A backlog of new connections then waits for seconds while their requests are
+    complete in the kernel and not read; they are read even if the client was killed meanwhile, so a busy API would act
+    long after the death of its client.
     """
 
     __slots__ = ("_arriving", "_socket")

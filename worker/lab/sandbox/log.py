@@ -1,4 +1,4 @@
-"""Everything that happened since the start, in order: calls as they arrived, and late actions as they took effect."""
+"""The log, in order of time: calls when they arrived, and late actions when they took effect."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from itertools import islice
 from worker.lab.sandbox.state import Acted, ReceivedCall
 
 _MOST = 1_000_000
-"""How many entries are kept; those before are forgotten, but counted."""
+"""How many entries are kept; earlier ones are dropped, but counted."""
 
 
 class Log:
@@ -19,7 +19,7 @@ class Log:
         self._total = 0
 
     def add(self, entry: ReceivedCall | Acted) -> None:
-        """Write one more entry."""
+        """Append an entry."""
         self._entries.append(entry)
         self._total += 1
 

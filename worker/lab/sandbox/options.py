@@ -1,4 +1,4 @@
-"""How one sandbox is set up; fixed while it runs."""
+"""The options of one sandbox; fixed while it runs."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,11 +11,11 @@ V1Form = Literal["summary", "is_success"]
 class Options:
     """What a sandbox accepts and how long it takes.
 
-    `keys` are the accepted API keys: shipments of different keys are different shipments. Without
-    `auto_create` a reference that was not created first is `shipment_not_found`. `latency_s` is added to every
-    call, `queue_s` is how long a queued shipment stays `allocating`, `quote_s` how long a quote is good,
-    `keepalive_s` how long an idle connection is kept open (seconds, all four). `v1_refusal_body` says whether
-    v1 explains a refused single call. `seed` decides which calls a fault with a share strikes.
+    `keys`: the accepted API keys; shipments of different keys are different shipments. `auto_create`: an unknown
+    reference is created rather than `shipment_not_found`. `latency_s`: added to every call; `queue_s`: how long a
+    queued shipment is `allocating`; `quote_s`: how long a quote is valid; `keepalive_s`: how long an idle connection
+    is kept (all in seconds). `v1_refusal_body`: whether v1 explains a refused single call. `seed`: selects the calls
+    that a fault with a share applies to.
     """
 
     keys: tuple[str, ...] = ("sandbox-key",)

@@ -1,4 +1,4 @@
-"""What the API has accepted and not done yet, in order of time. Time is an argument (Unix seconds)."""
+"""Actions that the API has accepted and not carried out, in order of time. Time is an argument (Unix seconds)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from worker.lab.sandbox.state import SimulatedShipment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Deed:
-    """An allocation to come, by the services that its call picked.
+class PendingAction:
+    """A pending allocation to one of the services that its call selected.
 
-    With `queue_s` the shipment first becomes `allocating`, for so long. `hidden` says that the shipment's state does
-    not show it from the start. `described` is what the shipment's own count was when the call was accepted.
+    With `queue_s` the shipment is first `allocating` for this time. `hidden`: the state does not show it from
+    the start. `described`: the shipment's own count when the call was accepted.
     """
 
     shipment: SimulatedShipment
@@ -24,24 +24,24 @@ class Deed:
     described: int = 0
 
 
-class Agenda:
-    """Deeds by the time at which they are due."""
+class PendingActions:
+    """Pending actions by the time at which they are due."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._deeds: list[tuple[float, int, Deed]] = []
+        self._actions: list[tuple[float, int, PendingAction]] = []
         self._serial = count()
 
-    def add(self, due: float, deed: Deed) -> None:
-        """Accept a deed; of two that are due at the same time the one accepted first comes first."""
-        heappush(self._deeds, (due, next(self._serial), deed))
+    def add(self, due: float, action: PendingAction) -> None:
+        """Add an action; of two with the same due time the one added first comes first."""
+        heappush(self._actions, (due, next(self._serial), action))
 
-    def due(self, now: float) -> Iterator[tuple[float, Deed]]:
-        """Take out every deed that is due by now, with its time; one that is added meanwhile takes its turn."""
-        while self._deeds and self._deeds[0][0] <= now:
-            at, _, deed = heappop(self._deeds)
-            yield at, deed
+    def due(self, now: float) -> Iterator[tuple[float, PendingAction]]:
+        """Remove and yield every due action with its time, including those added meanwhile."""
+        while self._actions and self._actions[0][0] <= now:
+            at, _, action = heappop(self._actions)
+            yield at, action
 
     def pending(self, key: str | None) -> int:
-        """How many deeds are to come, for the shipments of one key or all."""
-        return sum(key in {None, deed.shipment.key} for _, _, deed in self._deeds)
+        """The number of pending actions, for the shipments of one key or all."""
+        return sum(key in {None, action.shipment.key} for _, _, action in self._actions)

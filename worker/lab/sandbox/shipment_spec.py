@@ -1,4 +1,4 @@
-"""A shipment as `POST /_sandbox/shipments` takes it."""
+"""A shipment as `POST /_sandbox/shipments` accepts it."""
 
 from typing import Annotated, ClassVar
 
@@ -24,7 +24,7 @@ class Described(BaseModel):
     exists_after_s: Annotated[float, Field(ge=0)] = 0.0
 
     def as_shipment(self, first_key: str, now: float) -> SimulatedShipment:
-        """The shipment that is described; without a key it is the first one's."""
+        """The described shipment; without a key it belongs to the first one."""
         facts = Facts(weight_kg=self.weight_kg, country=self.country, tags=self.tags)
         shipment = SimulatedShipment(
             key=self.key or first_key,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from worker.lab.sandbox.catalogue import Facts, Service
 from worker.lab.sandbox.fault import Kind
-from worker.lab.sandbox.faults import UNHARMED, Struck
+from worker.lab.sandbox.faults import NO_FAULTS, CallFaults
 from worker.lab.sandbox.http_types import caused
 
 State = Literal[
@@ -41,7 +41,7 @@ _HISTORY = 50
 
 @dataclass(kw_only=True, slots=True)
 class ReceivedCall:
-    """One call that arrived. It is changed in place: status and time of the answer stay None until there is one.
+    """One call that arrived. Mutable: status and time of the response stay None until there is one.
 
     `before` are the states of the shipments at arrival, None for one that does not exist; `struck` is what went wrong.
     """
@@ -53,7 +53,7 @@ class ReceivedCall:
     path: str
     references: tuple[str, ...] = ()
     before: tuple[State | None, ...] = ()
-    struck: Struck = UNHARMED
+    struck: CallFaults = NO_FAULTS
     status: int | None = None
     answered_at: float | None = None
 
@@ -80,10 +80,10 @@ class Allocation:
 
 @dataclass(kw_only=True, slots=True)
 class SimulatedShipment:
-    """One shipment of one merchant (one API key). It is changed in place: it is what the simulated API remembers.
+    """One shipment of one merchant (one API key). Mutable: the state of the simulated API.
 
-    `pending` counts what the API will yet do for it that its state does not show; `described` how often it was
-    described.
+    `pending` counts pending actions that its state does not show; `described` how often it was set through
+    `/_sandbox`.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""What the sandbox tells about what it did; `worker.lab.sandbox.control` documents every key."""
+"""What the sandbox reports about calls and shipments; `worker.lab.sandbox.control` documents every key."""
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.lab.sandbox.faults import Struck
+from worker.lab.sandbox.faults import CallFaults
 from worker.lab.sandbox.http_types import Tree, timestamp
 from worker.lab.sandbox.log import Log
 from worker.lab.sandbox.shipments import Depot
@@ -16,7 +16,7 @@ from worker.lab.sandbox.state import Acted, ReceivedCall, SimulatedShipment
 
 
 class Page(BaseModel):
-    """Which entries of the log are asked for."""
+    """The requested part of the log."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,16 +46,16 @@ def history(shipment: SimulatedShipment) -> Tree:
 
 
 def counts(depot: Depot, key: str | None) -> Tree:
-    """What the API did, for one key or for all; short when everything went well, however many shipments there are."""
+    """Totals, for one key or for all; of constant size unless something went wrong."""
     shipments = [each for each in depot.shipments.values() if key in {None, each.key}]
     unusual = sorted((each for each in shipments if each.allocations != 1), key=lambda each: each.allocations)
     return {
         "allocated": sum(each.allocations > 0 for each in shipments),
-        # Two merchants may have the same reference: the greater count, being later, is the one that is told.
+        # Two merchants may have the same reference: the greater count is reported.
         "allocations": {each.reference: each.allocations for each in unusual},
         "allocated_twice": [each.reference for each in unusual if each.allocations > 1],
         "blind_repeats": [each.reference for each in shipments for _ in range(each.blind_repeats)],
-        "pending_late": depot.agenda.pending(key),
+        "pending_late": depot.pending_actions.pending(key),
         "puts": depot.puts,
         "reads": depot.reads,
         "shipments": Counter(each.state for each in shipments),
@@ -95,8 +95,8 @@ def _call(call: ReceivedCall) -> dict[str, Any]:
     }
 
 
-def _went_wrong(struck: Struck) -> dict[str, Any]:
-    """The fault of the whole call, or the first that struck a shipment in it; then all of these."""
+def _went_wrong(struck: CallFaults) -> dict[str, Any]:
+    """The fault of the whole call, or the first one of a shipment in it; then all of the latter."""
     if not struck.single:
         return {"fault": struck.whole.fault if struck.whole else None}
     names = {reference: hit.fault.fault for reference, hit in struck.single.items()}

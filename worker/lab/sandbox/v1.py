@@ -1,4 +1,4 @@
-"""v1 "consignments": which request asks for what, and the answer to it in JSON or XML."""
+"""v1 "consignments": routes requests and builds responses in JSON or XML."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from worker.lab.sandbox.allocate import Pick, Result, allocate, by_group
 from worker.lab.sandbox.catalogue import OUTBOUND
-from worker.lab.sandbox.effect import AT_ONCE, Course, Special
-from worker.lab.sandbox.http_types import Endpoint, Incoming, Reply, Tree, Trouble, caused, json_reply
+from worker.lab.sandbox.effect import AT_ONCE, Effect, Special
+from worker.lab.sandbox.http_types import ApiError, Endpoint, Incoming, Reply, Tree, caused, json_reply
 from worker.lab.sandbox.labels import CONTENT_TYPES
 from worker.lab.sandbox.options import Options
 from worker.lab.sandbox.shipments import Depot
@@ -18,14 +18,14 @@ from worker.lab.sandbox.v1_resources import consignment, consignment_status, lab
 from worker.lab.sandbox.xml import xml_text
 
 ROOTS = frozenset({"allocation", "consignments", "quotes"})
-"""The first parts of paths that only v1 has."""
+"""The first path segments that only v1 has."""
 
 _NAMESPACE = "http://electioapp.com/schemas/v1.1/MPD.Electio.SDK.DataTypes"
-_NO_SUCH_ENDPOINT = Trouble(status=404, code="not_found", message="There is no such endpoint.")
+_NO_SUCH_ENDPOINT = ApiError(status=404, code="not_found", message="There is no such endpoint.")
 _NO_SUCH_LABEL = caused(400, "validation_error", "invalid_format", "The format is pdf or zpl.")
 
 Show = Callable[[SimulatedShipment, float], Reply]
-"""The answer that shows a shipment as it is now."""
+"""Builds the response that shows the present state of a shipment."""
 
 
 class V1:
@@ -41,7 +41,7 @@ class V1:
         self._explains = options.v1_refusal_body
 
     def endpoint(self, request: Incoming) -> Endpoint | Reply:
-        """The endpoint that a request asks for, or a 404 or 400."""
+        """The endpoint of a request, or a 404 or 400."""
         match request.method, *request.segments:
             case "PUT", "allocation", strategy if strategy in STRATEGIES:
                 return self._many_endpoint(request, strategy)
@@ -65,10 +65,10 @@ class V1:
             case _:
                 return self.error(_NO_SUCH_ENDPOINT)
 
-    def error(self, trouble: Trouble) -> Reply:
-        """The trouble as the gateway in front of v1 says it; v1 itself documents no error body."""
-        tree: Tree = {"statusCode": trouble.status, "message": trouble.message}
-        return json_reply(trouble.status, tree, retry_after_s=trouble.retry_after_s)
+    def error(self, error: ApiError) -> Reply:
+        """The error as the gateway in front of v1 sends it; v1 itself documents no error body."""
+        tree: Tree = {"statusCode": error.status, "message": error.message}
+        return json_reply(error.status, tree, retry_after_s=error.retry_after_s)
 
     def _one_endpoint(self, request: Incoming, reference: str, pick: Pick) -> Endpoint:
         act = partial(self._allocate, request, reference, pick)
@@ -77,7 +77,7 @@ class V1:
     def _allocate(self, request: Incoming, reference: str, pick: Pick, now: float, special: Special) -> Reply:
         result = self._result(request, reference, pick, now, special.get(reference, AT_ONCE))
         status = status_of(result)
-        if isinstance(result, Trouble) and not self._explains:
+        if isinstance(result, ApiError) and not self._explains:
             return Reply(status=status)
         return _written(status, request, "Consignments", "AllocationSummary", self._summary(request, reference, result))
 
@@ -85,8 +85,8 @@ class V1:
         pick = self._depot.quoted(request.key, reference, quote, now)
         return self._allocate(request, reference, pick, now, special)
 
-    def _result(self, request: Incoming, reference: str, pick: Pick, now: float, course: Course) -> Result:
-        return allocate(self._depot, key=request.key, reference=reference, pick=pick, now=now, course=course)
+    def _result(self, request: Incoming, reference: str, pick: Pick, now: float, effect: Effect) -> Result:
+        return allocate(self._depot, key=request.key, reference=reference, pick=pick, now=now, effect=effect)
 
     def _summary(self, request: Incoming, reference: str, result: Result) -> Tree:
         if request.xml_out:
@@ -95,7 +95,7 @@ class V1:
 
     def _many_endpoint(self, request: Incoming, strategy: str) -> Endpoint | Reply:
         wanted = read_many(strategy, request)
-        if isinstance(wanted, Trouble):
+        if isinstance(wanted, ApiError):
             return self.error(wanted)
         act = partial(self._many, request, wanted)
         return Endpoint(kind="allocate", references=wanted.references, act=act, in_order=True)
@@ -103,11 +103,11 @@ class V1:
     def _many(self, request: Incoming, wanted: Many, now: float, special: Special) -> Reply:
         entries: list[Tree] = []
         for reference in wanted.references:
-            course = special.get(reference, AT_ONCE)
-            if course.way == "skipped":
+            effect = special.get(reference, AT_ONCE)
+            if effect.kind == "skipped":
                 continue
-            result = self._result(request, reference, wanted.pick, now, course)
-            if course.listed:
+            result = self._result(request, reference, wanted.pick, now, effect)
+            if effect.listed:
                 entries.append(self._summary(request, reference, result))
         return _written(200, request, "Consignments", "ArrayOfAllocationSummary", entries)
 
@@ -118,7 +118,7 @@ class V1:
 
     def _show(self, request: Incoming, reference: str, show: Show, now: float, _special: Special) -> Reply:
         found = self._depot.find(request.key, reference, now)
-        return self.error(found) if isinstance(found, Trouble) else show(found, now)
+        return self.error(found) if isinstance(found, ApiError) else show(found, now)
 
     def _quotes(self, request: Incoming, shipment: SimulatedShipment, now: float) -> Reply:
         self._depot.quote(shipment, OUTBOUND, now)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from worker.lab.sandbox.allocate import Result, Waiting, WasAllocated
-from worker.lab.sandbox.http_types import Tree, Trouble
+from worker.lab.sandbox.http_types import ApiError, Tree
 from worker.lab.sandbox.state import Allocation
 
 _TOLD = frozenset({404, 429})
@@ -11,7 +11,7 @@ _TOLD = frozenset({404, 429})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Style:
-    """What differs between JSON and XML beside the syntax: the words for links, the number of the first leg."""
+    """The differences between JSON and XML besides syntax: names of links, number of the first leg."""
 
     detail: str
     label: str
@@ -35,25 +35,25 @@ def _links(reference: str, result: Result, base: str, style: Style) -> list[Tree
 
 
 def status_of(result: Result) -> int:
-    """The HTTP status of a result; of troubles v1 tells only some, and 400 for all others."""
+    """The HTTP status of a result; v1 distinguishes only some errors, all others are 400."""
     match result:
         case WasAllocated():
             return 200
         case Waiting():
             return 202
-        case Trouble():
+        case ApiError():
             return result.status if result.status in _TOLD else 400
 
 
 def describe(reference: str, result: Result) -> str:
-    """The result for a person."""
+    """The result as a message."""
     match result:
         case WasAllocated():
             service = result.allocation.service
             return f"Consignment {reference} has been successfully allocated with {service.carrier_name} {service.name}"
         case Waiting():
             return f"Consignment {reference} has been queued for allocation"
-        case Trouble():
+        case ApiError():
             return f"Consignment {reference} could not be allocated: {result.message}"
 
 

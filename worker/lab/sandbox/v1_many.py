@@ -1,4 +1,4 @@
-"""The "many" requests of v1, as JSON or XML: what their bodies may say. They are answered at once."""
+"""Parses v1's requests for many consignments, as JSON or XML. They get a result at once."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.lab.sandbox.allocate import Pick, by_service
 from worker.lab.sandbox.catalogue import OUTBOUND, Filters, selected
-from worker.lab.sandbox.http_types import Incoming, Trouble, caused
+from worker.lab.sandbox.http_types import ApiError, Incoming, caused
 from worker.lab.sandbox.xml import read_xml
 
 
@@ -46,10 +46,10 @@ STRATEGIES: dict[str, Callable[[Mapping[str, Any]], Pick]] = {
     "allocate": _by_default_rules,
     "allocateConsignmentsWithServiceFilters": _by_filters,
 }
-"""How a request chooses among services, by the last part of its path."""
+"""How a request selects services, by the last segment of its path."""
 
 
-def read_many(strategy: str, request: Incoming) -> Many | Trouble:
+def read_many(strategy: str, request: Incoming) -> Many | ApiError:
     """The request in a body, or what is wrong with it."""
     body: Any
     try:
@@ -62,5 +62,5 @@ def read_many(strategy: str, request: Incoming) -> Many | Trouble:
     return Many(references=tuple(references), pick=STRATEGIES[strategy](body))
 
 
-def _invalid(message: str) -> Trouble:
+def _invalid(message: str) -> ApiError:
     return caused(400, "validation_error", "invalid_format", message)

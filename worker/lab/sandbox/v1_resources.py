@@ -1,4 +1,4 @@
-"""The resources of v1 that are read: a consignment, its status, quotes and label. Trees that become JSON or XML."""
+"""The readable resources of v1: a consignment, its status, quotes and label. Trees that become JSON or XML."""
 
 from decimal import Decimal
 
@@ -56,7 +56,7 @@ def consignment_status(shipment: SimulatedShipment, base: str) -> Tree:
 
 
 def quotes(shipment: SimulatedShipment, serial: int, now: float) -> Tree:
-    """The consignment's present quotes; with none the list is empty and the message says so."""
+    """The consignment's present quotes; without any the list is empty and the message explains it."""
     found = [
         _quote(shipment.reference, quote, service, now, expires)
         for quote, (service, expires) in shipment.quotes.items()

@@ -1,4 +1,4 @@
-"""v2 "shipments": which request asks for what, and the answer to it. Synchronous; the server does the waiting."""
+"""v2 "shipments": routes requests and builds responses. Synchronous; the server does the waiting."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -6,12 +6,12 @@ from typing import ClassVar, assert_never
 
 from worker.lab.sandbox.allocate import Pick, Result, Waiting, WasAllocated, allocate, by_group, by_service, by_virtual
 from worker.lab.sandbox.catalogue import OUTBOUND, Exclusion, excluded
-from worker.lab.sandbox.effect import AT_ONCE, Special, queued_course
-from worker.lab.sandbox.http_types import Detail, Endpoint, Incoming, Reply, Trouble, caused, json_reply
+from worker.lab.sandbox.effect import AT_ONCE, Special, queued_effect
+from worker.lab.sandbox.http_types import ApiError, Detail, Endpoint, Incoming, Reply, caused, json_reply
 from worker.lab.sandbox.labels import CONTENT_TYPES
 from worker.lab.sandbox.shipments import Depot
 from worker.lab.sandbox.state import WRONG_STATE
-from worker.lab.sandbox.v2_bodies import allocated, error, filtered, many, queued
+from worker.lab.sandbox.v2_bodies import allocated, error_body, filtered, many, queued
 from worker.lab.sandbox.v2_many import PARTLY, Many, Strategy, read_many
 from worker.lab.sandbox.v2_resources import document, quote_result, shipment_resource
 
@@ -20,7 +20,7 @@ _PICKERS: dict[str, Callable[[str], Pick]] = {
     "service": by_service,
     "service_group": by_group,
 }
-_NO_SUCH_ENDPOINT = Trouble(status=404, code="not_found", message="There is no such endpoint.")
+_NO_SUCH_ENDPOINT = ApiError(status=404, code="not_found", message="There is no such endpoint.")
 _NO_SUCH_LABEL = caused(400, "validation_error", "invalid_format", "The format is pdf or zpl, the dpi a number.")
 
 
@@ -35,7 +35,7 @@ class V2:
         self._depot = depot
 
     def endpoint(self, request: Incoming) -> Endpoint | Reply:
-        """The endpoint that a request asks for, or a 404 or 400."""
+        """The endpoint of a request, or a 404 or 400."""
         match request.method, *request.segments:
             case "PUT", "shipments", reference, "allocate", "quote", quote:
                 act = partial(self._allocate_quoted, request, reference, quote)
@@ -58,17 +58,17 @@ class V2:
             case _:
                 return self.error(_NO_SUCH_ENDPOINT)
 
-    def error(self, trouble: Trouble) -> Reply:
-        """The trouble as an ApiError."""
-        tree = error(trouble, self._depot.serial(), self._correlation())
-        return json_reply(trouble.status, tree, retry_after_s=trouble.retry_after_s)
+    def error(self, error: ApiError) -> Reply:
+        """The error as an ApiError."""
+        tree = error_body(error, self._depot.serial(), self._correlation())
+        return json_reply(error.status, tree, retry_after_s=error.retry_after_s)
 
     def _correlation(self) -> str:
         return f"sandbox-{self._depot.serial():012d}"
 
     def _allocate(self, request: Incoming, reference: str, pick: Pick, now: float, special: Special) -> Reply:
-        course = special.get(reference, AT_ONCE)
-        result = allocate(self._depot, key=request.key, reference=reference, pick=pick, now=now, course=course)
+        effect = special.get(reference, AT_ONCE)
+        result = allocate(self._depot, key=request.key, reference=reference, pick=pick, now=now, effect=effect)
         return self._result(result, request.base)
 
     def _allocate_quoted(self, request: Incoming, reference: str, quote: str, now: float, special: Special) -> Reply:
@@ -81,20 +81,20 @@ class V2:
                 return Reply(status=200, body=allocated(result, base, self._correlation()))
             case Waiting():
                 return json_reply(202, queued(result.shipment.reference, base, self._correlation()))
-            case Trouble():
+            case ApiError():
                 return self.error(result)
             case _:
                 assert_never(result)
 
     def _read(self, request: Incoming, reference: str, now: float, _special: Special) -> Reply:
         found = self._depot.find(request.key, reference, now)
-        if isinstance(found, Trouble):
+        if isinstance(found, ApiError):
             return self.error(found)
         return json_reply(200, shipment_resource(found, request.base))
 
     def _quote(self, request: Incoming, reference: str, now: float, _special: Special) -> Reply:
         shipment = self._depot.gate(request.key, reference, now)
-        if isinstance(shipment, Trouble):
+        if isinstance(shipment, ApiError):
             return self.error(shipment)
         exclusions = excluded(OUTBOUND, shipment.facts)
         if not self._depot.quote(shipment, OUTBOUND, now):
@@ -109,7 +109,7 @@ class V2:
 
     def _label(self, request: Incoming, reference: str, form: str, dpi: int, now: float, _special: Special) -> Reply:
         shipment = self._depot.find(request.key, reference, now)
-        if isinstance(shipment, Trouble):
+        if isinstance(shipment, ApiError):
             return self.error(shipment)
         if shipment.allocation is None:
             return self.error(WRONG_STATE)
@@ -118,17 +118,17 @@ class V2:
 
     def _many_endpoint(self, request: Incoming, strategy: Strategy) -> Endpoint | Reply:
         wanted = read_many(strategy, request.body)
-        if isinstance(wanted, Trouble):
+        if isinstance(wanted, ApiError):
             return self.error(wanted)
         return Endpoint(kind="allocate", references=wanted.references, act=partial(self._many, request, wanted))
 
     def _many(self, request: Incoming, wanted: Many, now: float, special: Special) -> Reply:
-        if isinstance(wanted.pick, Trouble):
+        if isinstance(wanted.pick, ApiError):
             return self.error(wanted.pick)
         accepted: list[str] = []
-        rejected: dict[Trouble, list[str]] = {}
+        rejected: dict[ApiError, list[str]] = {}
         for reference, result in self._was_allocated(request, wanted, now, special):
-            if isinstance(result, Trouble):
+            if isinstance(result, ApiError):
                 rejected.setdefault(result, []).append(reference)
             else:
                 accepted.append(reference)
@@ -140,19 +140,19 @@ class V2:
     def _was_allocated(
         self, request: Incoming, wanted: Many, now: float, special: Special
     ) -> Iterator[tuple[str, Result]]:
-        """Queue every shipment of a call; what became of those that the answer is to list."""
+        """Queue every shipment of a call; the results of those that the response lists."""
         for reference in wanted.references:
-            course = queued_course(special.get(reference, AT_ONCE))
-            if course.way == "skipped":
+            effect = queued_effect(special.get(reference, AT_ONCE))
+            if effect.kind == "skipped":
                 continue
             key, pick = request.key, wanted.pick
-            result = allocate(self._depot, key=key, reference=reference, pick=pick, now=now, course=course)
-            if course.listed:
+            result = allocate(self._depot, key=key, reference=reference, pick=pick, now=now, effect=effect)
+            if effect.listed:
                 yield reference, result
 
 
-def _no_quotes(exclusions: tuple[Exclusion, ...]) -> Trouble:
+def _no_quotes(exclusions: tuple[Exclusion, ...]) -> ApiError:
     """Status 531, with each service and why it does not quote."""
     details = tuple(Detail(code=each.code, message=each.reason, concerns=each.service.reference) for each in exclusions)
     message = "No quotes are available for the shipment."
-    return Trouble(status=531, code="no_quotes_available", message=message, details=details)
+    return ApiError(status=531, code="no_quotes_available", message=message, details=details)

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 from worker.lab.sandbox.allocate import WasAllocated
 from worker.lab.sandbox.catalogue import Exclusion, Service
-from worker.lab.sandbox.http_types import Detail, Tree, Trouble, json_text
+from worker.lab.sandbox.http_types import ApiError, Detail, Tree, json_text
 
 _HOLE = {"reference": "~reference~", "tracking": "~tracking~", "correlation": "~correlation~"}
-"""What stands in an answer that is rendered once and then filled in; no reference may contain a tilde."""
+"""The placeholder in a response that is rendered once; no reference can contain a tilde."""
 
 
 def link(href: str, kind: str, reference: str) -> Tree:
@@ -60,7 +60,7 @@ def tracking_details(reference: str, tracking: str) -> Tree:
 
 
 def excluded_services(exclusions: Iterable[Exclusion]) -> list[Tree]:
-    """The services that could not have the shipment, each with the reason."""
+    """The services that do not take the shipment, each with the reason."""
     return [
         {"carrier": carrier(each.service), "exclusion": {"reason": each.reason, "code": each.code}}
         for each in exclusions
@@ -68,7 +68,7 @@ def excluded_services(exclusions: Iterable[Exclusion]) -> list[Tree]:
 
 
 def allocated(taken: WasAllocated, base: str, correlation: str) -> bytes:
-    """The AllocateResult of an allocated shipment: the answer that is sent most, so it is rendered only once."""
+    """The AllocateResult of an allocated shipment: the most frequent response, so it is rendered only once."""
     text = _allocated_form(taken.allocation.service, base)
     text = text.replace(_HOLE["reference"], taken.shipment.reference)
     text = text.replace(_HOLE["tracking"], taken.allocation.tracking).replace(_HOLE["correlation"], correlation)
@@ -95,7 +95,7 @@ def _allocated_form(service: Service, base: str) -> str:
 
 
 def queued(reference: str, base: str, correlation: str) -> Tree:
-    """The AllocateResult of a shipment that will be decided later."""
+    """The AllocateResult of a queued shipment."""
     return {
         "shipment_reference": reference,
         "state": "allocating",
@@ -107,16 +107,16 @@ def queued(reference: str, base: str, correlation: str) -> Tree:
     }
 
 
-def many(accepted: list[str], rejected: Mapping[Trouble, list[str]], base: str) -> Tree:
-    """The answer to a "many" call, in the form of the help pages."""
+def many(accepted: list[str], rejected: Mapping[ApiError, list[str]], base: str) -> Tree:
+    """The response to a bulk call, in the form of the help pages."""
     lost = [reference for references in rejected.values() for reference in references]
     return {
         "message": f"{len(accepted)} shipment(s) queued for allocation successfully."
         + (f" {len(lost)} shipment(s) rejected for allocation." if lost else ""),
         "queued": accepted,
         "rejected": [
-            {"code": trouble.cause, "message": trouble.message, "references": references}
-            for trouble, references in rejected.items()
+            {"code": error.cause, "message": error.message, "references": references}
+            for error, references in rejected.items()
         ],
         "_links": [link(f"{base}/shipments/{each}", "rejected", each) for each in lost],
     }
@@ -131,14 +131,14 @@ def filtered(accepted: list[str], serial: int, base: str) -> Tree:
     }
 
 
-def error(trouble: Trouble, serial: int, correlation: str) -> Tree:
+def error_body(error: ApiError, serial: int, correlation: str) -> Tree:
     """The ApiError."""
     return {
         "reference": f"er_{serial:032d}",
         "correlation_id": correlation,
-        "code": trouble.code,
-        "message": trouble.message,
-        "details": [_detail(each) for each in trouble.details],
+        "code": error.code,
+        "message": error.message,
+        "details": [_detail(each) for each in error.details],
         "_links": [],
     }
 

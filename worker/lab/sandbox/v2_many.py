@@ -1,4 +1,4 @@
-"""The "many" requests of v2: what their bodies may say. Every such call queues its shipments."""
+"""Parses v2's requests for many shipments. Every such call queues its shipments."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from worker.lab.sandbox.allocate import Pick, by_group
 from worker.lab.sandbox.catalogue import OUTBOUND, SERVICES, Filters, selected
-from worker.lab.sandbox.http_types import Trouble, caused
+from worker.lab.sandbox.http_types import ApiError, caused
 
 Strategy = Literal["default", "service", "service_group", "filters"]
 
@@ -26,7 +26,7 @@ class Many:
     pick: Pick
 
 
-def read_many(strategy: Strategy, body: bytes) -> Many | Trouble:
+def read_many(strategy: Strategy, body: bytes) -> Many | ApiError:
     """The request in a body, or what is wrong with it."""
     try:
         content = json.loads(body)
@@ -35,12 +35,12 @@ def read_many(strategy: Strategy, body: bytes) -> Many | Trouble:
     if not isinstance(content, dict):
         return _invalid("invalid_format", "The body is not an object.")
     references = _references(content.get("shipments"))
-    if isinstance(references, Trouble):
+    if isinstance(references, ApiError):
         return references
     return Many(strategy=strategy, references=references, pick=_pick(strategy, content))
 
 
-def _references(stated: object) -> tuple[str, ...] | Trouble:
+def _references(stated: object) -> tuple[str, ...] | ApiError:
     if not isinstance(stated, list) or not all(isinstance(each, str) for each in stated):
         return _invalid("invalid_format", "shipments is not a list of references.")
     if not 1 <= len(stated) <= _MOST:
@@ -76,5 +76,5 @@ def _filtered(stated: object) -> Pick:
     return selected(Filters(direction=stated["direction"], pickup=pickup, drop_off=drop_off, tags=tags))
 
 
-def _invalid(cause: str, message: str) -> Trouble:
+def _invalid(cause: str, message: str) -> ApiError:
     return caused(400, "validation_error", cause, message)

@@ -1,4 +1,4 @@
-"""The resources of v2 that are read: a shipment, its quotes, its labels. Valid by the vendor's OpenAPI schemas."""
+"""The readable resources of v2: a shipment, its quotes, its labels. Valid by the vendor's OpenAPI schemas."""
 
 from collections.abc import Iterable
 
@@ -72,7 +72,7 @@ def _allocated(shipment: SimulatedShipment, allocation: Allocation, base: str) -
 
 def _addresses(shipment: SimulatedShipment) -> list[Tree]:
     return [
-        {"address_type": "origin", "address_line1": "1 Warehouse Way", "country_iso_code": "GB"},
+        {"address_type": "origin", "address_line1": "1 Warehouse EffectKind", "country_iso_code": "GB"},
         {"address_type": "destination", "address_line1": "1 High Street", "country_iso_code": shipment.facts.country},
     ]
 

@@ -38,12 +38,12 @@ def _element(name: str, value: Tree) -> str:
 
 
 def _item(name: str) -> str:
-    """What an entry of a list is called."""
+    """The element name of a list's entries."""
     return name.removeprefix("ArrayOf").removesuffix("s")
 
 
 class _NoDoctype(ET.TreeBuilder):
-    """Builds elements and refuses a document type, which is where entities would be declared."""
+    """Builds elements and refuses a document type, which is which is where entities are declared."""
 
     def doctype(self, name: str, _public: str | None, _system: str | None) -> None:
         """Refuse."""
