@@ -106,12 +106,12 @@ class Settings(BaseSettings):
     redis_url: RedisUrl = Field(description="Redis 6.2 or newer, or Valkey: streams, ledger, schedule")
     broker_url: BrokerUrl | None = Field(None, description="Celery's broker; by default the same server, next database")
     merchants_dir: Path = Field(Path("config/merchants"), description="one TOML file per merchant")
-    orders_stream: StreamName = Field("orders.created", description="order-created events come in here")
-    allocated_stream: StreamName = Field("shipments.allocated", description="allocated events go out here")
-    failed_stream: StreamName = Field("shipments.allocation_failed", description="failed events go out here")
-    rejected_stream: StreamName = Field("orders.rejected", description="events that could not be read")
+    orders_stream: StreamName = Field("orders.created", description="order-created events are read from here")
+    allocated_stream: StreamName = Field("shipments.allocated", description="allocated events are published here")
+    failed_stream: StreamName = Field("shipments.allocation_failed", description="failed events are published here")
+    rejected_stream: StreamName = Field("orders.rejected", description="rejected events are published here")
     sweep_seconds: float = Field(5, gt=0, le=3600, description="how often beat sends the sweep")
-    lease_seconds: float = Field(60, ge=2, le=3600, description="how long a shipment may be silent that was taken")
+    lease_seconds: float = Field(60, ge=2, le=3600, description="how long a lease lasts without renewal")
     concurrency: int = Field(
         default_factory=lambda: 2 * usable_cores(), ge=1, le=512, description="worker processes; by default 2 a core"
     )
@@ -132,7 +132,7 @@ class Settings(BaseSettings):
             return value
         text, setting = value.strip(), cls.model_fields[str(info.field_name)]
         if any(unicodedata.category(letter) in _UNPRINTABLE for letter in text):
-            raise ValueError("has a control character; type it anew")
+            raise ValueError("contains a control character; type it again")
         if text:
             return text
         if setting.is_required():

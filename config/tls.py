@@ -50,7 +50,7 @@ def tls_file_problem(url: str) -> str | None:
     except (OSError, ValueError):
         return "ssl_ca_certs, ssl_certfile or ssl_keyfile: cannot be read as certificates and key; check the files"
     if stated.get("ssl_keyfile") and not stated.get("ssl_certfile"):
-        return "ssl_keyfile: needs ssl_certfile beside it"
+        return "ssl_keyfile: requires ssl_certfile; set both"
     return None
 
 

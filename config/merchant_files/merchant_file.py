@@ -167,7 +167,7 @@ def read(path: Path, http_hosts: frozenset[str] = frozenset()) -> Merchant | lis
         return [_problem(path.name, e) for e in error.errors(include_url=False, include_input=False)]
     except (ValueError, RecursionError) as error:
         # In addition to its own errors, tomllib raises those of a number or a nesting that is too large for Python.
-        return [Problem(file=path.name, key="", text=f"is not TOML: {error}; mend it there")]
+        return [Problem(file=path.name, key="", text=f"is not TOML: {error}; fix the syntax there")]
     problems = [*_name_problems(path), *_url_problems(path, file, http_hosts)]
     return problems or Merchant(name=path.stem, file=file, digest=hashlib.sha256(raw).hexdigest())
 

@@ -70,7 +70,7 @@ class Retry(BaseModel):
         deadline = f"before the deadline ({_s(self.deadline_s)})"
         if timeout_s + self.quiet_s >= self.deadline_s:
             stated = "quiet_seconds" in self.model_fields_set
-            text = f"{call} and a quiet time of {_s(self.quiet_s)} do not end {deadline}, so no call would ever be made"
+            text = f"{call} and a quiet time of {_s(self.quiet_s)} do not end {deadline}, so no call would be made"
             advice = "raise deadline_hours or lower quiet_seconds"
             yield "quiet_seconds" if stated else "deadline_hours", f"{text}; {advice}"
         if self.queue_seconds is not None and timeout_s + self.queue_seconds > self.deadline_s:

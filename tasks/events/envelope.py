@@ -41,7 +41,7 @@ class Envelope(Payload):
     id: str
     """Derived from merchant and shipment: the same for the same event, so that duplicates show."""
     source: Literal["urn:allocation-worker"]
-    """Who published the event."""
+    """The publisher of the event."""
     subject: str = Field(description="the shipment's reference")
     time: EventTime
     """When it happened, as RFC 3339 text with an offset."""

@@ -32,7 +32,7 @@ _CHANNELS = {
     "order-created": ("orders_stream", "receive", "Orders that were created; read by the consumer group `allocation`."),
     "shipment-allocated": ("allocated_stream", "send", "Shipments that were allocated."),
     "shipment-allocation-failed": ("failed_stream", "send", "Shipments that will not be allocated."),
-    "orders-rejected": ("rejected_stream", "send", "Events of the orders stream that could not be taken."),
+    "orders-rejected": ("rejected_stream", "send", "Rejected events of the orders stream."),
 }
 
 

@@ -46,7 +46,7 @@ class Label(Payload):
 
 
 class AllocatedData(ShipmentData):
-    """An allocated shipment: who has it, at what price, under which label links."""
+    """An allocated shipment: carrier service, price and label links."""
 
     strategy: AnyStrategy | None = Field(description="the step that won; of an adopted shipment the last one attempted")
     fell_back: bool = Field(description="whether an earlier step was refused")

@@ -162,5 +162,5 @@ def unread(shipment: Shipment) -> str:
     if progress.open_kind is None and progress.refusal is None:
         return ""
     if progress.last_read == "allocating":
-        return "; the API was allocating it, and it could not be read back any more"
-    return "; its last call may have gone through and could not be read back"
+        return "; the API was allocating it, and it could no longer be read back"
+    return "; its last call may have taken effect and could not be read back"

@@ -108,7 +108,7 @@ class Envelope(_Read):
     id: Text
     """Identifies the event, together with its source."""
     source: Text
-    """Who published the event."""
+    """The publisher of the event."""
     type: Text
     """The type of the event."""
     time: Timestamp | None = None

@@ -89,7 +89,7 @@ def test_times_fit_into_the_deadline(tmp_path: Path, retry: str, *, good: bool) 
 def test_the_problem_is_where_it_was_stated(tmp_path: Path) -> None:
     """Times that do not fit are told in seconds, with advice, at the quiet time or at the deadline: what is stated."""
     call = "a call of up to 20 s (api.timeout_s) and a quiet time of"
-    so = "so no call would ever be made; raise deadline_hours or lower quiet_seconds"
+    so = "so no call would be made; raise deadline_hours or lower quiet_seconds"
     found = problems(tmp_path, text("quiet_seconds = 16\ndeadline_hours = 0.01\n"))
     why = f"{call} 16 s do not end before the deadline (36 s), {so}"
     assert [str(problem) for problem in found] == [f"acme.toml: retry.quiet_seconds: {why}"]

@@ -34,7 +34,7 @@ def test_the_broker_gets_the_same_parameters() -> None:
         ("rediss://:geheim@r/0?ssl_ca_certs=/nowhere/ca.pem", "cannot be read as certificates"),
         (f"rediss://:geheim@r/0?ssl_ca_certs={__file__}", "cannot be read as certificates"),
         (f"rediss://:geheim@r/0?ssl_certfile={__file__}", "cannot be read as certificates"),
-        ("rediss://:geheim@r/0?ssl_keyfile=/nowhere/key.pem", "needs ssl_certfile"),
+        ("rediss://:geheim@r/0?ssl_keyfile=/nowhere/key.pem", "requires ssl_certfile"),
         ("redis://:geheim@r/0?ssl_ca_certs=/ca.pem", "write rediss://"),
     ],
 )

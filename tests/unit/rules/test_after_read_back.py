@@ -147,7 +147,7 @@ def test_at_the_deadline_it_fails_and_says_so(finding: Finding) -> None:
     decision = after_read_back(doubtful(age_s=48 * HOUR_S), finding, context())
     assert isinstance(decision, Fail)
     assert decision.reason == "deadline_passed"
-    assert decision.message == "not allocated in time; its last call may have gone through and could not be read back"
+    assert decision.message == "not allocated in time; its last call may have taken effect and could not be read back"
 
 
 def test_it_says_that_the_api_had_been_at_it() -> None:
@@ -156,7 +156,7 @@ def test_it_says_that_the_api_had_been_at_it() -> None:
     decision = after_read_back(before, UNKNOWN, context())
     assert isinstance(decision, Fail)
     assert (
-        decision.message == "not allocated in time; the API was allocating it, and it could not be read back any more"
+        decision.message == "not allocated in time; the API was allocating it, and it could no longer be read back"
     )
 
 

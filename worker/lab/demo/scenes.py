@@ -107,26 +107,24 @@ _THROTTLED = tuple(f"sp_0080261576940497654273031811893{n}" for n in range(3))
 SCENES = (
     Scene(
         title="One call, one carrier",
-        before="The shop of merchant acme sold a parcel of 1.2 kg. acme's file says: ask PRO for "
-        "FF_LINET-00001. It is "
-        "the call that PRO's own help page shows.",
-        after="PRO gave the parcel to Lineten. The links lead to its labels, ready to print.",
+        before="The shop of merchant acme sold a parcel of 1.2 kg. Its merchant file requests FF_LINET-00001, as "
+        "in the example of PRO's help page.",
+        after="PRO allocated the parcel to Lineten. The links lead to its labels, ready to print.",
         order=_acme("1001", "sp_00802615769404976542730318118912"),
         ending=Ending(service="FF_LINET-00001"),
     ),
     Scene(
         title="The same API, one generation older, in JSON",
-        before="PRO v1 calls a shipment a consignment and has other addresses, headers and answers. Merchant "
-        "heritage "
-        "still uses it.",
-        after="The shop noticed nothing: same event in, same event out.",
+        before="PRO v1 calls a shipment a consignment, and its paths, headers and responses differ. Merchant "
+        "heritage still uses it.",
+        after="The events are the same for both generations.",
         order=Order(merchant="heritage", number="501", parcels=(Parcel(reference="EC-000-05A-Z6S"),)),
         ending=Ending(service="EXPRESS"),
     ),
     Scene(
         title="The older generation again, in XML",
-        before="Merchant parchment speaks XML with v1, and leaves the choice to the rules that it keeps inside PRO.",
-        after="Again the same event came out: the cheapest service that takes the parcel.",
+        before="Merchant parchment uses v1 with XML, and its default rules inside PRO.",
+        after="The rules inside PRO chose the cheapest service that takes the parcel.",
         order=Order(merchant="parchment", number="77", parcels=(Parcel(reference="EC-000-05B-Q7T"),)),
         ending=Ending(service="FF_LINET-00001"),
     ),
@@ -140,26 +138,24 @@ SCENES = (
     ),
     Scene(
         title="An ambiguous name",
-        before="acme's next-day rule asks for EXPRESS. In PRO both a carrier service and a group of services "
-        "have that "
-        "name, so PRO will refuse to guess.",
-        after="Refused as ambiguous; the rule's fallback step then asked for the carrier service of that name.",
+        before="acme's next-day rule requests EXPRESS. In PRO both a carrier service and a group of services "
+        "have that name, so PRO will refuse the call.",
+        after="Refused as ambiguous; the rule's fallback step then requested the carrier service of that name.",
         order=_acme("1003", "sp_00802615769404976542730318118914", shipping_method="next-day"),
         ending=Ending(path=("refused", "allocated"), rule="next day goes express", service="EXPRESS"),
     ),
     Scene(
         title="An unknown name",
-        before="acme's evening rule still names MOPED-2019, which PRO does not know (any more).",
-        after="Not found; the fallback step took the parcel to Lineten. The rule needs fixing.",
+        before="acme's evening rule names MOPED-2019, which PRO no longer knows.",
+        after="Not found; the fallback step allocated the parcel to Lineten. The rule needs fixing.",
         order=_acme("1004", "sp_00802615769404976542730318118915", shipping_method="evening"),
         ending=Ending(path=("refused", "allocated"), rule="evenings by moped", service="FF_LINET-00001"),
     ),
     Scene(
         title="Status 521: the carrier does not take it",
-        before="A parcel to France. Lineten stays in Britain, so PRO will respond 521, its own status for 'no "
-        "carrier "
-        "takes this'.",
-        after="A 521 is a refusal, not an outage: the fallback step asked a group with a carrier that goes abroad.",
+        before="A parcel to France. Lineten delivers within Britain only, so PRO will respond with 521, its own "
+        "status for 'no carrier takes this'.",
+        after="A 521 is a refusal, not an outage: the fallback step called a group with an international carrier.",
         order=_acme("1005", "sp_00802615769404976542730318118916", country="FR"),
         ending=Ending(path=("refused", "allocated"), service="DNQ72"),
     ),
@@ -172,9 +168,9 @@ SCENES = (
     ),
     Scene(
         title="A throttled merchant",
-        before="Merchant bustle has called too often: PRO will respond to its next calls with 429 and "
+        before="Merchant bustle has exceeded its rate limit: PRO will respond to its next calls with 429 and "
         "'Retry-After: 2'.",
-        after="Its shipments waited in the schedule, not in a worker, for at least the time that PRO asked for.",
+        after="Its shipments waited in the schedule, not in a worker, for at least the time in Retry-After.",
         order=Order(merchant="bustle", number="9", parcels=tuple(Parcel(reference=each) for each in _THROTTLED)),
         faults=(
             {
