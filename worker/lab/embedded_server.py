@@ -11,7 +11,7 @@ START_TIMEOUT_S = 10.0
 
 
 class ServerError(Exception):
-    """The embedded server did not start; the message has the end of its log."""
+    """The embedded server did not start; the message ends with its log."""
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""`make bench`: this project and its peers in one run, on this machine; exit code 1 when a goal was missed."""
+"""`make bench`: measures this project and its peers in one run; exit code 1 if a goal is missed."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ QUICK_SCENARIOS = ("stub", "api-0", "api-200")
 
 
 def main() -> int:
-    """Measure what was asked for; what cannot be measured is said, and the rest goes on."""
+    """Run the selected measurements; one that cannot be made is reported, and the rest continue."""
     options = _options()
     if not meters.AVAILABLE:
         sys.stderr.write("The benchmark reads /proc, which this system does not have.\n")

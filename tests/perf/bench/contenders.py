@@ -1,4 +1,4 @@
-"""Who is measured: this project as its Procfile has it, and the peers as their own documentation has them."""
+"""The measured systems: this project as in its Procfile, and the peers as in their documentation."""
 
 import asyncio
 import json
@@ -31,12 +31,12 @@ _FACTS = {
 }
 
 Feed = Callable[[Sequence[str]], dict[str, int]]
-"""Publishes an order for each reference; returns the server's time in ms at which each came in."""
+"""Publishes an order for each reference; returns the server's time in ms for each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where a contender runs."""
+    """The environment of a contender."""
 
     redis: "redis.Redis"
     redis_url: str
@@ -46,7 +46,7 @@ class Place:
 
 
 class Contender(Protocol):
-    """One of those who are measured."""
+    """One measured system."""
 
     @property
     def name(self) -> str:
@@ -60,15 +60,15 @@ class Contender(Protocol):
         """Its processes by their roles."""
 
     def environment(self, place: Place) -> Mapping[str, str]:
-        """What its processes are told."""
+        """The environment variables of its processes."""
 
     def feeding(self, place: Place) -> AbstractContextManager[Feed]:
-        """Whatever must be there before its processes start, and the way in for orders."""
+        """Prepare what its processes need; returns the function that publishes orders."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ours:
-    """Intake, worker with four children, and beat. `merchants`: how many the orders are spread over.
+    """Intake, worker with four children, and beat. `merchants`: the number of merchants of the orders.
 
     `one_in`: of so many orders one falls back; 0: none does.
     """
@@ -84,7 +84,7 @@ class Ours:
         return {role: command for role, command in procfile().items() if role in ROLES}
 
     def environment(self, place: Place) -> dict[str, str]:
-        """Every setting that is not left at its default."""
+        """The settings that differ from their defaults."""
         return {
             "ALLOCATION_REDIS_URL": place.redis_url,
             "ALLOCATION_BROKER_URL": place.broker_url,
@@ -137,7 +137,7 @@ class CeleryPeer:
 
     @contextmanager
     def feeding(self, place: Place) -> Iterator[Feed]:
-        """What a shop's own code would do: send a task."""
+        """Send a task, as a shop's own code would."""
         with closing(Celery("bench", broker=place.broker_url)) as app:
 
             def send(reference: str) -> None:
@@ -164,7 +164,7 @@ class DramatiqPeer:
 
     @contextmanager
     def feeding(self, place: Place) -> Iterator[Feed]:
-        """What a shop's own code would do: send a message."""
+        """Send a message, as a shop's own code would."""
         with closing(RedisBroker(url=place.broker_url)) as broker:  # type: ignore[no-untyped-call]
 
             def send(reference: str) -> None:
@@ -195,7 +195,7 @@ class TaskiqPeer:
 
     @contextmanager
     def feeding(self, place: Place) -> Iterator[Feed]:
-        """What a shop's own code would do: send a message."""
+        """Send a message, as a shop's own code would."""
         broker = RedisStreamBroker(url=place.broker_url)
         with asyncio.Runner() as runner:
             runner.run(broker.startup())
@@ -209,7 +209,7 @@ class TaskiqPeer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Floor:
-    """One process, one connection, one order after the other: no contender, but what none of them can go below."""
+    """One process, one connection, one order after the other: the lower bound for all contenders."""
 
     name: str
     one_in: ClassVar[int] = 0
@@ -237,7 +237,7 @@ def _peer_environment(place: Place) -> dict[str, str]:
 
 
 def _sending(place: Place, send: Callable[[str], None]) -> Feed:
-    """Note on the orders stream when a peer's order came in, then send it."""
+    """Record on the orders stream when a peer's order is published, then send it."""
 
     def feed(references: Sequence[str]) -> dict[str, int]:
         came_in: dict[str, int] = {}

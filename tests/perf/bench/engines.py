@@ -1,4 +1,4 @@
-"""What a call costs below the client: our connections beside aiohttp, in turn. `python -m tests.perf.bench.engines`."""
+"""The cost of a call below the client: own connections and aiohttp in turn. `python -m tests.perf.bench.engines`."""
 
 import asyncio
 import sys
@@ -63,7 +63,7 @@ async def ours(url: str) -> float:
 
 
 async def aiohttps(url: str) -> float:
-    """A request through aiohttp as it comes."""
+    """A request through unmodified aiohttp."""
     async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0), headers=HEADERS) as session:
 
         async def call(path: str) -> bytes:
@@ -74,7 +74,7 @@ async def aiohttps(url: str) -> float:
 
 
 def main() -> None:
-    """Print what each costs, round by round."""
+    """Print the cost of each, per round."""
     with tempfile.TemporaryDirectory() as folder, running_stub(0, Path(folder) / "stub.log") as (_, url):
         for _ in range(ROUNDS):
             for name, engine in (("ours", ours), ("aiohttp", aiohttps)):

@@ -1,4 +1,4 @@
-"""The floor: a process that does nothing but the work itself. Run with `python -m tests.perf.bench.floor`.
+"""The floor: a process that only does the work itself. Run with `python -m tests.perf.bench.floor`.
 
 The standard library's HTTP client on one connection, one order after the other, and events in pipelines. No queue, no
 ledger, no limits, no retry: what an order cannot cost less than, in this language and against this API.

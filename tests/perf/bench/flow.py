@@ -1,4 +1,4 @@
-"""An even flow: so many orders a second over so many merchants, beside the leanest worker there is."""
+"""An even flow: orders a second over a number of merchants, compared with a bare asyncio worker."""
 
 import time
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ _RAMP_S = 2.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """Orders a second over merchants; of `one_in` orders one falls back (0: none)."""
+    """Orders a second over merchants; one of `one_in` orders falls back (0: none)."""
 
     per_s: int
     merchants: int
     one_in: int = 0
 
     def __str__(self) -> str:
-        """As a row of the table begins."""
+        """The first columns of its row."""
         falls_back = f", one in {self.one_in} falls back" if self.one_in else ""
         return f"{self.per_s}/s over {self.merchants:,} merchant{'s' * (self.merchants > 1)}{falls_back}"
 
@@ -38,7 +38,7 @@ LOADS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flow:
-    """What a system came to under a load. CPU is everything's but the stub's, for one order, in ms.
+    """The result of a system under a load. CPU per order in ms, of all processes but the stub.
 
     Latencies, in ms, are what lies above the API's own time, twice that for an order that falls back. `behind`: orders
     that were not out when the last one came in, above what an API of this time has in hand.
@@ -60,7 +60,7 @@ class Flow:
 
 
 def contenders(load: Load) -> tuple[Contender, ...]:
-    """Ours and the peer, under this load."""
+    """This project and the peer under this load."""
     return (replace(OURS, merchants=load.merchants, one_in=load.one_in), replace(TASKIQ, one_in=load.one_in))
 
 
@@ -97,7 +97,7 @@ def _api_ms(reference: str) -> int:
 
 
 def _even(running: Rig, per_s: int, seconds: float) -> dict[str, int]:
-    """Publish at an even pace; returns when each order came in."""
+    """Publish at an even rate; returns the time of each order."""
     came_in: dict[str, int] = {}
     began = time.monotonic()
     while (passed_s := time.monotonic() - began) < seconds:

@@ -1,4 +1,4 @@
-"""What the figures must come to: pure functions from what was measured to goals met or missed."""
+"""Goals: pure functions from measurements to goals that are met or missed."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Goal:
 
 
 def goals(parts: Sequence[Part]) -> list[Goal]:
-    """Every goal about which something was measured."""
+    """Every goal with a measurement."""
     rows = [part for part in parts if isinstance(part, Row)]
     found = [*_flow([part for part in parts if isinstance(part, Flow)]), *_cpu(rows), *_slow_api(rows), *_lone(rows)]
     for part in parts:
@@ -40,7 +40,7 @@ def goals(parts: Sequence[Part]) -> list[Goal]:
 
 
 def _at_most(name: str, limit: float, values: Iterable[float], unit: str = "") -> Iterator[Goal]:
-    """The worst of the values; no goal when there is none."""
+    """The worst of the values; no goal without values."""
     if measured := list(values):
         yield Goal(name=name, bound="at most", limit=limit, value=round(max(measured), 3), unit=unit)
 
@@ -55,7 +55,7 @@ def _of(rows: Sequence[Row], system: str) -> list[Row]:
 
 
 def _pairs(rows: Sequence[Row], peer: str) -> Iterator[tuple[Row, Row]]:
-    """Our rows and a peer's at the same API time."""
+    """The rows of this project and of a peer at the same API time."""
     for ours in _of(rows, OURS.name):
         yield from ((ours, theirs) for theirs in _of(rows, peer) if theirs.api_ms == ours.api_ms)
 

@@ -17,7 +17,7 @@ _FEWEST = 50
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """What one contender came to.
+    """The result of one contender.
 
     CPU is user and system time for one order, in ms; latencies are from event in to event out: of lone orders on an
     idle system, and of a burst of all `orders` at once. `others_percent` is what everybody else on this machine took
@@ -42,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Burst:
-    """Orders published at once and waited for. Times in ms: the server's clock, or from in to out."""
+    """A burst of orders. Times in ms: the server's clock, or from order to event."""
 
     orders: int
     orders_per_s: float
@@ -56,7 +56,7 @@ class Burst:
 
 
 def burst(running: Rig, orders: int) -> Burst:
-    """Publish, wait for the last, and say what it took."""
+    """Publish, wait for the last order, and return the measurements."""
     running.came_out()
     before = running.usage()
     came_in = running.feed(orders)
@@ -72,7 +72,7 @@ def burst(running: Rig, orders: int) -> Burst:
 
 
 def rate(came_in: Mapping[str, int], came_out: Mapping[str, int]) -> float:
-    """Orders per second, counted from when the last one was in: publishing takes CPU from those who work.
+    """Orders per second, counted from the end of publishing, which takes CPU from the workers.
 
     A contender that keeps up with the publisher is counted from the first one on.
     """
@@ -84,7 +84,7 @@ def rate(came_in: Mapping[str, int], came_out: Mapping[str, int]) -> float:
 
 
 def warm_up(running: Rig, at_least_s: float, most_orders: int) -> float:
-    """Bursts of growing size until one lasts so long (a small one twice as long); returns its orders per second."""
+    """Bursts of growing size until one lasts long enough (a small one twice as long); returns its orders per second."""
     # The first wakes processes, connections and pollers, and says nothing about speed.
     running.feed(_FIRST_BATCH)
     running.wait_settled()
@@ -101,7 +101,7 @@ def warm_up(running: Rig, at_least_s: float, most_orders: int) -> float:
 
 
 def lone_orders(running: Rig, orders: int) -> list[int]:
-    """The time from event in to event out in ms, of orders that each are published when the one before is out."""
+    """The time from order to event in ms, of orders that are published one after the other."""
     running.came_out()
     latencies = []
     for _ in range(orders):
@@ -116,7 +116,7 @@ def percentile(ordered: Sequence[int], share: float) -> int:
 
 
 def steady(contender: Contender, api_ms: float, sizes: Sizes) -> Row:
-    """Everything about one contender at one API time."""
+    """All measurements of one contender at one API time."""
     lone = sizes.lone if isinstance(contender, Ours) else sizes.lone_peer
     with rig(contender, api_ms) as running:
         speed = warm_up(running, sizes.warm_s, sizes.most_orders)

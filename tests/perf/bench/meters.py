@@ -1,4 +1,4 @@
-"""What processes use, by the kernel's own account. Linux only."""
+"""CPU and memory of processes, as reported by the kernel. Linux only."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -10,11 +10,11 @@ _SESSION = 3
 _USER_SYSTEM_AND_REAPED = slice(11, 15)
 
 AVAILABLE = (_PROC / "self/smaps_rollup").exists()
-"""Whether this machine can say what is asked here."""
+"""Whether this machine provides these figures."""
 
 
 def _stat(pid: int | str) -> list[str]:
-    """The fields of `/proc/PID/stat` after the name; none when the process is gone."""
+    """The fields of `/proc/PID/stat` after the name; none if the process has exited."""
     try:
         return (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -42,7 +42,7 @@ def pss_mb(leaders: Collection[int]) -> float:
 
 
 def machine_cpu_s() -> float:
-    """Seconds of CPU that this machine has spent on anything, on all its cores; what its host took away included."""
+    """Seconds of CPU that this machine has used on all cores, steal time included."""
     user, nice, system, _idle, _waiting, *more = (_PROC / "stat").read_text().split(maxsplit=9)[1:9]
     return sum(map(int, (user, nice, system, *more))) / _TICKS_PER_S
 

@@ -1,4 +1,4 @@
-"""What a peer's task does for an order: one call of the API and one event on a Redis stream, as plainly as can be."""
+"""The work of a peer's task: one API call and one event on a Redis stream."""
 
 import functools
 import json
@@ -32,13 +32,13 @@ def _redis() -> "redis.Redis":
 
 
 def _clients() -> tuple[httpx.Client, "redis.Redis"]:
-    """The process's clients, made when the first task needs them, so after any fork, and once for all threads."""
+    """The process's clients, created by the first task, so after a fork, and once for all threads."""
     with _one_at_a_time:
         return _http(), _redis()
 
 
 def allocate_order(reference: str) -> None:
-    """Allocate one shipment and say so.
+    """Allocate one shipment and publish the event.
 
     Raises httpx.HTTPError when the API does not allocate it.
     """
@@ -48,7 +48,7 @@ def allocate_order(reference: str) -> None:
 
 
 def event_of(reference: str, result: dict[str, Any]) -> dict[str, Any]:
-    """What comes out for an order."""
+    """The event of an order."""
     return {
         "specversion": "1.0",
         "id": f"{reference}/allocated",

@@ -1,4 +1,4 @@
-"""Processes under measurement: each leads a session of its own and is gone when its `with` ends."""
+"""Processes under measurement: each leads its own session and is stopped at the end of its context."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from tests.acceptance.system import BIN, ROOT
 def started(
     command: Sequence[str], log: Path, more: Mapping[str, str] | None = None, stdout: int | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a command with this environment's variables (none of a real installation) and `more`; it writes to `log`."""
+    """Run a command with the basic environment variables and `more`; its output goes to `log`."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(command),

@@ -1,4 +1,4 @@
-"""What was measured, for people and for programs."""
+"""Prints the measurements as text or JSON."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ _FLOW_HEAD = """\
 _NOTE = """\
 CPU is user and system time over all of a system's processes: ours are intake, worker with four children, and beat.
 The publisher counts for nobody. A lone order is published when the one before is out; a burst is all orders at once.
-Others: what the rest of this machine took of its CPU meanwhile; beyond a few percent no figure here is worth much."""
+Others: the share of CPU used by other processes; above a few percent the figures are unreliable."""
 _KEYS: dict[type[Part], str] = {
     StubLimit: "stub",
     Row: "rows",
@@ -37,7 +37,7 @@ _KEYS: dict[type[Part], str] = {
 
 
 def document(parts: Sequence[Part]) -> dict[str, Any]:
-    """Everything, ready for JSON: lists under `stub`, `rows` and so on, and the goals."""
+    """All measurements for JSON: lists under `stub`, `rows` and so on, and the goals."""
     found: dict[str, Any] = {key: [asdict(p) for p in parts if type(p) is kind] for kind, key in _KEYS.items()}
     return {"machine": _machine(), **found, "goals": [{**asdict(goal), "met": goal.met} for goal in goals(parts)]}
 

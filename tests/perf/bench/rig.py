@@ -1,4 +1,4 @@
-"""A contender at work: a server of its own, the stand-in for the API, its processes; orders in, events out."""
+"""Runs a contender: its own server, the stub of the API, its processes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.perf.bench.stub import FALLS_BACK
 from worker.lab.embedded_server import embedded_server
 
 LONGEST_S = 180.0
-"""How long anything may take before the run is given up."""
+"""How long anything may take before the run is abandoned."""
 
 _LOOK_EVERY_S = 0.02
 _CHECK_EVERY_S = 1.0
@@ -31,12 +31,12 @@ _BAD = ("shipments.allocation_failed", "orders.rejected")
 
 
 class BenchError(Exception):
-    """Not worth measuring: a process that ended, an order that failed, or no progress; the text ends with the log."""
+    """The run is invalid: a process exited, an order failed, or there is no progress; the text ends with the log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """Seconds of CPU by role, and apart from those the server's, the stub's, this process's own, and everybody's.
+    """Seconds of CPU by role, and of the server, the stub, this process, and the whole machine.
 
     `calls`: how often the API was called; `at_s`: seconds of a clock.
     """
@@ -67,7 +67,7 @@ class Usage:
 
     @property
     def others_percent(self) -> float:
-        """The share of this machine's CPU that went to processes which have no part in this."""
+        """The share of CPU used by unrelated processes."""
         others_s = self.machine_s - self.cpu_s - self.redis_s - self.stub_s - self.bench_s
         return max(0.0, others_s / self.at_s / (os.cpu_count() or 1) * 100)
 
@@ -83,10 +83,10 @@ class Machinery:
 
 
 class Rig:
-    """A running contender, seen from outside: orders in, events out, and what it uses."""
+    """A running contender, observed from outside: orders, events, and resource usage."""
 
     def __init__(self, machinery: Machinery, place: Place, feed: Feed, one_in: int = 0) -> None:
-        """Nothing has been fed yet. `one_in`: of so many orders one falls back; 0: none does."""
+        """No order is published yet. `one_in`: one of this many orders falls back; 0: none does."""
         self.redis = place.redis
         self.fed = 0
         self._machinery = machinery
@@ -97,7 +97,7 @@ class Rig:
         self._check_at = 0.0
 
     def feed(self, orders: int) -> dict[str, int]:
-        """Publish so many new orders; returns the server's time in ms at which each reference came in."""
+        """Publish new orders; returns the server's time in ms for each reference."""
         references = [self._reference(n) for n in range(self.fed, self.fed + orders)]
         self.fed += orders
         return self._feed(references)
@@ -107,11 +107,11 @@ class Rig:
         return f"{FALLS_BACK if falls_back else 'sp_'}{number:09d}"
 
     def settled(self) -> int:
-        """How many allocated events are out."""
+        """The number of published allocated events."""
         return int(self.redis.xlen(STREAM))
 
     def wait_settled(self, total: int | None = None) -> None:
-        """Wait until so many events are out; by default one for every order. Raises BenchError."""
+        """Wait until this many events are published; by default one per order. Raises BenchError."""
         self._wait(self.settled, self.fed if total is None else total, "orders came out")
 
     def taken(self) -> int:
@@ -130,7 +130,7 @@ class Rig:
             time.sleep(_LOOK_EVERY_S)
 
     def commands(self) -> dict[str, int]:
-        """How often each command was called at the server, but for the one that asks."""
+        """How often each command was called on the server, except the one that reads this."""
         stats = self.redis.info("commandstats")
         return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items() if name != "cmdstat_info"}
 
@@ -146,7 +146,7 @@ class Rig:
             raise BenchError(f"{progress}; ended: {ended}; not empty: {bad}\n{log}")
 
     def came_out(self) -> dict[str, int]:
-        """The server's time in ms at which each event came out since the last look, by reference."""
+        """The server's time in ms of each event since the last call, by reference."""
         out: dict[str, int] = {}
         while page := self._page():
             out |= page
@@ -164,7 +164,7 @@ class Rig:
         return {json.loads(fields[b"event"])["subject"]: milliseconds(entry) for entry, fields in entries}
 
     def usage(self) -> Usage:
-        """Everything used since the start."""
+        """CPU used since the start."""
         counts = httpx.get(f"{self._place.api_url}/_counts").json()
         return Usage(
             at_s=time.monotonic(),
@@ -183,7 +183,7 @@ class Rig:
 
 @contextmanager
 def rig(contender: Contender, api_ms: float) -> Iterator[Rig]:
-    """A contender, running, and ready for orders; nothing of it is left afterwards."""
+    """A running contender that is ready for orders; stopped at the end of the context."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="allocation-bench-")))
         log = folder / "processes.log"

@@ -1,4 +1,4 @@
-"""What is measured: the table, and beside it many orders waiting, a slow beat, many merchants, nothing to do."""
+"""The measurements: the table of contenders, backlog, slow beat, many merchants, settings, idle."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ _MAX_COMMANDS = 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scheduled:
-    """CPU per order (intake, worker, beat) with few and with many orders waiting; what intake takes beside the work."""
+    """CPU per order (intake, worker, beat) with few and with many orders waiting; what intake uses besides."""
 
     few: int
     many: int
@@ -62,7 +62,7 @@ class Saturation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Idle:
-    """What intake, worker and beat use while nothing is to be done: a share of one core, and Redis commands."""
+    """Idle usage of intake, worker and beat: share of one core, and Redis commands."""
 
     seconds: float
     cpu_percent: float
@@ -73,7 +73,7 @@ class Idle:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scaled:
-    """Ours with another value of one setting: orders per second, CPU for one order in ms, memory in MB."""
+    """This project with another value of one setting: orders per second, CPU per order in ms, memory in MB."""
 
     setting: str
     value: int
@@ -86,23 +86,23 @@ class Scaled:
 Part = StubLimit | Row | Flow | Scheduled | Sweep | MerchantFiles | Saturation | Scaled | Idle
 
 Systems = Collection[str]
-"""Names of the contenders that the table may have."""
+"""Names of the contenders of the table."""
 
 
 def say(text: str) -> None:
-    """Progress, for a person."""
+    """Print progress."""
     sys.stderr.write(f"{time.strftime('%H:%M:%S')}  {text}\n")
     sys.stderr.flush()
 
 
 def stub(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
-    """The stand-in's own limit."""
+    """The limit of the stub."""
     say("the stub by itself")
     yield from stub_limits(sizes.stub_s)
 
 
 def even_flow(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
-    """Each load for ours and for the leanest worker there is, one right after the other."""
+    """Each load for this project and for the peer, one right after the other."""
     for load in LOADS:
         for contender in contenders(load):
             say(f"{load}: {contender.name}")
@@ -118,7 +118,7 @@ def table(api_ms: int, sizes: Sizes, systems: Systems) -> Iterator[Part]:
 
 
 def waiting(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
-    """Few orders at a time; then many at once, of which only some are waited for."""
+    """Few orders at a time, then a backlog, of which only a part is awaited."""
     say(f"{sizes.few_waiting} orders waiting, then {sizes.many_waiting}")
     with rig(OURS, 0) as running:
         warm_up(running, sizes.warm_s, sizes.most_orders)
@@ -147,14 +147,14 @@ def _many_waiting(running: Rig, sizes: Sizes, few_cpu_ms: float) -> Scheduled:
 
 
 def _work_s(running: Rig, orders: int) -> float:
-    """CPU for one order, over about the next `orders` of those that intake has already taken."""
+    """CPU per order, over about the next `orders` of those that intake has accepted."""
     before, settled = running.usage(), running.settled()
     running.wait_settled(settled + orders)
     return (running.usage() - before).cpu_s / (running.settled() - settled)
 
 
 def sweep(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
-    """The same steady state twice."""
+    """The same steady state at both sweep intervals."""
     yield Sweep(
         slow_s=SLOW_SWEEP_S,
         default_orders_per_s=_swept({}, sizes),
@@ -190,7 +190,7 @@ def _spread_over(merchants: int, orders: int, sizes: Sizes) -> float:
 
 
 def saturation(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
-    """As many orders as there is room for, over one merchant and over many."""
+    """A burst up to the capacity, over one merchant and over many."""
     yield Saturation(
         merchants=sizes.merchants,
         one_per_s=_saturated(1, 0, sizes),
@@ -225,7 +225,7 @@ def scaled(setting: str, api_ms: int, sizes: Sizes, _systems: Systems) -> Iterat
 
 
 def idle(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
-    """After some work, nothing."""
+    """Idle, after some work."""
     say(f"idle for {sizes.idle_s:g} s")
     with rig(OURS, 0) as running:
         warm_up(running, sizes.warm_s, sizes.few_waiting)
@@ -256,4 +256,4 @@ SCENARIOS: dict[str, Callable[[Sizes, Systems], Iterator[Part]]] = {
     "messages": partial(scaled, "ALLOCATION_BATCH", 0),
     "idle": idle,
 }
-"""Each yields what it has found as soon as it has it."""
+"""Each yields its results as soon as they are available."""

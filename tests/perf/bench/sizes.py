@@ -1,4 +1,4 @@
-"""How much is measured."""
+"""The sizes of the measurements."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from tests.perf.bench.contenders import CONTENDERS, FLOOR
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
-    """Bursts last about `burst_s` and warm-ups about twice `warm_s`, whatever a contender's speed."""
+    """Bursts last about `burst_s` and warm-ups about twice `warm_s`, regardless of a contender's speed."""
 
     contenders: Mapping[int, tuple[str, ...]]
-    """Who is measured, by the API's time in ms."""
+    """The contenders, by API time in ms."""
 
     warm_s: float
     burst_s: float
@@ -19,7 +19,7 @@ class Sizes:
 
     lone: int
     lone_peer: int
-    """Lone orders of ours and of a peer."""
+    """Lone orders of this project and of a peer."""
 
     flow_s: float
     """How long each load of an even flow lasts."""
@@ -35,15 +35,15 @@ class Sizes:
 
     merchants: int
     merchant_orders: tuple[int, ...]
-    """Orders spread over the merchants: the more each has, the fuller are the messages."""
+    """Orders spread over the merchants; more orders per merchant make larger batches."""
     sweep_orders: int
 
     scaled: Mapping[str, tuple[int, ...]]
-    """Values of settings that are tried one after the other."""
+    """The values of settings that are compared."""
 
 
 _WAITING_FOR_ANSWERS = tuple(name for name in CONTENDERS if name != FLOOR.name)
-"""The floor has one call in flight at a time, which says nothing where an API takes its time."""
+"""The floor has one call in flight at a time, which is meaningless with a slow API."""
 
 FULL = Sizes(
     contenders={0: tuple(CONTENDERS), 50: _WAITING_FOR_ANSWERS, 200: _WAITING_FOR_ANSWERS},
@@ -88,4 +88,4 @@ QUICK = Sizes(
     sweep_orders=1000,
     scaled={"ALLOCATION_CONCURRENCY": (4,), "ALLOCATION_BATCH": (100,)},
 )
-"""Under one minute: the shape of the figures, not their last digit."""
+"""Under one minute: a rough result."""

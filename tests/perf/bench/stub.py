@@ -1,4 +1,4 @@
-"""A stand-in for the API that costs as little as Python can: `python -m tests.perf.bench.stub --delay-ms N`.
+"""A stub of the API with minimal cost: `python -m tests.perf.bench.stub --delay-ms N`.
 
 It allocates whatever it is asked for, but by virtual service no shipment whose reference begins with `fb_`, and
 remembers nothing but three counts, so that what is measured beside it is the worker and not the sandbox.
@@ -21,22 +21,22 @@ _COUNTS = b"/_counts"
 _BACKLOG = 2048
 
 FALLS_BACK = "fb_"
-"""What the reference of a shipment begins with that a virtual service refuses."""
+"""The prefix of references that a virtual service refuses."""
 
 _REFUSED = FALLS_BACK.encode()
 _OK, _NOT_FOUND, _NO_CARRIER = b"200 OK", b"404 Not Found", b"521 Allocation Failed"
 
 
 class Stub:
-    """The three counts, and the answer to each request."""
+    """Counts requests, and builds the response to each."""
 
     def __init__(self, delay_s: float) -> None:
-        """`delay_s`: how long every answer takes."""
+        """`delay_s`: the delay of every response."""
         self.delay_s = delay_s
         self.counts = {"puts": 0, "gets": 0, "shipments": 0}
 
     def answer(self, method: bytes, path: bytes, body: bytes) -> tuple[bytes, bytes]:
-        """Status and body of the answer."""
+        """Status and body of the response."""
         if path == _COUNTS:
             return _OK, json.dumps(self.counts).encode()
         self.counts["puts" if method == b"PUT" else "gets"] += 1
@@ -63,7 +63,7 @@ class Stub:
 
 
 class Connection(asyncio.Protocol):
-    """One kept-alive connection: reads whole requests, answers each after the delay."""
+    """One kept-alive connection: reads whole requests and responds to each after the delay."""
 
     def __init__(self, stub: Stub) -> None:
         """One for each client that connects."""
@@ -73,11 +73,11 @@ class Connection(asyncio.Protocol):
         self._write: Callable[[bytes], None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Learn where answers go."""
+        """Keep the transport for responses."""
         self._write = cast(asyncio.WriteTransport, transport).write
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that has come as a whole."""
+        """Respond to every complete request."""
         self._unread += data
         while request := self._next():
             self._reply(*request)
@@ -113,7 +113,7 @@ async def _serve(delay_s: float) -> None:
 
 
 def main() -> None:
-    """Serve until killed; one line on stdout says where."""
+    """Serve until killed; prints the address."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--delay-ms", type=float, default=0.0, help="how long every answer takes")
     uvloop.run(_serve(parser.parse_args().delay_ms / 1000))

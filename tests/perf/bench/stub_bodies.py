@@ -1,4 +1,4 @@
-"""The answers of the stand-in for the API: rendered once, then filled in with a reference."""
+"""The response bodies of the stub: rendered once, then filled with a reference."""
 
 import json
 from typing import Any
@@ -11,11 +11,11 @@ class Form:
     """A JSON document with a reference in several places."""
 
     def __init__(self, tree: dict[str, Any]) -> None:
-        """`tree` says `_HOLE` wherever the reference belongs."""
+        """`tree` has `_HOLE` in place of the reference."""
         self._parts = json.dumps(tree, separators=(",", ":")).encode().split(_HOLE.encode())
 
     def fill(self, reference: bytes) -> bytes:
-        """The document about this reference."""
+        """The document with this reference."""
         return reference.join(self._parts)
 
 
@@ -71,7 +71,7 @@ REFUSED_V2 = Form(
 """v2's error for a shipment that no carrier service takes."""
 
 SHIPMENT_V2 = Form({"reference": _HOLE, "state": "allocated", "allocation": _ALLOCATION, "_links": _LINKS})
-"""v2's shipment, as a read-back finds it."""
+"""v2's shipment, as a read-back returns it."""
 
 _LEG = {
     "Leg": 1,
@@ -96,7 +96,7 @@ SUMMARY_V1 = Form(
         "CarrierServiceName": "Lineten - Standard On Demand",
     }
 )
-"""v1's Allocation Summary; a "many" call is answered with a list of them."""
+"""v1's Allocation Summary; the response to a bulk call is a list of them."""
 
 CONSIGNMENT_V1 = Form({"Reference": _HOLE, "ConsignmentState": "Allocated", "ConsignmentLegs": [_LEG]})
-"""v1's consignment, as a read-back finds it."""
+"""v1's consignment, as a read-back returns it."""

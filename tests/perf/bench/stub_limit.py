@@ -1,4 +1,4 @@
-"""How much the stand-in for the API can bear by itself, so that nobody takes its limit for a worker's."""
+"""The limit of the stub itself, so that it is not mistaken for a worker's limit."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ _SINGLE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StubLimit:
-    """What the stub answers at once when nothing but a bare client calls it, which takes the machine's other core."""
+    """The stub's responses per second to a bare client, which uses the other core."""
 
     endpoint: str
     shipments_per_s: float
@@ -33,7 +33,7 @@ class StubLimit:
 
 
 class _Client(asyncio.Protocol):
-    """Sends the next request as soon as the answer is there; every answer is of the same length."""
+    """Sends the next request as soon as the response is complete; all responses have the same length."""
 
     def __init__(self, request: bytes, answer_bytes: int) -> None:
         self._request = request
@@ -55,7 +55,7 @@ class _Client(asyncio.Protocol):
 
 
 def stub_limits(seconds: float) -> list[StubLimit]:
-    """Both endpoints, for so long each."""
+    """Both endpoints, each for the same time."""
     return [_limit("v2, one shipment a call", _SINGLE, 1, seconds), _limit("v1, many", _many(), _MANY, seconds)]
 
 
@@ -79,7 +79,7 @@ def _limit(endpoint: str, request: bytes, shipments: int, seconds: float) -> Stu
 
 
 def _answer_bytes(port: int, request: bytes) -> int:
-    """The length of a whole answer, found by asking once."""
+    """The length of a response, determined with one request."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(request)
         answer = b""

@@ -1,4 +1,4 @@
-"""The benchmark itself, in small: what it says must have its shape. It never judges a time."""
+"""Runs a small benchmark and checks the shape of its output, never a time."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ TINY = replace(QUICK, warm_s=0.01, burst_s=0.01, most_orders=50, lone=3)
 
 @pytest.mark.skipif(not meters.AVAILABLE, reason="the benchmark reads /proc")
 def test_a_row_has_every_figure() -> None:
-    """A run with this project alone gives one row of figures, the goals they bear on, and the same as text."""
+    """A run with this project alone returns one row of figures with the related goals, and the same as text."""
     parts = list(SCENARIOS["api-0"](TINY, [OURS.name]))
     found = json.loads(json.dumps(document(parts)))
     (row,) = found["rows"]

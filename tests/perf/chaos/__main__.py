@@ -1,4 +1,4 @@
-"""`make chaos SEEDS=…`: every scenario at full size, a table of figures; exit code 1 when one is not zero."""
+"""`make chaos SEEDS=…`: runs every scenario at full size; exit code 1 if a figure is not zero."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ SIZES = {
 
 
 def run(name: str, seed: int, orders: int, faults: int) -> Result:
-    """One scenario in a system of its own."""
+    """One scenario with its own system."""
     roles, environment = ((), SOAK_ENVIRONMENT) if name == "soak" else (ROLES, {})
     with (
         tempfile.TemporaryDirectory(prefix="allocation-chaos-") as folder,
@@ -52,7 +52,7 @@ def run(name: str, seed: int, orders: int, faults: int) -> Result:
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run the selected scenarios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="runs of each scenario, with seeds 1, 2, …")
     parser.add_argument("--only", choices=SCENARIOS, action="append", help="only this scenario (may be repeated)")

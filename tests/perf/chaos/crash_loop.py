@@ -1,4 +1,4 @@
-"""A node that crashes again and again: no shipment is to blame for it."""
+"""A node in a crash loop: no shipment is blamed for it."""
 
 import time
 
@@ -9,7 +9,7 @@ EVERY_S = 1.2
 
 
 def crash_loop(system: System, seed: int, orders: int, count: int) -> Result:
-    """A whole worker killed and started again every moment; whatever it had is lost each time, and nothing fails."""
+    """A worker is killed and restarted repeatedly; it loses its shipments each time, and none fails."""
     system.start("worker:2")
     run = Run(system, seed, orders, write_merchants(system))
     for _ in range(count):

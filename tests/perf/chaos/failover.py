@@ -18,7 +18,7 @@ class Relay:
     """One address for servers of which one is the primary, from `with` to its end."""
 
     def __init__(self, backend: int) -> None:
-        """`backend`: the port on this machine where new connections lead; it may be set to another."""
+        """`backend`: the local port that new connections are forwarded to; can be changed."""
         self.backend = backend
         self._ending = threading.Event()
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), cast(Any, self._serve))
@@ -30,7 +30,7 @@ class Relay:
         return f"redis://127.0.0.1:{self._server.server_address[1]}/0"
 
     def __enter__(self) -> Self:
-        """Begin to listen."""
+        """Start listening."""
         self._thread.start()
         return self
 
@@ -48,7 +48,7 @@ class Relay:
 
 
 def _pass_on(front: socket.socket, back: socket.socket) -> bool:
-    """Pass on what is there, either way; False when one side has ended."""
+    """Forward available data in both directions; False when one side has closed."""
     ready = select.select([front, back], [], [], 0.1)[0]
     for source, target in ((front, back), (back, front)):
         if source in ready:
@@ -60,7 +60,7 @@ def _pass_on(front: socket.socket, back: socket.socket) -> bool:
 
 
 def failover(system: System, seed: int, orders: int, count: int) -> Result:
-    """Primary and replica change places, again and again, while everybody is still connected to the old primary."""
+    """Primary and replica swap repeatedly, while clients stay connected to the old primary."""
     primary, replica = system.server, EmbeddedServer(system.folder / "replica", binary=system.server.binary)
     replica.start("--replicaof", "127.0.0.1", str(primary.port))
     try:

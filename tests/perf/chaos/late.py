@@ -1,4 +1,4 @@
-"""An API that acts after it answered: lost, bad and queued answers, while the work behind them goes on."""
+"""An API that acts after its response: lost, invalid and queued responses, while the action continues."""
 
 import os
 import random
@@ -15,7 +15,7 @@ SHARE_OF_QUIET = 0.9
 """How late the API may be, as a share of the merchant's quiet time; later than the whole of it, it books twice."""
 
 RECOVERY_S = 10.0
-"""For so long after its quiet time a shipment whose call had no effect may wait for the next one."""
+"""How long after its quiet time a shipment whose call had no effect may wait for the next call."""
 
 STOPPED_S = 3.0
 
@@ -38,7 +38,7 @@ def retry(quiet_s: float, queue_s: float) -> str:
 
 
 def write_late_merchants(system: System, quiet_s: float) -> dict[str, tuple[float, float]]:
-    """One merchant for each way an order can go, and its quiet and queue time; some with a longer one."""
+    """One merchant for each kind of call, with its quiet and queue time; some have longer ones."""
     url, longer_s = system.url, 2 * quiet_s
     times = dict.fromkeys(("single", "queued", "bulk", "many", "xml", "slowly"), (quiet_s, 3 * quiet_s))
     times |= dict.fromkeys(("patient", "chain"), (longer_s, 3 * longer_s))
@@ -57,7 +57,7 @@ def write_late_merchants(system: System, quiet_s: float) -> dict[str, tuple[floa
 
 
 def late_faults(choice: random.Random, times: dict[str, tuple[float, float]], shipments: Any) -> list[dict[str, Any]]:
-    """Faults of every kind for every merchant, each as late as it may be; half of them come to nothing."""
+    """Faults of every kind for every merchant, each as late as allowed; half of them have no effect."""
     faults: list[dict[str, Any]] = []
     for merchant, (quiet_s, queue_s) in times.items():
         references = [reference for name, reference in shipments if name == merchant]
@@ -78,13 +78,13 @@ def late_faults(choice: random.Random, times: dict[str, tuple[float, float]], sh
 
 
 def orders_of(count: int) -> list[str]:
-    """Whose the orders are: few of the merchant that may call less than once a second."""
+    """The merchants of the orders: few of the one that may call less than once a second."""
     names = ("single", "patient", "chain", "queued", "bulk", "many", "xml")
     return [*(["slowly"] * min(6, count // 10)), *(names[n % len(names)] for n in range(count))]
 
 
 def late(system: System, seed: int, orders: int, count: int, quiet_s: float = 3.0) -> Result:
-    """Calls take effect late; in mid-quiet a worker is killed, stopped or replaced, or orders are replayed."""
+    """Calls take effect late; during the quiet time a worker is killed, stopped or replaced, or orders are replayed."""
     times = write_late_merchants(system, quiet_s)
     merchants = orders_of(orders)
     run = Run(system, seed, len(merchants), merchants, publish=False)
@@ -98,7 +98,7 @@ def late(system: System, seed: int, orders: int, count: int, quiet_s: float = 3.
 
 
 def recovery(system: System, seed: int, orders: int, _: int, quiet_s: float = 3.0) -> Result:
-    """Half of the calls of *late* come to nothing: who waits for them waits no longer than need be."""
+    """Half of the calls of *late* have no effect: their shipments wait no longer than necessary."""
     times = write_late_merchants(system, quiet_s)
     # Fewer than one call a second is a wait of its own.
     merchants = [name for name in orders_of(orders) if name != "slowly"]
@@ -125,14 +125,14 @@ def _disturb(system: System, number: int) -> None:
 
 
 def _replay(system: System) -> None:
-    """Operators replay what they can, which also makes what is parked due at once."""
+    """Operators replay all merchants, which also makes parked shipments due at once."""
     for merchant in ("single", "queued", "bulk", "many"):
         command = [str(BIN / "allocation"), "replay", "--merchant", merchant]
         subprocess.run(command, env=system.environment, cwd=system.folder, check=True, capture_output=True)
 
 
 def _stop_for_a_while(system: System) -> None:
-    """SIGSTOP of the worker and its children: whoever wakes up must not call on the strength of an old permit."""
+    """SIGSTOP of the worker and its children: a process that continues must not call with an expired permit."""
     stopped = [system.processes["worker"].pid, *system.children("worker")]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""An API that refuses the key for a while, or something in front of it that does: everything goes on by itself."""
+"""The key is refused for some time, by the API or by something in front of it: calls resume without action."""
 
 import time
 
@@ -9,7 +9,7 @@ REFUSED_S = 6.0
 
 
 def paused(system: System, seed: int, orders: int, count: int) -> Result:
-    """The page of a firewall, then 401 and 403, to whatever is asked for; then the API is back."""
+    """The page of a firewall, then 401 and 403, to every request; then the API recovers."""
     system.merchant("virtual", v2_file(system.url, LINET))
     system.merchant("many", v1_file(system.url, '{ carrier_service = "FF_LINET-00001" }'))
     run = Run(system, seed, orders, ["virtual", "many"], publish=False)

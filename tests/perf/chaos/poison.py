@@ -1,4 +1,4 @@
-"""Oversized and malformed events among good orders: they are rejected, and intake uses bounded memory."""
+"""Oversized and malformed events among valid orders: they are rejected, and intake uses bounded memory."""
 
 import json
 from dataclasses import replace
@@ -13,7 +13,7 @@ MIB = 1024 * 1024
 
 
 def poison(system: System, seed: int, orders: int, count: int) -> Result:
-    """Wrong events of a mebibyte and more, as many as are asked for, between two halves of the good ones."""
+    """Invalid events of a mebibyte and more, between two halves of the valid ones."""
     merchants = write_merchants(system)
     run = Run(system, seed, orders, merchants, publish=False)
     half = orders // 2
@@ -32,7 +32,7 @@ def poison(system: System, seed: int, orders: int, count: int) -> Result:
 
 
 def most_mb(pid: int) -> int:
-    """The most memory that a process ever had, in MB (Linux)."""
+    """The peak memory of a process, in MB (Linux)."""
     (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) // 1024
 

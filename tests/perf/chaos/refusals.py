@@ -1,4 +1,4 @@
-"""A server that is up and says no, in each of its ways; it is made to by its own commands."""
+"""A server that is up and refuses commands in different ways, caused with its own commands."""
 
 import contextlib
 import threading
@@ -16,7 +16,7 @@ REFUSED_S = 3.0
 
 
 class Refusing(Protocol):
-    """A server, and a client that may do everything there: a system, or less."""
+    """A server with a client of full rights: a whole system or a part of one."""
 
     redis: Any
     server: EmbeddedServer
@@ -47,7 +47,7 @@ def _oom(system: Refusing) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _misconf(system: Refusing) -> Iterator[None]:
-    """A snapshot failed: its file cannot be put where a folder is."""
+    """A snapshot failed: a folder has the name of its file."""
     folder = system.server.folder / "dump.rdb"
     folder.mkdir()
     with _set(system, "save", "3600 1", ""):
@@ -59,7 +59,7 @@ def _misconf(system: Refusing) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _busy(system: Refusing) -> Iterator[None]:
-    """Somebody else's script goes on and on."""
+    """Another client's script does not end."""
     with _set(system, "lua-time-limit", "50", "5000"):
         other = threading.Thread(target=_run_for_ever, args=(system.server.port,))
         other.start()
@@ -86,7 +86,7 @@ def _run_for_ever(port: int) -> None:
 
 @contextlib.contextmanager
 def _readonly(system: Refusing) -> Iterator[None]:
-    """It has become the replica of a server that nobody can reach."""
+    """It has become the replica of an unreachable server."""
     system.redis.replicaof("127.0.0.1", "1")
     try:
         yield
@@ -133,11 +133,11 @@ REFUSALS: dict[str, Callable[[Refusing], contextlib.AbstractContextManager[None]
     "NOAUTH": _noauth,
     "max number of clients": _maxclients,
 }
-"""What a server says, and how it is brought to saying it to everybody, for the length of a `with`."""
+"""The error of each refusal, and a context manager that causes it."""
 
 
 def refusals(system: System, seed: int, orders: int, count: int, refused_s: float = REFUSED_S) -> Result:
-    """The server refuses, one way after the other; what is in hand is kept until it does so no more."""
+    """The server refuses in one way after the other; results are kept until it accepts them."""
     run = Run(system, seed, orders, write_merchants(system))
     ways = list(REFUSALS.values())
     for number in run.shares(count):

@@ -1,4 +1,4 @@
-"""One chaos run: orders under way, and what came of them."""
+"""One chaos run: publishes orders, waits for them, and collects the figures."""
 
 import contextlib
 import random
@@ -12,7 +12,7 @@ ROLES = ("intake", "worker", "beat")
 LINET = '{ virtual_service = "FF_LINET-00001" }'
 FALLBACK = '[{ carrier_service = "EXPRESS" }, { service_group = "EXPRESS" }]'
 SETTLE_TIMEOUT_S = 120.0
-"""From the last fault until every order must have ended."""
+"""How long after the last fault every order must be settled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Result:
 
 
 def write_merchants(system: System) -> list[str]:
-    """One merchant for each way an order can go: single calls, chains, v1 in JSON and XML, queued bulk calls."""
+    """One merchant for each kind of call: single calls, chains, v1 in JSON and XML, queued bulk calls."""
     url = system.url
     bulk = v2_file(url, '{ carrier_service = "FF_LINET-00001" }').replace("[alloc", "bulk = true\n[alloc", 1)
     system.merchant("virtual", v2_file(url, LINET))
@@ -40,12 +40,12 @@ def write_merchants(system: System) -> list[str]:
 
 
 class Run:
-    """Orders under way, and where they stand."""
+    """The orders of a run and their progress."""
 
     def __init__(
         self, system: System, seed: int, orders: int, merchants: Sequence[str], *, publish: bool = True
     ) -> None:
-        """Publish all orders at once, unless the scenario has something to prepare for them."""
+        """Publish all orders at once, unless the scenario publishes them itself."""
         self.system = system
         self.random = random.Random(seed)  # noqa: S311  # repeatable, no secret
         self.seed = seed
@@ -61,7 +61,7 @@ class Run:
         self.system.publish(order_event(merchant, [reference]) for merchant, reference in self.shipments)
 
     def shares(self, count: int, patience_s: float | None = None) -> Iterator[int]:
-        """Waits for `count` even shares of progress, and yields at each; with a patience, no longer than that."""
+        """Wait for `count` equal shares of progress, and yield at each; with a patience, no longer than that."""
         for number in range(1, count + 1):
             wanted = self.orders * number // (count + 2)
             with contextlib.nullcontext() if patience_s is None else contextlib.suppress(AssertionError):

@@ -1,4 +1,4 @@
-"""What can go wrong while orders are under way, done for real; each scenario ends with the figures."""
+"""The fault scenarios; each injects real faults while orders are processed, and returns the figures."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ from tests.perf.soak.run import Soak
 
 
 def kills(system: System, seed: int, orders: int, count: int) -> Result:
-    """`kill -9` at random of worker, a single child, intake and beat, again and again."""
+    """Repeated `kill -9`, at random, of worker, a single child, intake and beat."""
     run = Run(system, seed, orders, write_merchants(system))
     for _ in run.shares(count):
         _kill_one(system, run.random.choice([*ROLES, "child"]), run.random)
@@ -42,7 +42,7 @@ def _kill_one(system: System, what: str, choice: random.Random) -> None:
 
 
 def terminations(system: System, seed: int, orders: int, count: int) -> Result:
-    """SIGTERM at random, as a deploy does: what is in hand is finished or handed back."""
+    """SIGTERM at random, as in a deploy: owned shipments are finished or released."""
     run = Run(system, seed, orders, write_merchants(system))
     for _ in run.shares(count):
         role = run.random.choice(ROLES)
@@ -52,7 +52,7 @@ def terminations(system: System, seed: int, orders: int, count: int) -> Result:
 
 
 def broker_emptied(system: System, seed: int, orders: int, count: int) -> Result:
-    """The broker's database emptied in mid-run: the ledger sends everything again."""
+    """The broker's database is emptied during the run: the ledger sends start messages again."""
     run = Run(system, seed, orders, write_merchants(system))
     broker = redis.Redis(port=system.server.port, db=1)
     for _ in run.shares(count):
@@ -62,7 +62,7 @@ def broker_emptied(system: System, seed: int, orders: int, count: int) -> Result
 
 
 def redis_killed(system: System, seed: int, orders: int, count: int) -> Result:
-    """The server killed and started again from its append-only file."""
+    """The server is killed and restarted from its append-only file."""
     run = Run(system, seed, orders, write_merchants(system))
     for _ in run.shares(count):
         system.server.kill()
@@ -71,7 +71,7 @@ def redis_killed(system: System, seed: int, orders: int, count: int) -> Result:
 
 
 def redis_frozen(system: System, seed: int, orders: int, count: int) -> Result:
-    """The server alive but not answering for some seconds."""
+    """The server does not respond for some seconds."""
     run = Run(system, seed, orders, write_merchants(system))
     for _ in run.shares(count):
         assert system.server.process
@@ -82,7 +82,7 @@ def redis_frozen(system: System, seed: int, orders: int, count: int) -> Result:
 
 
 def redis_full(system: System, seed: int, orders: int, count: int) -> Result:
-    """The server out of memory for some seconds: writes are refused, nothing acknowledged is lost."""
+    """The server is out of memory for some seconds: writes are refused, nothing acknowledged is lost."""
     run = Run(system, seed, orders, write_merchants(system))
     for _ in run.shares(count):
         system.redis.config_set("maxmemory", "1mb")
@@ -92,7 +92,7 @@ def redis_full(system: System, seed: int, orders: int, count: int) -> Result:
 
 
 def tail_cut(system: System, seed: int, orders: int, count: int) -> Result:
-    """The last part of the append-only file lost, as in a power cut: what Redis forgot, a read-back finds again."""
+    """The end of the append-only file is lost, as in a power cut: read-backs find what Redis has lost."""
     run = Run(system, seed, orders, write_merchants(system))
     for _ in run.shares(count):
         system.server.kill()
@@ -104,7 +104,7 @@ def tail_cut(system: System, seed: int, orders: int, count: int) -> Result:
 
 
 def _cut_tail(folder: Path, most: int) -> None:
-    """Cut up to `most` bytes off the newest increment; the server repairs the torn end by itself."""
+    """Cut up to `most` bytes off the newest increment; the server repairs the incomplete end itself."""
     newest = max((folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
     size = newest.stat().st_size
     with newest.open("r+b") as file:
@@ -112,7 +112,7 @@ def _cut_tail(folder: Path, most: int) -> None:
 
 
 def api_faults(system: System, seed: int, orders: int, count: int) -> Result:
-    """The API misbehaves in every way it knows, mixed at random by the seed."""
+    """The API fails in every supported way, mixed at random by the seed."""
     choice = random.Random(seed)  # noqa: S311  # repeatable, no secret
     system.faults(*(_api_fault(choice, name) for name in choice.sample(sorted(API_FAULTS), k=len(API_FAULTS))))
     run = Run(system, seed, orders, write_merchants(system))
@@ -154,7 +154,7 @@ def two_of_everything(system: System, seed: int, orders: int, count: int) -> Res
 
 
 def short_soak(system: System, seed: int, orders: int, count: int) -> Result:  # noqa: ARG001  # it has faults of its own
-    """Ten seconds at a steady rate, while processes are killed and replaced and the API misbehaves now and then."""
+    """Ten seconds at a steady rate, while processes are killed and replaced and some API calls fail."""
     soaked = Soak(system, rate=orders / 10, seconds=10).run()
     return Result(
         scenario="short soak",
@@ -185,4 +185,4 @@ SCENARIOS: dict[str, Callable[[System, int, int, int], Result]] = {
     "poison": poison,
     "soak": short_soak,
 }
-"""Each takes the system, a seed, how many orders and how many faults."""
+"""Each takes the system, a seed, the number of orders and the number of faults."""

@@ -1,4 +1,4 @@
-"""`make soak MINUTES=…`: a long run under load and faults; exit code 1 when something grows or a figure is not zero."""
+"""`make soak MINUTES=…`: a long run with faults; exit code 1 if something grows or a figure is not zero."""
 
 import argparse
 import sys
@@ -10,11 +10,11 @@ from tests.perf.soak.growth import bytes_per_kept_order, rows, table
 from tests.perf.soak.run import ENVIRONMENT, Soak, Soaked
 
 JUDGED_FROM_S = 240.0
-"""A shorter run has not come to rest in its second half, so that its growth says nothing."""
+"""A shorter run is not in a steady state in its second half, so its growth is meaningless."""
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run as requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60, help="how long orders are published")
     parser.add_argument("--rate", type=float, default=100, help="orders a second")

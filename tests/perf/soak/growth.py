@@ -1,4 +1,4 @@
-"""Does anything grow without bound? Series of samples as rows of a table, and a judgement of each."""
+"""Detects unbounded growth in series of samples."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ API_NOISE = 20
 """Connections to the API that a burst of retries opens; those that are not needed are closed after 15 seconds."""
 
 SHARE = 0.05
-"""A last quarter that lies within this share of the third one's mean is no growth."""
+"""A last quarter within this share of the third quarter's mean is not growth."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class Row:
 
     @property
     def grows(self) -> bool:
-        """Whether the last quarter lies above the third one by more than chance."""
+        """Whether the last quarter exceeds the third one by more than chance."""
         return self.last - self.third > max(self.noise, SHARE * self.third)
 
 
@@ -58,7 +58,7 @@ def rows(samples: Sequence[Sample]) -> Iterator[Row]:
 
 
 def oldest_child(samples: Sequence[Sample]) -> str:
-    """The worker's child that was seen most often; others were killed on the way."""
+    """The worker's child with the most samples; others were killed during the run."""
     seen = [name for sample in samples for name in sample.processes if name not in LIVING]
     return max(sorted(set(seen)), key=seen.count)
 
@@ -76,7 +76,7 @@ def _row(name: str, samples: Sequence[Sample], measure: Measure, noise: float) -
 
 
 def _slope(orders: Sequence[float], values: Sequence[float]) -> float:
-    """Least squares; 0 when nothing moved."""
+    """Least squares; 0 for a constant series."""
     middle, mean = fmean(orders), fmean(values)
     match_outcomes = sum((x - middle) ** 2 for x in orders)
     return (
@@ -87,13 +87,13 @@ def _slope(orders: Sequence[float], values: Sequence[float]) -> float:
 
 
 def bytes_per_kept_order(samples: Sequence[Sample]) -> float:
-    """Bytes of the server for each key that it holds at the end: nearly all are records of shipments."""
+    """Bytes of the server per key at the end; nearly all keys are records of shipments."""
     last = samples[len(samples) * 3 // 4 :]
     return (fmean(s.used for s in last) - samples[0].used) / max(1.0, fmean(s.keys for s in last))
 
 
 def table(found: Sequence[Row]) -> str:
-    """The rows as lines of text, those that grow with a mark."""
+    """The rows as lines of text; those that grow are marked."""
     lines = [f"{'':32}{'first quarter':>15}{'third quarter':>15}{'last quarter':>15}{'per 10,000 orders':>19}"]
     for row in found:
         cells = "".join(f"{value / row.scale:{width}.1f}" for value, width in _cells(row))

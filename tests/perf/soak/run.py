@@ -22,13 +22,13 @@ from worker.lab.embedded_server import free_port
 TICK_S = 0.1
 SETTLE_TIMEOUT_S = 120.0
 REPLACED = ("intake:2", "worker:2", "beat:2")
-"""A second one of each, sent SIGTERM in turn, so that the first ones grow old."""
+"""A second process of each role, replaced in turn, so that the first ones grow old."""
 
 KILL_SHARE, TERMINATION_SHARE = 1 / 12, 1 / 6
-"""After which shares of a run a child is killed and a process replaced: in a longer run processes grow older."""
+"""The shares of a run after which a child is killed and a process replaced; processes of a longer run grow older."""
 
 KILL_LEAST_S, TERMINATION_LEAST_S = 4.0, 5.0
-"""And never sooner after one another."""
+"""The minimum time between two of them."""
 
 ENVIRONMENT = {
     # A minute: expiry and trimming begin within the shortest run that says anything.
@@ -52,7 +52,7 @@ FAULTS: list[dict[str, Any]] = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Soaked:
-    """A run: how many orders, the five figures that must be zero, and the samples taken on the way."""
+    """The result of a run: number of orders, figures that must be zero, and samples."""
 
     orders: int
     seconds: float
@@ -61,7 +61,7 @@ class Soaked:
 
 
 class Soak:
-    """One run; everything happens in one loop of short ticks."""
+    """One run; a single loop of short ticks."""
 
     def __init__(self, system: System, rate: float, seconds: float) -> None:
         """`rate`: orders a second, for `seconds`."""
@@ -123,7 +123,7 @@ class Soak:
         return self._settled() >= len(self._published)
 
     def _faults(self) -> Iterator[None]:
-        """Asked at every tick: kill a child or replace a process, when it is time."""
+        """Called at every tick: kill a child or replace a process, when due."""
         roles, workers = cycle(REPLACED), cycle(("worker", "worker:2"))
         kill_every_s = max(KILL_LEAST_S, self._seconds * KILL_SHARE)
         terminate_every_s = max(TERMINATION_LEAST_S, self._seconds * TERMINATION_SHARE)
@@ -141,7 +141,7 @@ class Soak:
             yield
 
     def _kill_youngest_child(self, role: str) -> None:
-        """`kill -9`; always of the youngest, so that another one grows old."""
+        """`kill -9` of the youngest child, so that another one grows old."""
         children = self._system.children(role)
         if children:
             with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What is measured every few seconds: memory and descriptors of processes, the server, the connections to the API."""
+"""Samples, taken every few seconds: memory and descriptors of processes, the server, the connections to the API."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import redis
 from tests.acceptance.system import System
 
 LIVING = ("intake", "worker", "beat", "flower")
-"""The processes that live through the whole run."""
+"""The processes that run from start to end."""
 
 STREAMS = ("orders.created", "shipments.allocated", "shipments.allocation_failed", "orders.rejected")
 _ESTABLISHED = "01"
@@ -19,7 +19,7 @@ _ESTABLISHED = "01"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Process:
-    """One process at one moment: memory in bytes, PSS sharing what is shared, and open file descriptors."""
+    """One process at one time: memory in bytes (PSS divides shared memory), and open file descriptors."""
 
     rss: int
     pss: int
@@ -28,7 +28,7 @@ class Process:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """Everything at one moment. A child of the worker is called by its process id.
+    """All processes at one time. A child of the worker is named by its process id.
 
     `used` and `keys`: bytes and keys of the server; `clients`: its connections.
     """

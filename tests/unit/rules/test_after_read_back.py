@@ -155,9 +155,7 @@ def test_it_says_that_the_api_had_been_at_it() -> None:
     before = doubtful(age_s=48 * HOUR_S, last_read="allocating")
     decision = after_read_back(before, UNKNOWN, context())
     assert isinstance(decision, Fail)
-    assert (
-        decision.message == "not allocated in time; the API was allocating it, and it could no longer be read back"
-    )
+    assert decision.message == "not allocated in time; the API was allocating it, and it could no longer be read back"
 
 
 def test_reading_is_repeated_with_patience() -> None:
