@@ -40,8 +40,8 @@ LOADS = (
 class Flow:
     """The result of a system under a load. CPU per order in ms, of all processes but the stub.
 
-    Latencies, in ms, are what lies above the API's own time, twice that for an order that falls back. `behind`: orders
-    that were not out when the last one came in, above what an API of this time has in hand.
+    Latencies in ms are the time above the API's own, twice that for an order that falls back. `behind`: orders without
+    an event when the last one is published, beyond those in flight at such an API.
     """
 
     system: str

@@ -19,9 +19,9 @@ _FEWEST = 50
 class Row:
     """The result of one contender.
 
-    CPU is user and system time for one order, in ms; latencies are from event in to event out: of lone orders on an
-    idle system, and of a burst of all `orders` at once. `others_percent` is what everybody else on this machine took
-    of its CPU during the burst.
+    CPU is user and system time for one order, in ms; latencies are from order to event: of lone orders on an
+    idle system, and of a burst of all `orders` at once. `others_percent`: the share of CPU used by other processes
+    during the burst.
     """
 
     system: str

@@ -42,7 +42,7 @@ def _environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_stub(api_ms: float, log: Path) -> Iterator[tuple[int, str]]:
-    """The stand-in for the API; yields its process and its address."""
+    """The stub of the API; yields its process and its address."""
     command = [sys.executable, "-m", "tests.perf.bench.stub", "--delay-ms", str(api_ms)]
     with started(command, log, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -21,7 +21,7 @@ _FLOW_HEAD = """\
                                                                        own   Redis      p50     p99                %"""
 _NOTE = """\
 CPU is user and system time over all of a system's processes: ours are intake, worker with four children, and beat.
-The publisher counts for nobody. A lone order is published when the one before is out; a burst is all orders at once.
+The publisher is not counted. A lone order is published after the event of the one before; a burst is all at once.
 Others: the share of CPU used by other processes; above a few percent the figures are unreliable."""
 _KEYS: dict[type[Part], str] = {
     StubLimit: "stub",

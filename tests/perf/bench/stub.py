@@ -115,7 +115,7 @@ async def _serve(delay_s: float) -> None:
 def main() -> None:
     """Serve until killed; prints the address."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--delay-ms", type=float, default=0.0, help="how long every answer takes")
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="delay of every response in ms")
     uvloop.run(_serve(parser.parse_args().delay_ms / 1000))
 
 
