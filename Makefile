@@ -30,7 +30,7 @@ help: ## list the targets
 setup: $(INSTALLED) ## create .venv with the locked packages and this project, once
 
 $(INSTALLED): pyproject.toml $(LOCK) $(DEV_LOCK)
-	$(if $(PYTHON),,$(error No Python 3.11 or newer with pip and venv was found. Install one, or say PYTHON=/path/to/python))
+	$(if $(PYTHON),,$(error No Python 3.11 or newer with pip and venv was found. Install one, or set PYTHON=/path/to/python))
 	@echo 'Setting up $(VENV) with $(PYTHON) (under a minute, once)'
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PIP) install --require-hashes --requirement $(DEV_LOCK)
