@@ -6,7 +6,7 @@ import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Label, Unallocated
 from tests.factories.vendor import example, needs_vendor, seed
-from tests.unit.carrier_api.said import DEFAULT, NOW, V1, response
+from tests.unit.carrier_api.responses import DEFAULT, NOW, V1, response
 from worker.carrier_api.quotes import Offer, choose
 
 pytestmark = needs_vendor
