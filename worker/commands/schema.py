@@ -27,11 +27,11 @@ _ABOUT = {
 def command(name: str | None, folder: Path | None, *, as_json: bool) -> None:
     """Print the JSON Schema NAME, or the AsyncAPI document; without NAME, list them.
 
-    A schema says all that one can say. What it cannot, `allocation check` says: that a call and a quiet time fit
-    before the deadline, and the queue time is no shorter than the quiet time; that each rule has a name of its own;
-    which hosts may be plain http; that the file has at most 256 KiB and is called like a merchant. The rest intake
-    says: that an event has at most 1 MiB, a merchant with a file, and numbers of at most 64 digits; and it takes
-    `data_base64` in place of `data`.
+    Some conditions cannot be expressed in a schema. `allocation check` verifies that a call and a quiet time fit before
+    the deadline, that the queue time is no shorter than the quiet time, that rules have unique names, which hosts may
+    be plain http, and that the file has at most 256 KiB and is named after a merchant. Intake verifies that an event
+    has at most 1 MiB, a merchant with a file, and numbers of at most 64 digits; it accepts `data_base64` in place of
+    `data`.
     """
     if name and folder:
         raise click.UsageError("give either NAME or --all DIR")
