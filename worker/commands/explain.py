@@ -140,7 +140,7 @@ def _print_record(record: Record, retry: Retry | None) -> None:
     if repeated := shipment.progress.repeated_calls:
         text = "after an open call: an API that acts even later books twice"
         say(f"  {'again':<9}called for {count(repeated, 'time')} {text}")
-    _print_story(record)
+    _print_history(record)
 
 
 def _replayed(record: Record) -> str:
@@ -155,7 +155,7 @@ def _plain(fact: Any) -> str:
 _COLUMNS = ("outcome", "reason", "message", "correlation_id", "duration_ms")
 
 
-def _print_story(record: Record) -> None:
+def _print_history(record: Record) -> None:
     rows = table("#", "~time", "action", "~strategy", "outcome", "~reason", "~message", "~correlation id", "#ms")
     before = 0
     for number, entry in record.history:

@@ -150,7 +150,7 @@ def document(record: Record, retry: Retry | None) -> dict[str, Any]:
         "open_call": _open_call(record, retry),
         "repeated_calls": progress.repeated_calls,
         **_moments(record),
-        "story": [{"entry": number, **entry} for number, entry in record.history],
+        "history": [{"entry": number, **entry} for number, entry in record.history],
     }
 
 

@@ -38,7 +38,7 @@ def test_an_allocated_shipment(scene: Scene) -> None:
     assert shipment["next"].endswith(" to FF-1, Lineten")
     assert shipment["event"]["id"] == "acme/sp_1/allocated"
     assert shipment["plan"] == [{"virtual_service": "V"}, {"carrier_service": "C"}]
-    assert [entry["outcome"] for entry in shipment["story"]] == ["allocated"]
+    assert [entry["outcome"] for entry in shipment["history"]] == ["allocated"]
 
 
 def test_a_parked_shipment(scene: Scene) -> None:

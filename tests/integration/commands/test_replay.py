@@ -51,7 +51,7 @@ def test_a_shipment_begins_anew(scene: Scene) -> None:
     assert shipment.progress.attempts == 1
     history = scene.run("explain", "sp_1", "--json").document["shipments"][0]
     assert (history["why"], history["replays"]) == ("weight_kg 15.0 is over 10", 1)
-    assert [(entry["action"], entry.get("by")) for entry in history["story"]] == [
+    assert [(entry["action"], entry.get("by")) for entry in history["history"]] == [
         ("allocate", None),
         ("replay", "bulky"),
     ]

@@ -6,6 +6,7 @@ import pytest
 
 from config.strategies.strategy import V1, V2
 from tasks.rules.outcome import Allocated, Label, Outcome, Queued, Refused, Unallocated
+from tests.unit.carrier_api import responses
 from tests.unit.carrier_api.responses import (
     DEFAULT,
     EC,
