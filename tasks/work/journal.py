@@ -149,5 +149,5 @@ class Journal:
             shipment = shipment.with_progress(entries=entries, repeated_calls_reported=progress.repeated_calls)
         entry, feedback, recorded_slot = call_record or (None, None, False)
         slot = slot or recorded_slot
-        task, api = self.claim.lease_token, self.account.api
-        return Report(shipment, task, verdict, entry, due, event, reason, api, feedback, slot, unreported)
+        lease_token, api = self.claim.lease_token, self.account.api
+        return Report(shipment, lease_token, verdict, entry, due, event, reason, api, feedback, slot, unreported)
