@@ -16,6 +16,9 @@ PAUSED_WAIT_S = 600.0
 OWN_DENIAL_WAIT_S = 60.0
 """How long a shipment waits after a 403 that concerns only itself."""
 
+NEAR_SHARE = 0.75
+"""An unfinished shipment that has used this share of its time is reported as a problem."""
+
 LONGEST_PAUSE_S = 1.0
 """A longer wait is spent in the schedule, not in a task."""
 
@@ -129,6 +132,11 @@ def park(shipment: Shipment, context: Context, wait_s: float) -> Park:
 def deadline(shipment: Shipment, retry: Retry) -> float:
     """When the shipment must be allocated at the latest."""
     return shipment.received + retry.deadline_s
+
+
+def near_deadline(shipment: Shipment, retry: Retry) -> float:
+    """When three quarters of its time are over."""
+    return shipment.received + NEAR_SHARE * retry.deadline_s
 
 
 def overdue(shipment: Shipment, context: Context) -> bool:

@@ -7,7 +7,9 @@ from typing import Any, Literal, NamedTuple, assert_never
 from tasks.events.shipment_allocated import allocated_event
 from tasks.events.shipment_allocation_failed import failed_event
 from tasks.rules.decision import Fail, FallBack, Park, Settle
+from tasks.rules.next_decision import near_deadline
 from tasks.rules.outcome import UNREADABLE_RESPONSE, WORDS, Allocated, Feedback, Finding, NotSent
+from tasks.rules.quiet_time import quiet_end
 from tasks.rules.shipment import Shipment, iso
 from tasks.work.alerts import Alerts
 from tasks.work.ports import Account, Claim, Ledger, Pause, Report, Verdict
@@ -100,9 +102,19 @@ class Journal:
             await self._pause_merchant(decision.shipment, decision.pause_merchant, call_record)
         # Without a wait, due by the server's own clock: it may be slightly behind this upper bound of it.
         due = self.ledger.now() + decision.wait_s if decision.wait_s else 0.0
-        written = await self.ledger.report(self._report(decision.shipment, "park", call_record, due=due, slot=slot))
+        report = self._report(decision.shipment, "park", call_record, due=due, slot=slot)
+        written = await self.ledger.report(self._with_waits(report))
         self.wake_after(decision.wait_s)
         return written
+
+    def _with_waits(self, report: Report) -> Report:
+        """The report of a parked shipment with what it waits for, for `allocation status`."""
+        retry, shipment, now = self.account.merchant.file.retry, report.shipment, self.ledger.now()
+        quiet_until, near = quiet_end(shipment.progress, retry), near_deadline(shipment, retry)
+        return report._replace(
+            quiet_until=quiet_until if quiet_until > now else 0.0,
+            near_deadline=near if shipment.received and near <= max(now, report.due) else 0.0,
+        )
 
     async def _pause_merchant(self, shipment: Shipment, why: str, call_record: CallRecord | None) -> None:
         name, digest = self.account.merchant.name, self.account.digest

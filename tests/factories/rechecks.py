@@ -9,7 +9,7 @@ from tests.factories.children import FILE
 from tests.factories.ledger_harness import Harness
 from tests.factories.raw_api import Answer, RawApi, listening, response
 from worker.ledger.records import read_record
-from worker.observability.overview import count_all
+from worker.observability.overview import read_overview
 from worker.processes.rechecks import Rechecks
 
 DUE = "allocation:rechecks"
@@ -60,7 +60,7 @@ async def last_entry(harness: Harness) -> dict[str, Any]:
 
 async def changed(harness: Harness) -> tuple[int, int]:
     """How many were asked for again, and how many of them have another carrier now."""
-    (counts,) = (await count_all(harness.redis, harness.settings)).merchants
+    (counts,) = (await read_overview(harness.redis, harness.settings)).merchants
     return counts.repeated_calls, counts.carrier_changed
 
 

@@ -13,8 +13,9 @@ from pydantic_settings import BaseSettings
 from config.merchant_files.api import KeyFromEnv, KeyFromFile
 from config.merchant_files.merchant_file import Choice, Merchant, find_key, read_all
 from config.settings import FormatError, Settings, SettingsError, unknown_names
-from worker.commands.output import cell, count, example, print_json, print_table, say, table
+from worker.commands.output import cell, example, print_json, print_table, say, table
 from worker.commands.session import connected
+from worker.observability.text import count
 from worker.processes.environment import load
 from worker.redis_client.store import RedisError, Store
 

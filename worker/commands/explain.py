@@ -12,10 +12,11 @@ from config.merchant_files.merchant_file import Merchant, read
 from config.merchant_files.retry import Retry
 from config.settings import Settings
 from worker.commands.history import document, path, whereabouts
-from worker.commands.output import cell, clock, count, example, print_json, print_table, say, table
+from worker.commands.output import cell, clock, example, print_json, print_table, say, table
 from worker.commands.session import visit
-from worker.ledger.records import Record, known_merchants, merchants_of, read_record
-from worker.observability.overview import OrdersCounts, count_orders
+from worker.ledger.records import Record, known_merchants, merchants_of, read_record, server_ms
+from worker.observability.orders_lag import OrdersCounts, count_orders
+from worker.observability.text import count
 from worker.redis_client.store import Store
 from worker.streams.publishing import RejectedEvent, rejected_events
 
@@ -68,7 +69,7 @@ async def _find(store: Store, settings: Settings, reference: str, merchant: str 
     return Found(
         records=(),
         rejected=tuple(await _mentions(store, settings, reference)),
-        orders=await count_orders(redis, settings.orders_stream),
+        orders=await count_orders(redis, settings.orders_stream, await server_ms(redis)),
     )
 
 

@@ -8,9 +8,10 @@ import click
 
 from config.settings import Settings
 from tasks.rules.shipment import iso
-from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
+from worker.commands.output import cell, example, print_json, print_table, say, table
 from worker.commands.session import visit
 from worker.ledger.records import Failure, event_of, failures, known_merchants
+from worker.observability.text import count, duration
 from worker.redis_client.store import Store
 
 
@@ -82,7 +83,7 @@ async def _cause(store: Store, settings: Settings, group: list[Failure]) -> Caus
 def _print(causes: list[Cause]) -> None:
     rows = table("#shipments", "merchant", "reason", "~strategy", "oldest", "newest", "~example", "~message")
     for cause in causes:
-        ages = (f"{length(max(0.0, time.time() - at))} ago" for at in (cause.oldest, cause.newest))
+        ages = (f"{duration(max(0.0, time.time() - at))} ago" for at in (cause.oldest, cause.newest))
         words = (cause.merchant, cause.reason, cause.strategy, *ages, cause.example, cause.message)
         rows.add_row(*map(cell, (cause.shipments, *words)))
     print_table(rows)

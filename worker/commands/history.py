@@ -6,8 +6,9 @@ from config.merchant_files.retry import Retry
 from tasks.rules.next_decision import deadline as shipment_deadline
 from tasks.rules.quiet_time import quiet_end
 from tasks.rules.shipment import iso
-from worker.commands.output import clock, length
+from worker.commands.output import clock
 from worker.ledger.records import Missing, Record, Scheduled, Settled, Working
+from worker.observability.text import duration
 
 _PHASES = {
     "q": "leased for the next link of its fallback chain",
@@ -84,8 +85,8 @@ def _waiting(record: Record, where: Scheduled, retry: Retry | None) -> str:
         goes_on = "resumes when the API accepts a probe, or key or file change"
         return f"parked, because its merchant is paused ({record.paused}); {goes_on}, {looked_at}"
     if wait_s > 0:
-        return f"parked until {clock(where.due)} (in {length(wait_s)}), then {_next_act(record, retry)}"
-    due = f"due since {clock(where.due)} ({length(-wait_s)})"
+        return f"parked until {clock(where.due)} (in {duration(wait_s)}), then {_next_act(record, retry)}"
+    due = f"due since {clock(where.due)} ({duration(-wait_s)})"
     return f"{due}, claimed as soon as a worker has capacity, then {_next_act(record, retry)}"
 
 
@@ -93,9 +94,8 @@ def _working(record: Record, where: Working) -> str:
     left_s = where.lease_end - record.now
     if left_s <= 0:
         return f"its worker stopped renewing: the lease expired at {clock(where.lease_end)} and is reclaimed next"
-    words = (
-        f"{_PHASES[where.phase]}; its lease, unless renewed, expires at {clock(where.lease_end)} (in {length(left_s)})"
-    )
+    expires = f"expires at {clock(where.lease_end)} (in {duration(left_s)})"
+    words = f"{_PHASES[where.phase]}; its lease, unless renewed, {expires}"
     return f"{words}, and it is reclaimed then" + (", and read back first" if where.phase == "c" else "")
 
 

@@ -16,8 +16,6 @@ from worker.observability.text import visible
 WIDE = 100_000
 """Columns of an output that is no terminal: a program that reads it wants one line per row."""
 
-_DAY_S, _HOUR_S, _MINUTE_S = 86400, 3600, 60
-
 
 def example(*lines: str) -> str:
     """The end of a command's help: command lines to copy, which click does not join into a paragraph."""
@@ -71,26 +69,6 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
     click.echo(json.dumps(value, indent=indent))
 
 
-def length(seconds: float) -> str:
-    """A duration: `0.4 s`, `42 s`, `3 min 5 s`, `2 h 5 min`, `4 d 1 h`."""
-    if seconds < 1:
-        return f"{seconds:.1f} s"
-    for unit, name, lower, lower_name in (
-        (_DAY_S, "d", _HOUR_S, "h"),
-        (_HOUR_S, "h", _MINUTE_S, "min"),
-        (_MINUTE_S, "min", 1, "s"),
-    ):
-        if seconds >= unit:
-            rest = int(seconds % unit // lower)
-            return f"{int(seconds // unit)} {name}" + (f" {rest} {lower_name}" if rest else "")
-    return f"{int(seconds)} s"
-
-
 def clock(seconds: float) -> str:
     """A time in UTC, to the second: `2026-11-21 10:03:07Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def count(number: int, noun: str) -> str:
-    """`1 shipment`, `2 shipments`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

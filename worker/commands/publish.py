@@ -10,8 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from config.settings import Settings
 from worker.commands.event_files import FoundEvent, read_files, wrong
-from worker.commands.output import console, count, example, print_json, say
+from worker.commands.output import console, example, print_json, say
 from worker.commands.session import visit
+from worker.observability.text import count
 from worker.redis_client.store import Store
 from worker.streams.publishing import publish
 

@@ -10,12 +10,13 @@ import click
 
 from config.settings import Settings
 from tasks.rules.replay import MAX_REPLAYS
-from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
+from worker.commands.output import cell, example, print_json, print_table, say, table
 from worker.commands.publish import EVENT_FILE, publish_files
 from worker.commands.replay_rejected import replay_rejected
 from worker.commands.session import visit
 from worker.ledger.ledger import Ledger
 from worker.ledger.replay import Replay, ReplayFilter, ReplayItem, SkipReason, prepare, requeue_failed
+from worker.observability.text import count, duration
 from worker.redis_client.store import Store
 
 _WHY_KEPT: dict[SkipReason, str] = {
@@ -153,7 +154,7 @@ def _print(done: Done) -> None:
         print_table(rows)
     if done.resumed is not None:
         say(f"the merchant was resumed; {count(done.resumed, 'parked shipment')} became due")
-    last = f", the last one due in {length(replay.items[-1].due_s)}" if len(replay.items) > 1 else ""
+    last = f", the last one due in {duration(replay.items[-1].due_s)}" if len(replay.items) > 1 else ""
     say(f"{'would requeue' if done.dry_run else 'requeued'} {count(len(replay.items), 'shipment')}{last}")
     for failure, why in replay.kept:
         say(f"{failure.reference} of {failure.merchant} was not requeued: {_WHY_KEPT[why]}", error=True)

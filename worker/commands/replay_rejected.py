@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from config.merchant_files.merchant_file import read_all
 from config.settings import Settings
 from tasks.rules.order import IgnoredEvent, Order, Rejection, RejectReason, parse_order
-from worker.commands.output import count, print_json, say
+from worker.commands.output import print_json, say
 from worker.commands.publish import publish_texts
 from worker.commands.session import visit
+from worker.observability.text import count
 from worker.redis_client.store import Store
 from worker.streams.publishing import rejected_events
 

@@ -3,9 +3,9 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import click
 from celery import Celery
@@ -15,16 +15,18 @@ from rich.table import Table
 from config.celery_options import BATCHES, SWEEPS
 from config.settings import Settings
 from config.urls import server_address
-from worker.commands.output import cell, count, example, length, print_json, print_table, say, table
+from worker.commands.nearest import no_such
+from worker.commands.output import cell, example, print_json, print_table, say, table
 from worker.commands.session import away, connected
 from worker.dispatch.broker import configure, queue_depth
-from worker.observability.overview import Counts, count_all
+from worker.observability.overview import MerchantCounts, Overview, read_overview
+from worker.observability.problems.find import find_problems
+from worker.observability.problems.problem import SLUGS, Problem, Severity
+from worker.observability.text import count, duration
 from worker.processes.environment import load
+from worker.processes.merchant_files import known_files
 from worker.redis_client.store import RedisError, Store
 
-SWEEPS_MISSED = 3
-SWEEP_LATE_S = 30.0
-LEASES_WAITED = 2
 _BROKER_PATIENCE_S = 3
 
 Queues = dict[str, int] | str
@@ -33,33 +35,107 @@ Queues = dict[str, int] | str
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
-    """One reading; no `counts` when the server is unavailable."""
+    """One reading; no `overview` when the server is unavailable."""
 
-    counts: Counts | None
+    overview: Overview | None
     queues: Queues
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
 
-@click.command(epilog=example("allocation status --watch 2"))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """What to show, and which problems count."""
+
+    merchant: str | None
+    everything: bool
+    min_severity: Severity
+    excluded: frozenset[str]
+
+    def counts(self, problem: Problem) -> bool:
+        """Whether the problem makes the exit code 1."""
+        return problem.slug not in self.excluded and (problem.severity == "urgent" or self.min_severity == "attention")
+
+    def shows(self, merchant: MerchantCounts) -> bool:
+        """Whether the merchant has a row of its own."""
+        if self.merchant:
+            return merchant.merchant == self.merchant
+        has_news = merchant.unfinished or merchant.failed or merchant.paused or merchant.on_hold
+        return self.everything or bool(has_news)
+
+
+@click.command(epilog=example("allocation status --watch 2", "allocation status --min-severity attention"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document per reading.")
 @click.option("--watch", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Repeat until Ctrl-C.")
-def command(*, as_json: bool, watch: float | None) -> None:
+@click.option("--merchant", metavar="M", help="Only this merchant and its problems.")
+@click.option("--all", "everything", is_flag=True, help="A row for every merchant, also for idle ones.")
+@click.option(
+    "--min-severity",
+    type=click.Choice(get_args(Severity)),
+    default="urgent",
+    show_default=True,
+    help="The lowest severity that makes the exit code 1.",
+)
+@click.option(
+    "--except",
+    "excluded",
+    type=click.Choice(SLUGS),
+    multiple=True,
+    metavar="SLUG",
+    help="Ignore this problem; repeatable.",
+)
+def command(  # one argument per option
+    *,
+    as_json: bool,
+    watch: float | None,
+    merchant: str | None,
+    everything: bool,
+    min_severity: Severity,
+    excluded: tuple[str, ...],
+) -> None:
     """Show health and the number of shipments per merchant and state.
 
-    Due shipments can be claimed now, parked ones are scheduled for later, working ones are owned by a worker. Exit
-    code 1: a problem was found. The output lists each: the server is unavailable, the last sweep is older than
-    three intervals (at least 30 s), a process has no heartbeat, a breaker is open, a shipment has been due for two
-    leases.
-    """
+    Due shipments can be claimed now, parked ones are scheduled for later, working ones are owned by a worker. Below are
+    the problems, each with the command that helps. Exit code 1: there is an urgent problem.
+
+    \b
+    Urgent:
+      redis_unavailable, broker_unavailable   the server does not respond, or refuses
+      process_missing    no intake, worker or beat has sent a heartbeat in 30 s
+      sweep_late         no sweep for three intervals, and at least 30 s
+      due_late           a shipment has been due for two leases
+      order_unread       an order has been unread for 60 s
+      deadline_near      shipments past three quarters of the time to their deadline
+      merchant_paused, key_missing            the API refuses the key, or there is none, and shipments wait
+      file_invalid, file_missing              and shipments wait, or orders were rejected for it
+      breaker_open       an API has failed for 60 s
+      orders_lost        orders were trimmed or deleted before they were read
+      memory_low         Redis uses 80 % of its maxmemory
+    Attention:
+      orders_rejected, shipments_failed       to deal with (`replay` or `dismiss`)
+      merchant_on_hold   stopped with `allocation hold`
+      versions_differ, files_differ           between processes, for five minutes
+      redis_unsafe       a setting of the server risks shipments
+      and those above while nothing waits because of them
+    """  # noqa: D301  # click's mark for a paragraph to keep as it is
     settings = load()
+    selection = Selection(
+        merchant=merchant, everything=everything, min_severity=min_severity, excluded=frozenset(excluded)
+    )
     while True:
         status = look(settings)
+        _check_merchant(status, merchant)
         if watch and not as_json:
             click.clear()
-        _show(status, settings, as_json=as_json, indent=None if watch else 2)
+        problems = [problem for problem in status.problems if merchant in {None, problem.subject}]
+        _show(status, problems, selection, settings, as_json=as_json, indent=None if watch else 2)
         if watch is None or not _pause(watch):
             break
-    sys.exit(1 if status.problems else 0)
+    sys.exit(int(any(map(selection.counts, problems))))
+
+
+def _check_merchant(status: Status, merchant: str | None) -> None:
+    if merchant and status.overview and merchant not in (names := [m.merchant for m in status.overview.merchants]):
+        raise no_such("merchant", merchant, names)
 
 
 def _pause(seconds: float) -> bool:
@@ -75,15 +151,17 @@ def look(settings: Settings) -> Status:
     """Read server and broker; one that is unavailable is a problem, not an error."""
     queues = _look_at_broker(settings)
     try:
-        counts = asyncio.run(connected(settings, _count))
+        overview = asyncio.run(connected(settings, _read))
     except (RedisError, OSError) as error:
-        reason = away(settings, error)
-        return Status(counts=None, queues=queues, problems=(reason,))
-    return Status(counts=counts, queues=queues, problems=tuple(_problems(counts, queues, settings)))
+        text = away(settings, error)
+        lost = Problem(slug="redis_unavailable", severity="urgent", subject="", text=text, command="allocation check")
+        return Status(overview=None, queues=queues, problems=(lost,))
+    problems = find_problems(overview, queues, known_files(settings), settings)
+    return Status(overview=overview, queues=queues, problems=tuple(problems))
 
 
-async def _count(store: Store, settings: Settings) -> Counts:
-    return await count_all(store.redis, settings)
+async def _read(store: Store, settings: Settings) -> Overview:
+    return await read_overview(store.redis, settings)
 
 
 def _look_at_broker(settings: Settings) -> Queues:
@@ -97,75 +175,73 @@ def _look_at_broker(settings: Settings) -> Queues:
         return f"no response from {server_address(settings.broker)}: {error}"
 
 
-def _problems(counts: Counts, queues: Queues, settings: Settings) -> Iterator[str]:
-    """The problems, and what to check."""
-    if isinstance(queues, str):
-        yield f"broker: {queues}; no claim loop starts until it is back"
-    late_s = max(SWEEPS_MISSED * settings.sweep_seconds, SWEEP_LATE_S)
-    if counts.last_sweep_s is None:
-        yield "no sweep has run yet; are worker and beat running?"
-    elif counts.last_sweep_s > late_s:
-        yield f"the last sweep was {length(counts.last_sweep_s)} ago; are worker and beat running?"
-    for role in ("intake", "worker"):
-        if not any(name.startswith(f"{role}@") for name in counts.processes):
-            yield f"no {role} has sent a heartbeat in the last 30 s; is one running?"
-    for breaker in counts.breakers:
-        yield f"{breaker.api}: circuit breaker open; next probe in {length(breaker.probe_in_s)}"
-    for merchant in counts.merchants:
-        if (merchant.oldest_due_s or 0) > LEASES_WAITED * settings.lease_seconds:
-            waited = length(merchant.oldest_due_s or 0)
-            yield f"{merchant.merchant}: a shipment has been due for {waited}; are there enough workers?"
-
-
-def _show(status: Status, settings: Settings, *, as_json: bool, indent: int | None) -> None:
+def _show(
+    status: Status,
+    problems: list[Problem],
+    selection: Selection,
+    settings: Settings,
+    *,
+    as_json: bool,
+    indent: int | None,
+) -> None:
     if as_json:
-        print_json(_document(status), indent=indent)
+        print_json(document(status, problems, healthy=not any(map(selection.counts, problems))), indent=indent)
         return
-    if status.counts:
-        print_table(_merchants(status.counts))
-        for name, value in _facts(status.counts, status.queues, settings):
-            say(f"{name}: {value}")
-    for problem in status.problems:
-        say(f"problem: {problem}", fg="red")
+    if status.overview:
+        _print_merchants(status.overview.merchants, selection)
+        if not selection.merchant:
+            for name, value in _facts(status.overview, status.queues, settings):
+                say(f"{name}: {value}")
+    for problem in problems:
+        colour = "red" if problem.severity == "urgent" else "yellow"
+        waiting = f"; {count(problem.shipments, 'shipment')} waiting" if problem.shipments else ""
+        excluded = " (excluded)" if problem.slug in selection.excluded else ""
+        say(f"{problem.severity}: {problem.slug}{excluded}: {problem.text}{waiting}", fg=colour)
+        say(f"  {problem.command}")
 
 
-def _merchants(counts: Counts) -> Table:
-    rows = table("merchant", "#due", "#parked", "#working", "#allocated", "#failed", "#oldest due", "~paused")
-    for each in counts.merchants:
-        oldest = None if each.oldest_due_s is None else length(each.oldest_due_s)
+def _print_merchants(merchants: Iterable[MerchantCounts], selection: Selection) -> None:
+    shown = [merchant for merchant in merchants if selection.shows(merchant)]
+    if shown:
+        print_table(_table(shown))
+    idle = len([*merchants]) - len(shown)
+    if idle and not selection.merchant:
+        say(f"{count(idle, 'merchant')} idle")
+
+
+def _table(merchants: Iterable[MerchantCounts]) -> Table:
+    rows = table("merchant", "#due", "#parked", "#working", "#allocated", "#failed", "#oldest due", "~stopped")
+    for each in merchants:
+        oldest = None if each.oldest_due_s is None else duration(each.oldest_due_s)
         numbers = (each.due, each.parked, each.working, each.allocated)
         failed = cell(each.failed, "red" if each.failed else "")
-        rows.add_row(cell(each.merchant), *map(cell, numbers), failed, cell(oldest), cell(each.paused, "yellow"))
+        stopped = f"on hold: {each.on_hold}" if each.on_hold else each.paused
+        rows.add_row(cell(each.merchant), *map(cell, numbers), failed, cell(oldest), cell(stopped, "yellow"))
     return rows
 
 
-def _facts(counts: Counts, queues: Queues, settings: Settings) -> Iterator[tuple[str, str]]:
+def _facts(overview: Overview, queues: Queues, settings: Settings) -> Iterator[tuple[str, str]]:
     """The lines below the table."""
-    yield "server", counts.server
-    for warning in counts.unsafe:
-        yield "warning", warning
-    yield "processes", ", ".join(sorted(counts.processes)) or "none has sent a heartbeat in the last 30 s"
-    for slow in counts.slowed:
-        yield "throttled", f"{slow.merchant}: 429 {length(slow.throttled_s)} ago, window {slow.window}"
-    yield "last sweep", "none yet" if counts.last_sweep_s is None else f"{length(counts.last_sweep_s)} ago"
-    unread = "an unknown number" if counts.orders.undelivered is None else counts.orders.undelivered
-    reader = "" if counts.orders.has_group else "; no intake has run yet"
-    yield settings.orders_stream, f"{unread} unread, {counts.orders.unacknowledged} pending{reader}"
-    yield settings.rejected_stream, count(counts.rejected, "event")
-    yield "events of other types", str(counts.ignored)
-    if counts.lost_orders:
-        yield (
-            "events lost",
-            f"{counts.lost_orders} were trimmed or deleted before they were read; see orders_lost in the log",
-        )
+    yield "server", overview.server
+    yield "processes", ", ".join(sorted(overview.processes)) or "none has sent a heartbeat in the last 30 s"
+    for slow in overview.slowed:
+        yield "throttled", f"{slow.merchant}: 429 {duration(slow.throttled_s)} ago, window {slow.window}"
+    yield "last sweep", "none yet" if overview.last_sweep_s is None else f"{duration(overview.last_sweep_s)} ago"
+    unread = "an unknown number" if overview.orders.undelivered is None else overview.orders.undelivered
+    reader = "" if overview.orders.has_group else "; no intake has run yet"
+    yield settings.orders_stream, f"{unread} unread, {overview.orders.unacknowledged} pending{reader}"
+    rejected = sum(each.events for each in overview.rejected)
+    yield settings.rejected_stream, f"{count(rejected, 'event')} to deal with"
+    yield "events of other types", str(overview.ignored)
     yield "queues", queues if isinstance(queues, str) else ", ".join(f"{q} {depth}" for q, depth in queues.items())
 
 
-def _document(status: Status) -> dict[str, Any]:
+def document(status: Status, problems: Iterable[Problem], *, healthy: bool) -> dict[str, Any]:
+    """The reading as JSON; `allocation schema status` has its schema."""
     known = isinstance(status.queues, dict)
     return {
-        "healthy": not status.problems,
-        "problems": status.problems,
-        **(asdict(status.counts) if status.counts else {}),
+        "healthy": healthy,
+        "problems": [asdict(problem) for problem in problems],
+        **(asdict(status.overview) if status.overview else {}),
         "queues": status.queues if known else None,
     }

@@ -128,6 +128,8 @@ class ReportRow(NamedTuple):
     retry_after_ms: int
     slot: int
     repeated_calls: int
+    quiet_until_ms: int
+    near_deadline_ms: int
 
 
 class PauseArgs(NamedTuple):

@@ -14,6 +14,12 @@ LOST_ORDERS = f"{PREFIX}lost_orders"
 IGNORED_EVENTS = f"{PREFIX}ignored_events"
 HEARTBEATS = f"{PREFIX}heartbeats"
 LAST_SWEEP = f"{PREFIX}last_sweep"
+REJECTED = f"{PREFIX}rejected"
+ON_HOLD = f"{PREFIX}on_hold"
+QUIET_TIMES = f"{PREFIX}quiet_times"
+NEAR_DEADLINE = f"{PREFIX}near_deadline"
+PROBLEMS = f"{PREFIX}problems"
+AUDIT = f"{PREFIX}audit"
 
 
 def record(merchant: str, reference: str) -> str:

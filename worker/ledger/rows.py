@@ -116,6 +116,8 @@ def report_row(report: Report) -> ReportRow:
         round(retry_after_s * 1000),
         int(report.slot),
         report.repeated_calls,
+        round(report.quiet_until * 1000),
+        round(report.near_deadline * 1000),
     )
 
 

@@ -24,13 +24,17 @@ class AcceptedRow(NamedTuple):
 
 
 class RejectedRow(NamedTuple):
-    """An event for the rejected stream. `event_base64`: its bytes, where `event` cannot hold them; else ''."""
+    """An event for the rejected stream. `event_base64`: its bytes, where `event` cannot hold them; else ''.
+
+    `merchant`: as the event names it, of an event that names a valid one; else ''.
+    """
 
     stream_id: str
     event: str
     reason: str
     error: str
     event_base64: str = ""
+    merchant: str = ""
 
 
 class ReadArgs(NamedTuple):

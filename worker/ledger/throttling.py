@@ -14,11 +14,21 @@ SLOWED_FOR_S = 60.0
 class Breaker:
     """An open breaker. `probe_in_s`: until one call may probe; 0 while one does.
 
-    `api`: host and key, or the host alone after foreign responses to several keys.
+    `api`: host and key, or the host alone after foreign responses to several keys. `since`: in seconds since the epoch.
     """
 
     api: str
     probe_in_s: float
+    since: float
+
+    @property
+    def host(self) -> str:
+        """The host of the API."""
+        return self.api.partition("#")[0]
+
+    def concerns(self, api: str) -> bool:
+        """Whether it blocks calls to this API."""
+        return api == self.api or api.partition("#")[0] == self.api
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,10 +45,16 @@ async def breakers(redis: Redis, now_ms: int) -> tuple[Breaker, ...]:
     names: Any = await redis.smembers(keys.BREAKERS)
     pipe = redis.pipeline(transaction=False)
     for name in sorted(names):
-        pipe.hget(keys.breaker(name.decode()), "until")
+        pipe.hmget(keys.breaker(name.decode()), "until", "since")
     found = zip(sorted(names), await pipe.execute(), strict=True)
     return tuple(
-        Breaker(api=name.decode()[2:], probe_in_s=max(0.0, (int(till) - now_ms) / 1000)) for name, till in found if till
+        Breaker(
+            api=name.decode()[2:],
+            probe_in_s=max(0.0, (int(till) - now_ms) / 1000),
+            since=int(since or now_ms) / 1000,
+        )
+        for name, (till, since) in found
+        if till
     )
 
 

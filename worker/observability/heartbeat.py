@@ -8,7 +8,9 @@ import socket
 import stat
 import tempfile
 import time
+from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import structlog
 
 from worker.ledger import keys
 from worker.ledger.records import server_ms
-from worker.redis_client.store import Redis, Store
+from worker.redis_client.store import TRANSIENT_ERRORS, Redis, Store
 
 FRESH_S = 30.0
 """A heartbeat older than this counts as none."""
@@ -25,6 +27,9 @@ HEARTBEAT_EVERY_S = 5.0
 
 
 _WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+_STARTED = time.monotonic()
+"""Roughly the start of this process."""
 
 log = structlog.get_logger(__name__)
 
@@ -98,10 +103,34 @@ def _age_s(path: Path) -> float:
         return math.inf
 
 
-async def publish_heartbeat(store: Store, role: str, pid: int, position: Any) -> None:
-    """Write the heartbeat of a process to the ledger, with its position."""
-    beat = {"at": await server_ms(store.redis) // 1000, "position": position}
-    await store.redis.hset(keys.HEARTBEATS, f"{role}@{socket.gethostname()}:{pid}", json.dumps(beat))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilesInUse:
+    """The merchant files of a process: their digest, for how many seconds they are unchanged, the invalid ones."""
+
+    digest: str
+    unchanged_s: float
+    invalid: tuple[str, ...] = ()
+
+
+async def publish_heartbeat(store: Store, role: str, pid: int, position: Any, files: FilesInUse | None = None) -> None:
+    """Write the heartbeat of a process to the ledger. `position`: how far it has come, any JSON value."""
+    at = await server_ms(store.redis) // 1000
+    started = at - round(time.monotonic() - _STARTED)
+    beat: dict[str, Any] = {"at": at, "position": position, "version": version("allocation-worker"), "started": started}
+    if files is not None:
+        since = at - round(files.unchanged_s)
+        beat["files"] = {"digest": files.digest, "since": since, "invalid": files.invalid}
+    await store.redis.hset(keys.HEARTBEATS, _name(role, pid), json.dumps(beat))
+
+
+async def withdraw_heartbeat(store: Store, role: str, pid: int) -> None:
+    """Remove the heartbeat of a process that ends, so that its absence shows at once; an error is ignored."""
+    with contextlib.suppress(*TRANSIENT_ERRORS):
+        await store.redis.hdel(keys.HEARTBEATS, _name(role, pid))
+
+
+def _name(role: str, pid: int) -> str:
+    return f"{role}@{socket.gethostname()}:{pid}"
 
 
 async def remove_stopped(redis: Redis) -> None:

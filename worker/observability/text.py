@@ -1,4 +1,6 @@
-"""Escapes text from outside for printing."""
+"""Text for people: escaped, counted, durations."""
+
+_DAY_S, _HOUR_S, _MINUTE_S = 86400, 3600, 60
 
 
 def visible(text: str) -> str:
@@ -8,3 +10,23 @@ def visible(text: str) -> str:
 
 def _written_out(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
+
+
+def duration(seconds: float) -> str:
+    """A duration: `0.4 s`, `42 s`, `3 min 5 s`, `2 h 5 min`, `4 d 1 h`."""
+    if seconds < 1:
+        return f"{seconds:.1f} s"
+    for unit, name, lower, lower_name in (
+        (_DAY_S, "d", _HOUR_S, "h"),
+        (_HOUR_S, "h", _MINUTE_S, "min"),
+        (_MINUTE_S, "min", 1, "s"),
+    ):
+        if seconds >= unit:
+            rest = int(seconds % unit // lower)
+            return f"{int(seconds // unit)} {name}" + (f" {rest} {lower_name}" if rest else "")
+    return f"{int(seconds)} s"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 shipment`, `2 shipments`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -85,7 +85,8 @@ def _classify_order(
 ) -> None:
     if merchant is None:
         error = f"data.merchant: no valid merchant file for {order.data.merchant[:64]!a}"
-        result.reject(rejected_as(stream_id, event, Rejection(reason="unknown_merchant", error=error)))
+        rejected = rejected_as(stream_id, event, Rejection(reason="unknown_merchant", error=error))
+        result.reject(rejected._replace(merchant=order.data.merchant))
     else:
         result.accepted.extend(_accepted(stream_id, order, merchant))
 

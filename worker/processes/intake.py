@@ -20,6 +20,7 @@ from worker.observability.heartbeat import (
     publish_heartbeat,
     remove_heartbeat_file,
     touch_heartbeat_file,
+    withdraw_heartbeat,
 )
 from worker.observability.watchdog import EXITS, STALLED_S, Watchdog
 from worker.processes.event_sorting import ClassifiedEvents, as_json, classify, rejected_as
@@ -79,6 +80,7 @@ class Intake:
         watching.cancel()
         await starting
         await self._leave()
+        await withdraw_heartbeat(self._store, "intake", os.getpid())
         remove_heartbeat_file("intake")
 
     def _log_interruption(self, error: Exception) -> None:
@@ -124,7 +126,7 @@ class Intake:
             self._beat_at = time.monotonic() + HEARTBEAT_EVERY_S
             touch_heartbeat_file("intake")
             await check_format(self._store.redis)
-            await publish_heartbeat(self._store, "intake", os.getpid(), self._position)
+            await publish_heartbeat(self._store, "intake", os.getpid(), self._position, self._merchants.in_use())
 
     async def _watch(self) -> None:
         """End the process if it makes no progress although Redis responds."""

@@ -8,8 +8,11 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from config.merchant_files.merchant_file import Merchant, Problem, find_key, read
+from config.merchant_files.merchant_file import Merchant, Problem, find_key, read, read_all
+from config.settings import Settings
 from tasks.work.ports import Account
+from worker.observability.heartbeat import FilesInUse
+from worker.observability.problems.problem import KnownFiles
 
 SCAN_EVERY_S = 1.0
 SCAN_FOR_UNKNOWN_EVERY_S = 0.05
@@ -40,6 +43,7 @@ class MerchantFiles:
         self.problems: dict[str, list[Problem]] = {}
         self._accounts: dict[str, Account] = {}
         self._changes = 0
+        self._changed_at = time.monotonic()
 
     def get(self, name: str, since: float | None = None) -> Merchant | None:
         """The merchant's last valid file; None if there is none, or it was deleted.
@@ -65,7 +69,7 @@ class MerchantFiles:
             return None
         key, known = find_key(merchant.file.api.api_key), self._accounts.get(name)
         if known is None or known.merchant is not merchant or known.key != key:
-            known = self._accounts[name] = _account(merchant, key)
+            known = self._accounts[name] = account_of(merchant, key)
         return known
 
     @property
@@ -73,6 +77,18 @@ class MerchantFiles:
         """Number of changes of the files in use."""
         self._scan_if_due(SCAN_EVERY_S)
         return self._changes
+
+    def in_use(self) -> FilesInUse | None:
+        """The state of the files, for the heartbeat; None before they are first needed."""
+        if self._looked_at == float("-inf"):
+            return None
+        self._scan_if_due(SCAN_EVERY_S)
+        digests = "".join(f"{name}={self._good[name].digest};" for name in sorted(self._good))
+        return FilesInUse(
+            digest=hashlib.sha256(digests.encode()).hexdigest()[:12],
+            unchanged_s=time.monotonic() - self._changed_at,
+            invalid=tuple(sorted(Path(name).stem for name in self.problems)),
+        )
 
     def names(self) -> list[str]:
         """Every merchant that has a valid file, sorted."""
@@ -119,7 +135,7 @@ class MerchantFiles:
         match found:
             case Merchant() as merchant:
                 self._good[merchant.name] = merchant
-                self._changes += 1
+                self._changed()
                 self.problems.pop(name, None)
                 self._unfinished.pop(name, None)
             case problems:
@@ -131,18 +147,34 @@ class MerchantFiles:
                 log.error("merchant_file_invalid", problems=[str(p) for p in problems], next=kept)
         return True
 
+    def _changed(self) -> None:
+        self._changes += 1
+        self._changed_at = time.monotonic()
+
     def _forget(self, name: str) -> None:
         del self._stamps[name]
         self.problems.pop(name, None)
         self._accounts.pop(Path(name).stem, None)
         if self._good.pop(Path(name).stem, None):
-            self._changes += 1
+            self._changed()
             log.warning(
                 "merchant_file_deleted", file=name, next="its unfinished shipments wait until the file exists again"
             )
 
 
-def _account(merchant: Merchant, key: str | None) -> Account:
+def known_files(settings: Settings) -> KnownFiles:
+    """The merchant files as this process reads them, for commands."""
+    valid, problems = read_all(settings.merchants_dir, settings.http_hosts)
+    invalid: dict[str, str] = {}
+    for problem in problems:
+        if (name := Path(problem.file).stem) not in valid and problem.file.endswith(".toml"):
+            invalid.setdefault(name, f"{problem.key}: {problem.text}" if problem.key else problem.text)
+    accounts = (account_of(merchant, find_key(merchant.file.api.api_key)) for merchant in valid.values())
+    return KnownFiles(apis={account.merchant.name: account.api for account in accounts}, invalid=invalid)
+
+
+def account_of(merchant: Merchant, key: str | None) -> Account:
+    """A merchant with its key."""
     digest = hashlib.sha256(f"{merchant.digest}:{key}".encode()).hexdigest()[:16]
     host = urlsplit(merchant.file.api.base_url).netloc
     api = f"{host}#{hashlib.sha256(f'{host}:{key}'.encode()).hexdigest()[:8]}"

@@ -14,7 +14,7 @@ from config.settings import Settings
 from worker.dispatch.dispatcher import Dispatcher
 from worker.ledger.format import stop_if_other
 from worker.ledger.ledger import Ledger
-from worker.observability.heartbeat import HEARTBEAT_EVERY_S, publish_heartbeat
+from worker.observability.heartbeat import HEARTBEAT_EVERY_S, publish_heartbeat, withdraw_heartbeat
 from worker.observability.sentry import check_in_sweep
 from worker.processes.in_flight import InFlight
 from worker.processes.limits import Limits
@@ -62,9 +62,12 @@ class PeriodicJobs:
 
     async def _beat(self) -> None:
         """Send the worker's heartbeat, once for all children; a child that owns shipments also watches the clock."""
+        if self._children.is_shutting_down:
+            return
         if self._children.take_turn(HEARTBEAT_EVERY_S):
             await stop_if_other(self._store.redis, self._worker)
-            await publish_heartbeat(self._store, "worker", self._worker, {"messages": self.messages})
+            position = {"messages": self.messages}
+            await publish_heartbeat(self._store, "worker", self._worker, position, self._merchants.in_use())
         elif not self._in_flight.count():
             return
         await self._ledger.watch_clock()
@@ -88,10 +91,12 @@ class PeriodicJobs:
         return check_in
 
     async def stop(self) -> None:
-        """Stop renewing leases and sending heartbeats."""
+        """Stop renewing leases and sending heartbeats; a worker that shuts down withdraws its heartbeat."""
         for task in self._repeated:
             task.cancel()
         await asyncio.gather(*self._repeated, return_exceptions=True)
+        if self._children.is_shutting_down:
+            await withdraw_heartbeat(self._store, "worker", self._worker)
 
 
 async def _repeat(job: Callable[[], Awaitable[None]], every_s: float) -> None:

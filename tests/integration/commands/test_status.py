@@ -16,7 +16,7 @@ def sweep(scene: Scene) -> None:
     """Keep house, as the sweep does, with an intake and a worker alive."""
     merchants = MerchantFiles(scene.settings.merchants_dir, frozenset())
     scene.do(lambda store, ledger: run_maintenance(store, ledger, merchants, scene.settings))
-    for role in ("intake", "worker"):
+    for role in ("intake", "worker", "beat"):
         scene.do(lambda store, _ledger, role=role: publish_heartbeat(store, role, 1, "5-1"))  # type: ignore[misc]
 
 
@@ -39,10 +39,12 @@ def test_every_shipment_is_counted_once(scene: Scene) -> None:
     assert said.document["healthy"]
     acme, beta = said.document["merchants"]
     assert 0 <= acme.pop("oldest_due_s") < 30
-    counts = {"due": 2, "parked": 1, "working": 1, "allocated": 2, "failed": 3, "paused": None}
-    assert acme == {"merchant": "acme", "repeated_calls": 0, "carrier_changed": 0, **counts}
+    counts = {"due": 2, "parked": 1, "working": 1, "allocated": 2, "failed": 3}
+    stops = {"paused": None, "paused_since": None, "on_hold": None, "in_quiet_time": 0, "near_deadline": 0}
+    assert acme == {"merchant": "acme", "repeated_calls": 0, "carrier_changed": 0, **counts, **stops}
     assert (beta["working"], beta["due"], beta["oldest_due_s"]) == (1, 0, None)
-    assert (said.document["rejected"], said.document["ignored"]) == (1, 1)
+    assert said.document["rejected"] == [{"reason": "bad_json", "merchant": "", "events": 1}]
+    assert said.document["ignored"] == 1
     assert said.document["queues"] == {"allocation": 0, "allocation.sweep": 0}
 
 
@@ -54,7 +56,7 @@ def test_the_table_tells_the_same(scene: Scene) -> None:
     assert said.code == 1
     assert r"401: [red]\x1b[31mno" in said.out
     assert "\x1b" not in said.out
-    assert "problem: no sweep has run yet" in said.out
+    assert "urgent: sweep_late: no sweep has run yet" in said.out
     assert "no intake has run yet" in said.out
 
 
@@ -71,6 +73,7 @@ def test_what_lies_unread_is_counted(scene: Scene) -> None:
 
     scene.do(read_one)
     orders = scene.run("status", "--json").document["orders"]
+    assert 0 <= orders.pop("oldest_s") < 30
     assert orders == {"undelivered": 2, "unacknowledged": 1, "has_group": True}
 
 
@@ -86,12 +89,12 @@ def test_lateness_is_not_healthy(scene: Scene) -> None:
     scene.do(long_ago)
     said = scene.run("status", "--json", ALLOCATION_BROKER_URL="redis://127.0.0.1:1/0")
     assert said.code == 1
-    broker, swept, intake, worker, due = said.document["problems"]
-    assert intake.startswith("no intake has sent a heartbeat")
-    assert worker.startswith("no worker has sent a heartbeat")
-    assert broker.startswith("broker: no response from redis://127.0.0.1:1/0")
-    assert swept.startswith("the last sweep was ")
-    assert due.startswith("acme: a shipment has been due for ")
+    texts = {(each["slug"], each["subject"]): each["text"] for each in said.document["problems"]}
+    assert texts["process_missing", "intake"].startswith("no intake has sent a heartbeat")
+    assert texts["process_missing", "worker"].startswith("no worker has sent a heartbeat")
+    assert texts["broker_unavailable", ""].startswith("broker: no response from redis://127.0.0.1:1/0")
+    assert texts["sweep_late", ""].startswith("the last sweep was ")
+    assert texts["due_late", "acme"].startswith("acme: a shipment has been due for ")
     assert said.document["queues"] is None
 
 
@@ -115,8 +118,10 @@ def test_what_holds_shipments_back_is_told(scene: Scene) -> None:
 
     scene.do(answer)
     sweep(scene)
-    said = scene.run("status", "--json")
+    said = scene.run("status", "--json", "--min-severity", "attention")
     assert said.code == 1
+    (breaker,) = [each for each in said.document["problems"] if each["slug"] == "breaker_open"]
+    assert (breaker["severity"], breaker["subject"]) == ("attention", "api.test")
     assert [slow["merchant"] for slow in said.document["slowed"]] == ["acme"]
     assert [breaker["api"] for breaker in said.document["breakers"]] == ["api.test#1"]
     assert "throttled: acme: 429" in scene.run("status").out
@@ -126,5 +131,5 @@ def test_a_server_that_is_away_is_an_answer(scene: Scene) -> None:
     """The document is there all the same, and says why nothing is known; no password is."""
     said = scene.run("status", "--json", ALLOCATION_REDIS_URL="redis://user:pa55word@127.0.0.1:1/0")
     assert said.code == 1
-    assert said.document["problems"][0].startswith("no response from redis://127.0.0.1:1/0")
+    assert said.document["problems"][0]["text"].startswith("no response from redis://127.0.0.1:1/0")
     assert "pa55word" not in said.out + said.err

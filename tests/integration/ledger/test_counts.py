@@ -3,14 +3,14 @@
 import json
 
 from tests.factories.ledger_harness import Harness
-from worker.observability.overview import MerchantCounts, count_all
+from worker.observability.overview import MerchantCounts, read_overview
 
 API = "api.example#1"
 
 
 async def counts_of(harness: Harness, merchant: str = "acme") -> MerchantCounts:
     """What is counted of one merchant."""
-    counts = await count_all(harness.redis, harness.settings)
+    counts = await read_overview(harness.redis, harness.settings)
     return next(each for each in counts.merchants if each.merchant == merchant)
 
 
@@ -46,7 +46,7 @@ async def test_open_breakers_are_shown(harness: Harness) -> None:
         claim = await harness.claim(merchant, *(f"sp_{n}" for n in range(10)))
         await harness.report(claim, "keep", api=f"foreign.example#{merchant}", signal="foreign")
         await harness.report(claim, "keep", api=API, signal="bad")
-    breakers = (await count_all(harness.redis, harness.settings)).breakers
+    breakers = (await read_overview(harness.redis, harness.settings)).breakers
     assert sorted(breaker.api for breaker in breakers) == [API, "foreign.example"]
     assert all(0 < breaker.probe_in_s <= 1 for breaker in breakers)
 

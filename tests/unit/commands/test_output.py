@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.commands.output import count, length
-from worker.observability.text import visible
+from worker.observability.text import count, duration, visible
 
 
 @given(st.text())
@@ -26,7 +25,7 @@ def test_control_characters_are_written_out() -> None:
 )
 def test_spans_have_two_units_at_the_most(seconds: float, words: str) -> None:
     """A time span is told in the two units that matter."""
-    assert length(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_one_is_singular() -> None:

@@ -11,7 +11,10 @@
 -- isolated               zset    shipments that have a child of their own, by the end of that claim
 -- host_losses:<host>     zset    shipments lost with their worker, by time
 -- claims:<child>         string  the child's last claim, to repeat a lost reply
--- failed:<m>             zset    failed shipments by time
+-- failed:<m>             zset    failed shipments to deal with, by time
+-- rejected               zset    rejected events to deal with, as reason:merchant:stream_id, by time
+-- quiet_times            zset    parked shipments in their quiet time, by its end
+-- near_deadline          zset    parked shipments by the time at which three quarters of their time are over
 -- counts:<m>             hash    settled shipments and calls after an open one, all time
 -- rechecks               zset    allocated shipments whose carrier is read once more, by time
 -- window:<m>             hash    the merchant's window and limits
@@ -26,6 +29,7 @@
 -- foreign:<host>         set     APIs of a host that something else answered for
 -- throttled              zset    merchants by their last 429
 -- paused                 hash    pauses of merchants, as JSON
+-- on_hold                hash    merchants that a person has stopped: who, when and why, as JSON
 -- resumed:<m>            set     digests of file and key that lifted a pause
 -- denied:<api>           string  the first shipment that got a 403 in the last seconds
 -- split:<m>:<step>       string  the lease token that splits a refused bulk call
@@ -40,6 +44,8 @@
 -- held_alone:<entry>     set     intakes that ended while they held only this entry
 -- heartbeats             hash    the last heartbeat of each process
 -- last_sweep             string  time of the last sweep
+-- problems               hash    problems that have been logged, and since when
+-- audit                  stream  actions of operators
 local P = KEYS[1]
 
 -- The same number as in `worker/ledger/format.py`.

@@ -23,11 +23,12 @@ for _ = 1, tonumber(shipments) do
   end
 end
 for _ = 1, tonumber(rejected) do
-  local stream_id, event, reason, error, event_base64 = unpack(ARGV, i, i + 4)
-  i = i + 5
+  local stream_id, event, reason, error, event_base64, merchant = unpack(ARGV, i, i + 5)
+  i = i + 6
   local fields = { 'event', event, 'reason', reason, 'error', error, 'stream_id', stream_id }
   if event_base64 ~= '' then fields[#fields + 1], fields[#fields + 2] = 'event_base64', event_base64 end
   redis.call('XADD', KEYS[3], '*', unpack(fields))
+  redis.call('ZADD', P .. 'rejected', now, reason .. ':' .. merchant .. ':' .. stream_id)
 end
 if ignored ~= '0' then redis.call('INCRBY', P .. 'ignored_events', ignored) end
 write_gathered()

@@ -12,7 +12,9 @@
 -- Returns per row 1 (written) or 0 (not the holder).
 local lease_ms, keep_s = unpack(ARGV, 1, 2)
 local out, left, merchants, counts = {}, {}, {}, {}
-local epoch, token_of = known_epoch(), read_tokens(3, 18)
+local QUIET_TIMES, NEAR_DEADLINE = P .. 'quiet_times', P .. 'near_deadline'
+local some_are_noted = redis.call('EXISTS', QUIET_TIMES, NEAR_DEADLINE) > 0
+local epoch, token_of = known_epoch(), read_tokens(3, 20)
 check_stream(KEYS[2])
 check_stream(KEYS[3])
 
@@ -56,14 +58,20 @@ local function carry_out(m, r, id, verdict, lease_epoch, due, is_readable, event
   return {}
 end
 
+-- For status: which parked shipments are in their quiet time or near their deadline.
+local function note_waiting(key, at, m, r)
+  if at ~= '0' then gather('ZADD', key, at, m .. ':' .. r) else gather('ZREM', key, m .. ':' .. r) end
+end
+
 local function add(fields, ...)
   for _, each in ipairs({ ... }) do fields[#fields + 1] = each end
 end
 
-for i = 3, #ARGV, 18 do
+for i = 3, #ARGV, 20 do
   local merchant, reference, lease_token, verdict, due_ms, step, progress, strategy, entry_field, entry =
     unpack(ARGV, i, i + 9)
-  local event, reason, api, signal, purpose, retry_after_ms, slot, repeated_calls = unpack(ARGV, i + 10, i + 17)
+  local event, reason, api, signal, purpose, retry_after_ms, slot, repeated_calls, quiet_until_ms, near_deadline_ms =
+    unpack(ARGV, i + 10, i + 19)
   count_response(merchant, api, signal, purpose, tonumber(retry_after_ms))
   if slot == '1' then release_slot(merchant, api, lease_token .. '/' .. reference) end
   local key, token = record(merchant, reference), token_of[merchant][reference]
@@ -82,6 +90,10 @@ for i = 3, #ARGV, 18 do
     -- A call that returned shows that this shipment does not kill its worker; a read-back does not show that.
     if signal ~= '' and purpose == 'allocate' and not is_settled then
       add(fields, 'losses', 0, 'group_losses', 0, 'lost_token', '')
+    end
+    if some_are_noted or quiet_until_ms ~= '0' or near_deadline_ms ~= '0' then
+      note_waiting(QUIET_TIMES, quiet_until_ms, merchant, reference)
+      note_waiting(NEAR_DEADLINE, near_deadline_ms, merchant, reference)
     end
     if #fields > 0 then redis.call('HSET', key, unpack(fields)) end
     if is_settled then redis.call('EXPIRE', key, keep_s) end

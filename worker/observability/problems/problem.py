@@ -1,0 +1,57 @@
+"""A problem: a state that needs a person."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Severity = Literal["urgent", "attention"]
+
+Slug = Literal[
+    "redis_unavailable",
+    "broker_unavailable",
+    "process_missing",
+    "sweep_late",
+    "due_late",
+    "order_unread",
+    "deadline_near",
+    "merchant_paused",
+    "key_missing",
+    "file_invalid",
+    "file_missing",
+    "merchant_on_hold",
+    "breaker_open",
+    "orders_lost",
+    "orders_rejected",
+    "shipments_failed",
+    "memory_low",
+    "versions_differ",
+    "files_differ",
+    "redis_unsafe",
+]
+
+SLUGS: tuple[Slug, ...] = get_args(Slug)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """A state that needs a person. `subject`: the merchant, host or role; '' for the whole system.
+
+    `since`: seconds since the epoch, None if unknown. `shipments`: how many wait because of it, None if that does not
+    apply. `command`: the command that helps.
+    """
+
+    slug: Slug
+    severity: Severity
+    subject: str
+    text: str
+    command: str
+    since: float | None = None
+    shipments: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownFiles:
+    """The merchant files as a process reads them. `apis`: the API of each valid one; `invalid`: its problem."""
+
+    apis: Mapping[str, str]
+    invalid: Mapping[str, str]
