@@ -152,6 +152,11 @@ class Merchant:
     file: MerchantFile
     digest: str = field(repr=False)
 
+    @property
+    def version(self) -> str:
+        """The digest as events and commands show it."""
+        return self.digest[:12]
+
 
 def read(path: Path, http_hosts: frozenset[str] = frozenset()) -> Merchant | list[Problem]:
     """Read one merchant file; never raises for its content."""

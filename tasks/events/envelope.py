@@ -28,6 +28,7 @@ class ShipmentData(Payload):
     shipment: str = Field(description="the shipment's reference")
     api: Flavour | None
     """The generation of the API that the plan is made for."""
+    merchant_file: str | None = Field(description="the digest of the merchant file that chose the plan")
     rule: str | None = Field(description="the rule that chose the plan, or `default`")
     attempts: Annotated[int, Field(ge=0)] | None = Field(description="calls for an allocation")
     order_event: str | None = Field(description="the id of the order-created event")
@@ -56,6 +57,7 @@ def shipment_data(shipment: Shipment) -> dict[str, Any]:
         "order": shipment.order or None,
         "shipment": shipment.reference,
         "api": shipment.api or None,
+        "merchant_file": shipment.merchant_file,
         "rule": shipment.rule or None,
         "attempts": shipment.progress.attempts if shipment.progress.is_readable else None,
         "order_event": shipment.order_event or None,

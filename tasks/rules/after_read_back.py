@@ -4,6 +4,7 @@ from typing import assert_never
 
 from tasks.rules.after_call import throttled
 from tasks.rules.before_call import MAX_LOSSES, worker_lost
+from tasks.rules.cancelled import end, without_call
 from tasks.rules.decision import Call, Context, Decision, Fail, Settle
 from tasks.rules.next_decision import (
     END_REASONS,
@@ -38,6 +39,11 @@ STUCK_AFTER_S = 1800.0
 
 def after_read_back(shipment: Shipment, finding: Finding, context: Context) -> Decision:
     """The decision after a read-back sent at `context.sent`."""
+    decision = _decide(shipment, finding, context)
+    return without_call(decision) if shipment.cancelled else decision
+
+
+def _decide(shipment: Shipment, finding: Finding, context: Context) -> Decision:
     read = shipment.with_progress(read_at=context.sent)
     match finding:
         case Allocated():
@@ -65,6 +71,8 @@ def _not_allocated(shipment: Shipment, finding: Unallocated, context: Context) -
         return refused(read.with_progress(open_kind=None), finding.state, message)
     if is_quiet(progress, context.retry, context.sent):
         return read_again(read, context)
+    if shipment.cancelled:
+        return end(read)
     if progress.refusal is not None:
         return _refusal_counts(read)
     if shipment.losses >= MAX_LOSSES:

@@ -1,6 +1,7 @@
 """The first decision of a visit, before any request. Pure."""
 
 from tasks.rules import backoff
+from tasks.rules.cancelled import first_read_back
 from tasks.rules.decision import Call, Context, Decision, Fail, Park, ReadBack
 from tasks.rules.next_decision import (
     PAUSED_WAIT_S,
@@ -29,6 +30,13 @@ HOPELESS_LOSSES = 6
 
 def first_decision(shipment: Shipment, context: Context) -> Decision:
     """The decision for a shipment that was just claimed."""
+    decision = _decide(shipment, context)
+    return first_read_back(decision) if shipment.cancelled else decision
+
+
+def _decide(shipment: Shipment, context: Context) -> Decision:
+    if shipment.cancelled and not shipment.progress.must_read:
+        return ReadBack(shipment=shipment)
     if shipment.losses >= HOPELESS_LOSSES and shipment.progress.must_read:
         return _hopeless(shipment, context)
     if shipment.progress.must_read:

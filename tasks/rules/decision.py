@@ -20,6 +20,7 @@ FailReason = Literal[
     "stuck_allocating",
     "worker_lost",
     "unreadable_record",
+    "cancelled_by_operator",
 ]
 
 

@@ -32,6 +32,7 @@ def choose_new_plan(merchant: Merchant, facts: str, progress: Progress, now: flo
     plan = choose(merchant.file, _facts(fixed["facts"]))
     fixed |= {
         "api": merchant.file.api.flavour,
+        "merchant_file": merchant.version,
         "rule": plan.rule,
         "why": plan.why,
         "steps": [step.table for step in plan.steps],

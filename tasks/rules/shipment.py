@@ -23,7 +23,8 @@ KEPT_FIRST = KEPT_LAST = 20
 class Shipment:
     """One shipment as a task works on it. Times are seconds since the epoch by the ledger's clock.
 
-    `losses`: worker losses that it caused. `cleared_until`: until when the last read-back allows a call.
+    `losses`: worker losses that it caused. `cleared_until`: until when the last read-back allows a call. `cancelled`:
+    who cancelled it and why; '' if nobody did. `merchant_file`: the digest of the file that chose the plan.
     """
 
     merchant: str
@@ -39,6 +40,8 @@ class Shipment:
     losses: int = 0
     replays: int = 0
     cleared_until: float = 0.0
+    cancelled: str = ""
+    merchant_file: str | None = None
 
     @property
     def strategy(self) -> AnyStrategy:
@@ -84,12 +87,13 @@ class Shipment:
         return with_changes(self, {"cleared_until": until})
 
 
-def intake_record(order: Order, facts: Facts, plan: Plan, api: str) -> str:
-    """What the ledger fixes at intake, as JSON: rule, plan and the facts they read."""
+def intake_record(order: Order, facts: Facts, plan: Plan, api: str, merchant_file: str) -> str:
+    """What the ledger fixes at intake, as JSON: rule, plan, facts, and the digest of the merchant file."""
     fixed = {
         "order": order.data.order,
         "event": order.event_id,
         "api": api,
+        "merchant_file": merchant_file,
         "rule": plan.rule,
         "why": plan.why,
         "steps": [step.table for step in plan.steps],
@@ -125,8 +129,17 @@ def from_record(merchant: str, reference: str, record: Mapping[str, Any]) -> Shi
         "losses": int(record.get("losses") or 0),
         "replays": int(record.get("replays") or 0),
         "cleared_until": 0.0,
+        "cancelled": _cancelled(record.get("cancelled")),
+        "merchant_file": facts.get("merchant_file"),
     }
     return _as_found(construct(Shipment, fixed), record)
+
+
+def _cancelled(order: bytes | None) -> str:
+    if not order:
+        return ""
+    stated = from_json(order)
+    return f"cancelled by {stated['by']}: {stated['why']}"
 
 
 def _as_found(shipment: Shipment, record: Mapping[str, Any]) -> Shipment:

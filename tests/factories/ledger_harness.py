@@ -40,7 +40,7 @@ def _accepted(merchant: str, reference: str, steps: tuple[AnyStrategy, ...]) -> 
     data = OrderData(merchant=merchant, order=f"order-{reference}", shipments=(OrderShipment(reference=reference),))
     order = Order(event_id=f"evt-{reference}", published=None, data=data)
     plan = Plan(rule="default", why="the file has no rules", steps=steps)
-    facts = intake_record(order, Facts(), plan, "shipments-v2")
+    facts = intake_record(order, Facts(), plan, "shipments-v2", "0123456789ab")
     return Accepted(merchant=merchant, reference=reference, intake=facts, strategy=str(steps[0]), published=None)
 
 

@@ -27,7 +27,9 @@ EVERY: tuple[AnyStrategy, ...] = (
 def record(**fields: Any) -> dict[str, Any]:
     """The record of a shipment that has just come in, and these fields."""
     claim = order()
-    facts = intake_record(claim, facts_of(claim.data, claim.data.shipments[0]), plan(*EVERY), "shipments-v2")
+    facts = intake_record(
+        claim, facts_of(claim.data, claim.data.shipments[0]), plan(*EVERY), "shipments-v2", "0123456789ab"
+    )
     return {"intake": facts.encode(), "received": str(round(NOW * 1000)).encode(), **fields}
 
 

@@ -12,7 +12,7 @@ from config.merchant_files.merchant_file import Merchant, read
 from config.merchant_files.retry import Retry
 from config.settings import Settings
 from worker.commands.history import document, path, whereabouts
-from worker.commands.output import cell, clock, example, print_json, print_table, say, table
+from worker.commands.output import cell, clock, example, print_json, print_table, say, strategy_text, table
 from worker.commands.session import visit
 from worker.ledger.records import Record, known_merchants, merchants_of, read_record, server_ms
 from worker.observability.orders_lag import OrdersCounts, count_orders
@@ -174,7 +174,5 @@ def _print_history(record: Record) -> None:
 def _strategy(entry: dict[str, Any]) -> str | None:
     """The strategy of an attempt; of a replay, the rule that it chose."""
     if "strategy" in entry:
-        return " ".join(
-            name if value is True else f"{name} {_plain(value)}" for name, value in entry["strategy"].items()
-        )
+        return strategy_text(entry["strategy"])
     return f"rule {entry['by']}" if "by" in entry else None

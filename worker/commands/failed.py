@@ -1,16 +1,22 @@
-"""`allocation failed`: failed shipments, grouped by cause."""
+"""`allocation failed`: failed shipments that are to be dealt with."""
 
+import json
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import click
 
 from config.settings import Settings
 from tasks.rules.shipment import iso
+from worker.commands.nearest import no_such
 from worker.commands.output import cell, example, print_json, print_table, say, table
+from worker.commands.selection import check_selection, failed_shipments
 from worker.commands.session import visit
-from worker.ledger.records import Failure, event_of, failures, known_merchants
+from worker.ledger.records import Failure, event_of
+from worker.ledger.replay import ReplayFilter
 from worker.observability.text import count, duration
 from worker.redis_client.store import Store
 
@@ -32,34 +38,51 @@ class Cause:
     message: str | None
 
 
-@click.command(epilog=example("allocation failed --merchant acme"))
+@click.command(epilog=example("allocation failed --merchant acme", "allocation failed --reason conflict --list"))
 @click.option("--merchant", metavar="M", help="Only this merchant's.")
-@click.option("--json", "as_json", is_flag=True, help="Print the causes as JSON.")
-def command(merchant: str | None, *, as_json: bool) -> None:
-    """Show failed shipments grouped by cause, the most frequent first.
+@click.option("--reason", metavar="R", help="Only those of this reason.")
+@click.option("--order", metavar="N", help="Only those of this order.")
+@click.option("--list", "as_list", is_flag=True, help="A row per shipment instead of a row per cause.")
+@click.option("--json", "as_json", is_flag=True, help="Print the causes, or with --list the shipments, as JSON.")
+def command(merchant: str | None, reason: str | None, order: str | None, *, as_list: bool, as_json: bool) -> None:
+    """Show failed shipments that are to be dealt with, grouped by cause, the most frequent first.
 
     A cause is a merchant, a reason and the last strategy. `allocation explain` shows the history of an example,
-    `allocation replay` requeues shipments.
+    `allocation replay` requeues shipments, `allocation dismiss` marks them as dealt with.
     """
+    wanted = ReplayFilter(merchant=merchant, reason=reason)
 
-    async def work(store: Store, settings: Settings) -> list[Cause]:
-        return await _causes(store, settings, merchant)
+    async def work(store: Store, settings: Settings) -> tuple[list[Failure], list[Cause]]:
+        await check_selection(store.redis, settings, wanted)
+        found = await failed_shipments(store.redis, settings, wanted)
+        if order is not None:
+            known = sorted({order_of(each) for each in found})
+            found = [each for each in found if order_of(each) == order]
+            if not found:
+                raise no_such("order with a failed shipment", order, known)
+        return found, [] if as_list else await _causes(store, settings, found)
 
-    causes = visit(work)
+    found, causes = visit(work)
     if as_json:
-        print_json([asdict(cause) | {"oldest": iso(cause.oldest), "newest": iso(cause.newest)} for cause in causes])
+        print_json([_shipment(each) for each in found] if as_list else [_cause_document(each) for each in causes])
         return
-    if causes:
-        _print(causes)
-    say(f"{count(sum(cause.shipments for cause in causes), 'shipment')}, {count(len(causes), 'cause')}")
+    if found:
+        _print_list(found) if as_list else _print(causes)
+    say(f"{count(len(found), 'shipment')}" + ("" if as_list else f", {count(len(causes), 'cause')}"))
 
 
-async def _causes(store: Store, settings: Settings, merchant: str | None) -> list[Cause]:
-    names = [merchant] if merchant else await known_merchants(store.redis, settings.merchants_dir)
+def order_of(failure: Failure) -> str:
+    """The number of a failed shipment's order; '' if its record cannot be parsed."""
+    try:
+        return str(json.loads(failure.facts)["order"])
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+async def _causes(store: Store, settings: Settings, found: Iterable[Failure]) -> list[Cause]:
     groups: dict[tuple[str, str, str], list[Failure]] = defaultdict(list)
-    for name in names:
-        for failure in await failures(store.redis, settings, name):
-            groups[failure.merchant, failure.reason, failure.strategy].append(failure)
+    for failure in found:
+        groups[failure.merchant, failure.reason, failure.strategy].append(failure)
     causes = [await _cause(store, settings, group) for group in groups.values()]
     return sorted(causes, key=lambda cause: (-cause.shipments, cause.merchant, cause.reason))
 
@@ -80,7 +103,32 @@ async def _cause(store: Store, settings: Settings, group: list[Failure]) -> Caus
     )
 
 
-def _print(causes: list[Cause]) -> None:
+def _cause_document(cause: Cause) -> dict[str, Any]:
+    return asdict(cause) | {"oldest": iso(cause.oldest), "newest": iso(cause.newest)}
+
+
+def _shipment(failure: Failure) -> dict[str, Any]:
+    return {
+        "merchant": failure.merchant,
+        "reference": failure.reference,
+        "order": order_of(failure) or None,
+        "reason": failure.reason,
+        "strategy": failure.strategy,
+        "failed_at": iso(failure.settled_ms / 1000),
+        "replays": failure.replays,
+    }
+
+
+def _print_list(found: Iterable[Failure]) -> None:
+    rows = table("~reference", "merchant", "~order", "reason", "~strategy", "~failed at")
+    for each in found:
+        at = iso(each.settled_ms / 1000)
+        words = (each.reference, each.merchant, order_of(each) or None, each.reason, each.strategy, at)
+        rows.add_row(*map(cell, words))
+    print_table(rows)
+
+
+def _print(causes: Iterable[Cause]) -> None:
     rows = table("#shipments", "merchant", "reason", "~strategy", "oldest", "newest", "~example", "~message")
     for cause in causes:
         ages = (f"{duration(max(0.0, time.time() - at))} ago" for at in (cause.oldest, cause.newest))

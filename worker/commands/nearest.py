@@ -1,13 +1,20 @@
 """Errors for values that do not exist: they list the known or the nearest ones."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import click
 
+from config.settings import Settings
+from worker.ledger import keys
+from worker.ledger.records import Record, known_merchants, merchants_of, read_record
 from worker.observability.text import visible
+from worker.redis_client.store import Redis
 
 _LISTED = 10
+_LOOKED_AT = 1000
+"""How many references of a merchant and state are compared with an unknown one."""
 
 
 def no_such(kind: str, value: str, known: Sequence[str]) -> click.ClickException:
@@ -22,3 +29,33 @@ def no_such(kind: str, value: str, known: Sequence[str]) -> click.ClickException
 def nearest(value: str, known: Sequence[str]) -> list[str]:
     """The known values most like this one."""
     return get_close_matches(value, known, n=_LISTED, cutoff=0.0)
+
+
+async def check_merchant(redis: Redis, settings: Settings, merchant: str) -> None:
+    """Raise the error for a merchant that the ledger does not know."""
+    names = await known_merchants(redis, settings.merchants_dir)
+    if merchant not in names:
+        raise no_such("merchant", merchant, names)
+
+
+async def one_record(redis: Redis, settings: Settings, reference: str, merchant: str | None) -> Record:
+    """The record of a reference; an error if there is none, or if several merchants have one and none is named."""
+    if merchant:
+        await check_merchant(redis, settings, merchant)
+    names = [merchant] if merchant else await known_merchants(redis, settings.merchants_dir)
+    owners = await merchants_of(redis, reference, names)
+    if len(owners) > 1:
+        raise click.ClickException(f"shipments of {', '.join(owners)} have this reference; add --merchant")
+    record = await read_record(redis, settings, owners[0], reference) if owners else None
+    if record is None:
+        raise no_such("shipment", reference, [name async for name in _references(redis, names)])
+    return record
+
+
+async def _references(redis: Redis, merchants: Sequence[str]) -> AsyncIterator[str]:
+    """References of unfinished and failed shipments, to suggest the nearest ones."""
+    for merchant in merchants:
+        for key in (keys.schedule(merchant), keys.working(merchant), keys.failed(merchant)):
+            found: Any = await redis.zrange(key, 0, _LOOKED_AT - 1)
+            for reference in found:
+                yield reference.decode()

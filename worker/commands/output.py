@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
@@ -62,6 +63,28 @@ def print_table(rows: Table) -> None:
 def say(text: str, *, error: bool = False, **style: Any) -> None:  # click's styles
     """Print a line of ours that may hold foreign words; colour reaches terminals only."""
     click.secho(visible(text), err=error, reset=bool(style), **style)
+
+
+def strategy_text(strategy: Mapping[str, Any]) -> str:
+    """A strategy in a table: `carrier_service X`, `default_rules`, or a filter as TOML."""
+    return " ".join(name if value is True else f"{name} {_toml(value)}" for name, value in strategy.items())
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case list():
+            return "[" + ", ".join(json.dumps(each) for each in value) + "]"
+        case dict():
+            parts = (
+                f"{name} = {json.dumps(each) if isinstance(each, str) else _toml(each)}" for name, each in value.items()
+            )
+            return "{ " + ", ".join(parts) + " }"
+        case _:
+            return str(value)
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:

@@ -39,14 +39,9 @@ def command(files: tuple[Path, ...], rate: float | None, *, validate: bool, as_j
 
 def publish_files(files: Sequence[Path], *, rate: float | None, validate: bool, as_json: bool) -> None:
     """Publish the events of files, or print what is invalid and exit with 1."""
-    try:
-        events = list(read_files(files))
-    except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
-    if not events:
-        raise click.ClickException("no event found; a file contains a JSON object, an array, or JSON Lines")
+    events = read_events(files)
     if validate:
-        _refuse(events)
+        refuse_wrong(events)
     ids = publish_texts([event.text for event in events], rate)
     if as_json:
         print_json({"published": len(ids), "ids": ids})
@@ -54,7 +49,19 @@ def publish_files(files: Sequence[Path], *, rate: float | None, validate: bool, 
         say(f"published {count(len(ids), 'event')}")
 
 
-def _refuse(events: Sequence[FoundEvent]) -> None:
+def read_events(files: Sequence[Path]) -> list[FoundEvent]:
+    """The events of files; an error without any."""
+    try:
+        events = list(read_files(files))
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+    if not events:
+        raise click.ClickException("no event found; a file contains a JSON object, an array, or JSON Lines")
+    return events
+
+
+def refuse_wrong(events: Sequence[FoundEvent]) -> None:
+    """Print what intake would reject, and exit with 1 if there is anything."""
     found = [problem for event in events if (problem := wrong(event))]
     if not found:
         return
@@ -71,14 +78,15 @@ def publish_texts(events: Sequence[bytes], rate: float | None) -> list[str]:
     """Publish, with a bar on a terminal when it takes long; returns the ids of the stream's entries."""
 
     async def work(store: Store, settings: Settings) -> list[str]:
-        with _progress(len(events), slow=rate is not None) as on_progress:
+        with progress_bar(len(events), slow=rate is not None) as on_progress:
             return await publish(store.redis, settings.orders_stream, events, rate, on_progress)
 
     return visit(work)
 
 
 @contextmanager
-def _progress(total: int, *, slow: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(total: int, *, slow: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal for what takes long; yields the function that updates it."""
     hidden = not sys.stderr.isatty() or (total < _LONG and not slow)
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(sys.stderr), transient=True, disable=hidden) as progress:

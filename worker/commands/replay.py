@@ -1,5 +1,6 @@
 """`allocation replay`: requeues failed shipments and rejected events."""
 
+import json
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ import click
 
 from config.settings import Settings
 from tasks.rules.replay import MAX_REPLAYS
-from worker.commands.output import cell, example, print_json, print_table, say, table
-from worker.commands.publish import EVENT_FILE, publish_files
-from worker.commands.replay_rejected import replay_rejected
+from worker.commands.options import by as by_option
+from worker.commands.output import cell, example, print_json, print_table, say, strategy_text, table
+from worker.commands.publish import EVENT_FILE
+from worker.commands.replay_rejected import How, replay_all_rejected, replay_file
+from worker.commands.selection import check_selection
 from worker.commands.session import visit
-from worker.ledger.ledger import Ledger
+from worker.ledger.operator_actions import record_action
 from worker.ledger.replay import Replay, ReplayFilter, ReplayItem, SkipReason, prepare, requeue_failed
 from worker.observability.text import count, duration
 from worker.redis_client.store import Store
@@ -29,11 +32,10 @@ _WHY_KEPT: dict[SkipReason, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Done:
-    """The result of a replay; `resumed`: how many parked shipments became due, if a pause was lifted."""
+    """The result of a replay."""
 
     replay: Replay
     dry_run: bool
-    resumed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,7 @@ class _How:
     rate: float
     dry_run: bool
     force: bool
+    by: str
 
 
 @click.command(
@@ -51,10 +54,12 @@ class _How:
     )
 )
 @click.argument("reference", required=False)
-@click.option("--merchant", metavar="M", help="Failed shipments of this merchant; alone it also lifts a pause.")
+@click.option("--merchant", metavar="M", help="Failed shipments of this merchant.")
 @click.option("--reason", metavar="R", help="Failed shipments (or rejected events) of this reason.")
 @click.option("--all", "everything", is_flag=True, help="All failed shipments.")
-@click.option("--rejected", type=EVENT_FILE, metavar="FILE", help="Publish fixed events instead, as `publish` does.")
+@click.option(
+    "--rejected", type=EVENT_FILE, metavar="FILE", help="Publish fixed events of `rejected --export` instead."
+)
 @click.option("--rejected-all", is_flag=True, help="Publish again the rejected events that would be accepted now.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N, oldest first.")
@@ -67,6 +72,7 @@ class _How:
     help="Shipments per second.",
 )
 @click.option("--force", is_flag=True, help=f"Also shipments that were replayed {MAX_REPLAYS} times.")
+@by_option
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def command(  # noqa: PLR0913  # one argument per option
     *,
@@ -80,6 +86,7 @@ def command(  # noqa: PLR0913  # one argument per option
     limit: int | None,
     rate: float,
     force: bool,
+    by: str,
     as_json: bool,
 ) -> None:
     """Requeue failed shipments or rejected events.
@@ -90,12 +97,13 @@ def command(  # noqa: PLR0913  # one argument per option
     """
     wanted = ReplayFilter(reference=reference, merchant=merchant, reason=reason, most=limit)
     _check_usage(wanted, everything=everything, rejected=rejected is not None, rejected_all=rejected_all)
+    how = How(rate=rate, by=by, dry_run=dry_run, as_json=as_json)
     if rejected is not None:
-        publish_files([rejected], rate=rate, validate=True, as_json=as_json)
+        replay_file(rejected, how)
     elif rejected_all:
-        replay_rejected(reason, limit, rate, dry_run=dry_run, as_json=as_json)
+        replay_all_rejected(reason, limit, how)
     else:
-        _replay_failed(wanted, _How(rate=rate, dry_run=dry_run, force=force), as_json=as_json)
+        _replay_failed(wanted, _How(rate=rate, dry_run=dry_run, force=force, by=by), as_json=as_json)
 
 
 def _check_usage(wanted: ReplayFilter, *, everything: bool, rejected: bool, rejected_all: bool) -> None:
@@ -116,44 +124,31 @@ def _replay_failed(wanted: ReplayFilter, how: _How, *, as_json: bool) -> None:
         print_json(_document(done))
     else:
         _print(done)
-    nothing = wanted.reference is not None and not done.replay.items and not done.replay.kept
-    if nothing:
-        words = f"{wanted.reference}: no such failed shipment; `allocation explain {wanted.reference}` shows its state"
-        say(words, error=True)
-    sys.exit(1 if nothing or done.replay.kept else 0)
+    sys.exit(1 if done.replay.kept else 0)
 
 
 async def _requeue_failed(store: Store, settings: Settings, wanted: ReplayFilter, how: _How) -> Done:
+    await check_selection(store.redis, settings, wanted)
     replay = await prepare(store.redis, settings, wanted, how.rate)
     merchants = sorted({items.failure.merchant for items in replay.items})
     if wanted.reference and len(merchants) > 1:
         raise click.UsageError(f"failed shipments of {', '.join(merchants)} have this reference; say --merchant")
     if how.dry_run:
         return Done(replay=replay, dry_run=True)
-    # Before the rest: lifting a pause makes all that is parked due at once.
-    resumed = await _lift_pause(Ledger(store, settings), wanted)
-    return Done(
-        replay=await requeue_failed(store, replay, 0 if how.force else MAX_REPLAYS), dry_run=False, resumed=resumed
-    )
-
-
-async def _lift_pause(ledger: Ledger, wanted: ReplayFilter) -> int | None:
-    """Only when a whole merchant is replayed: a single shipment says nothing about the merchant."""
-    if wanted.merchant is None or wanted.reference or wanted.reason or wanted.merchant not in await ledger.paused():
-        return None
-    return await ledger.resume(wanted.merchant)
+    replayed = await requeue_failed(store, replay, 0 if how.force else MAX_REPLAYS)
+    subject = wanted.reference or " ".join(filter(None, (wanted.merchant, wanted.reason))) or "all"
+    await record_action(store.redis, "replay", how.by, subject, count=len(replayed.items))
+    return Done(replay=replayed, dry_run=False)
 
 
 def _print(done: Done) -> None:
     replay = done.replay
     plans = Counter(_way(items) for items in replay.items)
     if plans:
-        rows = table("#shipments", "merchant", "reason", "~rule now", "~first step")
+        rows = table("#shipments", "merchant", "reason", "~plan before", "~plan now")
         for way, shipments in plans.most_common():
             rows.add_row(*map(cell, (shipments, *way)))
         print_table(rows)
-    if done.resumed is not None:
-        say(f"the merchant was resumed; {count(done.resumed, 'parked shipment')} became due")
     last = f", the last one due in {duration(replay.items[-1].due_s)}" if len(replay.items) > 1 else ""
     say(f"{'would requeue' if done.dry_run else 'requeued'} {count(len(replay.items), 'shipment')}{last}")
     for failure, why in replay.kept:
@@ -163,8 +158,14 @@ def _print(done: Done) -> None:
 
 
 def _way(items: ReplayItem) -> tuple[str, str, str, str]:
-    failure, plan = items.failure, items.start.plan
-    return failure.merchant, failure.reason, plan.rule, str(plan.steps[0])
+    failure, before, now = items.failure, _plan(items.failure.facts), _plan(items.start.intake)
+    return failure.merchant, failure.reason, before, "the same" if now == before else now
+
+
+def _plan(intake: str) -> str:
+    """Rule and steps of an intake record, such as `default: carrier_service X, then service_group Y`."""
+    fixed = json.loads(intake)
+    return f"{fixed['rule']}: {', then '.join(map(strategy_text, fixed['steps']))}"
 
 
 def _document(done: Done) -> dict[str, Any]:
@@ -178,11 +179,12 @@ def _document(done: Done) -> dict[str, Any]:
                 "failed_by": items.failure.reason,
                 "rule": items.start.plan.rule,
                 "strategy": items.start.plan.steps[0].table,
+                "plan_before": _plan(items.failure.facts),
+                "plan_now": _plan(items.start.intake),
                 "due_s": items.due_s,
             }
             for items in replay.items
         ],
         "kept": [{"merchant": f.merchant, "reference": f.reference, "why": why} for f, why in replay.kept],
         "left_over": replay.left_over,
-        "resumed": done.resumed,
     }

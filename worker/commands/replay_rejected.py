@@ -1,58 +1,131 @@
-"""The part of `allocation replay` that publishes rejected events again."""
+"""`allocation replay --rejected FILE` and `--rejected-all`: publishes rejected events again."""
 
+import json
+import re
 from collections import Counter
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
 
 from config.merchant_files.merchant_file import read_all
 from config.settings import Settings
 from tasks.rules.order import IgnoredEvent, Order, Rejection, RejectReason, parse_order
+from worker.commands.event_files import FoundEvent
+from worker.commands.nearest import no_such
 from worker.commands.output import print_json, say
-from worker.commands.publish import publish_texts
+from worker.commands.publish import progress_bar, publish_texts, read_events, refuse_wrong
 from worker.commands.session import visit
+from worker.ledger.operator_actions import record_action
+from worker.ledger.stream_arguments import RequeueRejectedRow
 from worker.observability.text import count
 from worker.redis_client.store import Store
-from worker.streams.publishing import rejected_events
+from worker.streams.rejected import open_members, open_rejections, requeue_rejected
+
+_EXPORTED = re.compile(r'\s*\{\s*"stream_id"\s*:\s*"([0-9-]+)"\s*,\s*"event"\s*:\s*')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gathered:
     """Rejected events that would be accepted now, oldest first, and how many would not, by reason."""
 
-    good: tuple[bytes, ...]
+    good: tuple[RequeueRejectedRow, ...]
     wrong: Counter[str]
 
 
-def replay_rejected(reason: str | None, limit: int | None, rate: float, *, dry_run: bool, as_json: bool) -> None:
-    """Publish the original text of rejected events that would be accepted now; each text once."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class How:
+    """How rejected events are published again. `rate`: events per second. `by`: the operator."""
 
-    async def work(store: Store, settings: Settings) -> Gathered:
-        return await _gather(store, settings, reason)
+    rate: float
+    by: str
+    dry_run: bool
+    as_json: bool
 
-    gathered = visit(work)
-    events = gathered.good[:limit]
-    ids = [] if dry_run else publish_texts(events, rate)
-    if as_json:
-        print_json({"dry_run": dry_run, "events": len(events), "ids": ids, "still_wrong": gathered.wrong})
+
+def replay_file(file: Path, how: How) -> None:
+    """Publish the fixed events of a file; those that `rejected --export` wrote are then dealt with."""
+    exported, plain = _split(read_events([file]))
+    events = [event for _, event in exported]
+    refuse_wrong([*events, *plain])
+
+    async def work(store: Store, settings: Settings) -> tuple[list[str], int]:
+        members = await open_members(store.redis, settings)
+        rows = [RequeueRejectedRow(members[id_][0], event.text) for id_, event in exported if id_ in members]
+        if how.dry_run:
+            return [""] * len(rows), len(exported) - len(rows)
+        return await _requeue(store, settings, rows, how, str(file)), len(exported) - len(rows)
+
+    ids, done_before = visit(work)
+    plain_ids = [""] * len(plain) if how.dry_run else publish_texts([event.text for event in plain], how.rate)
+    _print([*ids, *plain_ids], {}, how)
+    if done_before and not how.as_json:
+        say(f"{count(done_before, 'event')} had been dealt with before")
+
+
+def _split(events: Sequence[FoundEvent]) -> tuple[list[tuple[str, FoundEvent]], list[FoundEvent]]:
+    """Exported events with the id of their entry, and plain events."""
+    exported, plain = list[tuple[str, FoundEvent]](), list[FoundEvent]()
+    for each in events:
+        if match := _EXPORTED.match(text := each.text.decode(errors="surrogateescape")):
+            exported.append((match[1], replace(each, text=_event_text(text, match.end()))))
+        else:
+            plain.append(each)
+    return exported, plain
+
+
+def _event_text(text: str, start: int) -> bytes:
+    """The event of an exported line, with its numbers as they are; a string is the text of the event."""
+    value, end = json.JSONDecoder().raw_decode(text, start)
+    return (value if isinstance(value, str) else text[start:end]).encode(errors="surrogateescape")
+
+
+def replay_all_rejected(reason: str | None, limit: int | None, how: How) -> None:
+    """Publish the original text of the rejected events that would be accepted now."""
+    if reason and reason not in get_args(RejectReason):
+        raise no_such("reason", reason, get_args(RejectReason))
+
+    async def work(store: Store, settings: Settings) -> tuple[list[str], Counter[str]]:
+        gathered = await _gather(store, settings, reason)
+        rows = gathered.good[:limit]
+        if how.dry_run:
+            return [""] * len(rows), gathered.wrong
+        return await _requeue(store, settings, rows, how, "rejected events"), gathered.wrong
+
+    _print(*visit(work), how)
+
+
+async def _requeue(
+    store: Store, settings: Settings, rows: Sequence[RequeueRejectedRow], how: How, subject: str
+) -> list[str]:
+    with progress_bar(len(rows), slow=True) as on_progress:
+        ids = await requeue_rejected(store, settings.orders_stream, rows, how.rate, on_progress)
+    await record_action(store.redis, "replay", how.by, subject, count=len(ids))
+    return ids
+
+
+def _print(ids: Sequence[str], wrong: Counter[str] | dict[str, int], how: How) -> None:
+    if how.as_json:
+        shown = [] if how.dry_run else [*ids]
+        print_json({"dry_run": how.dry_run, "events": len(ids), "ids": shown, "still_wrong": wrong})
         return
-    say(f"{'would publish' if dry_run else 'published'} {count(len(events), 'event')} again")
-    for why, events_wrong in gathered.wrong.most_common():
+    say(f"{'would publish' if how.dry_run else 'published'} {count(len(ids), 'event')} again")
+    for why, events_wrong in Counter(wrong).most_common():
         say(f"{count(events_wrong, 'event')} would be rejected again: {why}")
 
 
 async def _gather(store: Store, settings: Settings, reason: str | None) -> Gathered:
     merchants, _ = read_all(settings.merchants_dir, settings.http_hosts)
-    good: dict[bytes, None] = {}
-    wrong: dict[bytes, str] = {}
-    async for rejected in rejected_events(store.redis, settings.rejected_stream):
-        # Of an event that was too large only a part is kept.
-        if rejected.reason == "event_too_large" or reason not in {None, rejected.reason}:
+    good, wrong = list[RequeueRejectedRow](), Counter[str]()
+    for each in await open_rejections(store, settings, reason):
+        # Only a part of an event that was too large is kept.
+        if each.rejected.reason == "event_too_large":
             continue
-        if why := _still_wrong(rejected.event, merchants):
-            wrong[rejected.event] = why
+        if why := _still_wrong(each.rejected.event, merchants):
+            wrong[why] += 1
         else:
-            good[rejected.event] = None
-    return Gathered(good=tuple(reversed(good)), wrong=Counter(wrong.values()))
+            good.append(RequeueRejectedRow(each.member, each.rejected.event))
+    return Gathered(good=tuple(good), wrong=wrong)
 
 
 def _still_wrong(event: bytes, merchants: Container[str]) -> RejectReason | None:
@@ -63,3 +136,14 @@ def _still_wrong(event: bytes, merchants: Container[str]) -> RejectReason | None
             return reason
         case IgnoredEvent():
             return "bad_envelope"
+
+
+def exported_line(stream_id: str, event: bytes) -> str:
+    """An exported event as a line: its own JSON text if it is JSON, else the text as a string."""
+    text = event.decode(errors="replace")
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        text = json.dumps(text)
+    # A line end outside of a string means nothing in JSON, and inside there is none.
+    return f'{{"stream_id": {json.dumps(stream_id)}, "event": {" ".join(text.splitlines())}}}\n'

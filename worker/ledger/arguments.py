@@ -28,10 +28,10 @@ class ClaimArgs(NamedTuple):
 
 
 class ClaimedRow(NamedTuple):
-    """A claimed shipment in a reply: fields of its record, except the last two.
+    """A claimed shipment in a reply: fields of its record, except the last three.
 
     `in_doubt_since`: when the server changed, if a call from before may be forgotten; else 0. `is_permitted`: its first
-    call may be made at once.
+    call may be made at once. `cancelled`: who cancelled it, when and why, as JSON; else empty.
     """
 
     reference: bytes
@@ -46,6 +46,7 @@ class ClaimedRow(NamedTuple):
     replays: bytes | None
     in_doubt_since: int
     is_permitted: int
+    cancelled: bytes
 
 
 class ClaimLinkArgs(NamedTuple):
@@ -157,6 +158,20 @@ class ResumeArgs(NamedTuple):
 
     merchant: str
     limit: int
+
+
+class ReleaseHoldArgs(NamedTuple):
+    """See release_hold.lua."""
+
+    merchant: str
+
+
+class CancelArgs(NamedTuple):
+    """See cancel.lua."""
+
+    merchant: str
+    reference: str
+    order: str
 
 
 class NotifyArgs(NamedTuple):

@@ -5,6 +5,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from worker.ledger.arguments import (
+    CancelArgs,
     ClaimArgs,
     ClaimLinkArgs,
     EpochArgs,
@@ -15,6 +16,7 @@ from worker.ledger.arguments import (
     PermitRow,
     ProbeArgs,
     RecheckArgs,
+    ReleaseHoldArgs,
     RenewArgs,
     RenewRow,
     ReplayArgs,
@@ -28,9 +30,11 @@ from worker.ledger.stream_arguments import (
     AcceptedRow,
     ConsumersArgs,
     GroupArgs,
+    NoArgs,
     ReadArgs,
     ReclaimArgs,
     RejectedRow,
+    RequeueRejectedRow,
 )
 
 
@@ -50,14 +54,17 @@ class LuaScript:
 
 
 ACCEPT = LuaScript("accept", "_dispatch")
-CLAIM = LuaScript("claim", "_leases", "_record", "_dispatch", "_expiry", "_schedule", "_repeat")
-CLAIM_LINK = LuaScript("claim_link", "_leases", "_record", "_dispatch")
-PERMIT = LuaScript("permit", "_leases", "_dispatch")
+CLAIM = LuaScript("claim", "_operator", "_leases", "_record", "_dispatch", "_expiry", "_schedule", "_repeat")
+CLAIM_LINK = LuaScript("claim_link", "_operator", "_leases", "_record", "_dispatch")
+PERMIT = LuaScript("permit", "_operator", "_leases", "_dispatch")
 RENEW = LuaScript("renew", "_leases")
-REPORT = LuaScript("report", "_leases", "_breakers", "_dispatch")
+REPORT = LuaScript("report", "_operator", "_leases", "_breakers", "_dispatch")
 PAUSE = LuaScript("pause")
 PROBE = LuaScript("probe", "_dispatch")
 RESUME = LuaScript("resume", "_dispatch")
+RELEASE_HOLD = LuaScript("release_hold", "_dispatch")
+CANCEL = LuaScript("cancel", "_dispatch")
+REQUEUE_REJECTED = LuaScript("requeue_rejected")
 NOTIFY_DUE = LuaScript("notify_due", "_dispatch")
 CHECK_EPOCH = LuaScript("check_epoch")
 REPLAY = LuaScript("replay", "_dispatch")
@@ -77,6 +84,9 @@ ARGUMENTS: dict[LuaScript, tuple[type[NamedTuple], ...]] = {
     PAUSE: (PauseArgs,),
     PROBE: (ProbeArgs,),
     RESUME: (ResumeArgs,),
+    RELEASE_HOLD: (ReleaseHoldArgs,),
+    CANCEL: (CancelArgs,),
+    REQUEUE_REJECTED: (NoArgs, RequeueRejectedRow),
     NOTIFY_DUE: (NotifyArgs,),
     CHECK_EPOCH: (EpochArgs,),
     REPLAY: (ReplayArgs, ReplayRow),

@@ -37,6 +37,17 @@ class RejectedRow(NamedTuple):
     merchant: str = ""
 
 
+class RequeueRejectedRow(NamedTuple):
+    """A rejected event to publish again. `member`: of the sorted set `rejected`."""
+
+    member: str
+    event: bytes
+
+
+class NoArgs(NamedTuple):
+    """A script with rows only."""
+
+
 class ReadArgs(NamedTuple):
     """See read_orders.lua."""
 

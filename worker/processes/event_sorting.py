@@ -101,7 +101,7 @@ def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted
             Accepted(
                 merchant=merchant.name,
                 reference=shipment.reference,
-                intake=intake_record(order, facts, plan, merchant.file.api.flavour),
+                intake=intake_record(order, facts, plan, merchant.file.api.flavour, merchant.version),
                 strategy=str(plan.steps[0]),
                 published=published,
                 earliest_at=earliest_at,

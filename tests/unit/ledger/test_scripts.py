@@ -42,10 +42,10 @@ def test_rows(script: LuaScript) -> None:
 
 @pytest.mark.parametrize("script", [CLAIM, CLAIM_LINK], ids=lambda script: script.name)
 def test_claimed_rows(script: LuaScript) -> None:
-    """A claim returns the fields of a record that Python names, and two of its own."""
+    """A claim returns the fields of a record that Python names, and three of its own."""
     fields = re.findall(r"'(\w+)'", script.text.partition("local FIELDS = {")[2].partition("}")[0])
     returned = fields[fields.index("earliest_at") :]
-    assert ClaimedRow._fields == ("reference", *returned, "in_doubt_since", "is_permitted")
+    assert ClaimedRow._fields == ("reference", *returned, "in_doubt_since", "is_permitted", "cancelled")
 
 
 def test_keys() -> None:

@@ -26,7 +26,7 @@ def test_what_is_fixed_at_intake_comes_back() -> None:
 
 def test_the_facts_that_the_rules_read_are_kept() -> None:
     """The ledger keeps which facts there were and why they led to the rule."""
-    facts = json.loads(intake_record(order(), Facts(weight_kg="25", tags=("a",), shipments=2), plan(SERVICE), "v"))
+    facts = json.loads(intake_record(order(), Facts(weight_kg="25", tags=("a",), shipments=2), plan(SERVICE), "v", "f"))
     assert facts["facts"] == {"weight_kg": "25", "tags": ["a"], "shipments": 2}
     assert facts["why"] == "weight_kg 25 is over 20"
 

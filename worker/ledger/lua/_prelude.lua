@@ -44,6 +44,7 @@
 -- held_alone:<entry>     set     intakes that ended while they held only this entry
 -- heartbeats             hash    the last heartbeat of each process
 -- last_sweep             string  time of the last sweep
+-- cancelled              hash    shipments that a person has cancelled, <m>:<r>: who, when and why, as JSON
 -- problems               hash    problems that have been logged, and since when
 -- audit                  stream  actions of operators
 local P = KEYS[1]

@@ -22,8 +22,8 @@ local function in_doubt_since(known, epoch, epoch_since, due_before, republished
 end
 
 -- The row of a claimed shipment: see `ClaimedRow` in arguments.py.
-local function claimed_row(r, known, doubt_since, is_permitted)
+local function claimed_row(m, r, known, doubt_since, is_permitted)
   local row = { r, unpack(known, EARLIEST_AT, #FIELDS) }
-  row[#row + 1], row[#row + 2] = doubt_since, is_permitted and 1 or 0
+  row[#row + 1], row[#row + 2], row[#row + 3] = doubt_since, is_permitted and 1 or 0, cancelled_by(m, r)
   return row
 end

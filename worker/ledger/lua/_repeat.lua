@@ -17,7 +17,7 @@ local function repeat_claims(claims, epoch, epoch_since, due_before, republished
         isolated = isolated or is_isolated(token_id)
         local known = read_record(m, r)
         local doubt_since = in_doubt_since(known, epoch, epoch_since, due_before, republished_ms)
-        rows[#rows + 1] = claimed_row(r, known, doubt_since, false)
+        rows[#rows + 1] = claimed_row(m, r, known, doubt_since, false)
       end
     end
     out[#out + 1] = { m, token_id, redis.call('HGET', P .. 'paused', m) or '', rows }

@@ -62,11 +62,11 @@ local function grant(m, references, records, token_id, has_limits)
   for i, r in ipairs(references) do
     local known = records[i]
     local doubt_since = in_doubt_since(known, epoch, epoch_since, due_before, republished_ms)
-    local is_permitted = is_free and starts_with_call(known, doubt_since, first_call_strategies)
+    local is_permitted = is_free and cancelled_by(m, r) == '' and starts_with_call(known, doubt_since, first_call_strategies)
     ends[2 * i - 1], ends[2 * i] = now + lease_ms, r
     tokens[2 * i - 1] = r
     tokens[2 * i] = (is_permitted and 'c:' or 'r:') .. token_id .. ':' .. epoch .. (is_permitted and ':' .. now or '')
-    rows[i] = claimed_row(r, known, doubt_since, is_permitted)
+    rows[i] = claimed_row(m, r, known, doubt_since, is_permitted)
   end
   redis.call('ZADD', working(m), unpack(ends))
   redis.call('HSET', lease_tokens(m), unpack(tokens))
@@ -130,6 +130,10 @@ end
 
 local function serve(m)
   local working_count, lease_end = reclaim_expired(m)
+  if is_on_hold(m) then
+    if lease_end then redis.call('ZADD', MERCHANT_QUEUE, lease_end, m) else redis.call('ZREM', MERCHANT_QUEUE, m) end
+    return
+  end
   local granted, free = serve_batch(m, working_count)
   if granted > 0 then lease_end = math.min(lease_end or now + lease_ms, now + lease_ms) end
   local at = next_turn(m, free, lease_end)

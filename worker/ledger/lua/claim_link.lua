@@ -25,7 +25,7 @@ for i = 4, #ARGV, 4 do
       gather('ZADD', working(merchant), now + lease_ms, reference)
       paused[merchant] = paused[merchant] or redis.call('HGET', P .. 'paused', merchant) or ''
       local doubt_since = in_doubt_since(known, epoch, epoch_since, due_before, republished_ms)
-      out[#out + 1] = { merchant, paused[merchant], unpack(claimed_row(reference, known, doubt_since, false)) }
+      out[#out + 1] = { merchant, paused[merchant], unpack(claimed_row(merchant, reference, known, doubt_since, false)) }
     end
   end
 end

@@ -4,6 +4,7 @@
 --   Limits: calls per second (GCRA) and calls in flight are counted over all workers; a wait longer than `max_wait_ms`
 --     gets no slot.
 --   Breakers: an open one blocks calls; then one probe at a time may call.
+--   Operators: a merchant on hold and a cancelled shipment get no call.
 --   Epoch: a lease from before a change of the server gets no permit, and the shipment is released.
 -- What is refused takes nothing: all conditions are checked before a probe or a slot is taken.
 --
@@ -16,6 +17,8 @@ local now, turn = clock()
 local lease_ms, max_wait_ms, max_call_ms, is_bulk = unpack(ARGV, 1, 4)
 max_wait_ms, max_call_ms, is_bulk = tonumber(max_wait_ms), tonumber(max_call_ms), is_bulk == '1'
 local SLOW_READ_MS = 10000
+-- A shipment that a person has stopped is parked for this long; a hold keeps it in the schedule anyway.
+local STOPPED_MS = 2000
 -- A probe lasts a little longer than a call may.
 local PROBE_MS = math.max(30000, max_call_ms + 5000)
 local THROTTLED, AWAY, NO_PROBES = 1, 2, {}
@@ -120,6 +123,7 @@ local function permit(merchant, reference, lease_token, purpose, per_second, in_
     retract_loss(merchant, reference, lease_token)
     return is_lost(merchant, call, in_flight)
   end
+  if purpose ~= 'read' and (is_on_hold(merchant) or cancelled_by(merchant, reference) ~= '') then return 'open', STOPPED_MS end
   epoch = epoch or current_epoch(now)
   if lease_epoch < epoch then
     released[record(merchant, reference)] = { merchant, reference }

@@ -96,7 +96,10 @@ for i = 3, #ARGV, 20 do
       note_waiting(NEAR_DEADLINE, near_deadline_ms, merchant, reference)
     end
     if #fields > 0 then redis.call('HSET', key, unpack(fields)) end
-    if is_settled then redis.call('EXPIRE', key, keep_s) end
+    if is_settled then
+      redis.call('EXPIRE', key, keep_s)
+      if has_orders then gather('HDEL', CANCELLED, merchant .. ':' .. reference) end
+    end
     if is_isolated(lease_token) and verdict ~= 'keep' then redis.call('ZREM', ISOLATED, merchant .. ':' .. reference) end
     if repeated_calls ~= '0' then count(merchant, 'repeated_calls', tonumber(repeated_calls)) end
   else

@@ -1,0 +1,90 @@
+"""`allocation dismiss`: marks failed shipments, rejected events or lost orders as dealt with."""
+
+import click
+
+from config.settings import Settings
+from worker.commands.nearest import no_such
+from worker.commands.options import by, why
+from worker.commands.output import example, print_json, say
+from worker.commands.selection import check_selection, failed_shipments
+from worker.commands.session import visit
+from worker.ledger import operator_actions
+from worker.ledger.replay import ReplayFilter
+from worker.observability.text import count
+from worker.redis_client.store import Store
+from worker.streams.rejected import open_rejections
+
+
+@click.command(
+    epilog=example(
+        "allocation dismiss --merchant acme --reason shipment_gone --why 'cancelled by the shop'",
+        "allocation dismiss --rejected-all --why 'test events'",
+    )
+)
+@click.argument("reference", required=False)
+@click.option("--merchant", metavar="M", help="Failed shipments of this merchant.")
+@click.option("--reason", metavar="R", help="Failed shipments (or rejected events) of this reason.")
+@click.option("--all", "everything", is_flag=True, help="All failed shipments.")
+@click.option("--rejected", "stream_id", metavar="STREAM_ID", help="A rejected event.")
+@click.option("--rejected-all", is_flag=True, help="Rejected events, with --reason those of one reason.")
+@click.option("--lost", is_flag=True, help="Orders that were lost before an intake read them.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be dismissed.")
+@why
+@by
+@click.option("--json", "as_json", is_flag=True, help="Print the number as JSON.")
+def command(  # noqa: PLR0913  # one argument per option
+    *,
+    reference: str | None,
+    merchant: str | None,
+    reason: str | None,
+    everything: bool,
+    stream_id: str | None,
+    rejected_all: bool,
+    lost: bool,
+    dry_run: bool,
+    why: str,
+    by: str,
+    as_json: bool,
+) -> None:
+    """Mark failed shipments, rejected events or lost orders as dealt with.
+
+    They no longer count in `allocation status`, `failed` and `rejected`. Nothing is deleted: a dismissed shipment can
+    still be explained and replayed by its reference.
+    """
+    wanted = ReplayFilter(reference=reference, merchant=merchant, reason=reason)
+    is_rejected = bool(stream_id) or rejected_all
+    failed = bool(reference or merchant or everything or (reason and not is_rejected))
+    if sum((failed, bool(stream_id), rejected_all, lost)) != 1:
+        raise click.UsageError(
+            "name what to dismiss: a REFERENCE, --merchant, --reason or --all; --rejected, --rejected-all; or --lost"
+        )
+
+    async def work(store: Store, settings: Settings) -> int:
+        if failed:
+            await check_selection(store.redis, settings, wanted)
+            found = await failed_shipments(store.redis, settings, wanted)
+            return len(found) if dry_run else await operator_actions.dismiss_failures(store.redis, found, by, why)
+        if is_rejected:
+            members = await _members(store, settings, stream_id, reason)
+            return len(members) if dry_run else await operator_actions.dismiss_rejected(store.redis, members, by, why)
+        return 0 if dry_run else await operator_actions.dismiss_lost(store.redis, by, why)
+
+    done = visit(work)
+    if as_json:
+        print_json({"dry_run": dry_run, "dismissed": done})
+        return
+    noun = "failed shipment" if failed else "rejected event" if is_rejected else "lost order"
+    say(f"{'would dismiss' if dry_run else 'dismissed'} {count(done, noun)}")
+
+
+async def _members(store: Store, settings: Settings, stream_id: str | None, reason: str | None) -> list[str]:
+    found = await open_rejections(store, settings)
+    known = sorted({each.rejected.reason for each in found})
+    if reason and reason not in known:
+        raise no_such("reason", reason, known)
+    if stream_id is None:
+        return [each.member for each in found if reason in {None, each.rejected.reason}]
+    members = [each.member for each in found if each.rejected.stream_id == stream_id]
+    if not members:
+        raise no_such("rejected event", stream_id, [each.rejected.stream_id for each in found])
+    return members

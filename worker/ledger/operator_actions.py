@@ -1,0 +1,113 @@
+"""What operators do to the ledger: hold, cancel, emit, dismiss. Each action is written to the audit log."""
+
+import getpass
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from config.settings import Settings
+from tasks.rules.shipment import iso
+from worker.ledger import keys
+from worker.ledger.arguments import CancelArgs, ReleaseHoldArgs
+from worker.ledger.records import Failure, server_ms
+from worker.ledger.scripts import CANCEL, RELEASE_HOLD
+from worker.redis_client.store import Redis, Store
+
+AUDIT_ENTRIES = 100_000
+"""About how many actions the audit log keeps."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Action:
+    """An action of an operator. `count`: how many shipments, events or merchants it concerned. `at`: RFC 3339 text."""
+
+    at: str
+    action: str
+    by: str
+    subject: str
+    count: int
+    why: str
+
+
+def this_user() -> str:
+    """User and host of this process, for the audit log."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+async def record_action(redis: Redis, action: str, by: str, subject: str, *, count: int, why: str = "") -> None:
+    """Write an action to the audit log."""
+    at = iso(await server_ms(redis) / 1000)
+    entry: Any = {"at": at, "action": action, "by": by, "subject": subject, "count": count, "why": why}
+    await redis.xadd(keys.AUDIT, entry, maxlen=AUDIT_ENTRIES, approximate=True)
+
+
+async def read_actions(redis: Redis, most: int) -> list[Action]:
+    """The latest actions, newest first."""
+    entries: Any = await redis.xrevrange(keys.AUDIT, count=most)
+    texts = ({name.decode(): value.decode() for name, value in fields.items()} for _, fields in entries)
+    return [Action(**{**each, "count": int(each["count"])}) for each in texts]
+
+
+async def _order(redis: Redis, by: str, why: str) -> str:
+    return json.dumps({"by": by, "why": why, "at": iso(await server_ms(redis) / 1000)})
+
+
+async def hold(redis: Redis, merchant: str, by: str, why: str) -> bool:
+    """Stop a merchant: its shipments get no call until it is resumed. False if it was on hold already."""
+    is_new = bool(await redis.hset(keys.ON_HOLD, merchant, await _order(redis, by, why)))
+    await record_action(redis, "hold", by, merchant, count=1, why=why)
+    return is_new
+
+
+async def release_hold(store: Store, merchant: str) -> bool:
+    """Lift the hold of a merchant; False if it was not on hold."""
+    return bool(await store.run(RELEASE_HOLD, [], ReleaseHoldArgs(merchant)))
+
+
+async def cancel(store: Store, merchant: str, reference: str, by: str, why: str) -> bool:
+    """Cancel an unfinished shipment; False if it is settled or unknown."""
+    args = CancelArgs(merchant, reference, await _order(store.redis, by, why))
+    if not await store.run(CANCEL, [], args):
+        return False
+    await record_action(store.redis, "cancel", by, f"{merchant}/{reference}", count=1, why=why)
+    return True
+
+
+async def emit(redis: Redis, settings: Settings, event: Mapping[str, Any], by: str) -> str:
+    """Publish a settled event again, unchanged; returns the id of the new stream entry."""
+    is_failure = event["type"] == "shipment.allocation_failed"
+    stream = settings.failed_stream if is_failure else settings.allocated_stream
+    stream_id: Any = await redis.xadd(stream, {"event": json.dumps(event)})
+    await record_action(redis, "emit", by, event["id"], count=1)
+    return str(stream_id.decode())
+
+
+async def dismiss_failures(redis: Redis, failures: Sequence[Failure], by: str, why: str) -> int:
+    """Mark failed shipments as dealt with; returns how many were not before."""
+    order, pipe = await _order(redis, by, why), redis.pipeline(transaction=True)
+    for each in failures:
+        pipe.zrem(keys.failed(each.merchant), each.reference)
+        pipe.hset(keys.record(each.merchant, each.reference), "dismissed", order)
+    removed = int(sum((await pipe.execute())[::2]))
+    await record_action(redis, "dismiss", by, "failed shipments", count=removed, why=why)
+    return removed
+
+
+async def dismiss_rejected(redis: Redis, members: Sequence[str], by: str, why: str) -> int:
+    """Mark rejected events as dealt with; returns how many were not before."""
+    removed = int(await redis.zrem(keys.REJECTED, *members)) if members else 0
+    await record_action(redis, "dismiss", by, "rejected events", count=removed, why=why)
+    return removed
+
+
+async def dismiss_lost(redis: Redis, by: str, why: str) -> int:
+    """Mark lost orders as dealt with; returns how many there were."""
+    lost = int(await redis.getset(keys.LOST_ORDERS, 0) or 0)
+    await record_action(redis, "dismiss", by, "lost orders", count=lost, why=why)
+    return lost

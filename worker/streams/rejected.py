@@ -1,0 +1,69 @@
+"""Rejected events that are to be dealt with, and publishing them again."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from config.settings import Settings
+from tasks.rules.portions import portions
+from worker.ledger import keys
+from worker.ledger.records import server_ms
+from worker.ledger.scripts import REQUEUE_REJECTED
+from worker.ledger.stream_arguments import RequeueRejectedRow
+from worker.redis_client.store import Redis, Store
+from worker.streams.publishing import RejectedEvent, rejected_events
+
+_AT_ONCE = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenRejection:
+    """A rejected event to deal with. `member`: of the ledger's sorted set. `at`: in seconds since the epoch."""
+
+    member: str
+    at: float
+    rejected: RejectedEvent
+
+    @property
+    def merchant(self) -> str:
+        """The merchant that the event names, if its reason is unknown_merchant; else ''."""
+        return self.member.split(":", 2)[1]
+
+
+async def open_members(redis: Redis, settings: Settings) -> dict[str, tuple[str, float]]:
+    """The rejected events to deal with, by their entry in the orders stream: member and time."""
+    since = await server_ms(redis) - round(settings.keep_days * 86_400_000)
+    found: Any = await redis.zrange(keys.REJECTED, since, "+inf", byscore=True, withscores=True)
+    return {member.decode().split(":", 2)[2]: (member.decode(), score / 1000) for member, score in found}
+
+
+async def open_rejections(store: Store, settings: Settings, reason: str | None = None) -> list[OpenRejection]:
+    """The rejected events to deal with, oldest first; optionally of one reason."""
+    members, found = await open_members(store.redis, settings), []
+    if members:
+        async for rejected in rejected_events(store.redis, settings.rejected_stream):
+            if rejected.stream_id in members and reason in {None, rejected.reason}:
+                member, at = members.pop(rejected.stream_id)
+                found.append(OpenRejection(member=member, at=at, rejected=rejected))
+            if not members:
+                break
+    return found[::-1]
+
+
+async def requeue_rejected(
+    store: Store, stream: str, rows: Sequence[RequeueRejectedRow], rate: float, on_progress: Callable[[int], None]
+) -> list[str]:
+    """Publish rejected events again, at most `rate` a second, and mark them as dealt with.
+
+    Returns the ids of the new entries; an event that was dealt with meanwhile is not published.
+    """
+    began, done, ids = time.monotonic(), 0, list[str]()
+    for chunk in portions(rows, max(1, min(_AT_ONCE, round(rate / 10)))):
+        await asyncio.sleep(max(0.0, began + done / rate - time.monotonic()))
+        args = [value for row in chunk for value in row]
+        ids += [stream_id.decode() for stream_id in await store.run(REQUEUE_REJECTED, [stream], args) if stream_id]
+        done += len(chunk)
+        on_progress(done)
+    return ids
