@@ -15,7 +15,10 @@ _AT_ONCE = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RejectedEvent:
-    """An entry of the rejected stream: the original event (cut if it was too large), reason and error."""
+    """An entry of the rejected stream: the original event (cut if it was too large), reason and error.
+
+    `stream_id`: the event's entry in the orders stream.
+    """
 
     stream_id: str
     event: bytes
@@ -48,9 +51,9 @@ async def rejected_events(redis: Redis, stream: str, most: int | None = None) ->
     before, seen = "+", 0
     while most is None or seen < most:
         page: Any = await redis.xrevrange(stream, max=before, count=_AT_ONCE)
-        for stream_id, fields in page:
+        for _, fields in page:
             yield RejectedEvent(
-                stream_id=stream_id.decode(),
+                stream_id=fields[b"stream_id"].decode(),
                 event=b64decode(fields[b"event_base64"]) if b"event_base64" in fields else fields[b"event"],
                 reason=fields[b"reason"].decode(),
                 error=fields[b"error"].decode(errors="replace"),

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.rules.replay import MAX_REPLAYS
 from tasks.work.ports import Pause
-from tests.integration.commands.environment import ALLOCATION, API, HEAVY, Scene, order
+from tests.integration.commands.environment import ALLOCATION, API, FILE, HEAVY, Scene, order
 from worker.ledger.replay import Replay, ReplayFilter, prepare, requeue_failed
 
 OTHER = API + ALLOCATION.replace('"V"', '"W"') + HEAVY.replace("20", "10").replace("heavy", "bulky")
@@ -118,8 +118,7 @@ def test_only_what_failed_is_requeued(scene: Scene) -> None:
     before = due(scene)
     said = scene.run("replay", "sp_1", "--json")
     assert said.code == 1
-    assert said.document["requeued"] == []
-    assert "`allocation explain sp_1` shows its state" in said.err
+    assert "no failed shipment 'sp_1'" in said.err
     assert due(scene) == before
 
 
@@ -158,41 +157,79 @@ def test_without_a_file_there_is_no_plan(scene: Scene) -> None:
     assert "sp_1 of acme was not requeued: without a valid merchant file" in said.err
 
 
-def test_a_whole_merchant_resumes(scene: Scene) -> None:
-    """Replaying a merchant lifts its pause: what was parked for it is due."""
+def test_a_replay_does_not_resume(scene: Scene) -> None:
+    """Replaying a merchant leaves its pause; `allocation resume` lifts it."""
     scene.merchant()
-    scene.accept(order("sp_1"))
-    scene.park(wait_s=600)
+    failed(scene, "sp_1")
     scene.do(lambda _, ledger: ledger.pause("acme", Pause(why="401"), ""))
-    assert scene.run("replay", "--merchant", "acme", "--dry-run").code == 0
-    assert scene.claim() == []
-    said = scene.run("replay", "--merchant", "acme")
-    assert "the merchant was resumed; 1 parked shipment became due" in said.out
-    assert [shipment.reference for shipment in scene.claim()] == ["sp_1"]
-    assert scene.do(lambda _, ledger: ledger.paused()) == {}
+    assert scene.run("replay", "--merchant", "acme").code == 0
+    assert scene.do(lambda _, ledger: ledger.paused()).keys() == {"acme"}
+
+
+@pytest.mark.parametrize("option", [["--reason", "nonsense"], ["--merchant", "nonsense"], ["nonsense"]])
+def test_a_value_that_does_not_exist(scene: Scene, option: list[str]) -> None:
+    """An unknown reason, merchant or reference is an error that lists the known ones."""
+    scene.merchant()
+    failed(scene, "sp_1")
+    said = scene.run("replay", *option)
+    assert said.code == 1
+    known = {"--reason": "conflict", "--merchant": "known: acme"}.get(option[0], "known: sp_1")
+    assert known in said.err
+
+
+def test_a_dry_run_compares_the_plans(scene: Scene) -> None:
+    """A dry run shows the whole plan before and now."""
+    scene.merchant()
+    failed(scene, "sp_1")
+    scene.merchant(text=FILE.replace('carrier_service = "C"', 'carrier_service = "D"'))
+    (found,) = scene.run("replay", "--all", "--dry-run", "--json").document["requeued"]
+    assert found["plan_before"] == "default: virtual_service V, then carrier_service C"
+    assert found["plan_now"] == "default: virtual_service V, then carrier_service D"
 
 
 @pytest.mark.parametrize("dry", [True, False])
 def test_rejected_events_are_published_again(scene: Scene, *, dry: bool) -> None:
-    """Originals that would be taken now go back, each text once and as it was; the others are counted."""
+    """Originals that would be accepted now are published unchanged, once; the others are counted."""
     text = json.dumps(order("sp_1"), indent=1).encode()
     too_large = json.dumps(order("sp_2", comment="x" * 1024 * 1024)).encode()
     scene.accept(text, text, b"{", too_large, order("sp_3", merchant="nobody"))
     scene.merchant()
     said = scene.run("replay", "--rejected-all", "--json", *(["--dry-run"] if dry else []))
     assert said.code == 0
-    assert said.document["events"] == 1
+    assert said.document["events"] == 2
     assert said.document["still_wrong"] == {"bad_json": 1, "unknown_merchant": 1}
 
     async def published(store: Any, _: Any) -> Any:
         return [fields[b"event"] for _, fields in await store.redis.xrange(scene.settings.orders_stream)]
 
-    assert scene.do(published) == ([] if dry else [text])
+    assert scene.do(published) == ([] if dry else [text, text])
+    again = scene.run("replay", "--rejected-all", "--json")
+    assert again.document["events"] == (2 if dry else 0)
 
 
-def test_mended_events_are_published(scene: Scene) -> None:
-    """A file of mended events goes the way of `publish`, and is looked at first."""
-    (scene.folder / "mended.json").write_text(json.dumps(order("sp_1")))
-    assert scene.run("replay", "--rejected", "mended.json").out == "published 1 event\n"
-    (scene.folder / "mended.json").write_text(json.dumps(order("sp 1")))
-    assert scene.run("replay", "--rejected", "mended.json").code == 1
+def test_fixed_events_are_published(scene: Scene) -> None:
+    """A file of fixed events is validated and published."""
+    (scene.folder / "fixed.json").write_text(json.dumps(order("sp_1")))
+    assert scene.run("replay", "--rejected", "fixed.json").out == "published 1 event again\n"
+    (scene.folder / "fixed.json").write_text(json.dumps(order("sp 1")))
+    assert scene.run("replay", "--rejected", "fixed.json").code == 1
+
+
+def test_exported_events_are_dealt_with(scene: Scene) -> None:
+    """Rejected events are exported, fixed and published once; then nothing is left to deal with."""
+    scene.merchant()
+    event = json.dumps(order("sp_1") | {"id": 5}, indent=1).replace("1.0", "1.10")
+    scene.accept(event.encode(), b"not json")
+    assert scene.run("rejected", "--export", "fix.jsonl").code == 0
+    file = scene.folder / "fix.jsonl"
+    (line, other) = file.read_text().splitlines()
+    assert "1.10" in line
+    assert json.loads(other)["event"] == "not json"
+    file.write_text(line.replace('"id": 5', '"id": "evt-5"').replace('"specversion": "1.10"', '"specversion": "1.0"'))
+    assert scene.run("replay", "--rejected", "fix.jsonl").out == "published 1 event again\n"
+    said = scene.run("replay", "--rejected", "fix.jsonl")
+    assert said.out == "published 0 events again\n1 event had been dealt with before\n"
+    assert [each["reason"] for each in scene.run("rejected", "--json").document] == ["bad_json"]
+    assert scene.run("dismiss", "--rejected-all", "--why", "a test").out == "dismissed 1 rejected event\n"
+    assert scene.run("rejected", "--json").document == []
+    assert scene.run("status", "--json").document["rejected"] == []
