@@ -162,12 +162,17 @@ def read(path: Path, http_hosts: frozenset[str] = frozenset()) -> Merchant | lis
     """Read one merchant file; never raises for its content."""
     try:
         raw = path.read_bytes()
-        if len(raw) > MAX_FILE_BYTES:
-            return [Problem(file=path.name, key="", text=f"larger than {MAX_FILE_BYTES} bytes; is it a merchant file?")]
-        table = tomllib.loads(raw.decode("utf-8-sig"))
-        file = MerchantFile.model_validate(table)
     except OSError as error:
         return [Problem(file=path.name, key="", text=f"cannot be read: {error.strerror}; check its permissions")]
+    return parse(path, raw, http_hosts)
+
+
+def parse(path: Path, raw: bytes, http_hosts: frozenset[str] = frozenset()) -> Merchant | list[Problem]:
+    """Parse the content of a merchant file; never raises for it. `path`: its name only."""
+    if len(raw) > MAX_FILE_BYTES:
+        return [Problem(file=path.name, key="", text=f"larger than {MAX_FILE_BYTES} bytes; is it a merchant file?")]
+    try:
+        file = MerchantFile.model_validate(tomllib.loads(raw.decode("utf-8-sig")))
     except ValidationError as error:
         return [_problem(path.name, e) for e in error.errors(include_url=False, include_input=False)]
     except (ValueError, RecursionError) as error:

@@ -2,19 +2,19 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
-from config.merchant_files.merchant_file import Merchant, read
 from config.merchant_files.retry import Retry
 from config.settings import Settings
 from worker.commands.history import document, path, whereabouts
 from worker.commands.output import cell, clock, example, print_json, print_table, say, strategy_text, table
 from worker.commands.session import visit
 from worker.ledger.records import Record, known_merchants, merchants_of, read_record, server_ms
+from worker.ledger.stored_files import usable_files
 from worker.observability.orders_lag import OrdersCounts, count_orders
 from worker.observability.text import count
 from worker.redis_client.store import Store
@@ -65,19 +65,14 @@ async def _find(store: Store, settings: Settings, reference: str, merchant: str 
     records = [await read_record(redis, settings, name, reference) for name in names]
     found = tuple(record for record in records if record)
     if found:
-        return Found(records=found, retries=dict(_retries(found, settings)))
+        usable = await usable_files(redis, settings)
+        retries = {name: usable[name].file.retry for name in names if name in usable}
+        return Found(records=found, retries=retries)
     return Found(
         records=(),
         rejected=tuple(await _mentions(store, settings, reference)),
         orders=await count_orders(redis, settings.orders_stream, await server_ms(redis)),
     )
-
-
-def _retries(records: Iterable[Record], settings: Settings) -> Iterator[tuple[str, Retry]]:
-    for name in (record.shipment.merchant for record in records):
-        merchant = read(settings.merchants_dir / f"{name}.toml", settings.http_hosts)
-        if isinstance(merchant, Merchant):
-            yield name, merchant.file.retry
 
 
 async def _mentions(store: Store, settings: Settings, reference: str) -> list[RejectedEvent]:
@@ -131,6 +126,7 @@ def _print_record(record: Record, retry: Retry | None) -> None:
         "order": f"{shipment.order}, event {shipment.order_event}",
         "received": clock(shipment.received) + _replayed(record),
         "api": shipment.api,
+        "file": f"version {shipment.merchant_file}",
         "rule": f"{shipment.rule}: {record.why}",
         "facts": ", ".join(f"{name} {_plain(fact)}" for name, fact in record.facts.items()),
         "plan": path(record),

@@ -136,6 +136,7 @@ def document(record: Record, retry: Retry | None) -> dict[str, Any]:
         "order_event": shipment.order_event,
         "received": iso(shipment.received),
         "api": shipment.api,
+        "merchant_file": shipment.merchant_file,
         "rule": shipment.rule,
         "why": record.why,
         "unreadable": record.unreadable or None,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from config.merchant_files.merchant_file import read_all
 from config.settings import Settings
 from tasks.rules.order import IgnoredEvent, Order, Rejection, RejectReason, parse_order
 from worker.commands.event_files import FoundEvent
@@ -17,6 +16,7 @@ from worker.commands.output import print_json, say
 from worker.commands.publish import progress_bar, publish_texts, read_events, refuse_wrong
 from worker.commands.session import visit
 from worker.ledger.operator_actions import record_action
+from worker.ledger.stored_files import usable_files
 from worker.ledger.stream_arguments import RequeueRejectedRow
 from worker.observability.text import count
 from worker.redis_client.store import Store
@@ -115,7 +115,7 @@ def _print(ids: Sequence[str], wrong: Counter[str] | dict[str, int], how: How) -
 
 
 async def _gather(store: Store, settings: Settings, reason: str | None) -> Gathered:
-    merchants, _ = read_all(settings.merchants_dir, settings.http_hosts)
+    merchants = await usable_files(store.redis, settings)
     good, wrong = list[RequeueRejectedRow](), Counter[str]()
     for each in await open_rejections(store, settings, reason):
         # Only a part of an event that was too large is kept.

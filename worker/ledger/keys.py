@@ -18,6 +18,9 @@ REJECTED = f"{PREFIX}rejected"
 ON_HOLD = f"{PREFIX}on_hold"
 QUIET_TIMES = f"{PREFIX}quiet_times"
 NEAR_DEADLINE = f"{PREFIX}near_deadline"
+MERCHANT_FILES = f"{PREFIX}merchant_files"
+MERCHANT_VERSIONS = f"{PREFIX}merchant_versions"
+CANCELLED = f"{PREFIX}cancelled"
 PROBLEMS = f"{PREFIX}problems"
 AUDIT = f"{PREFIX}audit"
 
@@ -50,6 +53,16 @@ def failed(merchant: str) -> str:
 def counts(merchant: str) -> str:
     """Settled shipments and calls after an open one."""
     return f"{PREFIX}counts:{merchant}"
+
+
+def orders_index(day: int) -> str:
+    """Order numbers and event ids of a day, counted since the epoch."""
+    return f"{PREFIX}orders_index:{day}"
+
+
+def merchant_file(version: str) -> str:
+    """An earlier version of a merchant file."""
+    return f"{PREFIX}merchant_file:{version}"
 
 
 def window(merchant: str) -> str:

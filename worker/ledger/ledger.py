@@ -17,6 +17,7 @@ from tasks.work.ports import Claim
 from worker.ledger import keys, rows
 from worker.ledger.arguments import ClaimArgs, ClaimLinkArgs, EpochArgs, LinkRow, NotifyArgs
 from worker.ledger.leases import Leases
+from worker.ledger.orders_index import index_seconds
 from worker.ledger.rows import Accepted, ClaimResult, ServerReply
 from worker.ledger.scripts import ACCEPT, CHECK_EPOCH, CLAIM, CLAIM_LINK, NOTIFY_DUE, LuaScript
 from worker.ledger.server_clock import ServerClock
@@ -103,7 +104,7 @@ class Ledger(Leases):
 
         Returns how many shipments were new, and the start message that the caller must send, if any.
         """
-        args: list[Any] = [*AcceptArgs(group, len(accepted), len(rejected), ignored)]
+        args: list[Any] = [*AcceptArgs(group, len(accepted), len(rejected), ignored, index_seconds(self._settings))]
         for new in accepted:
             args += rows.accepted_row(new)
         for event in rejected:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from config.merchant_files.merchant_file import Merchant, read_all
+from config.merchant_files.merchant_file import Merchant
 from config.settings import Settings
 from tasks.rules.portions import portions
 from tasks.rules.replay import NewPlan, choose_new_plan
@@ -14,6 +14,7 @@ from worker.ledger.arguments import ReplayArgs, ReplayRow
 from worker.ledger.ledger import FARTHEST_WAIT_S
 from worker.ledger.records import Failure, failures, known_merchants, read_failures, server_ms
 from worker.ledger.scripts import REPLAY
+from worker.ledger.stored_files import usable_files
 from worker.redis_client.store import Redis, Store
 
 _AT_ONCE = 100
@@ -57,7 +58,7 @@ async def prepare(redis: Redis, settings: Settings, wanted: ReplayFilter, rate: 
     fit = max(1, round(SPREAD_MOST_S * rate))
     most = fit if wanted.most is None else min(wanted.most, fit)
     found = await _find(redis, settings, wanted, most + 1)
-    good, _ = read_all(settings.merchants_dir, settings.http_hosts)
+    good = await usable_files(redis, settings)
     items, kept = _begin(found[:most], good, await server_ms(redis) / 1000, rate)
     return Replay(items=items, kept=kept, left_over=len(found) > most)
 

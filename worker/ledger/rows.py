@@ -29,6 +29,8 @@ class Accepted(NamedTuple):
     strategy: str
     published: float | None
     earliest_at: float = 0.0
+    order: str = ""
+    event_id: str = ""
 
 
 class ServerReply(NamedTuple):
@@ -71,7 +73,9 @@ class ClaimResult:
 def accepted_row(new: Accepted) -> AcceptedRow:
     """The row of a shipment that intake accepted."""
     published = "" if new.published is None else f"{new.published:.3f}"
-    return AcceptedRow(new.merchant, new.reference, new.intake, published, new.strategy, round(new.earliest_at * 1000))
+    earliest_ms = round(new.earliest_at * 1000)
+    fixed = new.merchant, new.reference, new.intake, published, new.strategy
+    return AcceptedRow(*fixed, earliest_ms, new.order, new.event_id)
 
 
 def permit_row(request: PermitRequest, purpose: str) -> PermitRow:

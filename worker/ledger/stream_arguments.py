@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 
 class AcceptArgs(NamedTuple):
-    """Counts of the rows that follow; `ignored`: events of other types."""
+    """Counts of the rows that follow; `ignored`: events of other types. `index_s`: how long orders are indexed."""
 
     group: str
     shipments: int
     rejected: int
     ignored: int
+    index_s: int
 
 
 class AcceptedRow(NamedTuple):
@@ -21,6 +22,8 @@ class AcceptedRow(NamedTuple):
     published: str
     strategy: str
     earliest_at: int
+    order: str
+    event_id: str
 
 
 class RejectedRow(NamedTuple):

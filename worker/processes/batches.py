@@ -1,8 +1,9 @@
 """Starts a batch for claimed shipments: finds the merchant file and the API key, or parks the shipments."""
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -17,6 +18,7 @@ from worker.ledger.ledger import Ledger
 from worker.observability.sentry import SentryAlerts
 from worker.processes.in_flight import InFlight
 from worker.processes.merchant_files import MerchantFiles
+from worker.redis_client.store import TRANSIENT_ERRORS
 
 NO_KEY = "its API key cannot be found"
 NO_FILE = "it has no valid merchant file"
@@ -41,8 +43,13 @@ class Batches:
         alerts: SentryAlerts,
         in_flight: InFlight,
         wake_after: Callable[[float], None],
+        restore: Callable[[], Awaitable[None]],
     ) -> None:
-        """`wake_after`: called with the seconds until a parked shipment is due."""
+        """`wake_after`: called with the seconds until a parked shipment is due.
+
+        `restore`: uses stored versions of merchant files that are invalid.
+        """
+        self._restore = restore
         self._ledger = ledger
         self._merchants = merchants
         self._api = api
@@ -71,6 +78,10 @@ class Batches:
     async def _account(self, claim: Claim) -> Account | None:
         """The merchant's file and key; without a file, None and the shipments are parked."""
         account = self._merchants.account(claim.merchant)
+        if account is None:
+            with contextlib.suppress(*TRANSIENT_ERRORS):
+                await self._restore()
+            account = self._merchants.account(claim.merchant)
         if (account is None or account.key is None) and await self._ledger.others_can(claim.merchant):
             await self._park(claim, ELSEWHERE_WAIT_S)
             return None

@@ -32,6 +32,7 @@ from worker.processes.merchant_files import MerchantFiles
 from worker.processes.periodic import PeriodicJobs
 from worker.processes.rechecks import Rechecks
 from worker.processes.siblings import Siblings
+from worker.processes.stored_files import StoredFiles
 from worker.redis_client.store import TRANSIENT_ERRORS, Store, connect
 
 T = TypeVar("T")
@@ -79,7 +80,13 @@ class ChildRuntime:
         self._timer = DispatchTimer(self._dispatcher.notify_due)
         self._in_flight = InFlight(self._ended, lambda: self._children.is_shutting_down)
         self._batches = Batches(
-            self._ledger, self._merchants, self._api, SentryAlerts(), self._in_flight, self._timer.wake_after
+            self._ledger,
+            self._merchants,
+            self._api,
+            SentryAlerts(),
+            self._in_flight,
+            self._timer.wake_after,
+            StoredFiles(self._store, self._merchants, settings).restore,
         )
         self._fallbacks = Fallbacks(self._app, self._dispatcher)
         self._claim_loop = ClaimLoop(

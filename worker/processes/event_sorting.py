@@ -105,6 +105,8 @@ def _accepted(stream_id: str, order: Order, merchant: Merchant) -> list[Accepted
                 strategy=str(plan.steps[0]),
                 published=published,
                 earliest_at=earliest_at,
+                order=order.data.order,
+                event_id=order.event_id,
             )
         )
     return shipments

@@ -26,6 +26,7 @@ from worker.observability.watchdog import EXITS, STALLED_S, Watchdog
 from worker.processes.event_sorting import ClassifiedEvents, as_json, classify, rejected_as
 from worker.processes.limits import Limits
 from worker.processes.merchant_files import MerchantFiles
+from worker.processes.stored_files import StoredFiles
 from worker.redis_client.store import RedisError, Store
 from worker.streams.orders import GROUP, MAX_ENDED, Entry, OrdersStream
 from worker.streams.upkeep import tell_of_lost
@@ -50,6 +51,7 @@ class Intake:
         self._dispatcher = dispatcher
         self._merchants = MerchantFiles(settings.merchants_dir, settings.http_hosts)
         self._limits = Limits(ledger, self._merchants)
+        self._stored_files = StoredFiles(store, self._merchants, settings)
         self._stopping = asyncio.Event()
         self._start: StartMessage | None = None
         self._start_requested = asyncio.Event()
@@ -143,6 +145,8 @@ class Intake:
             return False
 
     async def _accept_entries(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            await self._store.retry(self._stored_files.sync, self._settings.lease_seconds)
         for classified, ids in classify(entries, self._merchants):
             await self._store.retry(self._limits.write, self._settings.lease_seconds)
             await self._accept(classified, ids)

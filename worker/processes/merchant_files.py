@@ -78,6 +78,22 @@ class MerchantFiles:
         self._scan_if_due(SCAN_EVERY_S)
         return self._changes
 
+    def without_version(self) -> list[str]:
+        """Merchants whose file is invalid and of which no valid version is in use."""
+        return [name for file in self.problems if (name := Path(file).stem) not in self._good]
+
+    def adopt(self, merchant: Merchant) -> None:
+        """Use a version from the ledger while the file is invalid."""
+        if merchant.name not in self._good and f"{merchant.name}.toml" in self.problems:
+            self._good[merchant.name] = merchant
+            self._changed()
+            log.warning(
+                "merchant_file_restored",
+                merchant=merchant.name,
+                version=merchant.version,
+                next="the last valid version is used until the file is fixed",
+            )
+
     def in_use(self) -> FilesInUse | None:
         """The state of the files, for the heartbeat; None before they are first needed."""
         if self._looked_at == float("-inf"):
@@ -141,9 +157,7 @@ class MerchantFiles:
             case problems:
                 self.problems[name] = problems
                 self._unfinished.setdefault(name, time.monotonic())
-                kept = (
-                    "the last valid file stays in use" if Path(name).stem in self._good else "its orders are rejected"
-                )
+                kept = "the last valid version is used, if there is one; else its orders are rejected"
                 log.error("merchant_file_invalid", problems=[str(p) for p in problems], next=kept)
         return True
 

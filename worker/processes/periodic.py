@@ -22,6 +22,7 @@ from worker.processes.maintenance import run_maintenance
 from worker.processes.merchant_files import MerchantFiles
 from worker.processes.rechecks import Rechecks
 from worker.processes.siblings import Siblings
+from worker.processes.stored_files import StoredFiles
 from worker.redis_client.store import TRANSIENT_ERRORS, Store
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ class PeriodicJobs:
         self._in_flight = in_flight
         self._children = children
         self._limits = Limits(ledger, merchants)
+        self._stored_files = StoredFiles(store, merchants, settings)
         self._check_in_at = 0.0
         self._worker = os.getppid()
         self._repeated = [
@@ -77,6 +79,7 @@ class PeriodicJobs:
         with self._check_in():
             with contextlib.suppress(*TRANSIENT_ERRORS):
                 await self._limits.write()
+                await self._stored_files.sync()
             maintenance = await run_maintenance(self._store, self._ledger, self._merchants, self._settings)
             started = await dispatcher.notify_due()
         rechecks.start()

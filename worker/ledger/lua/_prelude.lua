@@ -12,6 +12,7 @@
 -- host_losses:<host>     zset    shipments lost with their worker, by time
 -- claims:<child>         string  the child's last claim, to repeat a lost reply
 -- failed:<m>             zset    failed shipments to deal with, by time
+-- orders_index:<day>     hash    order numbers and event ids of orders accepted that day (see accept.lua)
 -- rejected               zset    rejected events to deal with, as reason:merchant:stream_id, by time
 -- quiet_times            zset    parked shipments in their quiet time, by its end
 -- near_deadline          zset    parked shipments by the time at which three quarters of their time are over
@@ -33,6 +34,9 @@
 -- resumed:<m>            set     digests of file and key that lifted a pause
 -- denied:<api>           string  the first shipment that got a 403 in the last seconds
 -- split:<m>:<step>       string  the lease token that splits a refused bulk call
+-- merchant_files         hash    the last valid version of each merchant's file, as JSON
+-- merchant_versions      hash    the digest of that version
+-- merchant_file:<digest> string  an earlier version, as JSON
 -- known_merchants        set     merchants that ever had an order
 -- wakeups                list    wakes a child that listens
 -- listening              zset    children that listen, by the time of their next claim

@@ -5,19 +5,36 @@
 -- ARGV: AcceptArgs, AcceptedRow..., RejectedRow..., stream ids to acknowledge
 -- Returns the number of new shipments, and the start message that the caller must send or an empty list.
 local now, turn = clock()
-local group, shipments, rejected, ignored = unpack(ARGV, 1, 4)
+local group, shipments, rejected, ignored, index_s = unpack(ARGV, 1, 5)
 check_stream(KEYS[2])
 check_stream(KEYS[3])
-local i, new, merchants, epoch = 5, 0, {}, known_epoch()
+local i, new, merchants, epoch = 6, 0, {}, known_epoch()
+
+-- Finds shipments by what people have: 'o:<merchant>:<order>' holds references, 'e:<event id>' holds '<merchant>:<order>'.
+local INDEX, indexed = P .. 'orders_index:' .. math.floor(now / 86400000), {}
+local function index_order(merchant, order, event_id, reference)
+  local field = 'o:' .. merchant .. ':' .. order
+  if not indexed[field] then
+    indexed[field] = { redis.call('HGET', INDEX, field) or nil }
+    gather('HSET', INDEX, 'e:' .. event_id, merchant .. ':' .. order)
+  end
+  table.insert(indexed[field], reference)
+end
+
+local function write_index()
+  for field, references in pairs(indexed) do gather('HSET', INDEX, field, table.concat(references, ' ')) end
+  if next(indexed) then redis.call('EXPIRE', INDEX, index_s) end
+end
 
 for _ = 1, tonumber(shipments) do
-  local merchant, reference, intake, published, strategy, earliest_at = unpack(ARGV, i, i + 5)
-  i = i + 6
+  local merchant, reference, intake, published, strategy, earliest_at, order, event_id = unpack(ARGV, i, i + 7)
+  i = i + 8
   local key = record(merchant, reference)
   if redis.call('EXISTS', key) == 0 then
     redis.call('HSET', key, 'intake', intake, 'received', now, 'published', published, 'strategy', strategy, 'step', 0,
       'earliest_at', earliest_at, 'epoch', epoch)
     gather('ZADD', schedule(merchant), now, reference)
+    index_order(merchant, order, event_id, reference)
     new = new + 1
     merchants[merchant] = true
   end
@@ -31,6 +48,7 @@ for _ = 1, tonumber(rejected) do
   redis.call('ZADD', P .. 'rejected', now, reason .. ':' .. merchant .. ':' .. stream_id)
 end
 if ignored ~= '0' then redis.call('INCRBY', P .. 'ignored_events', ignored) end
+write_index()
 write_gathered()
 if new > 0 then redis.call('SET', P .. 'format', FORMAT, 'NX') end
 for m in pairs(merchants) do

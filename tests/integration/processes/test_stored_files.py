@@ -1,0 +1,82 @@
+"""The last valid version of a merchant file survives a restart: it is used while the file is invalid."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.factories.ledger_harness import Harness
+from tests.factories.merchant_files import SERVICE, V2_API
+from worker.ledger.stored_files import read_stored, read_version
+from worker.processes.merchant_files import MerchantFiles
+from worker.processes.stored_files import StoredFiles
+
+FILE = V2_API + SERVICE
+OTHER = FILE.replace('"A"', '"B"')
+
+
+def path(harness: Harness) -> Path:
+    """The file of the merchant."""
+    return harness.settings.merchants_dir / "acme.toml"
+
+
+async def started(harness: Harness) -> MerchantFiles:
+    """The files of a process that has just started and synchronised them with the ledger."""
+    merchants = MerchantFiles(harness.settings.merchants_dir, frozenset())
+    await StoredFiles(harness.store, merchants, harness.settings).sync()
+    return merchants
+
+
+async def test_a_restart_with_an_invalid_file(harness: Harness) -> None:
+    """A process that starts while the file is invalid uses the stored version, until the file is fixed."""
+    path(harness).write_text(FILE)
+    before = (await started(harness)).get("acme")
+    path(harness).write_text("[api")
+    merchants = await started(harness)
+    assert merchants.get("acme") == before
+    assert [*merchants.problems] == ["acme.toml"]
+    path(harness).write_text(OTHER)
+    merchants._looked_at = float("-inf")
+    fixed = merchants.get("acme")
+    assert fixed is not None
+    assert fixed.file.allocation.strategy.table == {"carrier_service": "B"}
+
+
+async def test_never_valid_or_deleted(harness: Harness) -> None:
+    """A merchant whose file never was valid, or was deleted, has none, although the ledger keeps a version."""
+    path(harness).write_text("[api")
+    assert (await started(harness)).get("acme") is None
+    path(harness).write_text(FILE)
+    await started(harness)
+    path(harness).unlink()
+    assert (await started(harness)).get("acme") is None
+    assert [*await read_stored(harness.redis, ["acme"])] == ["acme"]
+
+
+async def test_earlier_versions(harness: Harness) -> None:
+    """A version that was replaced is kept by its digest, for a limited time."""
+    path(harness).write_text(FILE)
+    first = (await started(harness)).get("acme")
+    path(harness).write_text(OTHER)
+    second = (await started(harness)).get("acme")
+    assert first is not None
+    assert second is not None
+    (current,) = (await read_stored(harness.redis, ["acme"])).values()
+    assert (current.version, current.text) == (second.version, OTHER)
+    earlier = await read_version(harness.redis, "acme", first.version)
+    assert earlier is not None
+    assert earlier.text == FILE
+    assert await harness.raw.ttl(f"allocation:merchant_file:{first.version}") > 0
+
+
+async def test_no_key_is_stored(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose text contains its API key, as in a comment, is not stored; one key of the ledger has it, or none."""
+    monkeypatch.setenv("ACME_KEY", "geheim-1234")
+    path(harness).write_text(f"# the key is geheim-1234\n{FILE}")
+    await started(harness)
+    assert await read_stored(harness.redis, ["acme"]) == {}
+    path(harness).write_text(FILE)
+    await started(harness)
+    everything: Any = [await harness.raw.dump(key) for key in await harness.raw.keys("*")]
+    assert everything
+    assert not [dump for dump in everything if b"geheim-1234" in dump]
