@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,12 @@ import click
 
 from config.merchant_files.retry import Retry
 from config.settings import Settings
-from worker.commands.history import document, path, whereabouts
+from tasks.rules.shipment import iso
+from worker.commands.history import document, path, state, whereabouts
 from worker.commands.output import cell, clock, example, print_json, print_table, say, strategy_text, table
 from worker.commands.session import visit
-from worker.ledger.records import Record, known_merchants, merchants_of, read_record, server_ms
+from worker.ledger.orders_index import find_order
+from worker.ledger.records import Record, Settled, Working, known_merchants, merchants_of, read_record, server_ms
 from worker.ledger.stored_files import usable_files
 from worker.observability.orders_lag import OrdersCounts, count_orders
 from worker.observability.text import count
@@ -25,30 +27,33 @@ _REJECTED_LOOKED_AT = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """The shipments of a reference, one per merchant; without any, possible causes.
+    """The shipments that a key finds; without any, possible causes. `by_reference`: the key is their reference.
 
     `retries`: retry settings of the merchants with a valid file, by name.
     """
 
     records: tuple[Record, ...]
+    by_reference: bool = True
     retries: dict[str, Retry] = field(default_factory=dict)
     rejected: tuple[RejectedEvent, ...] = ()
     orders: OrdersCounts | None = None
 
 
-@click.command(epilog=example("allocation explain sp_00802615769404976542730318118912"))
-@click.argument("reference")
+@click.command(epilog=example("allocation explain sp_00802615769404976542730318118912", "allocation explain 1001"))
+@click.argument("key")
 @click.option("--merchant", metavar="M", help="The merchant; needed when its file was deleted.")
 @click.option("--json", "as_json", is_flag=True, help="Print the history as JSON.")
-def command(reference: str, merchant: str | None, *, as_json: bool) -> None:
-    """Show the full history of the shipment REFERENCE.
+def command(key: str, merchant: str | None, *, as_json: bool) -> None:
+    """Show the full history of a shipment, found by its reference, its order number or the id of its event.
 
-    It includes the rule and why it matched, every recorded call and read-back, the present state, and what happens
-    next. If several merchants have a shipment with this reference, all are shown. Exit code 1: there is none.
+    It includes the rule and why it matched, every recorded call and read-back, labels and price, the present state, and
+    what happens next. If an order has several shipments, they are listed. If several merchants have a shipment with
+    this reference, all are shown. Exit code 1: there is none.
     """
+    reference = key
 
     async def work(store: Store, settings: Settings) -> Found:
-        return await _find(store, settings, reference, merchant)
+        return await _find(store, settings, key, merchant)
 
     found = visit(work)
     if as_json:
@@ -61,13 +66,16 @@ def command(reference: str, merchant: str | None, *, as_json: bool) -> None:
 async def _find(store: Store, settings: Settings, reference: str, merchant: str | None) -> Found:
     redis = store.redis
     candidates = [merchant] if merchant else await known_merchants(redis, settings.merchants_dir)
-    names = await merchants_of(redis, reference, candidates)
-    records = [await read_record(redis, settings, name, reference) for name in names]
+    hits = [(name, reference) for name in await merchants_of(redis, reference, candidates)]
+    by_reference = bool(hits)
+    if not by_reference:
+        hits = await find_order(redis, settings, reference, candidates)
+    records = [await read_record(redis, settings, name, each) for name, each in hits]
     found = tuple(record for record in records if record)
     if found:
         usable = await usable_files(redis, settings)
-        retries = {name: usable[name].file.retry for name in names if name in usable}
-        return Found(records=found, retries=retries)
+        retries = {name: usable[name].file.retry for name, _ in hits if name in usable}
+        return Found(records=found, by_reference=by_reference, retries=retries)
     return Found(
         records=(),
         rejected=tuple(await _mentions(store, settings, reference)),
@@ -107,6 +115,9 @@ def _advice(found: Found) -> Iterator[str]:
 
 
 def _print(reference: str, found: Found) -> None:
+    if len(found.records) > 1 and not found.by_reference:
+        _print_list(found.records)
+        return
     for record in found.records:
         _print_record(record, found.retries.get(record.shipment.merchant))
     if not found.records:
@@ -115,6 +126,15 @@ def _print(reference: str, found: Found) -> None:
         say(f"rejected event {rejected.stream_id} names it: {rejected.reason}: {rejected.error}")
     for line in _advice(found):
         say(line)
+
+
+def _print_list(records: Iterable[Record]) -> None:
+    rows = table("~reference", "merchant", "~order", "state", "~reason")
+    for each in records:
+        reason = each.where.reason if isinstance(each.where, Settled) else None
+        words = (each.shipment.reference, each.shipment.merchant, each.shipment.order, state(each), reason or None)
+        rows.add_row(*map(cell, words))
+    print_table(rows)
 
 
 def _print_record(record: Record, retry: Retry | None) -> None:
@@ -132,12 +152,30 @@ def _print_record(record: Record, retry: Retry | None) -> None:
         "plan": path(record),
         "now": whereabouts(record, retry),
     }
-    for name, text in lines.items():
+    for name, text in [*lines.items(), *_allocated(record)]:
         say(f"  {name:<9}{text}")
+    for name, order in (("cancelled", record.cancelled), ("dismissed", record.dismissed), ("on hold", record.on_hold)):
+        if order:
+            say(f"  {name:<8} {order}")
     if repeated := shipment.progress.repeated_calls:
         text = "after an open call: an API that acts even later books twice"
         say(f"  {'again':<9}called for {count(repeated, 'time')} {text}")
     _print_history(record)
+
+
+_KEY_HEADERS = {"shipments-v2": "x-api-key", "consignments-v1": "ocp-apim-subscription-key"}
+
+
+def _allocated(record: Record) -> Iterator[tuple[str, str]]:
+    """Price and label links of an allocated shipment, as far as its event has them."""
+    event = record.where.event if isinstance(record.where, Settled) else None
+    data = event["data"] if event else {}
+    if price := data.get("price"):
+        yield "price", f"{price['net']} net, {price['gross']} gross, {price['currency']}"
+    for label in data.get("labels", ()):
+        yield "label", f"{label['href']} ({label['format']})"
+    if data.get("labels") and data.get("api") in _KEY_HEADERS:
+        yield "", f"fetch labels with the header {_KEY_HEADERS[data['api']]}: the merchant's API key"
 
 
 def _replayed(record: Record) -> str:
@@ -153,7 +191,7 @@ _COLUMNS = ("outcome", "reason", "message", "correlation_id", "duration_ms")
 
 
 def _print_history(record: Record) -> None:
-    rows = table("#", "~time", "action", "~strategy", "outcome", "~reason", "~message", "~correlation id", "#ms")
+    rows = table("#", "time", "action", "~strategy", "outcome", "~reason", "~message", "~correlation id", "#ms")
     before = 0
     for number, entry in record.history:
         if number > before + 1:
@@ -161,6 +199,9 @@ def _print_history(record: Record) -> None:
         before = number
         rest = (entry.get(name) for name in _COLUMNS)
         rows.add_row(*map(cell, (number, entry["at"].replace("T", " "), entry["action"], _strategy(entry), *rest)))
+    if isinstance(record.where, Working) and record.where.called_at is not None:
+        at = iso(record.where.called_at).replace("T", " ")
+        rows.add_row(*map(cell, ("", at, "allocate", str(record.shipment.strategy), "in flight", *[None] * 4)))
     if rows.row_count:
         print_table(rows)
     else:

@@ -65,6 +65,8 @@ _OPEN = {"unknown": "the outcome of its last call is unknown", "queued": "the AP
 def _next_act(record: Record, retry: Retry | None) -> str:
     """What happens next; while a call is open, what is waited for and until when."""
     shipment, progress = record.shipment, record.shipment.progress
+    if record.cancelled:
+        return "read back; it fails as cancelled_by_operator if it is not allocated"
     if record.unreadable:
         return "only read back, because this version cannot parse its record"
     if not progress.must_read:
@@ -80,6 +82,8 @@ def _next_act(record: Record, retry: Retry | None) -> str:
 
 def _waiting(record: Record, where: Scheduled, retry: Retry | None) -> str:
     wait_s = where.due - record.now
+    if record.on_hold is not None:
+        return f"on hold until `allocation resume {record.shipment.merchant}`, then {_next_act(record, retry)}"
     if record.paused is not None:
         looked_at = f"next checked at {clock(where.due)}" if wait_s > 0 else "checked next"
         goes_on = "resumes when the API accepts a probe, or key or file change"

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
@@ -50,14 +51,45 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def print_table(rows: Table) -> None:
-    """Print a table; elsewhere than on a terminal without the empty lines and the padding that rich puts around it."""
+    """Print a table; elsewhere than on a terminal without the empty lines and the padding that rich puts around it.
+
+    A table that does not fit a terminal without tearing words is printed as a list, one value per line.
+    """
     out = console()
     if out.is_terminal:
-        out.print(rows)
+        if _narrowest(rows) <= out.width:
+            out.print(rows)
+        else:
+            _print_as_list(rows, out.width)
         return
     with out.capture() as captured:
         out.print(rows)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n"))
+
+
+def _narrowest(rows: Table) -> int:
+    """The columns that a table needs without tearing a word, or a value that must not be wrapped."""
+
+    def width(text: object, *, whole: bool) -> int:
+        return max((len(word) for word in ([str(text)] if whole else str(text).split())), default=0)
+
+    columns = (
+        max(width(value, whole=bool(column.no_wrap)) for value in (column.header, *column.cells))
+        for column in rows.columns
+    )
+    return sum(columns) + 2 * len(rows.columns)
+
+
+def _print_as_list(rows: Table, columns: int) -> None:
+    names = [str(column.header) for column in rows.columns]
+    margin = max(map(len, names)) + 2
+    for values in zip(*(column.cells for column in rows.columns), strict=True):
+        click.echo()
+        for name, value in zip(names, values, strict=True):
+            lines = textwrap.wrap(str(value), max(20, columns - margin), break_long_words=False, break_on_hyphens=False)
+            for number, line in enumerate(lines or [""]):
+                click.echo(f"{'' if number else name:<{margin}}{line}".rstrip())
+    click.echo()
 
 
 def say(text: str, *, error: bool = False, **style: Any) -> None:  # click's styles

@@ -52,6 +52,7 @@ class Record:
 
     `unreadable`: why this version cannot parse it, if so; then the shipment is a stand-in without steps, whose order,
     rule and api are '', `why` and `facts` are empty, and the history has the entries that can be parsed.
+    `paused`, `on_hold`: why the merchant is stopped. `cancelled`, `dismissed`: by whom the shipment was, and why.
     """
 
     shipment: Shipment
@@ -62,6 +63,9 @@ class Record:
     paused: str | None
     now: float
     unreadable: str = ""
+    on_hold: str | None = None
+    cancelled: str | None = None
+    dismissed: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +123,9 @@ async def read_record(redis: Redis, settings: Settings, merchant: str, reference
     pipe.zscore(keys.working(merchant), reference)
     pipe.hget(keys.lease_tokens(merchant), reference)
     pipe.hget(keys.PAUSED, merchant)
-    (seconds, micros), found, due, lease_end, token, paused = await pipe.execute()
+    pipe.hget(keys.ON_HOLD, merchant)
+    pipe.hget(keys.CANCELLED, f"{merchant}:{reference}")
+    (seconds, micros), found, due, lease_end, token, paused, held, cancelled = await pipe.execute()
     if not found:
         return None
     fields = {name.decode(): value for name, value in found.items()}
@@ -129,7 +135,18 @@ async def read_record(redis: Redis, settings: Settings, merchant: str, reference
         where=where,
         paused=json.loads(paused)["why"] if paused else None,
         now=seconds + micros / 1e6,
+        on_hold=json.loads(held)["why"] if held else None,
+        cancelled=_by(cancelled),
+        dismissed=_by(fields.get("dismissed")),
     )
+
+
+def _by(order: bytes | None) -> str | None:
+    """Who did something, when and why."""
+    if not order:
+        return None
+    stated = json.loads(order)
+    return f"by {stated['by']} at {stated['at']}: {stated['why']}"
 
 
 def _record(merchant: str, reference: str, fields: dict[str, bytes]) -> Record:

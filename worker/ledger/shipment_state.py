@@ -7,6 +7,9 @@ from typing import Any
 from config.settings import Settings
 from worker.redis_client.store import Redis
 
+_CALLED_AT = 2
+"""Where a lease token has the time of its call, behind the phase (see `lua/_leases.lua`)."""
+
 _CLOCK_SLACK_MS = 20
 """Record and event are written by one script; its clock and its stream ids may differ by this much."""
 
@@ -22,11 +25,13 @@ class Scheduled:
 class Working:
     """Leased until `lease_end` (seconds since the epoch).
 
-    `phase`: `q` waits for the next link of its chain, `r` owned by a worker, `c` the same, and a call may be in flight.
+    `phase`: `q` waits for the next link of its chain, `r` owned by a worker, `c` the same, and a call may be in flight,
+    since `called_at` (seconds since the epoch).
     """
 
     lease_end: float
     phase: str
+    called_at: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +55,9 @@ ShipmentState = Scheduled | Working | Settled | Missing
 def unfinished(due: float | None, lease_end: float | None, token: bytes | None) -> Scheduled | Working | None:
     """The state of an unfinished shipment."""
     if lease_end is not None:
-        return Working(lease_end=lease_end / 1000, phase=(token or b"q").decode()[0])
+        phase, *rest = (token or b"q").decode().split(":")
+        called_at = float(rest[2]) / 1000 if phase == "c" and len(rest) > _CALLED_AT else None
+        return Working(lease_end=lease_end / 1000, phase=phase, called_at=called_at)
     return None if due is None else Scheduled(due=due / 1000)
 
 

@@ -44,6 +44,7 @@ ENTRY = {
     "correlation_id": "c-1",
     "duration_ms": 12,
 }
+LINETEN = Allocated(carrier=Carrier(reference="FF", name="Lineten", service_reference="FF-1"))
 _ids = count(1)
 
 
@@ -129,9 +130,8 @@ class Scene:
         """Take all that is due, and park it after one refused attempt."""
         self._report(lambda ledger, _: {"verdict": "park", "due": ledger.now() + wait_s, "entry": ENTRY})
 
-    def allocate(self) -> None:
-        """Take all that is due, and have it allocated."""
-        got = Allocated(carrier=Carrier(reference="FF", name="Lineten", service_reference="FF-1"))
+    def allocate(self, got: Allocated = LINETEN) -> None:
+        """Claim all that is due, and have it allocated."""
 
         def told(ledger: Ledger, shipment: Shipment) -> dict[str, Any]:
             event = allocated_event(shipment, got, adopted=False, now=ledger.now())

@@ -1,8 +1,9 @@
-"""`allocation explain`: the whole story of a shipment, and what happens next."""
+"""`allocation explain`: the full history of a shipment, and what happens next."""
 
 import json
 from typing import Any
 
+from tasks.rules.outcome import Allocated, Label, Price
 from tasks.work.ports import Pause
 from tests.integration.commands.environment import AT, Scene, order
 
@@ -116,3 +117,55 @@ def test_a_record_that_cannot_be_read(scene: Scene) -> None:
     assert said.code == 0
     assert "this version cannot parse it" in said.out
     assert scene.run("explain", "s1", "--json").document["shipments"][0]["unreadable"]
+
+
+def test_found_by_order_and_by_event(scene: Scene) -> None:
+    """An order number or an event id finds its shipments: one is shown whole, several are listed."""
+    scene.merchant()
+    scene.merchant("beta")
+    scene.accept(order("sp_1", id="evt-7"), order("sp_2", "sp_3", merchant="beta", id="evt-8"))
+    by_order = scene.run("explain", "1001", "--json").document["shipments"]
+    assert {each["reference"] for each in by_order} == {"sp_1", "sp_2", "sp_3"}
+    assert [each["reference"] for each in scene.run("explain", "evt-7", "--json").document["shipments"]] == ["sp_1"]
+    listed = scene.run("explain", "evt-8").out
+    assert "sp_2" in listed
+    assert "sp_3" in listed
+    assert "attempt" not in listed
+    assert scene.run("explain", "1001", "--merchant", "acme").out.startswith("sp_1 of acme\n")
+    assert scene.run("explain", "1002").code == 1
+
+
+def test_the_index_is_kept_for_a_time(scene: Scene) -> None:
+    """The index of a day expires; an order that comes again in another event keeps all of its shipments."""
+    scene.merchant()
+    scene.accept(order("sp_1"))
+    scene.accept(order("sp_2", id="evt-2"))
+    found = scene.run("explain", "1001", "--json").document["shipments"]
+    assert {each["reference"] for each in found} == {"sp_1", "sp_2"}
+
+    async def expiries(store: Any, _: Any) -> Any:
+        return [await store.redis.ttl(key) for key in await store.redis.keys("allocation:orders_index:*")]
+
+    assert all(seconds > 0 for seconds in scene.do(expiries))
+
+
+def test_labels_and_price(scene: Scene) -> None:
+    """An allocated shipment shows its price, its label links, and the header that they need."""
+    scene.merchant()
+    scene.accept(order("sp_1"))
+    got = Allocated(price=Price(net="2.00", gross="2.40", currency="GBP"), labels=(Label("http://x/pdf", "pdf"),))
+    scene.allocate(got)
+    said = scene.run("explain", "sp_1").out
+    assert "price    2.00 net, 2.40 gross, GBP" in said
+    assert "label    http://x/pdf (pdf)" in said
+    assert "fetch labels with the header x-api-key" in said
+
+
+def test_a_call_in_flight(scene: Scene) -> None:
+    """A call that is out is in the table."""
+    scene.merchant()
+    scene.accept(order("sp_1"))
+    scene.claim()
+    said = scene.run("explain", "sp_1").out
+    assert "no attempt yet" not in said
+    assert "in flight" in said
