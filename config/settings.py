@@ -5,7 +5,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -89,6 +89,7 @@ def _address(text: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Settings(BaseSettings):
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
     batch: int = Field(100, ge=1, le=100, description="most shipments of a merchant in one claim or one call")
     keep_days: float = Field(7, gt=0, le=3650, description="how long settled records and out streams are kept")
     trim_orders: bool = Field(default=True, description="whether the orders stream is trimmed, as the out streams are")
+    log_level: LogLevel = Field("info", description="the lowest level that all processes log")
     flower_address: Address = Field("127.0.0.1", description="where Flower listens")
     flower_port: int = Field(5555, ge=1, le=65535)
     flower_basic_auth: Logins | None = Field(None, description="user:password; needed beyond loopback")

@@ -73,16 +73,21 @@ _watchdog = ConsumptionWatchdog(
 )
 
 
+if "flower" in sys.argv[1:]:
+    # Flower sends no signal, and would log in a format of its own.
+    start_logging(settings.log_level)
+
+
 @signals.setup_logging.connect
 def _logging(**_: Any) -> None:  # Celery's keyword arguments
-    start_logging()
+    start_logging(settings.log_level)
 
 
 @signals.worker_init.connect
 @signals.beat_init.connect
 def _starting(**_: Any) -> None:
     # Celery sets up its logging only after this.
-    start_logging()
+    start_logging(settings.log_level)
     start_sentry(settings)
     try:
         asyncio.run(introduce(settings))

@@ -25,7 +25,7 @@ def command() -> None:
     Beyond loopback ALLOCATION_FLOWER_BASIC_AUTH=user:password is needed.
     """
     settings = load()
-    start_logging()
+    start_logging(settings.log_level)
     asyncio.run(introduce(settings))
     if settings.flower_basic_auth:
         # Through the environment: a command line can be read by everybody on the machine.
@@ -33,7 +33,7 @@ def command() -> None:
     _try_to_listen(settings.flower_address, settings.flower_port)
     os.environ.setdefault("FLOWER_MAX_TASKS", _MAX_TASKS)
     where = [f"--address={settings.flower_address}", f"--port={settings.flower_port}"]
-    shown = [f"--tasks_columns={_COLUMNS}", "--read-only", "--logging=warning"]
+    shown = [f"--tasks_columns={_COLUMNS}", "--read-only", "--logging=none"]
     os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "worker", "flower", *where, *shown])  # noqa: S606
 
 

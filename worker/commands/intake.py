@@ -28,7 +28,7 @@ async def _run(settings: Settings) -> None:
     from worker.redis_client.safety import announce  # noqa: PLC0415
     from worker.redis_client.store import Store, connect  # noqa: PLC0415
 
-    start_logging()
+    start_logging(settings.log_level)
     start_sentry(settings)
     app = configure(Celery("allocation"), settings)
     redis = connect(settings)

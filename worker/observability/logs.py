@@ -8,7 +8,7 @@ import structlog
 from billiard.exceptions import RestartFreqExceeded, TimeLimitExceeded, WorkerLostError
 from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
-from config.settings import Settings
+from config.settings import LogLevel, Settings
 from worker.observability.text import visible
 from worker.redis_client.store import RedisError
 
@@ -33,11 +33,12 @@ _LIBRARIES = ("celery", "kombu", "flower", "tornado")
 _CHATTY = ("httpx", "httpcore", "aiohttp", "kombu", "celery.beat", "celery.worker.strategy", "celery.app.trace")
 
 
-def start_logging(level: int = logging.INFO) -> None:
-    """One line per event on standard error: readable on a terminal, JSON elsewhere.
+def start_logging(level_name: LogLevel = "info") -> None:
+    """One line per event on standard error: readable on a terminal, JSON elsewhere. `level_name`: the lowest level.
 
     Both renderers escape control characters, so that text from events can neither forge a line nor control a terminal.
     """
+    level = logging.getLevelNamesMapping()[level_name.upper()]
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -51,7 +52,7 @@ def start_logging(level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     for chatty in _CHATTY:
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:

@@ -14,8 +14,8 @@ from worker.lab.demo.guard import Guard
 
 PROCFILE = {
     "intake": "allocation intake",
-    "worker": "celery -A worker worker --loglevel=WARNING --without-gossip --without-mingle",
-    "beat": "celery -A worker beat --loglevel=WARNING",
+    "worker": "celery -A worker worker --without-gossip --without-mingle",
+    "beat": "celery -A worker beat",
     "flower": "allocation flower",
 }
 """The commands of the Procfile, which an installed package does not have."""
