@@ -11,7 +11,7 @@ import pytest
 
 from config.strategies.quote import Quote
 from tasks.rules.outcome import Allocated, NotYet, Outcome, Quoted, Refused, Stopped, Throttled, Unknown
-from tests.factories.batch_harness import Trial, several
+from tests.factories.batch_run import Trial, several
 from tests.factories.raw_api import REFERENCE, Request, account, allocated, calling, listening, request, response
 from tests.factories.virtual_clock import play
 from tests.unit.carrier_api.responses import GROUP

@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.rules.outcome import Allocated, Label, Price
 from tasks.work.ports import Pause
-from tests.integration.commands.environment import AT, Scene, order
+from tests.integration.commands.cli_harness import AT, Scene, order
 
 
 def test_a_failed_shipment(scene: Scene) -> None:

@@ -1,6 +1,6 @@
 """`allocation merchants`: the files in use, and forgetting a merchant."""
 
-from tests.integration.commands.environment import FILE, Scene, order
+from tests.integration.commands.cli_harness import FILE, Scene, order
 from worker.processes.merchant_files import MerchantFiles
 from worker.processes.stored_files import StoredFiles
 

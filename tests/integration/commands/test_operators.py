@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tasks.work.ports import Pause
-from tests.integration.commands.environment import Scene, order
+from tests.integration.commands.cli_harness import Scene, order
 
 
 def test_a_merchant_on_hold(scene: Scene) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tasks.rules.outcome import Allocated
-from tests.factories.batch_harness import Trial, several
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scripted_api import After
 from tests.factories.shipments import GROUP, NOW, REFUSED, UNKNOWN, VIRTUAL

@@ -13,7 +13,7 @@ from tasks.work.messages import (
     parse_link,
     summarize,
 )
-from tests.factories.batch_harness import several
+from tests.factories.batch_run import several
 from tests.factories.shipments import GROUP, SERVICE, VIRTUAL
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from config.strategies.quote import Quote
 from tasks.rules.outcome import NotYet, Quoted
-from tests.factories.batch_harness import Trial, several
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import V2_API
 from tests.factories.scripted_api import After
 from tests.factories.shipments import (

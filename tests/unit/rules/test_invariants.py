@@ -9,10 +9,10 @@ from tasks.rules.decision import Fail, Park
 from tasks.rules.next_decision import PAUSED_WAIT_S
 from tasks.rules.outcome import BulkRefused, NotSent, NotYet, Queued, Refused, Throttled, Unallocated, Unknown
 from tasks.rules.progress import parse_progress
-from tests.factories.late_api import WORLDS, World
-from tests.unit.rules.lifecycle import Life
-from tests.unit.rules.lifecycle_entries import Called, Looked, Moved
-from tests.unit.rules.lifecycle_queries import (
+from tests.factories.scenarios import WORLDS, World
+from tests.unit.rules.simulation import Life
+from tests.unit.rules.simulation_log import Called, Looked, Moved
+from tests.unit.rules.invariants import (
     SLACK_S,
     by_refusal,
     calls,

@@ -14,8 +14,8 @@ from config.celery_options import PATIENCE_S
 from config.strategies.catalogue import AnyStrategy
 from tasks.rules.outcome import BulkRefused, Finding, Outcome, Quoted
 from tasks.work.ports import Account, Request
-from tests.factories.batch_harness import Trial, several
-from tests.factories.late_api import TURNS, LateApi, Turn
+from tests.factories.batch_run import Trial, several
+from tests.factories.scenarios import TURNS, LateApi, Turn
 from tests.factories.memory_ledger import MemoryLedger
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.shipments import GROUP, NOW, PARTLY, TOGETHER

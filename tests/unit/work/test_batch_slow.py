@@ -7,7 +7,7 @@ import pytest
 from config.celery_options import PATIENCE_S
 from tasks.rules.outcome import NotSent
 from tasks.work.ports import Permit
-from tests.factories.batch_harness import Trial, several
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scripted_api import After
 from tests.factories.shipments import (
