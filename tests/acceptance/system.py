@@ -20,7 +20,7 @@ import redis
 
 from config.merchant_files.merchant_file import read_all
 from config.merchant_files.retry import Retry
-from tests.acceptance.oracle import Call, called_too_late, called_too_early, calls_by_shipment
+from tests.acceptance.call_log import Call, called_too_early, called_too_late, calls_by_shipment
 from worker.lab.embedded_server import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]

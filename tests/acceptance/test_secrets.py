@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.planted import EVIL, KEY_IN_ENV, KEY_IN_FILE, KEY_REFUSED, LINET, SECRETS
-from tests.acceptance.spies import Spy
-from tests.acceptance.story import Story, played
+from tests.acceptance.hostile_input import EVIL, KEY_IN_ENV, KEY_IN_FILE, KEY_REFUSED, LINET, SECRETS
+from tests.acceptance.recording_servers import Spy
+from tests.acceptance.secrets_run import Story, played
 from tests.acceptance.system import BIN, ROOT, System, order_event, running, v2_file, wait_until
 from tests.acceptance.tls import TlsFront, certificate
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
-from tests.integration.commands.scene import Scene
+from tests.integration.commands.cli_harness import Scene
 
 
 @pytest.fixture

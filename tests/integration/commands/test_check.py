@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.integration.commands.scene import ALLOCATION, API, FILE, Scene
+from tests.integration.commands.cli_harness import ALLOCATION, API, FILE, Scene
 from worker.lab.embedded_server import EmbeddedServer, embedded_server
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.integration.commands.scene import order
+from tests.integration.commands.cli_harness import order
 from worker.commands.event_files import split, wrong
 
 EVENTS = st.lists(

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tasks.work.ports import Pause
-from tests.integration.commands.scene import AT, Scene, order
+from tests.integration.commands.cli_harness import AT, Scene, order
 
 
 def test_a_failed_shipment(scene: Scene) -> None:

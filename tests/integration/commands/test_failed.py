@@ -1,6 +1,6 @@
 """`allocation failed`: failures grouped by cause."""
 
-from tests.integration.commands.scene import Scene, order
+from tests.integration.commands.cli_harness import Scene, order
 
 
 def test_causes_are_counted(scene: Scene) -> None:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.integration.commands.scene import Scene, order
+from tests.integration.commands.cli_harness import Scene, order
 
 
 def published(scene: Scene) -> list[tuple[str, bytes]]:

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.rules.replay import MAX_REPLAYS
 from tasks.work.ports import Pause
-from tests.integration.commands.scene import ALLOCATION, API, HEAVY, Scene, order
+from tests.integration.commands.cli_harness import ALLOCATION, API, HEAVY, Scene, order
 from worker.ledger.replay import Replay, ReplayFilter, prepare, requeue_failed
 
 OTHER = API + ALLOCATION.replace('"V"', '"W"') + HEAVY.replace("20", "10").replace("heavy", "bulky")

@@ -4,7 +4,7 @@ import subprocess
 
 import httpx
 
-from tests.integration.commands.scene import PROGRAM, Scene
+from tests.integration.commands.cli_harness import PROGRAM, Scene
 
 
 def test_the_sandbox_serves_as_it_is_told(scene: Scene) -> None:

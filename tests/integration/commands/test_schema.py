@@ -24,7 +24,7 @@ from tasks.rules.order import Order, parse_order
 from tasks.rules.outcome import Allocated, Carrier, Label, Price
 from tasks.rules.progress import Progress
 from tasks.rules.shipment import Shipment
-from tests.integration.commands.scene import API, FILE, Scene, order
+from tests.integration.commands.cli_harness import API, FILE, Scene, order
 
 WORDS = st.text(max_size=8)
 MAYBE = st.none() | WORDS

@@ -4,7 +4,7 @@ from typing import Any
 
 from tasks.rules.outcome import Feedback
 from tasks.work.ports import Pause, Report
-from tests.integration.commands.scene import Scene, order
+from tests.integration.commands.cli_harness import Scene, order
 from worker.ledger import keys
 from worker.observability.heartbeat import publish_heartbeat
 from worker.processes.maintenance import run_maintenance

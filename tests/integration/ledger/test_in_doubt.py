@@ -4,8 +4,8 @@ import pytest
 
 from tasks.rules.shipment import Shipment
 from tasks.work.ports import Claim
-from tests.factories.children import FILE
 from tests.factories.ledger_harness import Harness, new
+from tests.factories.worker_child import FILE
 from worker.ledger.ledger import REPUBLISHED_S
 from worker.ledger.records import server_ms
 from worker.ledger.replay import ReplayFilter, prepare, requeue_failed

@@ -9,7 +9,7 @@ import pytest
 from config.settings import Settings
 from tasks.work.messages import Link, LinkClaim
 from tests.factories.ledger_harness import Harness, is_isolated, references
-from tests.factories.lost import lost, only, take_alone
+from tests.factories.lost_leases import lost, only, take_alone
 from worker.ledger.ledger import HOST
 
 

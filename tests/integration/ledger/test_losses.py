@@ -3,9 +3,9 @@
 import pytest
 
 from tasks.work.ports import Claim
-from tests.factories.children import FILE
 from tests.factories.ledger_harness import Harness, is_isolated, references
-from tests.factories.lost import a_lease_passes, lost, only, take_alone
+from tests.factories.lost_leases import a_lease_passes, lost, only, take_alone
+from tests.factories.worker_child import FILE
 from worker.ledger.ledger import HOST
 from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tasks.work.messages import parse_link
-from tests.factories.children import FILE
 from tests.factories.ledger_harness import Harness
+from tests.factories.worker_child import FILE
 from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 
 RECORD = "allocation:shipment:acme:a"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tasks.work.ports import Claim
-from tests.factories.children import none_in_flight, serve, write
 from tests.factories.ledger_harness import Harness, new
 from tests.factories.raw_api import Answer, answers, listening, response
+from tests.factories.worker_child import none_in_flight, serve, write
 from worker.ledger.records import failures, read_record
 from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 from worker.processes.child import ChildRuntime

@@ -8,10 +8,10 @@ from celery import Celery
 from config.celery_options import BATCHES
 from config.settings import Settings
 from tasks.work.messages import IN_PROGRESS, FellBack, Link, LinkClaim, parse_link
-from tests.factories.children import FILE, allocates_after, none_in_flight, serve, write
 from tests.factories.ledger_harness import Harness, until
 from tests.factories.queues import drain_links
 from tests.factories.raw_api import KEY, Request, hangs, listening, response
+from tests.factories.worker_child import FILE, allocates_after, none_in_flight, serve, write
 from worker.lab.embedded_server import free_port
 from worker.processes import child as child_module
 from worker.processes import in_flight

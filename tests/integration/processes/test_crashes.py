@@ -8,9 +8,9 @@ import pytest
 from celery import Celery
 
 from config.settings import Settings
-from tests.factories.children import none_in_flight, serve, write
 from tests.factories.ledger_harness import Harness, is_isolated, until
 from tests.factories.raw_api import listening
+from tests.factories.worker_child import none_in_flight, serve, write
 from worker.processes import dispatch_timer, periodic
 from worker.processes.child import ChildRuntime
 from worker.processes.siblings import Siblings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories.sorting import sort_entries
+from tests.factories.classified_events import sort_entries
 from tests.integration.processes.test_merchant_files import FILE
 from worker.processes.merchant_files import MerchantFiles
 

@@ -28,7 +28,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[")
 @contextmanager
 def talking(stderr: int) -> Iterator[None]:
     """Run the talker for the length of a `with`; its output goes to the given file."""
-    talker = subprocess.Popen([sys.executable, "-m", "tests.factories.talker"], cwd=ROOT, stderr=stderr)
+    talker = subprocess.Popen([sys.executable, "-m", "tests.factories.log_process"], cwd=ROOT, stderr=stderr)
     try:
         yield
     finally:

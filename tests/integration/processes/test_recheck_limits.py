@@ -4,8 +4,8 @@ import pytest
 
 from tasks.work.ports import Account
 from tests.factories.ledger_harness import Harness, until
-from tests.factories.looks import DUE, carried_by, look, settled, waits, write
 from tests.factories.raw_api import answers, hangs, listening
+from tests.factories.rechecks import DUE, carried_by, look, settled, waits, write
 from worker.ledger.scripts import DUE_RECHECKS
 from worker.processes.merchant_files import MerchantFiles
 from worker.processes.rechecks import MAX_PER_RUN, Rechecks

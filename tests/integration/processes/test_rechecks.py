@@ -3,8 +3,8 @@
 import pytest
 
 from tests.factories.ledger_harness import Harness
-from tests.factories.looks import DUE, carried_by, changed, last_entry, look_with, settled, waits
 from tests.factories.raw_api import answers, response
+from tests.factories.rechecks import DUE, carried_by, changed, last_entry, look_with, settled, waits
 from worker.processes.rechecks import GIVE_UP_S, Rechecks
 
 

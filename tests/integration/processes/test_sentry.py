@@ -72,7 +72,7 @@ def told() -> Told:
     # Two of them, as Sentry adds no header to calls to its own host.
     with collecting(told) as sentry, collecting(told) as api:
         subprocess.run(
-            [sys.executable, "-m", "tests.factories.reporter", f"http://{api}"],
+            [sys.executable, "-m", "tests.factories.sentry_process", f"http://{api}"],
             cwd=ROOT,
             env={
                 **os.environ,

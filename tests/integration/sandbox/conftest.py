@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.integration.sandbox.running import Running, running
+from tests.integration.sandbox.running_sandbox import Running, running
 from worker.lab.sandbox.options import Options
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.sandbox.running import Running, shipment_reference, until
+from tests.integration.sandbox.running_sandbox import Running, shipment_reference, until
 
 LINETEN = "FF_LINET-00001"
 SOON, NEVER = 0.05, 600

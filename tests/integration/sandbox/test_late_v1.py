@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 
-from tests.integration.sandbox.running import Running, until
+from tests.integration.sandbox.running_sandbox import Running, until
 
 XML = {"content-type": "application/xml", "accept": "application/xml"}
 NEVER = 600

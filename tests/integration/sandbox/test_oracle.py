@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.integration.sandbox.running import Running
+from tests.integration.sandbox.running_sandbox import Running
 from worker.lab.sandbox.options import Options
 
 StartMessage = Callable[[Options], Running]

@@ -1,6 +1,6 @@
 """How long a queued shipment is in the queue, and when it shows."""
 
-from tests.integration.sandbox.running import Running, until
+from tests.integration.sandbox.running_sandbox import Running, until
 
 LINETEN = "FF_LINET-00001"
 

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.sandbox.running import Running
+from tests.integration.sandbox.running_sandbox import Running
 
 LINETEN = "FF_LINET-00001"
 

@@ -12,7 +12,7 @@ from time import monotonic
 import httpx
 import uvloop
 
-from tests.integration.sandbox.running import Running
+from tests.integration.sandbox.running_sandbox import Running
 from worker.lab.sandbox.app import runner
 from worker.lab.sandbox.listening import EagerSite
 from worker.lab.sandbox.options import Options

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 
-from tests.integration.sandbox.running import Running
+from tests.integration.sandbox.running_sandbox import Running
 from worker.lab.sandbox.options import Options
 
 StartMessage = Callable[[Options], Running]

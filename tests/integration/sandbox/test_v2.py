@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.sandbox.running import Running, shipment_reference
+from tests.integration.sandbox.running_sandbox import Running, shipment_reference
 from worker.lab.sandbox.options import Options
 
 StartMessage = Callable[[Options], Running]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.sandbox.running import Running, shipment_reference
+from tests.integration.sandbox.running_sandbox import Running, shipment_reference
 
 FILTERS = {"direction": "outbound", "pickup": False, "drop_off": True, "tags": ["Oil"]}
 WAYS: dict[str, dict[str, Any]] = {

@@ -8,7 +8,7 @@ import httpx
 import jsonschema
 import pytest
 
-from tests.integration.sandbox.running import Running, shipment_reference
+from tests.integration.sandbox.running_sandbox import Running, shipment_reference
 
 DOCUMENT = Path(__file__).parents[4] / "shared" / "pro-api" / "openapi" / "shipments-v2.json"
 LINETEN = "FF_LINET-00001"

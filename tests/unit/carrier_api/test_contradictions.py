@@ -6,8 +6,8 @@ import pytest
 
 from config.strategies.strategy import V1, V2
 from tasks.rules.outcome import Allocated, Label, Outcome, Queued, Refused, Unallocated
-from tests.unit.carrier_api import said
-from tests.unit.carrier_api.said import (
+from tests.unit.carrier_api import responses
+from tests.unit.carrier_api.responses import (
     DEFAULT,
     EC,
     FILTERS,
@@ -48,13 +48,13 @@ def test_many_is_a_list_or_two_lists(status: int) -> None:
     results = [{**RESULT, "state": "allocating"}, {**RESULT, "shipment_reference": OTHER, "state": "allocation_failed"}]
     queues = {"queued": [REF], "rejected": [{"code": "allocation_failed", "references": [OTHER]}]}
     for body in (results, queues):
-        outcomes = said.V2.read(GROUP, [REF, OTHER], response(status, body), NOW)
+        outcomes = responses.V2.read(GROUP, [REF, OTHER], response(status, body), NOW)
         assert [type(outcome) for outcome in outcomes.values()] == [Queued, Refused]
 
 
 def test_partly_done_is_207_or_407() -> None:
     """A carrier service says 207 for what default rules and groups call 407, which elsewhere is a proxy's word."""
-    outcomes = [said.V2.read(DEFAULT, [REF, OTHER], response(status, [RESULT]), NOW) for status in (207, 407)]
+    outcomes = [responses.V2.read(DEFAULT, [REF, OTHER], response(status, [RESULT]), NOW) for status in (207, 407)]
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][REF] == ALLOCATED
 
@@ -145,7 +145,7 @@ def test_links_of_v1_in_either_dress(link: str, label: str) -> None:
         {"Rel": label, "Href": f"https://h/labels/{EC}"},
         {"Rel": link, "Href": f"https://h/consignments/{EC}"},
     ]
-    outcomes = said.V1.read(DEFAULT, ["EC-1", EC], response(200, [{"StatusCode": 200, "ApiLinks": links}]), NOW)
+    outcomes = responses.V1.read(DEFAULT, ["EC-1", EC], response(200, [{"StatusCode": 200, "ApiLinks": links}]), NOW)
     assert outcomes[EC] == Allocated(labels=(Label(href=f"https://h/labels/{EC}"),))
 
 
@@ -162,13 +162,13 @@ def test_failed_state_with_and_without_blank() -> None:
     """The page "Consignment States" writes "Allocation Failed", a name in an enumeration can have no blank."""
     expected = Unallocated(reason="allocation_failed", state="allocation_failed")
     for state in ("Allocation Failed", "AllocationFailed"):
-        assert said.V1.find(EC, response(200, {"ConsignmentState": state}), NOW) == expected
+        assert responses.V1.find(EC, response(200, {"ConsignmentState": state}), NOW) == expected
 
 
 def test_v1_state_has_two_names() -> None:
     """The consignment calls it `ConsignmentState`, its short form `Status`."""
     for key in ("ConsignmentState", "Status"):
-        assert said.V1.find(EC, response(200, {key: "Allocated"}), NOW) == Allocated()
+        assert responses.V1.find(EC, response(200, {key: "Allocated"}), NOW) == Allocated()
 
 
 def test_flag_of_filters_is_pickup() -> None:

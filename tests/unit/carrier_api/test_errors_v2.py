@@ -4,7 +4,7 @@ import pytest
 
 from config.strategies.strategy import Strategy
 from tasks.rules.outcome import Finding, NotYet, Outcome, Refused, Stopped, Throttled, Unknown
-from tests.unit.carrier_api.said import (
+from tests.unit.carrier_api.responses import (
     ALL,
     CHEAPEST,
     DEFAULT,

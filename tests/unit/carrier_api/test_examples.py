@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Label, Price, Queued, Stopped, Unallocated
-from tests.factories.vendor import example, needs_vendor, seed
-from tests.unit.carrier_api.said import DEFAULT, NOW, SERVICE, V2, VIRTUAL, response
+from tests.factories.vendor_documents import example, needs_vendor, seed
+from tests.unit.carrier_api.responses import DEFAULT, NOW, SERVICE, V2, VIRTUAL, response
 from worker.carrier_api.quotes import Offer, choose
 
 pytestmark = needs_vendor

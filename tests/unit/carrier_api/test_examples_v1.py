@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Label, Unallocated
-from tests.factories.vendor import example, needs_vendor, seed
-from tests.unit.carrier_api.said import DEFAULT, NOW, V1, response
+from tests.factories.vendor_documents import example, needs_vendor, seed
+from tests.unit.carrier_api.responses import DEFAULT, NOW, V1, response
 from worker.carrier_api.quotes import Offer, choose
 
 pytestmark = needs_vendor

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tasks.rules.outcome import Allocated, Label
-from tests.unit.carrier_api.said import response, v2
+from tests.unit.carrier_api.responses import response, v2
 from tests.unit.carrier_api.test_results_v2 import LABEL, result
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from config.strategies.quote import quotes_request, request_with_quote
 from config.strategies.strategy import V1, V2, RequestSpec
-from tests.factories.vendor import example, needs_vendor, openapi
-from tests.unit.carrier_api.said import ALL, DEFAULT, EC, OTHER, REF, SERVICE
+from tests.factories.vendor_documents import example, needs_vendor, openapi
+from tests.unit.carrier_api.responses import ALL, DEFAULT, EC, OTHER, REF, SERVICE
 from worker.carrier_api.dialect import dialect_for, target
 from worker.carrier_api.states import allocation_state
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from config.strategies.strategy import QuoteChoice
 from tasks.rules.outcome import Refused
-from tests.unit.carrier_api.said import EC, NOW, REF, V1, V2, response
+from tests.unit.carrier_api.responses import EC, NOW, REF, V1, V2, response
 from worker.carrier_api.prices import UNREADABLE, readings
 from worker.carrier_api.quotes import Offer, choose
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from config.strategies.strategy import QuoteChoice
 from tasks.rules.outcome import NotYet, Outcome, Refused, Stopped, Throttled, Unknown
-from tests.unit.carrier_api.said import EC, NOW, OTHER, REF, V1, V2, error, response
+from tests.unit.carrier_api.responses import EC, NOW, OTHER, REF, V1, V2, error, response
 from worker.carrier_api.quotes import Offer, choose
 
 TIMES = st.none() | st.timedeltas(timedelta(days=-9), timedelta(days=9)).map(lambda delta: NOW + delta)

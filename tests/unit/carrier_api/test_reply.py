@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.carrier_api.said import NOW, response
+from tests.unit.carrier_api.responses import NOW, response
 from worker.carrier_api.bodies import parse_json
 from worker.carrier_api.fields import instant, message, slug, text
 from worker.carrier_api.prices import decimal_text

@@ -3,7 +3,7 @@
 import json
 
 from config.strategies.strategy import V1
-from tests.unit.carrier_api.said import DEFAULT, EC, GROUP
+from tests.unit.carrier_api.responses import DEFAULT, EC, GROUP
 from worker.carrier_api.dialect import dialect_for, target
 from worker.carrier_api.v1.dialect import ConsignmentsV1
 

@@ -15,7 +15,7 @@ from tasks.rules.outcome import (
     Stopped,
     Unknown,
 )
-from tests.unit.carrier_api.said import DEFAULT, FILTERS, NOW, OTHER, REF, SERVICE, V2, response, v2
+from tests.unit.carrier_api.responses import DEFAULT, FILTERS, NOW, OTHER, REF, SERVICE, V2, response, v2
 
 LABEL = {"href": f"https://api.sorted.com/pro/labels/{REF}/pdf", "rel": "label", "type": "label"}
 

@@ -12,7 +12,7 @@ from config.strategies.catalogue import STRATEGIES, AnyStrategy, available
 from config.strategies.filters import Filters, ServiceFilters
 from config.strategies.quote import Quote, quotes_request, request_with_quote
 from config.strategies.strategy import V1, V2, Flavour, RequestSpec, Strategy
-from tests.unit.carrier_api.said import ALL, CHEAPEST, DEFAULT, EC, FILTERS, GROUP, QUOTE, REF, SERVICE, VIRTUAL
+from tests.unit.carrier_api.responses import ALL, CHEAPEST, DEFAULT, EC, FILTERS, GROUP, QUOTE, REF, SERVICE, VIRTUAL
 from worker.carrier_api.dialect import target
 
 ADAPTER: TypeAdapter[Strategy] = TypeAdapter(AnyStrategy)

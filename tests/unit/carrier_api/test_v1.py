@@ -15,7 +15,7 @@ from tasks.rules.outcome import (
     Throttled,
     Unknown,
 )
-from tests.unit.carrier_api.said import ALL, EC, NOW, V1, response, v1
+from tests.unit.carrier_api.responses import ALL, EC, NOW, V1, response, v1
 
 OTHER = "EC-000-05B-MMA"
 DETAIL = {"Rel": "detail", "Href": f"https://api.electioapp.com/consignments/{EC}"}

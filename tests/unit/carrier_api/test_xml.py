@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.carrier_api.said import response
+from tests.unit.carrier_api.responses import response
 from worker.carrier_api.v1.xml import NAMESPACE, parse_xml, why_no_document, write_xml
 
 

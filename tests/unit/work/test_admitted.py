@@ -5,9 +5,9 @@ import pytest
 from config.strategies.quote import Quote
 from tasks.rules.outcome import NotSent
 from tasks.work.requests import WRITTEN_WITHIN_S
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.shipments import HOUR_S, NOT_SENT, UNALLOCATED, opened
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 V1, V2 = V1_API + SERVICE, V2_API + SERVICE

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.work.ports import Permit
+from tests.factories.batch_run import KEY, Trial, several
 from tests.factories.memory_ledger import TASK
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scripted_api import After
@@ -28,7 +29,6 @@ from tests.factories.shipments import (
     VIRTUAL,
 )
 from tests.factories.shipments import SERVICE as STEP
-from tests.factories.trial import KEY, Trial, several
 from tests.factories.virtual_clock import play
 
 

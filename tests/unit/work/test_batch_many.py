@@ -6,11 +6,11 @@ from tasks.rules.backoff import RetryBudget
 from tasks.rules.quiet_time import CLEARED_S
 from tasks.work.grouping import READ_TOGETHER_S
 from tasks.work.ports import Permit
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scripted_api import After
 from tests.factories.shipments import GROUP, HOUR_S, NOT_SENT, NOW, REFUSED, UNALLOCATED, UNKNOWN, VIRTUAL, opened
 from tests.factories.shipments import SERVICE as STEP
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 V1 = V1_API + SERVICE

@@ -7,6 +7,7 @@ import pytest
 from config.celery_options import PATIENCE_S
 from tasks.rules.outcome import NotSent
 from tasks.work.ports import Permit
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scripted_api import After
 from tests.factories.shipments import (
@@ -21,7 +22,6 @@ from tests.factories.shipments import (
     opened,
 )
 from tests.factories.shipments import SERVICE as STEP
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 EXPIRED = NotSent(reason="permit_expired")

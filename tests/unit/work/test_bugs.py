@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tasks.rules.outcome import Allocated
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scripted_api import After
 from tests.factories.shipments import GROUP, NOW, REFUSED, UNKNOWN, VIRTUAL
 from tests.factories.shipments import SERVICE as STEP
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 BUG = RuntimeError("a bug")

@@ -13,8 +13,8 @@ from tasks.work.messages import (
     parse_link,
     summarize,
 )
+from tests.factories.batch_run import several
 from tests.factories.shipments import GROUP, SERVICE, VIRTUAL
-from tests.factories.trial import several
 
 
 def fell_back(references: str, held_by: str = "t1") -> list[FellBack]:

@@ -9,6 +9,7 @@ from tasks.rules.decision import FailReason
 from tasks.rules.next_decision import OWN_DENIAL_WAIT_S, PAUSED_WAIT_S
 from tasks.rules.outcome import Finding, Quoted, Stopped, Unknown
 from tasks.work.ports import Pause
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.shipments import (
     ALLOCATED,
@@ -24,7 +25,6 @@ from tests.factories.shipments import (
     opened,
 )
 from tests.factories.shipments import SERVICE as STEP
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 WHY = "the key does not work"

@@ -4,6 +4,7 @@ import pytest
 
 from config.strategies.quote import Quote
 from tasks.rules.outcome import NotYet, Quoted
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import V2_API
 from tests.factories.scripted_api import After
 from tests.factories.shipments import (
@@ -19,7 +20,6 @@ from tests.factories.shipments import (
     UNKNOWN,
     opened,
 )
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 FILE = V2_API + '[allocation]\nstrategy = { quote = "cheapest" }\n'

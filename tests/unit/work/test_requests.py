@@ -10,6 +10,7 @@ from config.strategies.quote import Quote
 from tasks.rules.outcome import NotSent, Unknown
 from tasks.work.ports import Permit
 from tasks.work.requests import MAX_PERMITS, WRITTEN_WITHIN_S
+from tests.factories.batch_run import Trial, several
 from tests.factories.memory_ledger import MemoryLedger
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scripted_api import After
@@ -25,7 +26,6 @@ from tests.factories.shipments import (
     UNKNOWN,
     opened,
 )
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 V2 = V2_API + SERVICE

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from tasks.rules.outcome import BulkRefused
 from tasks.work.grouping import SPLIT_WAIT_S
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scripted_api import After, ScriptedApi
 from tests.factories.shipments import ALLOCATED, FORBIDDEN, GROUP, HOUR_S, NOW, PARTLY, UNALLOCATED, opened
 from tests.factories.shipments import SERVICE as STEP
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 V1 = V1_API + SERVICE + "[retry]\nquiet_seconds = 10\n"

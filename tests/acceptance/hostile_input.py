@@ -11,7 +11,7 @@ from kombu import Connection
 
 from config.celery_options import BATCHES
 from tasks.allocate import ALLOCATE_TASK
-from tests.acceptance.spies import Answer, Seen, forward
+from tests.acceptance.recording_servers import Answer, Seen, forward
 from tests.acceptance.system import System, order_event, v1_file, v2_file
 
 KEY_IN_ENV, KEY_IN_FILE, KEY_REFUSED = "KeyInEnv7f3aQ1zz", "KeyInFileB92xLmz", "KeyRefused55TzRw"

@@ -14,13 +14,13 @@ from config.celery_options import PATIENCE_S
 from config.strategies.catalogue import AnyStrategy
 from tasks.rules.outcome import BulkRefused, Finding, Outcome, Quoted
 from tasks.work.ports import Account, Request
+from tests.factories.batch_run import Trial, several
 from tests.factories.memory_ledger import MemoryLedger
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
+from tests.factories.scenarios import TURNS, LateApi, Turn
 from tests.factories.shipments import GROUP, NOW, PARTLY, TOGETHER
 from tests.factories.shipments import SERVICE as STEP
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
-from tests.factories.world import TURNS, LateApi, Turn
 
 NAMES = "a b c d e"
 RETRY = "[retry]\nquiet_seconds = 10\nqueue_seconds = 25\ndeadline_hours = 0.1\nattempts = 2\n"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Finding, Label, Price, Queued, Unallocated, Unknown
-from tests.unit.carrier_api.said import NOW, OTHER, REF, V2, response
+from tests.unit.carrier_api.responses import NOW, OTHER, REF, V2, response
 from tests.unit.carrier_api.test_results_v2 import LABEL
 
 

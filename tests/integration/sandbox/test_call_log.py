@@ -7,7 +7,7 @@ from time import time
 import httpx
 import pytest
 
-from tests.integration.sandbox.running import Running
+from tests.integration.sandbox.running_sandbox import Running
 from worker.lab.sandbox.log import Log
 from worker.lab.sandbox.options import Options
 from worker.lab.sandbox.state import Acted

@@ -23,7 +23,7 @@ from tasks.rules.outcome import (
     Unallocated,
     Unknown,
 )
-from tests.unit.carrier_api.said import ALL, EC, NOW, OTHER, REF, V1, V2
+from tests.unit.carrier_api.responses import ALL, EC, NOW, OTHER, REF, V1, V2
 from worker.carrier_api.dialect import Dialect
 from worker.carrier_api.fields import tables
 from worker.carrier_api.quotes import Offer, choose

@@ -1,4 +1,4 @@
-"""Ends badly in several ways with Sentry on, as a process of its own: `python -m tests.factories.reporter URL`."""
+"""Process that reports several failures with Sentry enabled: `python -m tests.factories.sentry_process URL`."""
 
 import asyncio
 import sys

@@ -25,7 +25,7 @@ REFERENCES = tuple(f"{number:04}" + "x" * 200_000 for number in range(100))
 
 PROCESS = """
 import asyncio, sys
-from tests.integration.carrier_api.test_sockets_given_up import call
+from tests.integration.carrier_api.test_connection_reset import call
 from tests.factories.raw_api import calling
 
 async def main():

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Finding, Price, Queued, Stopped, Throttled, Unallocated, Unknown
-from tests.unit.carrier_api.said import EC, NOW, V1, response
+from tests.unit.carrier_api.responses import EC, NOW, V1, response
 from tests.unit.carrier_api.test_v1 import LEG, OTHER
 
 

@@ -14,8 +14,8 @@ from urllib.parse import quote
 import httpx
 import redis
 
-from tests.acceptance import planted
-from tests.acceptance.spies import Seen, Spy
+from tests.acceptance import hostile_input
+from tests.acceptance.recording_servers import Seen, Spy
 from tests.acceptance.system import BIN, ROOT, System, order_event, running, wait_until
 from worker.lab.embedded_server import free_port
 
@@ -38,11 +38,11 @@ def played(folder: Path) -> Iterator[Story]:
     """The whole run; its server and its sandbox are still there inside the `with`."""
     with contextlib.ExitStack() as stack:
         elsewhere, sentry = stack.enter_context(Spy()), stack.enter_context(Spy())
-        twists = planted.Twists(elsewhere.url)
+        twists = hostile_input.Twists(elsewhere.url)
         api = stack.enter_context(Spy(twists))
-        system = stack.enter_context(_system(folder, f"http://{planted.SENTRY_KEY}@127.0.0.1:{sentry.port}/1"))
+        system = stack.enter_context(_system(folder, f"http://{hostile_input.SENTRY_KEY}@127.0.0.1:{sentry.port}/1"))
         twists.api = system.url
-        planted.write_merchants(system, api.url)
+        hostile_input.write_merchants(system, api.url)
         marker = folder / "unpickled"
         said = _play(system, marker)
         said["Sentry"] = "\n".join(seen.body.decode(errors="replace") for seen in sentry.seen)
@@ -52,18 +52,18 @@ def played(folder: Path) -> Iterator[Story]:
 @contextlib.contextmanager
 def _system(folder: Path, dsn: str) -> Iterator[System]:
     environment = {
-        "PLANTED_KEY": planted.KEY_IN_ENV,
-        "SANDBOX_KEY": planted.KEY_IN_ENV,
+        "PLANTED_KEY": hostile_input.KEY_IN_ENV,
+        "SANDBOX_KEY": hostile_input.KEY_IN_ENV,
         "SENTRY_DSN": dsn,
         "ALLOCATION_FLOWER_PORT": str(free_port()),
-        "ALLOCATION_FLOWER_BASIC_AUTH": f"shop:{planted.FLOWER_PASSWORD}",
+        "ALLOCATION_FLOWER_BASIC_AUTH": f"shop:{hostile_input.FLOWER_PASSWORD}",
         "ALLOCATION_CONCURRENCY": "2",
     }
-    keys = ("--key", planted.KEY_IN_ENV, "--key", planted.KEY_IN_FILE)
+    keys = ("--key", hostile_input.KEY_IN_ENV, "--key", hostile_input.KEY_IN_FILE)
     with running(folder, sandbox=keys, **environment) as system:
         user: Any = system.redis.execute_command
-        user("ACL", "SETUSER", "allocation", "on", f">{planted.REDIS_PASSWORD}", "~*", "&*", "+@all")
-        login = f"allocation:{quote(planted.REDIS_PASSWORD, safe='')}"
+        user("ACL", "SETUSER", "allocation", "on", f">{hostile_input.REDIS_PASSWORD}", "~*", "&*", "+@all")
+        login = f"allocation:{quote(hostile_input.REDIS_PASSWORD, safe='')}"
         system.environment["ALLOCATION_REDIS_URL"] = f"redis://{login}@127.0.0.1:{system.server.port}/0"
         yield system
 
@@ -87,20 +87,20 @@ def _play(system: System, marker: Path) -> dict[str, str]:
 
 def _publish(system: System, marker: Path) -> None:
     """Orders good and bad through an API that misbehaves, messages that no task wrote, and one more order."""
-    system.faults(*({**fault, "times": 1} for fault in planted.STRUCK))
-    system.publish([*planted.good_orders(), *planted.bad_events()])
-    system.wait_settled(planted.SETTLED, 40)
-    planted.put_foreign_messages(system.environment["ALLOCATION_REDIS_URL"].removesuffix("/0") + "/1", marker)
+    system.faults(*({**fault, "times": 1} for fault in hostile_input.STRUCK))
+    system.publish([*hostile_input.good_orders(), *hostile_input.bad_events()])
+    system.wait_settled(hostile_input.SETTLED, 40)
+    hostile_input.put_foreign_messages(system.environment["ALLOCATION_REDIS_URL"].removesuffix("/0") + "/1", marker)
     system.publish([order_event("env", ["sp_last"])])
-    system.wait_settled(planted.SETTLED + 1, 20)
-    wait_until(lambda: set(planted.PAUSED) <= system.redis.hgetall("allocation:paused").keys(), 20, "the pauses")
+    system.wait_settled(hostile_input.SETTLED + 1, 20)
+    wait_until(lambda: set(hostile_input.PAUSED) <= system.redis.hgetall("allocation:paused").keys(), 20, "the pauses")
 
 
 def _commands(system: System) -> str:
     """Every command that tells of something, as JSON and some as a table, and what those say that fail."""
     asked = [["check"], ["explain", "sp_echo"], ["failed"], ["status"]]
     runs = [_run(system, [*words, "--json"]) for words in asked] + [_run(system, words) for words in asked[:2]]
-    wrong = f"http://:{quote(planted.REDIS_PASSWORD, safe='')}@127.0.0.1:{free_port()}/0"
+    wrong = f"http://:{quote(hostile_input.REDIS_PASSWORD, safe='')}@127.0.0.1:{free_port()}/0"
     runs += [_run(system, ["check"], ALLOCATION_BROKER_URL=wrong)]
     runs += [_run(system, ["status"], ALLOCATION_REDIS_URL=wrong.replace("http", "redis"))]
     return "\n".join(run.communicate(timeout=30)[0] for run in runs)
@@ -122,7 +122,7 @@ def _flower_pages(system: System) -> str:
     url = f"http://127.0.0.1:{system.environment['ALLOCATION_FLOWER_PORT']}"
     table = "/tasks/datatable?draw=1&start=0&length=100&order[0][column]=0&columns[0][data]=name"
     worker = f"/worker/celery@{socket.gethostname()}"
-    with httpx.Client(base_url=url, auth=("shop", planted.FLOWER_PASSWORD), timeout=30) as client:
+    with httpx.Client(base_url=url, auth=("shop", hostile_input.FLOWER_PASSWORD), timeout=30) as client:
         paths = ["/workers", "/tasks", table, worker, "/broker", "/api/tasks", "/api/workers", "/metrics", "/nothing"]
         paths += [f"/task/{task}" for task in client.get("/api/tasks").json()]
         return "\n".join(client.get(path).text for path in paths)

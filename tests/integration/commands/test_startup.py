@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.commands.scene import FILE, Scene
+from tests.integration.commands.cli_harness import FILE, Scene
 from worker.lab.embedded_server import EmbeddedServer, free_port
 
 BIN = Path(sys.executable).parent

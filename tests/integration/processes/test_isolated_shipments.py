@@ -8,9 +8,9 @@ from celery import Celery
 
 from config.settings import Settings
 from tasks.work.messages import IN_PROGRESS, Link, LinkClaim
-from tests.factories.children import allocates_after, none_in_flight, serve, write
 from tests.factories.ledger_harness import Harness, is_isolated, references, until
 from tests.factories.raw_api import hangs, listening
+from tests.factories.worker_child import allocates_after, none_in_flight, serve, write
 from worker.processes import claim_loop
 from worker.processes.child import ChildRuntime
 from worker.processes.in_flight import InFlight

@@ -7,7 +7,7 @@ import pytest
 from tasks.rules.outcome import FOREIGN, Finding, NotSent, Quoted, Refused, Stopped, Throttled, Unknown
 from tests.factories.raw_api import REFERENCE, Request, account, calling, listening, request
 from tests.factories.raw_api import response as over_the_wire
-from tests.unit.carrier_api.said import SERVICE, response
+from tests.unit.carrier_api.responses import SERVICE, response
 from worker.carrier_api import hosts
 from worker.carrier_api.client import CarrierApi
 

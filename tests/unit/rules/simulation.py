@@ -13,9 +13,9 @@ from tasks.rules.progress import parse_progress
 from tasks.rules.replay import choose_new_plan
 from tasks.rules.shipment import Shipment, from_record, stopped_call
 from tests.factories.records import fresh_record, merchant
+from tests.factories.scenarios import LateApi, Turn, World
 from tests.factories.shipments import NOW, REFUSED
-from tests.factories.world import LateApi, Turn, World
-from tests.unit.rules.diary import Called, Looked, Moved
+from tests.unit.rules.simulation_log import Called, Looked, Moved
 
 LEASE_S, LONGEST_CALL_S, MARGIN_S = 60.0, 36.0, 1.0
 LONGEST = 5_000

@@ -11,10 +11,10 @@ import pytest
 
 from config.strategies.quote import Quote
 from tasks.rules.outcome import Allocated, NotYet, Outcome, Quoted, Refused, Stopped, Throttled, Unknown
+from tests.factories.batch_run import Trial, several
 from tests.factories.raw_api import REFERENCE, Request, account, allocated, calling, listening, request, response
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
-from tests.unit.carrier_api.said import GROUP
+from tests.unit.carrier_api.responses import GROUP
 
 HOUR = timedelta(hours=1)
 # Expiries are written a few years off, so that neither clock can be taken for the other.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.integration.commands.scene import Scene, order
+from tests.integration.commands.cli_harness import Scene, order
 from worker.lab.embedded_server import EmbeddedServer, free_port
 
 COMMANDS = {

@@ -6,7 +6,7 @@ import pytest
 
 from config.strategies.strategy import Strategy
 from tasks.rules.outcome import DENIED, BulkRefused, NotYet, Outcome, Refused, Stopped, Throttled, Unknown
-from tests.unit.carrier_api.said import DEFAULT, EC, NOW, OTHER, REF, SERVICE, V1, V2, error, response
+from tests.unit.carrier_api.responses import DEFAULT, EC, NOW, OTHER, REF, SERVICE, V1, V2, error, response
 from tests.unit.carrier_api.test_errors_v2 import BODILESS, OTHER_REFUSALS, STEP_REFUSALS
 from worker.carrier_api.response import ApiResponse
 

@@ -1,4 +1,4 @@
-"""Says odd things into the log, as a process of its own: `python -m tests.factories.talker`."""
+"""Says odd things into the log, as a process of its own: `python -m tests.factories.log_process`."""
 
 import logging
 

@@ -9,9 +9,8 @@ from tasks.rules.decision import Fail, Park
 from tasks.rules.next_decision import PAUSED_WAIT_S
 from tasks.rules.outcome import BulkRefused, NotSent, NotYet, Queued, Refused, Throttled, Unallocated, Unknown
 from tasks.rules.progress import parse_progress
-from tests.factories.world import WORLDS, World
-from tests.unit.rules.diary import Called, Looked, Moved
-from tests.unit.rules.laws import (
+from tests.factories.scenarios import WORLDS, World
+from tests.unit.rules.invariants import (
     SLACK_S,
     by_refusal,
     calls,
@@ -26,7 +25,8 @@ from tests.unit.rules.laws import (
     was_read_after,
     was_seen_to_fail,
 )
-from tests.unit.rules.lives import Life
+from tests.unit.rules.simulation import Life
+from tests.unit.rules.simulation_log import Called, Looked, Moved
 
 LONGEST_IDLE_S = 3600.0 + PAUSED_WAIT_S
 """Within so long a call, a read-back or the deadline follows: an hour for a `Retry-After`, after a pause."""

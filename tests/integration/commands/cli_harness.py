@@ -18,7 +18,7 @@ from tasks.rules.decision import FailReason
 from tasks.rules.outcome import Allocated, Carrier
 from tasks.rules.shipment import Shipment
 from tasks.work.ports import Claim, Report
-from tests.factories.sorting import sort_entries
+from tests.factories.classified_events import sort_entries
 from worker.ledger.ledger import Ledger
 from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import Store, connect

@@ -8,8 +8,8 @@ from tasks.rules.decision import Fail, FallBack
 from tasks.rules.next_decision import end_of_time
 from tasks.rules.outcome import BulkRefused, Queued, Refused, Unallocated, Unknown
 from tasks.rules.shipment import Shipment
-from tests.unit.rules.diary import Called, Looked, Moved
-from tests.unit.rules.lives import Life
+from tests.unit.rules.simulation import Life
+from tests.unit.rules.simulation_log import Called, Looked, Moved
 
 SLACK_S = 0.002
 """Times are seconds since the epoch in a float, and a quiet time's last read-back comes a millisecond after its end."""

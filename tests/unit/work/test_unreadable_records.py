@@ -7,9 +7,9 @@ import pytest
 from tasks.rules.backoff import PARK_MOST_S
 from tasks.rules.unreadable import UnreadableRecord
 from tasks.work.ports import Pause, Permit
+from tests.factories.batch_run import Trial, several
 from tests.factories.merchant_files import SERVICE, V2_API
 from tests.factories.shipments import ALLOCATED, HOUR_S, NOW, UNALLOCATED, UNKNOWN
-from tests.factories.trial import Trial, several
 from tests.factories.virtual_clock import play
 
 

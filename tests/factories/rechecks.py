@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.rules.shipment import Shipment
-from tests.factories.children import FILE
 from tests.factories.ledger_harness import Harness
 from tests.factories.raw_api import Answer, RawApi, listening, response
+from tests.factories.worker_child import FILE
 from worker.ledger.records import read_record
 from worker.observability.overview import count_all
 from worker.processes.rechecks import Rechecks

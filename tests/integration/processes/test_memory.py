@@ -3,9 +3,9 @@
 import gc
 
 from tasks.rules.shipment import Shipment
-from tests.factories.children import none_in_flight, serve, write
 from tests.factories.ledger_harness import Harness
 from tests.factories.raw_api import listening
+from tests.factories.worker_child import none_in_flight, serve, write
 from worker.processes.child import ChildRuntime
 
 
