@@ -89,7 +89,7 @@ class Harness:
         fresh, _ = await self.ledger.accept(new(merchant, *references), [], [], GROUP)
         return fresh
 
-    async def take_due(self, most: int = 1000) -> list[Claim]:
+    async def claim_due(self, most: int = 1000) -> list[Claim]:
         """Take once, as a child that owns nothing, or gets rid of what it owns where one shipment must be alone."""
         due = await self.ledger.claim(most, is_empty=True)
         claim = [*due.claims]
@@ -100,14 +100,14 @@ class Harness:
     async def claim_all(self, most: int = 1000) -> list[Claim]:
         """Take until nothing is due any more."""
         found: list[Claim] = []
-        while claim := await self.take_due(most):
+        while claim := await self.claim_due(most):
             found += claim
         return found
 
     async def claim(self, merchant: str, *references: str) -> Claim:
         """Accept shipments, and take what comes of it."""
         await self.accept(merchant, *references)
-        (claim,) = [each for each in await self.take_due() if each.merchant == merchant]
+        (claim,) = [each for each in await self.claim_due() if each.merchant == merchant]
         return claim
 
     async def permit(self, held: Shipment, lease_token: str, **rest: Any) -> Permit:
@@ -145,12 +145,12 @@ class Harness:
         pause = Pause(why="the key is refused", purpose=purpose, retry_after_s=retry_after_s)
         return await self.ledger.pause(merchant, pause, "digest", probe)
 
-    async def probe_is_due(self, merchant: str) -> None:
+    async def make_probe_due(self, merchant: str) -> None:
         """Let it be time for the next probe of a paused merchant."""
         paused = (await self.ledger.paused())[merchant]
         await self.raw.hset(f"{PREFIX}paused", merchant, json.dumps({**paused, "probe_at": 0}))
 
-    async def become_another_server(self) -> None:
+    async def simulate_server_change(self) -> None:
         """Let the server be another one, as far as the ledger can tell; it is noted."""
         await self.ledger.watch_clock()
         await self.next_millisecond()
@@ -163,11 +163,11 @@ class Harness:
         while await server_ms(self.redis) == began:
             pass
 
-    async def end_leases(self, merchant: str, score: float = 1) -> None:
+    async def expire_leases(self, merchant: str, score: float = 1) -> None:
         """Let the leases of a merchant's shipments end in the millisecond `score`: long ago."""
         await self._rescore("working", merchant, score)
 
-    async def end_waits(self, merchant: str, score: float = 1) -> None:
+    async def make_due(self, merchant: str, score: float = 1) -> None:
         """Let a merchant's waiting shipments be due in the millisecond `score`: long ago."""
         await self._rescore("schedule", merchant, score)
 
@@ -175,9 +175,9 @@ class Harness:
         key = f"{PREFIX}{kind}:{merchant}"
         if references := await self.raw.zrange(key, 0, -1):
             await self.raw.zadd(key, dict.fromkeys(references, score))
-        await self.look_at(merchant, score)
+        await self.make_merchant_due(merchant, score)
 
-    async def look_at(self, merchant: str, score: float = 1) -> None:
+    async def make_merchant_due(self, merchant: str, score: float = 1) -> None:
         """Let the next look at a merchant be in the millisecond `score`: long ago."""
         await self.raw.zadd(f"{PREFIX}merchant_queue", {merchant: score})
 
@@ -186,7 +186,7 @@ class Harness:
         token = await self.field(f"lease_tokens:{merchant}", reference)
         return token.partition(":")[0]
 
-    async def holder(self, merchant: str, reference: str) -> str:
+    async def lease_token_of(self, merchant: str, reference: str) -> str:
         """The lease token that holds a shipment."""
         return (await self.field(f"lease_tokens:{merchant}", reference)).split(":")[1]
 

@@ -20,51 +20,51 @@ TASK = "task-1"
 class MemoryLedger:
     """What is written, by whoever holds the shipment; everything else is turned away.
 
-    `on_wire`: who has a place in flight, beside `others_on_wire`, of other workers. `good_at`: when a kind of call was
+    `in_flight`: who has a place in flight, beside `in_flight_elsewhere`, of other workers. `last_good_at`: when a kind of call was
     last answered well. `splitting`: who splits a refused call. `broken`: whose reports meet a bug.
-    `unsure_s`: how far apart the bounds of the server's time are.
+    `clock_uncertainty_s`: how far apart the bounds of the server's time are.
     """
 
     now: Callable[[], float] = lambda: NOW + asyncio.get_running_loop().time()
     holders: dict[str, str] = field(default_factory=dict)
     written: list[tuple[float, Report]] = field(default_factory=list)
-    stories: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    histories: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     permits: dict[str, list[Permit]] = field(default_factory=lambda: defaultdict(list))
-    asked: list[PermitRequest] = field(default_factory=list)
-    on_wire: set[str] = field(default_factory=set)
-    others_on_wire: int = 0
+    permit_requests: list[PermitRequest] = field(default_factory=list)
+    in_flight: set[str] = field(default_factory=set)
+    in_flight_elsewhere: int = 0
     pauses: list[tuple[str, Pause, str, str]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
-    good_at: dict[Purpose, float] = field(default_factory=dict)
+    last_good_at: dict[Purpose, float] = field(default_factory=dict)
     denied: str = ""
     splitting: dict[str, str] = field(default_factory=dict)
     splits: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
-    unsure_s: float = 0.0
-    admitted_at_once: list[int] = field(default_factory=list)
+    clock_uncertainty_s: float = 0.0
+    permit_batches: list[int] = field(default_factory=list)
 
     def earliest(self) -> float:
         """The same, as far as the test lets it be known."""
-        return self.now() - self.unsure_s
+        return self.now() - self.clock_uncertainty_s
 
     async def permit(self, request: PermitRequest) -> Permit:
         """What the test says, and otherwise leave for whoever holds the shipment, as far as there is a place."""
         await asyncio.sleep(0)
-        self.asked.append(request)
+        self.permit_requests.append(request)
         reference = request.shipment.reference
         if self.permits[reference]:
             return self.permits[reference].pop(0)
         if self.holders.get(reference) != request.lease_token:
             return Permit(owned=False)
-        if request.in_flight and reference not in self.on_wire:
-            if len(self.on_wire) + self.others_on_wire >= request.in_flight:
+        if request.in_flight and reference not in self.in_flight:
+            if len(self.in_flight) + self.in_flight_elsewhere >= request.in_flight:
                 return Permit(owned=True, busy=True)
-            self.on_wire.add(reference)
+            self.in_flight.add(reference)
         return Permit(owned=True, slot=request.in_flight > 0)
 
     async def permit_all(self, requests: Sequence[PermitRequest]) -> list[Permit]:
         """Each by itself."""
-        self.admitted_at_once.append(len(requests))
+        self.permit_batches.append(len(requests))
         return await asyncio.gather(*map(self.permit, requests))
 
     async def permit_bulk(self, requests: Sequence[PermitRequest]) -> list[Permit]:
@@ -83,21 +83,21 @@ class MemoryLedger:
         if shipment.reference in self.broken and report.verdict != "park":
             raise RuntimeError("a bug")
         if report.slot:
-            self.on_wire.discard(shipment.reference)
+            self.in_flight.discard(shipment.reference)
         if self.holders.get(shipment.reference) != report.lease_token:
             return False
         if shipment.progress.is_readable:
             assert parse_progress(shipment.progress.as_json()) == shipment.progress
         self.written.append((self.now(), report))
         if report.entry is not None:
-            self.stories[shipment.reference][entry_field(shipment.progress.entries)] = json.dumps(report.entry)
+            self.histories[shipment.reference][entry_field(shipment.progress.entries)] = json.dumps(report.entry)
         if report.verdict != "keep":
             del self.holders[shipment.reference]
         return True
 
     async def history(self, shipment: Shipment) -> list[dict[str, Any]]:
         """Every entry so far; the tests' stories are short."""
-        kept = self.stories[shipment.reference]
+        kept = self.histories[shipment.reference]
         slots = [entry_field(entry) for entry in range(1, shipment.progress.entries + 1)]
         return [json.loads(kept[name]) for name in slots if name in kept]
 
@@ -119,7 +119,7 @@ class MemoryLedger:
     async def last_good(self, api: str, purpose: Purpose) -> float:
         """What the test says."""
         assert api
-        return self.good_at.get(purpose, 0.0)
+        return self.last_good_at.get(purpose, 0.0)
 
     async def split(self, merchant: str, strategy: str, lease_token: str) -> bool:
         """One at a time for a merchant and step."""

@@ -37,7 +37,7 @@ class Request:
         return self.target.split("/")[3]
 
 
-Answer = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
+Handler = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
 """Writes what it likes; unless it closes the connection, the next request on it is read."""
 
 
@@ -47,18 +47,18 @@ class RawApi:
 
     url: str
     requests: list[Request] = field(default_factory=list)
-    opened: int = 0
+    connections: int = 0
 
-    async def serve(self, answer: Answer, reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
+    async def serve(self, answer: Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer what comes in on a connection, until it is closed."""
-        self.opened += 1
-        number = self.opened
+        self.connections += 1
+        number = self.connections
         try:
             while request := await _read(reader, number):
                 self.requests.append(request)
-                await answer(request, journal)
+                await answer(request, writer)
         finally:
-            journal.transport.abort()
+            writer.transport.abort()
 
 
 def response(status: int, body: bytes = b"", *headers: str) -> bytes:
@@ -72,19 +72,19 @@ def allocated(reference: str = REFERENCE) -> bytes:
     return json.dumps({"state": "allocated", "shipment_reference": reference}).encode()
 
 
-async def allocates(request: Request, journal: asyncio.StreamWriter) -> None:
+async def allocates(request: Request, writer: asyncio.StreamWriter) -> None:
     """The answer of an API that works."""
-    journal.write(response(200, allocated(request.reference)))
+    writer.write(response(200, allocated(request.reference)))
 
 
-def answers(*parts: bytes) -> Answer:
+def responds_with(*parts: bytes) -> Handler:
     """An API that always sends these bytes, and hangs up."""
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
         for part in parts:
-            journal.write(part)
-            await journal.drain()
-        journal.close()
+            writer.write(part)
+            await writer.drain()
+        writer.close()
 
     return answer
 
@@ -94,27 +94,27 @@ async def hangs(_request: Request, _writer: asyncio.StreamWriter) -> None:
     await asyncio.Event().wait()
 
 
-async def resets(_: Request, journal: asyncio.StreamWriter) -> None:
+async def resets(_: Request, writer: asyncio.StreamWriter) -> None:
     """An API that reads the request and resets the connection."""
-    reset(journal)
+    reset(writer)
 
 
-def reset(journal: asyncio.StreamWriter) -> None:
+def reset(writer: asyncio.StreamWriter) -> None:
     """End a connection with RST rather than FIN."""
-    raw: socket.socket = journal.get_extra_info("socket")
+    raw: socket.socket = writer.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    journal.transport.abort()
+    writer.transport.abort()
 
 
 @asynccontextmanager
-async def listening(answer: Answer = allocates, listener: socket.socket | None = None) -> AsyncIterator[RawApi]:
+async def listening(answer: Handler = allocates, listener: socket.socket | None = None) -> AsyncIterator[RawApi]:
     """An API on a free port, or on a socket that listens already, for the length of an `async with`."""
     connections: set[asyncio.Task[None]] = set()
     listener = listener or socket.create_server(("127.0.0.1", 0))
     api = RawApi(url=address(listener))
 
-    def connected(reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
-        connections.add(asyncio.create_task(api.serve(answer, reader, journal)))
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.create_task(api.serve(answer, reader, writer)))
 
     server = await asyncio.start_server(connected, sock=listener)
     try:
@@ -171,7 +171,7 @@ def request(*references: str, within_s: float = 60.0) -> ports.Request:
 
 
 @asynccontextmanager
-async def calling(longest_call_s: float = 30.0) -> AsyncIterator[CarrierApi]:
+async def open_client(longest_call_s: float = 30.0) -> AsyncIterator[CarrierApi]:
     """A client, for the length of an `async with`."""
     api = CarrierApi(time.time, longest_call_s)
     try:
@@ -180,7 +180,7 @@ async def calling(longest_call_s: float = 30.0) -> AsyncIterator[CarrierApi]:
         await api.close()
 
 
-def idle(api: CarrierApi) -> list[Any]:
+def idle_connections(api: CarrierApi) -> list[Any]:
     """The open connections that a client could use again, as far as it knows."""
     transport: Any = api._sender._http._transport
     return [each for kept in transport._connections.idle.values() for each, _ in kept if each.is_free()]
@@ -195,25 +195,25 @@ async def allocate(api: Api, account: ports.Account, reference: str = REFERENCE,
 
 async def call_once(url: str, **api: Any) -> Outcome:
     """Ask once with a client of its own."""
-    async with calling() as client:
+    async with open_client() as client:
         return await allocate(client, account(url, **api))
 
 
 async def quote_once(url: str, strategy: Mapping[str, Any] | None = None, **api: Any) -> Any:
     """Ask once for quotes, with a client of its own."""
-    async with calling() as client:
+    async with open_client() as client:
         here = account(url, strategy or {"quote": "cheapest"}, **api)
         return await client.quote(here, here.merchant.file.allocation.strategy, request())
 
 
 async def read_once(url: str, **api: Any) -> Finding:
     """Read back once with a client of its own."""
-    async with calling() as client:
+    async with open_client() as client:
         return await client.read_back(account(url, **api), request())
 
 
 @contextmanager
-def taking_at_most(seconds: float) -> Iterator[None]:
+def assert_faster_than(seconds: float) -> Iterator[None]:
     """Fails when what is inside takes longer."""
     began = time.monotonic()
     yield

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.rules.shipment import Shipment
 from tests.factories.ledger_harness import Harness
-from tests.factories.raw_api import Answer, RawApi, listening, response
+from tests.factories.raw_api import Handler, RawApi, listening, response
 from tests.factories.worker_child import FILE
 from worker.ledger.records import read_record
 from worker.observability.overview import count_all
@@ -15,7 +15,7 @@ from worker.processes.rechecks import Rechecks
 DUE = "allocation:rechecks"
 
 
-def carried_by(service: str | None) -> bytes:
+def response_with_carrier(service: str | None) -> bytes:
     """An API that says who has a shipment."""
     body: dict[str, Any] = {"state": "allocated", "reference": "a"}
     if service:
@@ -29,7 +29,7 @@ def event(service: str | None) -> str:
     return json.dumps({"id": "acme/a/allocated", "data": {"carrier": carrier}})
 
 
-async def settled(harness: Harness, service: str | None = "X1", *, again: bool = True) -> Shipment:
+async def allocated_shipment(harness: Harness, service: str | None = "X1", *, again: bool = True) -> Shipment:
     """A shipment that was allocated, and is to be read once more now."""
     claim = await harness.claim("acme", "a")
     held = claim.shipments[0].with_progress(repeated_calls=1, entries=1)
@@ -39,14 +39,14 @@ async def settled(harness: Harness, service: str | None = "X1", *, again: bool =
     return held
 
 
-async def look(rechecks: Rechecks) -> None:
+async def run_rechecks(rechecks: Rechecks) -> None:
     """Let the rechecks do what is due."""
     rechecks.start()
     assert rechecks._working is not None
     await rechecks._working
 
 
-async def waits(harness: Harness) -> bool:
+async def is_scheduled(harness: Harness) -> bool:
     """Whether the shipment is to be looked at again."""
     return await harness.raw.zscore(DUE, "acme:a") is not None
 
@@ -58,21 +58,21 @@ async def last_entry(harness: Harness) -> dict[str, Any]:
     return record.history[-1][1]
 
 
-async def changed(harness: Harness) -> tuple[int, int]:
+async def recheck_counts(harness: Harness) -> tuple[int, int]:
     """How many were asked for again, and how many of them have another carrier now."""
     (counts,) = (await count_all(harness.redis, harness.settings)).merchants
     return counts.repeated_calls, counts.carrier_changed
 
 
-def write(folder: Path, api: RawApi, in_flight: int = 0) -> None:
+def write_merchant_file(folder: Path, api: RawApi, in_flight: int = 0) -> None:
     """Write the merchant's file."""
     (folder / "acme.toml").write_text(FILE.format(url=api.url, in_flight=in_flight))
 
 
-async def look_with(harness: Harness, rechecks: Rechecks, answer: Answer) -> list[str]:
+async def recheck_with(harness: Harness, rechecks: Rechecks, answer: Handler) -> list[str]:
     """Let the rechecks do what is due with an API that answers so; what came in there."""
     async with listening(answer) as api:
-        write(harness.settings.merchants_dir, api)
+        write_merchant_file(harness.settings.merchants_dir, api)
         rechecks._merchants._looked_at = float("-inf")
-        await look(rechecks)
+        await run_rechecks(rechecks)
         return [f"{request.method} {request.target}" for request in api.requests]

@@ -36,7 +36,7 @@ def plan(*steps: AnyStrategy) -> Plan:
     return Plan(rule="heavy", why="weight_kg 25 is over 20", steps=steps)
 
 
-def taken_up(progress: Progress | str | None = None, **fields: Any) -> Shipment:
+def loaded_shipment(progress: Progress | str | None = None, **fields: Any) -> Shipment:
     """The shipment that a task finds in the ledger."""
     text = progress.as_json() if isinstance(progress, Progress) else progress
     return from_record("acme", "sp_1", record(progress=text and text.encode(), **fields))
@@ -53,7 +53,7 @@ def merchant(steps: int) -> Merchant:
     return Merchant(name="acme", file=file_of(text), digest="d")
 
 
-def fresh_record(steps: int) -> dict[str, Any]:
+def new_record(steps: int) -> dict[str, Any]:
     """The record of a shipment that has just come in."""
     strategies = [json.loads(f'{{"{name}": {ref}}}') for name, ref in (plan[2:-2].split(" = ") for plan in PLANS)]
     facts = {"order": "1001", "event": "evt-1", "api": "shipments-v2", "rule": "default", "why": "", "facts": {}}

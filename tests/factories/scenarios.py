@@ -9,6 +9,7 @@ from config.merchant_files.retry import Retry
 from tasks.rules.outcome import Allocated, BulkRefused, Finding, Outcome, Queued, Refused, Unallocated, Unknown
 from tests.factories.shipments import (
     ALLOCATED,
+    BULK_REFUSED,
     CONFLICT,
     FOREIGN,
     GONE,
@@ -18,13 +19,12 @@ from tests.factories.shipments import (
     NOT_FOUND,
     NOT_SENT,
     NOT_YET,
-    PARTLY,
+    PARTLY_REFUSED,
     QUEUED,
     REFUSED,
     THROTTLED,
-    TOGETHER,
+    UNCERTAIN,
     UNKNOWN,
-    UNSURE,
 )
 
 LATEST = 0.95
@@ -38,7 +38,7 @@ Acts = Literal["nothing", "books", "fails"]
 class Turn:
     """What the next request meets.
 
-    `happens`: what comes in its way. A worker that is `lost` or `stopped` has its call out; one that `crashed` has not.
+    `interruption`: what comes in its way. A worker that is `lost` or `stopped` has its call out; one that `crashed` has not.
     The server `changed`, or it has `forgotten` the last report as well. `acts`: what the API makes of a call whose
     answer leaves that open, `late`: after which share of the longest time, `shows`: from which share of that time on
     the shipment is `allocating`. `took`: the share of the time limit until the answer.
@@ -47,7 +47,7 @@ class Turn:
     answer: Outcome = ALLOCATED
     quotes: Outcome | None = None
     trouble: Finding | None = None
-    happens: Interruption = ""
+    interruption: Interruption = ""
     acts: Acts = "nothing"
     late: float = 0.0
     shows: float | None = None
@@ -125,7 +125,7 @@ class LateApi:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class Scenario:
     """The turns in their order; the last one is repeated for ever, and nothing comes in its way."""
 
     steps: int
@@ -138,15 +138,27 @@ class World:
 
     def turn(self, number: int) -> Turn:
         """The nth turn, from 0."""
-        return self.turns[number] if number < len(self.turns) else replace(self.turns[-1], happens="")
+        return self.turns[number] if number < len(self.turns) else replace(self.turns[-1], interruption="")
 
 
-ANSWERS: tuple[Outcome, ...] = (
-    *(ALLOCATED, QUEUED, UNKNOWN, REFUSED, UNSURE, CONFLICT, INVALID_STATE, NOT_SENT, THROTTLED, TOGETHER, PARTLY),
+RESPONSES: tuple[Outcome, ...] = (
+    *(
+        ALLOCATED,
+        QUEUED,
+        UNKNOWN,
+        REFUSED,
+        UNCERTAIN,
+        CONFLICT,
+        INVALID_STATE,
+        NOT_SENT,
+        THROTTLED,
+        BULK_REFUSED,
+        PARTLY_REFUSED,
+    ),
     *(FOREIGN, NOT_YET, INVALID, NO_ACCESS, NOT_FOUND, GONE),
 )
-TROUBLES: tuple[Finding, ...] = (UNKNOWN, NOT_SENT, THROTTLED, NOT_YET, INVALID, NO_ACCESS)
-OF_QUOTES: tuple[Any, ...] = (None, UNKNOWN, REFUSED, UNSURE, THROTTLED, NOT_SENT, INVALID_STATE)
+READ_BACK_ERRORS: tuple[Finding, ...] = (UNKNOWN, NOT_SENT, THROTTLED, NOT_YET, INVALID, NO_ACCESS)
+QUOTE_ERRORS: tuple[Any, ...] = (None, UNKNOWN, REFUSED, UNCERTAIN, THROTTLED, NOT_SENT, INVALID_STATE)
 INTERRUPTIONS: tuple[Interruption, ...] = (
     *("", "", "", "", "", "", "", ""),
     *("lost", "stopped", "crashed", "changed", "forgotten", "redelivered", "held", "paused"),
@@ -154,10 +166,10 @@ INTERRUPTIONS: tuple[Interruption, ...] = (
 SHARES = st.sampled_from([0.0, 0.01, 0.3, 0.6, 0.9, LATEST])
 TURNS = st.builds(
     Turn,
-    answer=st.sampled_from(ANSWERS),
-    quotes=st.sampled_from(OF_QUOTES),
-    trouble=st.sampled_from([None, None, None, *TROUBLES]),
-    happens=st.sampled_from(INTERRUPTIONS),
+    answer=st.sampled_from(RESPONSES),
+    quotes=st.sampled_from(QUOTE_ERRORS),
+    trouble=st.sampled_from([None, None, None, *READ_BACK_ERRORS]),
+    interruption=st.sampled_from(INTERRUPTIONS),
     acts=st.sampled_from(["nothing", "books", "fails"]),
     late=SHARES,
     shows=st.none() | SHARES,
@@ -173,8 +185,8 @@ def _retry(attempts: int, quiet_s: float, queue: float | None, more: float) -> R
     return Retry(attempts=attempts, quiet_seconds=quiet_s, queue_seconds=queue_s, deadline_hours=deadline_s / 3600)
 
 
-WORLDS = st.builds(
-    World,
+SCENARIOS = st.builds(
+    Scenario,
     steps=st.integers(1, 3),
     turns=st.lists(TURNS, min_size=1, max_size=25),
     retry=st.builds(

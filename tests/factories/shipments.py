@@ -43,7 +43,7 @@ ALLOCATED = Allocated(carrier=CARRIER)
 QUEUED = Queued(reason="queued")
 NOT_YET = NotYet(reason="processing")
 REFUSED = Refused(reason="allocation_failed", message="nobody would")
-UNSURE = Refused(reason="refused", message="no", certain=False)
+UNCERTAIN = Refused(reason="refused", message="no", certain=False)
 CONFLICT = Refused(reason="conflict")
 THROTTLED = Throttled(reason="throttled")
 NOT_SENT = NotSent(reason="not_sent")
@@ -57,18 +57,18 @@ FORBIDDEN = Stopped(reason="forbidden", message="not allowed")
 INVALID = Stopped(reason="invalid_request", message="weight is missing")
 WRONG_STATE = Stopped(reason="wrong_state", message="cancelled")
 UNALLOCATED = Unallocated()
-CAME_TO_NOTHING = Unallocated(state="allocation_failed")
+ALLOCATION_FAILED = Unallocated(state="allocation_failed")
 
-TOGETHER = BulkRefused(reason="refused_together", message="refused together with other shipments: default_rules")
-PARTLY = BulkRefused(reason="refused_together", message="refused together with other shipments", partly=True)
+BULK_REFUSED = BulkRefused(reason="refused_together", message="refused together with other shipments: default_rules")
+PARTLY_REFUSED = BulkRefused(reason="refused_together", message="refused together with other shipments", partly=True)
 
 OUTCOMES: tuple[Outcome, ...] = (
-    *(ALLOCATED, QUEUED, NOT_YET, REFUSED, UNSURE, CONFLICT, THROTTLED, NOT_SENT, FOREIGN, UNKNOWN, INVALID_STATE),
+    *(ALLOCATED, QUEUED, NOT_YET, REFUSED, UNCERTAIN, CONFLICT, THROTTLED, NOT_SENT, FOREIGN, UNKNOWN, INVALID_STATE),
     *(NOT_FOUND, GONE, NO_ACCESS, FORBIDDEN, INVALID, WRONG_STATE),
 )
 """What a call for one shipment may come to."""
 
-FINDINGS: tuple[Finding, ...] = (*OUTCOMES, TOGETHER, PARTLY, UNALLOCATED, CAME_TO_NOTHING)
+FINDINGS: tuple[Finding, ...] = (*OUTCOMES, BULK_REFUSED, PARTLY_REFUSED, UNALLOCATED, ALLOCATION_FAILED)
 RANDOM = st.floats(0, 1, exclude_max=True)
 
 
@@ -89,7 +89,7 @@ def shipment(*steps: AnyStrategy, age_s: float = 0.0, losses: int = 0, **progres
     )
 
 
-def opened(kind: str = "unknown", ago_s: float = 0.0, **more: Any) -> dict[str, Any]:
+def open_call(kind: str = "unknown", ago_s: float = 0.0, **more: Any) -> dict[str, Any]:
     """Progress with an open call that ended so long ago."""
     return {
         "open_kind": kind,

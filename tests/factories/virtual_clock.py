@@ -37,7 +37,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         return self._jumping.jumped_s
 
 
-def play(work: Coroutine[Any, Any, T]) -> T:
+def run_virtual(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in time that jumps."""
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         return runner.run(work)

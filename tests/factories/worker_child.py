@@ -20,7 +20,7 @@ in_flight = {in_flight}
 """
 
 
-def write(settings: Settings, url: str, in_flight: int = 0, merchant: str = "acme") -> None:
+def write_merchant_file(settings: Settings, url: str, in_flight: int = 0, merchant: str = "acme") -> None:
     """Write the merchant's file."""
     (settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=url, in_flight=in_flight))
 
@@ -28,7 +28,7 @@ def write(settings: Settings, url: str, in_flight: int = 0, merchant: str = "acm
 async def serve(child: ChildRuntime) -> WorkResult:
     """Let a child take what is due until nothing is any more."""
     worked = await asyncio.to_thread(child.serve)
-    assert worked is not None, "the child is kept for a shipment alone"
+    assert worked is not None, "the child is reserved for an isolated shipment"
     return worked
 
 
@@ -40,8 +40,8 @@ async def none_in_flight(child: ChildRuntime) -> None:
 def allocates_after(may_answer: asyncio.Event) -> Any:
     """How an API answers that allocates, but not before the event."""
 
-    async def slow(request: Request, journal: asyncio.StreamWriter) -> None:
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
         await may_answer.wait()
-        await allocates(request, journal)
+        await allocates(request, writer)
 
     return slow

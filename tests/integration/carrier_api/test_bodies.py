@@ -10,28 +10,28 @@ import pytest
 from tasks.rules.outcome import Allocated, Queued, Stopped, Unknown
 from tests.factories.raw_api import (
     REFERENCE,
-    Answer,
+    Handler,
     Request,
     account,
     allocated,
-    answers,
+    assert_faster_than,
     call_once,
-    calling,
     listening,
+    open_client,
     read_once,
     request,
+    responds_with,
     response,
-    taking_at_most,
 )
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 MEGABYTE = 1024 * 1024
 
 
-def cut(status: int, *headers: str, body: bytes = b"{") -> Answer:
+def cut(status: int, *headers: str, body: bytes = b"{") -> Handler:
     """A head that promises more than comes before the connection drops."""
     whole = response(status, b" " * 1000, *headers)
-    return answers(whole[:-1000] + body)
+    return responds_with(whole[:-1000] + body)
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def cut(status: int, *headers: str, body: bytes = b"{") -> Answer:
         (cut(202), Queued, "queued"),
         (cut(200), Unknown, "incomplete_response"),
         (cut(200, body=allocated()), Allocated, None),
-        (answers(HEAD + b"transfer-encoding: chunked\r\n\r\n40\r\n{"), Unknown, "incomplete_response"),
+        (responds_with(HEAD + b"transfer-encoding: chunked\r\n\r\n40\r\n{"), Unknown, "incomplete_response"),
     ],
 )
-async def test_an_answer_that_breaks_off(answer: Answer, kind: type, reason: str | None) -> None:
+async def test_an_answer_that_breaks_off(answer: Handler, kind: type, reason: str | None) -> None:
     """A whole head with half a body is judged by its status and by what came."""
     async with listening(answer) as api:
         outcome = await call_once(api.url)
@@ -64,12 +64,12 @@ async def test_an_answer_that_breaks_off(answer: Answer, kind: type, reason: str
 async def test_chunks_that_become_garbage() -> None:
     """A body whose second half is no chunk counts as far as it could be read."""
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(b"HTTP/1.1 503 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
-        await journal.drain()
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
+        await writer.drain()
         await asyncio.sleep(0.05)
-        journal.write(b"no chunk\r\n")
-        journal.close()
+        writer.write(b"no chunk\r\n")
+        writer.close()
 
     async with listening(answer) as api:
         outcome = await call_once(api.url, timeout_s=1)
@@ -80,14 +80,14 @@ async def test_chunks_that_become_garbage() -> None:
 async def test_a_body_that_never_ends() -> None:
     """A body that trickles on counts as far as it came within the call's time."""
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(HEAD + b"content-length: 1000000\r\n\r\n" + allocated())
-        while not journal.is_closing():
-            journal.write(b" ")
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"content-length: 1000000\r\n\r\n" + allocated())
+        while not writer.is_closing():
+            writer.write(b" ")
             await asyncio.sleep(0.01)
 
     async with listening(answer) as api:
-        with taking_at_most(5):
+        with assert_faster_than(5):
             assert isinstance(await call_once(api.url, timeout_s=1), Allocated)
 
 
@@ -95,13 +95,13 @@ async def test_an_enormous_body() -> None:
     """Of a body without end a few megabytes are read, and then no more."""
     sent = 0
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
-        journal.write(b"HTTP/1.1 500 X\r\ncontent-length: 1000000000\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 X\r\ncontent-length: 1000000000\r\n\r\n")
         while sent < 1_000_000_000:
-            journal.write(b"a" * MEGABYTE)
+            writer.write(b"a" * MEGABYTE)
             sent += MEGABYTE
-            await journal.drain()
+            await writer.drain()
 
     async with listening(answer) as api:
         outcome = await call_once(api.url)
@@ -123,7 +123,7 @@ def bomb(layers: int) -> bytes:
 async def test_a_bomb(layers: int) -> None:
     """A small answer that unpacks into an enormous one is unpacked only as far as answers may be long."""
     body = response(200, bomb(layers), "content-encoding: " + ", ".join(["gzip"] * layers))
-    async with listening(answers(body)) as api:
+    async with listening(responds_with(body)) as api:
         tracemalloc.start()
         try:
             outcome = await call_once(api.url)
@@ -173,7 +173,7 @@ READ = {
 @pytest.mark.parametrize(("body", "headers"), [(body, headers) for body, *headers in READ.values()], ids=READ.keys())
 async def test_an_answer_that_others_read(body: bytes, headers: list[str]) -> None:
     """What any client reads is read, by calls and read-backs."""
-    async with listening(answers(response(200, body, *headers))) as api:
+    async with listening(responds_with(response(200, body, *headers))) as api:
         found = [await call_once(api.url), await read_once(api.url)]
         assert api.requests[0].headers["accept-encoding"] == "gzip"
     assert [type(outcome) for outcome in found] == [Allocated, Allocated]
@@ -190,9 +190,9 @@ XML = {
 @pytest.mark.parametrize(("body", "header"), XML.values(), ids=XML.keys())
 async def test_xml_that_others_read(body: bytes, header: str) -> None:
     """So is XML."""
-    async with listening(answers(response(200, body, header))) as api:
+    async with listening(responds_with(response(200, body, header))) as api:
         merchant = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
-        async with calling() as client:
+        async with open_client() as client:
             found = await client.read_back(merchant, request())
     assert isinstance(found, Allocated)
 
@@ -217,7 +217,7 @@ UNREAD = {
 @pytest.mark.parametrize(("body", "header", "why"), UNREAD.values(), ids=UNREAD.keys())
 async def test_why_an_answer_is_unreadable(body: bytes, header: str, why: str) -> None:
     """What stays unreadable says why."""
-    async with listening(answers(response(200, body, header))) as api:
+    async with listening(responds_with(response(200, body, header))) as api:
         found = [await call_once(api.url), await read_once(api.url)]
     for outcome in found:
         assert isinstance(outcome, Unknown)
@@ -242,7 +242,7 @@ async def test_a_letter_beyond_ascii(letter: bytes, content_type: str, read: str
         "carrier": {"name": "X", "reference": "X", "service_name": "a", "service_reference": "X"},
         "tracking_details": {"shipment": {"tracking_references": ["1", "X"]}},
         "_links": [{"rel": "label", "href": "https://h/X"}]}""".replace(b"X", letter)
-    async with listening(answers(response(200, body, f"content-type: {content_type}"))) as api:
+    async with listening(responds_with(response(200, body, f"content-type: {content_type}"))) as api:
         found = await call_once(api.url)
     assert isinstance(found, Allocated)
     assert found.carrier is not None

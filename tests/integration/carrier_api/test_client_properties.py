@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.rules.outcome import FOREIGN, PERMIT_EXPIRED, BulkRefused, Finding, NotSent, Outcome, Quoted, Refused
-from tests.factories.raw_api import Request, account, calling, listening, request, response
+from tests.factories.raw_api import Request, account, listening, open_client, request, response
 from tests.unit.carrier_api.responses import ALL, DEFAULT, OTHER, REF
 from tests.unit.carrier_api.responses import response as read
 from tests.unit.carrier_api.test_parser_properties import BODIES
@@ -70,12 +70,12 @@ async def play(scene: Scene) -> tuple[Mapping[str, Finding | Quoted], int]:
     """What the request comes to for each shipment, and how many requests the API saw."""
     answers = iter([scene.before, scene.answer] if scene.before else [scene.answer])
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(next(answers))
-        await journal.drain()
-        journal.close()
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(next(answers))
+        await writer.drain()
+        writer.close()
 
-    async with listening(answer) as api, calling() as client:
+    async with listening(answer) as api, open_client() as client:
         here = account(api.url, {"quote": "cheapest"}, flavour=scene.flavour)
         if scene.before:
             await client.read_back(here, request())

@@ -16,7 +16,7 @@ import pytest
 import uvloop
 
 from tasks.rules.outcome import Unknown
-from tests.factories.raw_api import account, address, allocate, calling, request
+from tests.factories.raw_api import account, address, allocate, open_client, request
 from worker.carrier_api.client import CarrierApi
 
 ROOT = Path(__file__).parents[3]
@@ -113,7 +113,7 @@ async def call(client: CarrierApi, url: str, timeout_s: float) -> None:
 
 async def test_a_call_that_took_too_long(listener: socket.socket) -> None:
     """After its timeout nothing more of a request is delivered, however much of it the other side had not read."""
-    async with calling() as client:
+    async with open_client() as client:
         calls = asyncio.create_task(call(client, address(listener), 1))
         async with peer(listener) as api:
             await calls
@@ -123,7 +123,7 @@ async def test_a_call_that_took_too_long(listener: socket.socket) -> None:
 
 async def test_a_call_that_is_cancelled(listener: socket.socket) -> None:
     """So it is when its task is cancelled."""
-    async with calling() as client:
+    async with open_client() as client:
         calls = asyncio.create_task(call(client, address(listener), 30))
         async with peer(listener) as api:
             await api.arrived()
@@ -135,7 +135,7 @@ async def test_a_call_that_is_cancelled(listener: socket.socket) -> None:
 
 async def test_a_client_that_is_closed(listener: socket.socket) -> None:
     """So it is when the client is closed under a call."""
-    async with calling() as client:
+    async with open_client() as client:
         calls = asyncio.create_task(call(client, address(listener), 30))
         async with peer(listener) as api:
             await api.arrived()
@@ -163,7 +163,7 @@ async def test_a_process_that_is_killed(listener: socket.socket) -> None:
 
 async def test_a_body_that_is_given_up(listener: socket.socket) -> None:
     """An answer that is left half read ends with a reset too."""
-    async with calling() as client:
+    async with open_client() as client:
         calls = asyncio.create_task(allocate(client, account(address(listener), timeout_s=1)))
         async with peer(listener) as api:
             await api.arrived()
@@ -175,7 +175,7 @@ async def test_a_body_that_is_given_up(listener: socket.socket) -> None:
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the platform has no such option")
 async def test_the_kernel_gives_up_too(listener: socket.socket) -> None:
     """What the other side's kernel does not acknowledge is repeated no longer than the longest call lasts."""
-    async with calling(longest_call_s=7) as client:
+    async with open_client(longest_call_s=7) as client:
         calls = asyncio.create_task(allocate(client, account(address(listener))))
         async with peer(listener) as api:
             await api.arrived()

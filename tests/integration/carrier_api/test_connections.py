@@ -17,13 +17,13 @@ from tests.factories.raw_api import (
     address,
     allocate,
     allocated,
-    answers,
     call_once,
-    calling,
     hangs,
-    idle,
+    idle_connections,
     listening,
+    open_client,
     request,
+    responds_with,
     response,
 )
 from worker.carrier_api.client import CarrierApi
@@ -43,7 +43,7 @@ def used(api: CarrierApi) -> set[Any]:
 
 async def test_a_promise_with_a_body() -> None:
     """What comes before the answer proper is no part of it."""
-    async with listening(answers(PROMISE + response(200, allocated()))) as api:
+    async with listening(responds_with(PROMISE + response(200, allocated()))) as api:
         assert isinstance(await call_once(api.url), Allocated)
 
 
@@ -52,11 +52,11 @@ async def test_a_call_that_is_cancelled_as_its_answer_comes(turns: int) -> None:
     """Its connection is in use no more, in whichever turn of the loop that happens."""
     call_record = asyncio.Event()
 
-    async def answer(request: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(response(200, allocated(request.reference)))
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(response(200, allocated(request.reference)))
         call_record.set()
 
-    async with listening(answer) as api, calling() as client:
+    async with listening(answer) as api, open_client() as client:
         call = asyncio.create_task(allocate(client, account(api.url)))
         await call_record.wait()
         for _ in range(turns):
@@ -68,21 +68,21 @@ async def test_a_call_that_is_cancelled_as_its_answer_comes(turns: int) -> None:
 
 async def test_calls_that_take_too_long_leave_nothing() -> None:
     """A call that was given up holds neither its connection nor its deadline."""
-    async with listening(hangs) as api, calling() as client:
+    async with listening(hangs) as api, open_client() as client:
         found = await asyncio.gather(*(allocate(client, account(api.url, timeout_s=0.2)) for _ in range(5)))
         assert {type(outcome) for outcome in found} == {Unknown}
         transport: Any = client._sender._http._transport
-        assert (used(client), idle(client)) == (set(), [])
+        assert (used(client), idle_connections(client)) == (set(), [])
         await until(lambda: not transport._connections.deadlines._due)
 
 
 async def test_idle_connections_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that nobody has used for a while is reset."""
     monkeypatch.setattr(connections, "IDLE_CONNECTION_S", 0.1)
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         await allocate(client, account(api.url))
         transport: Any = client._sender._http._transport
-        assert len(idle(client)) == 1
+        assert len(idle_connections(client)) == 1
         await until(lambda: not transport._connections.idle)
         assert isinstance(await allocate(client, account(api.url)), Allocated)
         assert [request.connection for request in api.requests] == [1, 2]
@@ -138,7 +138,7 @@ async def test_a_stray_answer_that_was_not_read_yet() -> None:
 
     was_read, is_sent = threading.Event(), threading.Event()
     with apart(serve) as url:
-        async with calling() as client:
+        async with open_client() as client:
             assert isinstance(await allocate(client, account(url), "first"), Allocated)
             was_read.set()
             is_sent.wait()  # the loop stands still meanwhile
@@ -149,24 +149,24 @@ async def test_an_answer_to_half_a_request() -> None:
     """An API that answers before it has read the request gets no more of it afterwards."""
     got = 0
 
-    async def answers_early(reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
+    async def answers_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal got
         await reader.readuntil(b"\r\n\r\n")
-        journal.write(response(503, b"{}"))
+        writer.write(response(503, b"{}"))
         await early.wait()
         with contextlib.suppress(ConnectionError):
             while some := await reader.read(1 << 20):
                 got += len(some)
-        journal.transport.abort()
+        writer.transport.abort()
         over.set()
 
     early, over = asyncio.Event(), asyncio.Event()
     server = await asyncio.start_server(answers_early, "127.0.0.1", 0, limit=1 << 16)
-    async with server, calling() as client:
+    async with server, open_client() as client:
         here = account(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {"default_rules": True})
         references = [f"{number:04}" + "x" * 200_000 for number in range(100)]
         await client.allocate(here, here.merchant.file.allocation.strategy, request(*references))
-        assert (used(client), idle(client)) == (set(), [])
+        assert (used(client), idle_connections(client)) == (set(), [])
         early.set()
         await over.wait()
     assert got < sum(map(len, references))
@@ -183,11 +183,11 @@ ENDLESS = {
 async def test_what_has_no_end(what: bytes) -> None:
     """An answer without an end, in whatever part of it, ends with the call, and holds nobody up meanwhile."""
 
-    async def goes_on(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(b"HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n")
-        while not journal.is_closing():
-            journal.write(what * 1000)
-            await journal.drain()
+    async def goes_on(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(what * 1000)
+            await writer.drain()
 
     async with listening(goes_on) as api:
         assert isinstance(await call_once(api.url, timeout_s=1), Unknown)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tasks.rules.outcome import FOREIGN, Finding, NotSent, Quoted, Refused, Stopped, Throttled, Unknown
-from tests.factories.raw_api import REFERENCE, Request, account, calling, listening, request
+from tests.factories.raw_api import REFERENCE, Request, account, listening, open_client, request
 from tests.factories.raw_api import response as over_the_wire
 from tests.unit.carrier_api.responses import SERVICE, response
 from worker.carrier_api import hosts
@@ -68,10 +68,10 @@ def play(flavour: str, *script: tuple[str, bytes]) -> list[Came]:
     async def played() -> list[Came]:
         answers = iter([answer for _, answer in script])
 
-        async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-            journal.write(next(answers))
+        async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+            writer.write(next(answers))
 
-        async with listening(answer) as api, calling() as client:
+        async with listening(answer) as api, open_client() as client:
             return [await _ask(client, api.url, flavour, what) for what, _ in script]
 
     return asyncio.run(played())
@@ -194,14 +194,14 @@ def test_v1_refuses_without_a_word() -> None:
 def test_each_host_for_itself() -> None:
     """What one host answers says nothing of another."""
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(over_the_wire(404))
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(over_the_wire(404))
 
-    async def pages(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(PAGE)
+    async def pages(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(PAGE)
 
     async def played() -> list[Came]:
-        async with listening(pages) as other, listening(answer) as api, calling() as client:
+        async with listening(pages) as other, listening(answer) as api, open_client() as client:
             await _ask(client, other.url, FLAVOURS[0], "call")
             return [await _ask(client, api.url, FLAVOURS[0], what) for what in ("call", "read")]
 
@@ -213,11 +213,11 @@ def test_each_host_for_itself() -> None:
 def test_several_shipments() -> None:
     """Each shipment of a call learns that it was not sent."""
 
-    async def pages(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(over_the_wire(404, PAGES[0]))
+    async def pages(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(over_the_wire(404, PAGES[0]))
 
     async def played() -> object:
-        async with listening(pages) as api, calling() as client:
+        async with listening(pages) as api, open_client() as client:
             here = account(api.url, {"default_rules": True})
             return await client.allocate(here, here.merchant.file.allocation.strategy, request("sp_1", "sp_2"))
 

@@ -11,7 +11,16 @@ from urllib.parse import quote
 import pytest
 
 from tasks.rules.outcome import Allocated
-from tests.factories.raw_api import REFERENCE, account, allocate, answers, calling, listening, request, response
+from tests.factories.raw_api import (
+    REFERENCE,
+    account,
+    allocate,
+    listening,
+    open_client,
+    request,
+    responds_with,
+    response,
+)
 
 KEY = "Key/7f3a+Q1&zz9=B92xLm"
 
@@ -105,7 +114,7 @@ async def test_the_key_in_a_head_or_a_packed_body(answer: bytes, flavour: str) -
 async def test_a_reference_with_the_key_is_null() -> None:
     """What cannot be said without the key is not said; the allocation counts."""
     body = {"state": "allocated", "carrier": {"reference": f"A-{KEY}", "name": f"by {KEY}"}}
-    async with listening(answers(response(200, json.dumps(body).encode()))) as api, calling() as client:
+    async with listening(responds_with(response(200, json.dumps(body).encode()))) as api, open_client() as client:
         outcome = await allocate(client, account(api.url, key=KEY))
     assert isinstance(outcome, Allocated)
     assert outcome.carrier is not None
@@ -114,6 +123,6 @@ async def test_a_reference_with_the_key_is_null() -> None:
 
 async def _outcomes(answer: bytes, api: dict[str, Any]) -> str:
     strategy = {"carrier_service": "X"}
-    async with listening(answers(answer)) as raw, calling() as client:
+    async with listening(responds_with(answer)) as raw, open_client() as client:
         merchant = account(raw.url, strategy, key=KEY, **api)
         return repr([await allocate(client, merchant, REFERENCE), await client.read_back(merchant, request())])

@@ -11,23 +11,23 @@ from tasks.rules.outcome import Allocated, NotSent, Unknown
 from tests.factories.raw_api import (
     KEY,
     REFERENCE,
-    Answer,
+    Handler,
     Request,
     account,
     address,
     allocate,
     allocated,
-    answers,
+    assert_faster_than,
     call_once,
-    calling,
     full_backlog,
     hangs,
-    idle,
+    idle_connections,
     listening,
+    open_client,
     read_once,
     resets,
+    responds_with,
     response,
-    taking_at_most,
 )
 from worker.lab.embedded_server import free_port
 
@@ -36,20 +36,20 @@ MEGABYTE = 1024 * 1024
 
 LOST = {
     "reset": resets,
-    "closed": answers(),
-    "half a head": answers(HEAD + b"content-"),
-    "only promises": answers(b"HTTP/1.1 100 Continue\r\n\r\n" * 50),
+    "closed": responds_with(),
+    "half a head": responds_with(HEAD + b"content-"),
+    "only promises": responds_with(b"HTTP/1.1 100 Continue\r\n\r\n" * 50),
 }
 
 BROKEN = {
-    "garbage": answers(b"\x00\x01garbage\r\n\r\n"),
-    "a page without a head": answers(b"<html>sorry</html>"),
-    "an endless head": answers(HEAD + b"x: " + b"a" * MEGABYTE + b"\r\n\r\n"),
-    "a head of many lines": answers(HEAD + b"x: a\r\n" * 100_000 + b"\r\n"),
-    "no status": answers(b"HTTP/1.1 abc OK\r\n\r\n"),
-    "an endless head in parts": answers(HEAD, *[b"x: " + b"a" * 60_000 + b"\r\n"] * 6, b"\r\n"),
-    "two lengths": answers(HEAD + b"content-length: 4\r\ncontent-length: 5\r\n\r\n{"),
-    "a length and chunks": answers(HEAD + b"content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+    "garbage": responds_with(b"\x00\x01garbage\r\n\r\n"),
+    "a page without a head": responds_with(b"<html>sorry</html>"),
+    "an endless head": responds_with(HEAD + b"x: " + b"a" * MEGABYTE + b"\r\n\r\n"),
+    "a head of many lines": responds_with(HEAD + b"x: a\r\n" * 100_000 + b"\r\n"),
+    "no status": responds_with(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "an endless head in parts": responds_with(HEAD, *[b"x: " + b"a" * 60_000 + b"\r\n"] * 6, b"\r\n"),
+    "two lengths": responds_with(HEAD + b"content-length: 4\r\ncontent-length: 5\r\n\r\n{"),
+    "a length and chunks": responds_with(HEAD + b"content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
 }
 
 
@@ -75,17 +75,17 @@ async def test_nobody_lets_us_in() -> None:
         assert isinstance(await call_once(address(listener), timeout_s=1), NotSent)
 
 
-@pytest.mark.parametrize("answer", [answers(), resets, hangs])
-async def test_no_tls(answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [responds_with(), resets, hangs])
+async def test_no_tls(answer: Handler) -> None:
     """A handshake that fails or does not end was no call."""
 
-    async def greet(reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         request = Request(method="", target="", headers={}, body=b"", connection=1)
         try:
-            await answer(request, journal)
+            await answer(request, writer)
         finally:
-            journal.transport.abort()
+            writer.transport.abort()
 
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     async with server:
@@ -101,7 +101,7 @@ async def test_no_tls(answer: Answer) -> None:
     ],
     ids=[*LOST.keys(), *BROKEN.keys()],
 )
-async def test_no_answer(answer: Answer, reason: str, words: str) -> None:
+async def test_no_answer(answer: Handler, reason: str, words: str) -> None:
     """Once the request went out, anything but an answer is unknown; so it is when reading back."""
     async with listening(answer) as api:
         outcomes = [await call_once(api.url), await read_once(api.url)]
@@ -114,15 +114,15 @@ async def test_no_answer(answer: Answer, reason: str, words: str) -> None:
 async def test_a_head_as_large_as_curl_reads_them() -> None:
     """Many lines, and long ones, as proxies add them, keep nobody from reading an answer."""
     lines = [*(f"x-{number}: {'a' * 40}" for number in range(1000)), f"set-cookie: {'b' * 100_000}"]
-    async with listening(answers(response(200, NAMED, *lines))) as api:
+    async with listening(responds_with(response(200, NAMED, *lines))) as api:
         assert isinstance(await call_once(api.url), Allocated)
 
 
 @pytest.mark.parametrize(("timeout_s", "longest_call_s"), [(0.2, 30.0), (20.0, 0.2)])
 async def test_a_call_ends_in_time(timeout_s: float, longest_call_s: float) -> None:
     """A call takes no longer than its merchant's `timeout_s`, nor than the worker allows."""
-    async with listening(hangs) as api, calling(longest_call_s) as client:
-        with taking_at_most(5):
+    async with listening(hangs) as api, open_client(longest_call_s) as client:
+        with assert_faster_than(5):
             outcome = await allocate(client, account(api.url, timeout_s=timeout_s))
     assert isinstance(outcome, Unknown)
     assert (outcome.reason, outcome.message) == ("timeout", "127.0.0.1: no response in 0.2 s")
@@ -131,14 +131,14 @@ async def test_a_call_ends_in_time(timeout_s: float, longest_call_s: float) -> N
 async def test_a_head_that_trickles() -> None:
     """A head that comes byte by byte does not prolong the call."""
 
-    async def trickles(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(HEAD)
-        while not journal.is_closing():
-            journal.write(b"x: y\r\n")
+    async def trickles(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        while not writer.is_closing():
+            writer.write(b"x: y\r\n")
             await asyncio.sleep(0.01)
 
     async with listening(trickles) as api:
-        with taking_at_most(5):
+        with assert_faster_than(5):
             outcome = await call_once(api.url, timeout_s=0.3)
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "timeout"
@@ -148,7 +148,9 @@ async def test_a_head_that_trickles() -> None:
 async def test_a_redirect_is_not_followed(status: int) -> None:
     """The key goes to the host in the merchant file and to no other."""
     async with listening() as other:
-        async with listening(answers(response(status, b"", f"location: {other.url}/pro/shipments/{REFERENCE}"))) as api:
+        async with listening(
+            responds_with(response(status, b"", f"location: {other.url}/pro/shipments/{REFERENCE}"))
+        ) as api:
             outcome = await call_once(api.url)
             assert len(api.requests) == 1
         assert other.requests == []
@@ -165,10 +167,10 @@ ECHOES = {
 
 @pytest.mark.parametrize(
     "answer",
-    [*LOST.values(), *BROKEN.values(), *map(answers, ECHOES.values())],
+    [*LOST.values(), *BROKEN.values(), *map(responds_with, ECHOES.values())],
     ids=[*LOST.keys(), *BROKEN.keys(), *ECHOES.keys()],
 )
-async def test_the_key_is_in_no_outcome(answer: Answer) -> None:
+async def test_the_key_is_in_no_outcome(answer: Handler) -> None:
     """Whatever goes wrong, and even if the API repeats it, the key is in nothing that we write down."""
     async with listening(answer) as api:
         found = [await call_once(api.url), await read_once(api.url)]
@@ -209,15 +211,15 @@ ODD_FRAMES = pytest.mark.parametrize(("frame", "how"), [(twice, TWICE), (listed,
 async def test_an_odd_frame(frame: Callable[[bytes], bytes], how: str) -> None:
     """An answer with an odd frame counts for the shipment that it names; its connection is used no more."""
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(response(200, NAMED) if len(api.requests) == 1 else frame(NAMED))
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(response(200, NAMED) if len(api.requests) == 1 else frame(NAMED))
 
-    async with listening(answer) as api, calling() as client:
+    async with listening(answer) as api, open_client() as client:
         found = []
         for connections in ([1], [1], [1, 2]):
             found.append(await allocate(client, account(api.url)))
             assert sorted({request.connection for request in api.requests}) == connections
-        assert idle(client) == []
+        assert idle_connections(client) == []
     assert [type(outcome) for outcome in found] == [Allocated] * 3, how
 
 
@@ -225,7 +227,7 @@ async def test_an_odd_frame(frame: Callable[[bytes], bytes], how: str) -> None:
 @pytest.mark.parametrize("body", [NAMELESS, OTHER, b"", b"{"])
 async def test_an_odd_frame_for_nobody(frame: Callable[[bytes], bytes], how: str, body: bytes) -> None:
     """An answer with an odd frame that names nobody, or somebody else, may be anybody's."""
-    async with listening(answers(frame(body))) as api:
+    async with listening(responds_with(frame(body))) as api:
         outcomes = [await call_once(api.url), await read_once(api.url)]
     for outcome in outcomes:
         assert isinstance(outcome, Unknown)
@@ -256,7 +258,7 @@ async def test_an_odd_frame_for_nobody(frame: Callable[[bytes], bytes], how: str
 )
 async def test_why_a_frame_is_unreadable(lines: tuple[str, ...], why: str) -> None:
     """The outcome says what is wrong with the frame, in the words of the HTTP library, and quotes none of the bytes."""
-    async with listening(answers(framed(*lines, body=NAMED))) as api:
+    async with listening(responds_with(framed(*lines, body=NAMED))) as api:
         outcomes = [await call_once(api.url), await read_once(api.url)]
     for outcome in outcomes:
         assert isinstance(outcome, Unknown)

@@ -20,10 +20,10 @@ from tests.factories.raw_api import (
     account,
     allocate,
     allocated,
-    answers,
-    calling,
     listening,
+    open_client,
     request,
+    responds_with,
     response,
 )
 
@@ -33,7 +33,7 @@ PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size
 
 async def path_of(reference: str, service: str = "X") -> str:
     """The path under which a shipment is asked for, as it stands on the wire."""
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         await allocate(client, account(api.url, {"virtual_service": service}), reference)
         return api.requests[0].target
 
@@ -81,13 +81,13 @@ def test_every_service_is_escaped_or_refused(runner: asyncio.Runner, service: st
 async def test_quotes_with_odd_names(offered: str) -> None:
     """A quote whose name would lead to another path is not asked for, and nothing is raised."""
 
-    async def offers(asked: Request, journal: asyncio.StreamWriter) -> None:
+    async def offers(asked: Request, writer: asyncio.StreamWriter) -> None:
         if asked.target.endswith("/quote"):
-            journal.write(response(200, json.dumps({"quotes": [{"reference": offered}]}).encode()))
+            writer.write(response(200, json.dumps({"quotes": [{"reference": offered}]}).encode()))
         else:
-            journal.write(response(200, allocated()))
+            writer.write(response(200, allocated()))
 
-    async with listening(offers) as api, calling() as client:
+    async with listening(offers) as api, open_client() as client:
         here = account(api.url, {"quote": "cheapest"})
         strategy = here.merchant.file.allocation.strategy
         quoted = await client.quote(here, strategy, request())
@@ -101,7 +101,7 @@ async def test_quotes_with_odd_names(offered: str) -> None:
 
 async def test_the_headers_of_v2() -> None:
     """A request of v2 carries the key, the version and the format, and no trace, cookie or credential of ours."""
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         await allocate(client, account(api.url))
         headers = dict(api.requests[0].headers)
     del headers["host"], headers["content-length"]
@@ -117,7 +117,7 @@ async def test_the_headers_of_v2() -> None:
 
 async def test_the_headers_of_v1() -> None:
     """A request of v1 carries key and version under their older names, and the merchant's format."""
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         here = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
         await client.read_back(here, request())
         headers = api.requests[0].headers
@@ -130,7 +130,7 @@ async def test_the_headers_of_v1() -> None:
 @pytest.mark.parametrize("flavour", ["shipments-v2", "consignments-v1"])
 async def test_what_is_read_is_fresh(flavour: str) -> None:
     """A read-back asks every cache on its way for the state as it is now; an allocation says nothing of caches."""
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         here = account(api.url, {"default_rules": True}, flavour=flavour)
         await client.read_back(here, request())
         await client.allocate(here, here.merchant.file.allocation.strategy, request())
@@ -139,7 +139,7 @@ async def test_what_is_read_is_fresh(flavour: str) -> None:
 
 async def test_a_merchant_without_a_key() -> None:
     """Without a key the header is empty, and the API is asked all the same: it says what is wrong with that."""
-    async with listening(answers(response(401, b"{}"))) as api, calling() as client:
+    async with listening(responds_with(response(401, b"{}"))) as api, open_client() as client:
         outcome = await allocate(client, account(api.url, key=None))
         assert api.requests[0].headers["x-api-key"] == ""
     assert outcome == Stopped(reason="unauthorised", message="HTTP 401")
@@ -148,10 +148,10 @@ async def test_a_merchant_without_a_key() -> None:
 async def test_cookies_are_not_kept() -> None:
     """What one answer sets, no later request repeats."""
 
-    async def sets_a_cookie(request: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(response(200, allocated(request.reference), "set-cookie: session=1; path=/"))
+    async def sets_a_cookie(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(response(200, allocated(request.reference), "set-cookie: session=1; path=/"))
 
-    async with listening(sets_a_cookie) as api, calling() as client:
+    async with listening(sets_a_cookie) as api, open_client() as client:
         for _ in range(2):
             await allocate(client, account(api.url))
         assert "cookie" not in api.requests[1].headers
@@ -162,6 +162,6 @@ async def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         assert isinstance(await allocate(client, account(api.url)), Allocated)
         assert "authorization" not in api.requests[0].headers

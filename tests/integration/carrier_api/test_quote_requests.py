@@ -11,9 +11,9 @@ import pytest
 
 from config.strategies.quote import Quote
 from tasks.rules.outcome import Allocated, NotYet, Outcome, Quoted, Refused, Stopped, Throttled, Unknown
-from tests.factories.batch_run import Trial, several
-from tests.factories.raw_api import REFERENCE, Request, account, allocated, calling, listening, request, response
-from tests.factories.virtual_clock import play
+from tests.factories.batch_run import BatchRun, make_shipments
+from tests.factories.raw_api import REFERENCE, Request, account, allocated, listening, open_client, request, response
+from tests.factories.virtual_clock import run_virtual
 from tests.unit.carrier_api.responses import GROUP
 
 HOUR = timedelta(hours=1)
@@ -40,11 +40,11 @@ def asked(
     body = json.dumps({"quotes": offers} if flavour == "shipments-v2" else {"Quotes": offers}).encode()
     headers = [] if date is None else [f"date: {date}"]
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(response(200, body, *headers))
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(response(200, body, *headers))
 
     async def asking() -> Quoted | Outcome:
-        async with listening(answer) as api, calling() as client:
+        async with listening(answer) as api, open_client() as client:
             here = account(api.url, choice or {"quote": "cheapest"}, flavour=flavour)
             outcome = await client.quote(here, here.merchant.file.allocation.strategy, request())
             assert len(api.requests) == 1
@@ -74,9 +74,9 @@ def test_no_quote_is_guessed(flavour: str) -> None:
         reason="no_comparable_quote",
         message="which is the cheapest depends on how the prices are read; a 1,050; b 98.00",
     )
-    trial = Trial(shipments=several("x", Quote(quote="cheapest"), GROUP))
+    trial = BatchRun(shipments=make_shipments("x", Quote(quote="cheapest"), GROUP))
     trial.api.quotes["x"] = [outcome]
-    play(trial.visit_by_visit())
+    run_virtual(trial.run_all_visits())
     assert trial.api.called == [("service_group freight", ("x",))]
     assert trial.ledger.last("x").shipment.progress.last_refusal == "no_comparable_quote"
     assert trial.ledger.last("x").verdict == "allocated"
@@ -114,11 +114,11 @@ def test_our_clock_stands_in(date: str | None) -> None:
 def test_the_quote_is_allocated_with(flavour: str, target: str) -> None:
     """The allocation is a request of its own too, with the quote that it is given."""
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(response(200, b'{"IsSuccess": true}' if flavour == "consignments-v1" else allocated()))
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(response(200, b'{"IsSuccess": true}' if flavour == "consignments-v1" else allocated()))
 
     async def allocating() -> None:
-        async with listening(answer) as api, calling() as client:
+        async with listening(answer) as api, open_client() as client:
             here = account(api.url, {"quote": "earliest"}, flavour=flavour)
             strategy = here.merchant.file.allocation.strategy
             outcomes = await client.allocate(here, strategy, request(), quote="qu_1")
@@ -135,11 +135,11 @@ def test_asking_allocates_nothing(status: int, body: bytes, flavour: str) -> Non
     """No answer to a question for quotes is an allocation or a queued one; here the host is known to be the API's."""
     answers = iter([response(500, b"{}"), response(status, body)])
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(next(answers))
+    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(next(answers))
 
     async def asking() -> Quoted | Outcome:
-        async with listening(answer) as api, calling() as client:
+        async with listening(answer) as api, open_client() as client:
             here = account(api.url, {"quote": "cheapest"}, flavour=flavour)
             await client.read_back(here, request())
             return await client.quote(here, here.merchant.file.allocation.strategy, request())

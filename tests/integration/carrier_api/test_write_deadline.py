@@ -14,10 +14,10 @@ from tests.factories.raw_api import (
     account,
     address,
     allocate,
-    calling,
     full_backlog,
-    idle,
+    idle_connections,
     listening,
+    open_client,
     request,
 )
 
@@ -40,19 +40,19 @@ async def test_a_connection_that_takes_long() -> None:
     """What could not be written in time is not written when the connection is up; the next try finds it up."""
     with full_backlog() as listener:
         url = address(listener)
-        async with calling() as client:
+        async with open_client() as client:
             call = asyncio.create_task(allocate(client, account(url), within_s=0.2))
             await asyncio.sleep(0.3)  # the time that the permit is good for
             async with listening(listener=listener) as api:
                 assert await call == LATE
-                assert len(idle(client)) == 1
+                assert len(idle_connections(client)) == 1
                 assert isinstance(await allocate(client, account(url)), Allocated)
-                assert (len(idle(client)), len(api.requests)) == (1, 1)
+                assert (len(idle_connections(client)), len(api.requests)) == (1, 1)
 
 
 async def test_a_standstill_while_connecting() -> None:
     """A process that stands still until the time has passed writes nothing when it goes on."""
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         stand_still()
         assert await allocate(client, account(api.url), within_s=0.2) == LATE
         assert isinstance(await allocate(client, account(api.url)), Allocated)
@@ -61,7 +61,7 @@ async def test_a_standstill_while_connecting() -> None:
 
 async def test_a_connection_that_was_up() -> None:
     """On a connection that is used again nothing is written late either, and it stays."""
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         here = account(api.url)
         assert isinstance(await allocate(client, here, "sp_1"), Allocated)
         assert await allocate(client, here, "sp_2", within_s=0) == LATE
@@ -71,7 +71,7 @@ async def test_a_connection_that_was_up() -> None:
 
 async def test_every_kind_of_request() -> None:
     """Quotes and read-backs have their time too, and each shipment of a late call learns of it."""
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         here = account(api.url, {"default_rules": True})
         strategy, late = here.merchant.file.allocation.strategy, request("sp_1", "sp_2", within_s=0)
         assert await client.allocate(here, strategy, late) == {"sp_1": LATE, "sp_2": LATE}
@@ -83,7 +83,7 @@ async def test_every_kind_of_request() -> None:
 
 async def test_a_standstill_after_a_head() -> None:
     """Head and body are handed over in one step: a process that stands still afterwards has left no half behind."""
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         await allocate(client, account(api.url))
         here = account(api.url, {"default_rules": True})
         stand_still()

@@ -18,7 +18,7 @@ from tasks.rules.decision import FailReason
 from tasks.rules.outcome import Allocated, Carrier
 from tasks.rules.shipment import Shipment
 from tasks.work.ports import Claim, Report
-from tests.factories.classified_events import sort_entries
+from tests.factories.classified_events import classify_all
 from worker.ledger.ledger import Ledger
 from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import Store, connect
@@ -117,7 +117,7 @@ class Scene:
         """Take events in, as intake does."""
         texts = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
         entries = [(f"1-{next(_ids)}", {b"event": text}) for text in texts]
-        read = sort_entries(entries, MerchantFiles(self.settings.merchants_dir, frozenset()))
+        read = classify_all(entries, MerchantFiles(self.settings.merchants_dir, frozenset()))
         ids = [stream_id for stream_id, _ in entries]
         self.do(lambda _, ledger: ledger.accept(read.accepted, read.rejected, ids, GROUP, read.ignored))
 

@@ -61,7 +61,7 @@ async def test_what_is_known_starts_nobody(harness: Harness) -> None:
 
 async def test_who_listens_is_woken(harness: Harness) -> None:
     """Where a child listens no message is asked for: it is woken, once, however much comes in."""
-    assert await harness.take_due() == []
+    assert await harness.claim_due() == []
     assert [await accepted(harness, reference) for reference in "abc"] == [False] * 3
     assert await harness.raw.llen(WAKE) == 1
 
@@ -91,7 +91,7 @@ async def test_who_has_little_room_does_not_listen(harness: Harness) -> None:
 
 async def test_who_leaves_does_not_listen(harness: Harness) -> None:
     """A child that serves no more is not counted upon; what is due at that moment starts another one."""
-    assert await harness.take_due() == []
+    assert await harness.claim_due() == []
     assert not await harness.ledger.notify_due(leaving=True)
     assert await accepted(harness, "a")
     await harness.raw.delete("allocation:starting")

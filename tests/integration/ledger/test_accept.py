@@ -108,7 +108,7 @@ async def test_a_stream_that_is_none(harness: Harness, stream: str) -> None:
 
 async def test_what_an_order_is_known_by(harness: Harness) -> None:
     """The record says when the order came into being, and how often the server had changed when it was accepted."""
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     (accepted,) = new("acme", "a")
     await harness.ledger.accept([accepted._replace(earliest_at=1.5)], [], [], GROUP)
     assert await harness.raw.hmget("allocation:shipment:acme:a", "earliest_at", "epoch") == [b"1500", b"1"]

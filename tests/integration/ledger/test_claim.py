@@ -17,7 +17,7 @@ async def test_a_turn_is_one_merchants(harness: Harness) -> None:
     """At a turn a merchant gets no more than the settings say; one lease token holds all that is taken together."""
     for merchant, count in {"one": 250, "two": 30, "three": 1}.items():
         await harness.accept(merchant, *(f"{merchant}-{n}" for n in range(count)))
-    found = await harness.take_due()
+    found = await harness.claim_due()
     assert all(reference.startswith(claim.merchant) for claim in found for reference in references(claim))
     assert sorted((claim.merchant, len(claim.shipments)) for claim in found) == [
         ("one", 100),
@@ -61,11 +61,11 @@ async def test_a_first_call_that_needs_leave(settings: Settings, against: str) -
         case "throttled":
             await harness.raw.hset("allocation:blocked_until", "m:acme", 4e12)
         case "called before":
-            (claim,) = await harness.take_due()
+            (claim,) = await harness.claim_due()
             await harness.report_of([claim.shipments[0].called()], claim.lease_token, "park")
         case "in doubt":
-            await harness.become_another_server()
-    (claim,) = await harness.take_due()
+            await harness.simulate_server_change()
+    (claim,) = await harness.claim_due()
     assert (set(claim.permitted), await harness.phase("acme", "a")) == (set(), "r")
     await harness.close()
 
@@ -98,7 +98,7 @@ async def test_a_parked_shipment_waits(harness: Harness) -> None:
     await harness.report_of([later], claim.lease_token, "park", due=harness.ledger.now() + 3600)
     await harness.report_of([now], claim.lease_token, "park", due=0)
     assert [references(claim) for claim in await harness.claim_all()] == [["now"]]
-    await harness.end_waits("acme")
+    await harness.make_due("acme")
     assert [references(claim) for claim in await harness.claim_all()] == [["later"]]
 
 
@@ -108,7 +108,7 @@ async def test_a_due_time_in_the_past_is_now(harness: Harness) -> None:
     await harness.accept("acme", "waiting")
     await harness.next_millisecond()
     await harness.report(claim, "park", due=0)
-    (claim,) = await harness.take_due()
+    (claim,) = await harness.claim_due()
     assert references(claim) == ["waiting", "parked"]
 
 
@@ -117,7 +117,7 @@ async def test_a_clock_that_jumped_strands_nothing(harness: Harness, kind: str) 
     """A due time or a lease further ahead than any honest one counts as over when a child begins to serve."""
     await harness.claim("acme", "a")
     await harness.accept("acme", "b")
-    await (harness.end_waits("acme", FAR_AHEAD) if kind == "waits" else harness.end_leases("acme", FAR_AHEAD))
+    await (harness.make_due("acme", FAR_AHEAD) if kind == "waits" else harness.expire_leases("acme", FAR_AHEAD))
     due = await harness.ledger.claim(1000, is_empty=True, is_starting=True)
     found = {each for claim in due.claims for each in references(claim)}
     assert ("b" if kind == "waits" else "a") in found
@@ -127,7 +127,7 @@ async def test_a_clock_that_jumped_under_load(harness: Harness) -> None:
     """Whoever waits for a time far ahead has its turn beside busy merchants, all of its shipments, by any child."""
     far = [f"sp_{number}" for number in range(450)]
     await harness.accept("far", *far)
-    await harness.end_waits("far", FAR_AHEAD)
+    await harness.make_due("far", FAR_AHEAD)
     found: set[str] = set()
     for turn in range(60):
         await harness.accept("busy", *(f"{turn}_{number}" for number in range(20)))
@@ -141,7 +141,7 @@ async def test_the_longest_honest_wait_is_kept(harness: Harness) -> None:
     """A wait within the longest that anybody is parked for is no clock that jumped."""
     claim = await harness.claim("acme", "a")
     await harness.report(claim, "park", due=harness.ledger.now() + FARTHEST_WAIT_S - 60)
-    await harness.look_at("acme")
+    await harness.make_merchant_due("acme")
     assert await harness.claim_all() == []
 
 
@@ -149,6 +149,6 @@ async def test_a_merchant_with_nothing_left_leaves_the_line(harness: Harness) ->
     """Whoever has nothing unfinished is looked at no more."""
     await harness.accept("acme", "a")
     await harness.settle(await harness.claim_all())
-    await harness.look_at("acme")
+    await harness.make_merchant_due("acme")
     await harness.claim_all()
     assert await harness.raw.zcard("allocation:merchant_queue") == 0

@@ -45,9 +45,9 @@ async def test_an_answer_that_was_lost(harness: Harness, monkeypatch: pytest.Mon
     for merchant in ("acme", "other", "third"):
         await harness.accept(merchant, "a")
     monkeypatch.setattr(harness.store, "run", loses_one(harness.store.run))
-    found = await harness.take_due(2)
+    found = await harness.claim_due(2)
     assert len(found) == 2
-    assert {(await harness.holder(claim.merchant, "a"), claim.lease_token) for claim in found} == {
+    assert {(await harness.lease_token_of(claim.merchant, "a"), claim.lease_token) for claim in found} == {
         (found[0].lease_token,) * 2
     }
     assert len(await harness.claim_all()) == 1
@@ -58,7 +58,7 @@ async def test_an_answer_that_was_lost_with_its_permits(settings: Settings, monk
     harness = Harness(settings, admits=True)
     await harness.accept("acme", "a")
     monkeypatch.setattr(harness.store, "run", loses_one(harness.store.run))
-    (claim,) = await harness.take_due()
+    (claim,) = await harness.claim_due()
     assert (set(claim.permitted), await harness.phase("acme", "a")) == (set(), "c")
     await harness.close()
 
@@ -75,7 +75,7 @@ async def test_a_first_try_that_comes_late(harness: Harness, monkeypatch: pytest
         return await run(script, keys, args)
 
     monkeypatch.setattr(harness.store, "run", comes_late)
-    assert len(await harness.take_due()) == 1
+    assert len(await harness.claim_due()) == 1
     await harness.accept("acme", "b")
     await run(CLAIM, [], tries[0])
     assert [await harness.phase("acme", name) for name in "ab"] == ["r", ""]
@@ -92,7 +92,7 @@ async def test_a_retry_that_comes_late(harness: Harness, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(harness.store, "run", kept)
     await harness.accept("acme", "a")
-    (claim,) = await harness.take_due()
+    (claim,) = await harness.claim_due()
     (first,) = [args for args in tries if args[:2] == (harness.ledger._child, claim.lease_token)]
     await harness.permit(claim.shipments[0], claim.lease_token)
     before = await harness.field("lease_tokens:acme", "a")
@@ -121,7 +121,7 @@ async def test_copies_of_a_link_race(settings: Settings, harness: Harness) -> No
 async def test_a_stale_link_gets_nothing(harness: Harness) -> None:
     """A message whose lease ran out gets nothing, also when nobody has taken the shipment since."""
     link = await handed_on(harness, "a")
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     assert len(await harness.claim_all()) == 1
     assert await harness.ledger.claim_link(link) == ()
 
@@ -163,7 +163,7 @@ async def test_a_chain_goes_on_to_its_end(harness: Harness) -> None:
 async def test_a_link_that_never_ran(harness: Harness) -> None:
     """When a chain is lost, its shipments are due again at the step where they stand, and have lost no worker."""
     await handed_on(harness, "a", step=2)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (claim,) = await harness.claim_all()
     (held,) = claim.shipments
     assert (held.progress.step, held.losses, held.progress.open_kind) == (2, 0, None)
@@ -172,7 +172,7 @@ async def test_a_link_that_never_ran(harness: Harness) -> None:
 async def test_who_lost_the_lease_may_not_call(harness: Harness) -> None:
     """A task whose shipment was given to another is told so before its call, and does not disturb the new holder."""
     late = await harness.claim("acme", "a")
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (now,) = await harness.claim_all()
     before = await harness.schedule("acme")
     assert not (await harness.permit(late.shipments[0], late.lease_token)).owned

@@ -14,7 +14,7 @@ from tests.factories.ledger_harness import Harness
 async def turns(harness: Harness, most: int) -> list[str]:
     """Who is served, in order, until nothing is due; what was taken is settled at once."""
     served: list[str] = []
-    while found := await harness.take_due(most):
+    while found := await harness.claim_due(most):
         served += [claim.merchant for claim in found]
         await harness.settle(found)
     return served
@@ -24,7 +24,7 @@ async def test_a_quiet_merchant_beside_a_noisy_one(harness: Harness) -> None:
     """Twenty shipments behind four thousand of another merchant are taken with the second turn."""
     await harness.accept("noisy", *(f"sp_{n}" for n in range(4000)))
     await harness.accept("quiet", *(f"sp_{n}" for n in range(20)))
-    assert [claim.merchant for _ in range(2) for claim in await harness.take_due(100)][:2] == ["noisy", "quiet"]
+    assert [claim.merchant for _ in range(2) for claim in await harness.claim_due(100)][:2] == ["noisy", "quiet"]
 
 
 @tried(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

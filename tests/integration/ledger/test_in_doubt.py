@@ -22,7 +22,7 @@ async def claim_due(harness: Harness, merchant: str = "acme") -> Claim:
 
 async def taken_again(harness: Harness) -> Shipment:
     """The one shipment in another task's hands, once its lease is over."""
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (held,) = (await claim_due(harness)).shipments
     return held
 
@@ -46,7 +46,7 @@ async def accept_entered(harness: Harness, earliest_at: float, reference: str = 
 async def test_who_was_owned_is_in_doubt(harness: Harness) -> None:
     """A shipment in somebody's hands at the change has an open call that ended with it."""
     await harness.claim("acme", "a")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     held = await taken_again(harness)
     assert in_doubt(held)
     assert held.progress.open_at == held.progress.quiet_from == await changed_at(harness)
@@ -56,45 +56,45 @@ async def test_who_was_owned_is_in_doubt(harness: Harness) -> None:
 async def test_who_was_owned_is_so_whatever_was_reported(harness: Harness, wait_s: float) -> None:
     """Who was parked after the change by the task that had it before is in doubt, however long it waits."""
     claim = await harness.claim("acme", "a")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     await harness.report(claim, "park", due=harness.ledger.now() + wait_s)
-    await harness.end_waits("acme")
+    await harness.make_due("acme")
     assert in_doubt((await claim_due(harness)).shipments[0])
 
 
 async def test_who_was_due_is_in_doubt(harness: Harness) -> None:
     """A shipment that waited and was due at the change may have been taken and called for, and all of it forgotten."""
     await harness.report(await harness.claim("acme", "a"), "park")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     assert in_doubt((await claim_due(harness)).shipments[0])
 
 
 async def test_who_was_new_is_in_doubt(harness: Harness) -> None:
     """So may one that was accepted and, as far as is known, never handed out."""
     await harness.accept("acme", "a")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     assert in_doubt((await claim_due(harness)).shipments[0])
 
 
 async def test_who_was_new_by_a_clock_ahead_is_in_doubt(harness: Harness) -> None:
     """Who was accepted before the change is so, whatever its order says of the time."""
     await accept_entered(harness, harness.ledger.now() + 86400)
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     assert in_doubt((await claim_due(harness)).shipments[0])
 
 
 async def test_who_was_parked_for_later_is_not(harness: Harness) -> None:
     """Nobody could have called for a shipment that was parked for a time after the change."""
     await harness.report(await harness.claim("acme", "a"), "park", due=harness.ledger.now() + 60)
-    await harness.become_another_server()
-    await harness.end_waits("acme")
+    await harness.simulate_server_change()
+    await harness.make_due("acme")
     assert not in_doubt((await claim_due(harness)).shipments[0])
 
 
 async def test_a_doubt_ends_with_a_report(harness: Harness) -> None:
     """Once the doubt is part of its progress, a shipment is in no other one for the same change."""
     await harness.report(await harness.claim("acme", "a"), "park")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     claim = await claim_due(harness)
     settled = claim.shipments[0].with_progress(open_kind=None, open_at=0.0)
     await harness.report_of([settled], claim.lease_token, "keep")
@@ -104,7 +104,7 @@ async def test_a_doubt_ends_with_a_report(harness: Harness) -> None:
 async def test_a_doubt_lasts_until_a_report(harness: Harness) -> None:
     """A task that was lost without a report leaves it in doubt since the same time."""
     await harness.accept("acme", "a")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     first = (await claim_due(harness)).shipments[0]
     again = await taken_again(harness)
     assert (in_doubt(again), again.progress.open_at) == (True, first.progress.open_at)
@@ -114,7 +114,7 @@ async def test_each_change_is_a_doubt_of_its_own(harness: Harness) -> None:
     """Who was read back after one change, and was due at the next, is in doubt again."""
     await harness.accept("acme", "a")
     for _ in range(2):
-        await harness.become_another_server()
+        await harness.simulate_server_change()
         claim = await claim_due(harness)
         assert in_doubt(claim.shipments[0])
         await harness.report_of(
@@ -126,7 +126,7 @@ async def test_each_change_is_a_doubt_of_its_own(harness: Harness) -> None:
 async def test_orders_that_may_be_sent_again(harness: Harness, age_s: float | None, doubt: bool) -> None:  # noqa: FBT001
     """An order from before the change, or from soon after it, may be one that is sent again; a later one is not."""
     await harness.claim("other", "x")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     changed = await changed_at(harness)
     window_s = REPUBLISHED_S + harness.settings.lease_seconds
     await accept_entered(harness, changed - age_s if age_s is not None else changed + window_s)
@@ -136,7 +136,7 @@ async def test_orders_that_may_be_sent_again(harness: Harness, age_s: float | No
 async def test_an_order_that_is_accepted_much_later(harness: Harness) -> None:
     """An entry that lay in the stream since before the change is in doubt a day later too."""
     await harness.claim("other", "x")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     day_before = (await server_ms(harness.redis)) - 86_400_000
     await harness.raw.hset(SERVER, mapping={"epoch_since": day_before, "due_before": day_before})
     await accept_entered(harness, day_before / 1000 - 5)
@@ -150,7 +150,7 @@ async def put_forward(harness: Harness, how: str) -> None:
         assert await harness.ledger.resume("acme") == 1
     else:
         await harness.pause("acme")
-        await harness.probe_is_due("acme")
+        await harness.make_probe_due("acme")
         assert await harness.ledger.probe("acme") == "a"
 
 
@@ -158,7 +158,7 @@ async def put_forward(harness: Harness, how: str) -> None:
 async def test_who_was_put_forward(harness: Harness, how: str) -> None:
     """A shipment that is put forward may have been so before the change, and called for: it is in doubt."""
     await harness.report(await harness.claim("acme", "a"), "park", due=harness.ledger.now() + 600)
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     await put_forward(harness, how)
     assert in_doubt((await claim_due(harness)).shipments[0])
 
@@ -167,9 +167,9 @@ async def test_who_is_put_back(harness: Harness) -> None:
     """A failed shipment that is put back may have been so before the change, and called for: it is in doubt."""
     (harness.settings.merchants_dir / "acme.toml").write_text(FILE.format(url="http://127.0.0.1:9", in_flight=0))
     await harness.report(await harness.claim("acme", "a"), "park", due=harness.ledger.now() + 3600)
-    await harness.end_waits("acme")
+    await harness.make_due("acme")
     await harness.report(await claim_due(harness), "failed", event="{}", reason="conflict")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     await requeue_failed(
         harness.store, await prepare(harness.redis, harness.settings, ReplayFilter(merchant="acme"), 50), 0
     )
@@ -179,7 +179,7 @@ async def test_who_is_put_back(harness: Harness) -> None:
 @pytest.mark.parametrize("how", ["resume", "probe"])
 async def test_who_is_put_forward_long_after_it(harness: Harness, how: str) -> None:
     """A shipment that was reported since the last change is in no doubt for being put forward."""
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     claim = await harness.claim("acme", "a")
     await harness.report_of(
         [claim.shipments[0].with_progress(open_kind=None, open_at=0.0)], claim.lease_token, "park", due=4e9
@@ -192,9 +192,9 @@ async def test_a_clock_that_is_behind_the_one_before(harness: Harness) -> None:
     """How often the server has changed tells what was before, whatever the clock of the other server said."""
     claim = await harness.claim("acme", "a", "b")
     await harness.report(claim, "keep")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     behind = await server_ms(harness.redis) - 10_000
     await harness.raw.hset(SERVER, mapping={"epoch_since": behind, "due_before": behind + 1000})
     assert not (await harness.permit(claim.shipments[0], claim.lease_token)).owned
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     assert [in_doubt(held) for held in (await claim_due(harness)).shipments] == [True, True]

@@ -53,7 +53,7 @@ async def test_a_late_report_gives_it_back_too(harness: Harness, claim: Claim) -
     """A task that lost the shipment meanwhile has ended its call all the same."""
     for number in (0, 1):
         await asked(harness, claim, number)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     await harness.claim_all()
     assert await harness.report_of(claim.shipments[:1], claim.lease_token, "keep", slot=True) == [False]
     assert await harness.raw.zcard(ON_WIRE) == 1
@@ -79,7 +79,7 @@ async def test_a_place_of_a_lost_worker(harness: Harness, claim: Claim) -> None:
 async def test_who_lost_the_lease_gives_it_back(harness: Harness, claim: Claim) -> None:
     """A task that asks again after its lease ended has no call on the wire any more."""
     await asked(harness, claim)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     await harness.claim_all()
     assert not (await asked(harness, claim)).owned
     assert await harness.raw.zcard(ON_WIRE) == 0

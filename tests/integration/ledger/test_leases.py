@@ -8,9 +8,9 @@ from tests.factories.ledger_harness import Harness, references
 async def test_a_lease_that_runs_out_comes_back(harness: Harness) -> None:
     """What is held comes back when its lease is over, and not before."""
     await harness.claim("acme", "a", "b")
-    await harness.look_at("acme")
+    await harness.make_merchant_due("acme")
     assert await harness.claim_all() == []
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     assert [sorted(references(batch)) for batch in await harness.claim_all()] == [["a", "b"]]
 
 
@@ -27,7 +27,7 @@ async def test_who_was_brought_back_and_waits(harness: Harness) -> None:
     late = await harness.claim("acme", "a")
     await harness.accept("acme", "b")
     await harness.next_millisecond()
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     assert [references(batch) for batch in await harness.claim_all()] == [["b"]]
     before = await harness.schedule("acme")
     assert not (await harness.permit(late.shipments[0], late.lease_token)).owned
@@ -40,7 +40,7 @@ async def test_who_was_brought_back_and_waits(harness: Harness) -> None:
 async def test_whoever_asks_renews(harness: Harness, purpose: str) -> None:
     """Every question about a shipment renews its lease."""
     claim = await harness.claim("acme", "a")
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     assert (await harness.permit(claim.shipments[0], claim.lease_token, purpose=purpose)).owned
     assert await harness.claim_all() == []
 
@@ -50,7 +50,7 @@ async def test_a_renewal_leaves_the_phase(harness: Harness) -> None:
     claim = await harness.claim("acme", "a")
     await harness.permit(claim.shipments[0], claim.lease_token)
     token = await harness.field("lease_tokens:acme", "a")
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     await harness.ledger.renew([(claim.shipments[0], claim.lease_token)])
     assert await harness.field("lease_tokens:acme", "a") == token
     assert token.startswith("c:")

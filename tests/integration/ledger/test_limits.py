@@ -104,7 +104,7 @@ async def test_no_more_is_handed_out_than_may_be_called(harness: Harness) -> Non
     for merchant, per_second in {"slow": 0.2, "ten": 10.0}.items():
         await harness.ledger.set_limits(merchant, 0, per_second)
         await harness.accept(merchant, *(f"sp_{n}" for n in range(50)))
-    found = sorted((claim.merchant, len(claim.shipments)) for claim in await harness.take_due())
+    found = sorted((claim.merchant, len(claim.shipments)) for claim in await harness.claim_due())
     assert found == [("slow", 1), ("ten", 5)]
 
 

@@ -12,7 +12,7 @@ from worker.ledger.leases import MAX_CALL_OF_LEASE
 
 async def taken_again(harness: Harness) -> Shipment:
     """The one shipment after its lease ran out, in another task's hands."""
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (batch,) = await harness.claim_all()
     (held,) = batch.shipments
     return held
@@ -29,8 +29,8 @@ async def test_the_permit_notes_the_call(harness: Harness) -> None:
     await harness.permit(claim.shipments[0], claim.lease_token, purpose="read")
     assert await harness.field("lease_tokens:acme", "a") == f"r:{claim.lease_token}:0"
     await harness.permit(claim.shipments[0], claim.lease_token)
-    phase, holder, epoch, called = (await harness.field("lease_tokens:acme", "a")).split(":")
-    assert (phase, holder, epoch) == ("c", claim.lease_token, "0")
+    phase, lease_token_of, epoch, called = (await harness.field("lease_tokens:acme", "a")).split(":")
+    assert (phase, lease_token_of, epoch) == ("c", claim.lease_token, "0")
     assert int(called) / 1000 == pytest.approx(harness.ledger.now(), abs=2)
 
 
@@ -79,7 +79,7 @@ async def test_a_report_puts_it_into_the_progress(harness: Harness) -> None:
     """From the first report on the open call is part of the shipment's progress, and no lost call any more."""
     claim = await harness.claim("acme", "a")
     await harness.permit(claim.shipments[0], claim.lease_token)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (again,) = await harness.claim_all()
     await harness.report(again, "park")
     assert await harness.field("shipment:acme:a", "lost_call_at") == "0"
@@ -102,7 +102,7 @@ async def test_a_common_call_is_noted_for_everybody(harness: Harness) -> None:
     claim = await harness.claim("acme", "a", "b", "c")
     requests = [PermitRequest(shipment=s, lease_token=claim.lease_token, purpose="allocate") for s in claim.shipments]
     await harness.ledger.permit_bulk(requests)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (batch,) = await harness.claim_all()
     assert [is_open(held) for held in batch.shipments] == [True] * 3
 

@@ -26,7 +26,7 @@ async def due_in_s(harness: Harness) -> float:
 
 async def probed(harness: Harness) -> str:
     """Who is the next probe, as soon as it is time for one."""
-    await harness.probe_is_due("acme")
+    await harness.make_probe_due("acme")
     return await harness.ledger.probe("acme")
 
 
@@ -62,7 +62,7 @@ async def test_a_resume_ends_it(harness: Harness) -> None:
 async def test_a_resume_frees_everything(harness: Harness) -> None:
     """However much a merchant has parked, a resume makes all of it due."""
     await harness.accept("acme", *(f"sp_{n}" for n in range(2500)))
-    await harness.end_waits("acme", (harness.ledger.now() + 600) * 1000)
+    await harness.make_due("acme", (harness.ledger.now() + 600) * 1000)
     assert await harness.ledger.resume("acme") == 2500
     assert sum(len(batch.shipments) for batch in await harness.claim_all()) == 200
 
@@ -144,7 +144,7 @@ async def test_another_shipment_each_time(harness: Harness, count: int) -> None:
     """A probe is not the shipment that was tried last, however many wait."""
     await harness.pause("acme")
     await harness.accept("acme", *(f"sp_{n}" for n in range(count)))
-    await harness.end_waits("acme", (harness.ledger.now() + 600) * 1000)
+    await harness.make_due("acme", (harness.ledger.now() + 600) * 1000)
     names = []
     for _ in range(8):
         names.append(await probed(harness))
@@ -160,7 +160,7 @@ async def test_another_step_each_time(harness: Harness) -> None:
     steps = {f"a{n}": "A" for n in range(10)} | {f"b{n}": "B" for n in range(3)}
     for reference, name in steps.items():
         await harness.ledger.accept(new("acme", reference, steps=(step("service_group", name),)), [], [], GROUP)
-    await harness.end_waits("acme", (harness.ledger.now() + 600) * 1000)
+    await harness.make_due("acme", (harness.ledger.now() + 600) * 1000)
     tried = []
     for _ in range(4):
         name = await probed(harness)
@@ -178,7 +178,7 @@ async def test_the_only_shipment_is_tried_again(harness: Harness) -> None:
     for _ in range(2):
         assert await probed(harness) == "a"
         await harness.pause("acme", probe="a")
-    await harness.probe_is_due("other")
+    await harness.make_probe_due("other")
     assert await harness.ledger.probe("other") == ""
 
 
@@ -194,7 +194,7 @@ async def test_who_was_refused_does_not_try_first(harness: Harness) -> None:
     """The first probe is another shipment than the one that was refused, and at another step if there is one."""
     for reference, name in {"a1": "A", "a2": "A", "b": "B"}.items():
         await harness.ledger.accept(new("acme", reference, steps=(step("service_group", name),)), [], [], GROUP)
-    await harness.end_waits("acme", (harness.ledger.now() + 600) * 1000)
+    await harness.make_due("acme", (harness.ledger.now() + 600) * 1000)
     refused = Pause(why="refused", purpose="allocate", refused="a1", strategy="service_group A")
     await harness.ledger.pause("acme", refused, "digest")
     assert await probed(harness) == "b"

@@ -24,7 +24,7 @@ async def test_a_settled_shipment_leaves_the_schedule(harness: Harness) -> None:
     assert await harness.report(claim, "allocated", event="the event") == [True]
     assert await events(harness, harness.settings.allocated_stream) == ["the event"]
     assert await events(harness, harness.settings.failed_stream) == []
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     assert await harness.claim_all() == []
     assert (
         await harness.raw.zcard("allocation:working:acme") == await harness.raw.zcard("allocation:schedule:acme") == 0
@@ -120,7 +120,7 @@ async def test_more_reports_than_one_round_trip_takes(harness: Harness) -> None:
 async def test_a_late_task_changes_nothing(harness: Harness, verdict: Any) -> None:
     """Of what a task reports after its lease was given to another, the ledger learns that its worker lives, no more."""
     late = await harness.claim("acme", "a")
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (now,) = await harness.claim_all()
     await harness.ledger.renew([(late.shipments[0], late.lease_token)])
     before = await harness.dump()

@@ -21,7 +21,7 @@ async def claim_due(harness: Harness, merchant: str = "acme") -> Claim:
 
 async def taken_again(harness: Harness) -> Shipment:
     """The one shipment in another task's hands, once its lease is over."""
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (held,) = (await claim_due(harness)).shipments
     return held
 
@@ -52,7 +52,7 @@ async def test_the_first_start_is_no_change(harness: Harness) -> None:
 async def test_a_lease_from_before_gives_no_permit(harness: Harness, purpose: str) -> None:
     """Neither for a call nor for a read-back; the shipment is due again at once, and noted as not called for."""
     claim = await harness.claim("acme", "a", "b")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     permits = await asyncio.gather(
         *(harness.permit(held, claim.lease_token, purpose=purpose) for held in claim.shipments)
     )
@@ -66,7 +66,7 @@ async def test_a_lease_from_before_gives_no_permit(harness: Harness, purpose: st
 
 async def test_a_lease_from_after_it_does(harness: Harness) -> None:
     """Who takes a shipment after the change may call."""
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     claim = await harness.claim("acme", "a")
     assert (await harness.permit(claim.shipments[0], claim.lease_token)).may_call
 
@@ -74,7 +74,7 @@ async def test_a_lease_from_after_it_does(harness: Harness) -> None:
 async def test_a_lease_that_was_kept_is_from_before(harness: Harness) -> None:
     """A report after the change does not make the lease a new one."""
     claim = await harness.claim("acme", "a")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     assert await harness.report(claim, "keep") == [True]
     assert not (await harness.permit(claim.shipments[0], claim.lease_token)).owned
 
@@ -83,8 +83,8 @@ async def test_renewals_go_on(harness: Harness) -> None:
     """Whose call is out keeps the shipment until its answer is there."""
     claim = await harness.claim("acme", "a")
     await harness.permit(claim.shipments[0], claim.lease_token)
-    await harness.become_another_server()
-    await harness.end_leases("acme")
+    await harness.simulate_server_change()
+    await harness.expire_leases("acme")
     await harness.ledger.renew([(claim.shipments[0], claim.lease_token)])
     assert await harness.claim_all() == []
     assert await harness.phase("acme", "a") == "c"
@@ -95,14 +95,14 @@ async def test_results_in_hand_are_reported(harness: Harness, verdict: Any) -> N
     """What a call from before the change came to is written."""
     claim = await harness.claim("acme", "a")
     await harness.permit(claim.shipments[0], claim.lease_token)
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     assert await harness.report(claim, verdict, event="{}", reason="conflict") == [True]
 
 
 async def test_who_asks_twice_in_one_round_trip(harness: Harness) -> None:
     """Whoever loses its lease to the change has lost it for all it asks, and the shipment waits once."""
     claim = await harness.claim("acme", "a")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     asked = [
         PermitRequest(shipment=claim.shipments[0], lease_token=claim.lease_token, purpose=p)
         for p in ("read", "allocate", "read")

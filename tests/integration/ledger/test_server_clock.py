@@ -109,7 +109,7 @@ async def test_a_jump_that_is_noted_meanwhile(harness: Harness, monkeypatch: pyt
         return answer
 
     monkeypatch.setattr(harness.store, "run", noted_meanwhile)
-    (claim,) = await harness.take_due()
+    (claim,) = await harness.claim_due()
     assert claim.shipments[0].progress.open_kind == "unknown"
     assert (await harness.permit(claim.shipments[0], claim.lease_token)).owned
 
@@ -119,7 +119,7 @@ async def test_what_was_due_after_a_step_ahead(harness: Harness) -> None:
     await harness.report(await harness.claim("acme", "a"), "park")
     await harness.raw.hset("allocation:shipment:acme:a", "due", await server_ms(harness.redis) - 1_800_000)
     server_was(harness, -3600)
-    (batch,) = await harness.take_due()
+    (batch,) = await harness.claim_due()
     held = batch.shipments[0]
     assert (held.progress.open_kind, await harness.field("server", "epoch")) == (None, "1")
 
@@ -159,10 +159,10 @@ async def test_who_knew_the_clock_before_says_until_when(harness: Harness, other
     knows, *_ = others
     due = (await server_ms(harness.redis)) / 1000 + 30
     await harness.report(await harness.claim("acme", "a"), "park", due=due)
-    await harness.become_another_server()
-    await harness.end_waits("acme", (await server_ms(harness.redis)) - 1)
+    await harness.simulate_server_change()
+    await harness.make_due("acme", (await server_ms(harness.redis)) - 1)
     server_was(knows, 60)
-    (claim,) = await knows.take_due()
+    (claim,) = await knows.claim_due()
     held = claim.shipments[0]
     assert (held.progress.open_kind, await harness.field("server", "epoch")) == ("unknown", "1")
 
@@ -175,6 +175,6 @@ async def test_orders_after_a_step_back(harness: Harness) -> None:
     changed_s = int(await harness.field("server", "epoch_since")) / 1000
     orders = [new("acme", r)[0]._replace(earliest_at=changed_s + age) for r, age in (("old", 0), ("new", 600))]
     await harness.ledger.accept(orders, [], [], GROUP)
-    (batch,) = await harness.take_due()
+    (batch,) = await harness.claim_due()
     kinds = {held.reference: held.progress.open_kind for held in batch.shipments}
     assert kinds == {"old": "unknown", "new": None}

@@ -58,7 +58,7 @@ async def test_a_lost_worker_keeps_them(harness: Harness) -> None:
     claim = await harness.claim("acme", "a")
     await newer(harness)
     await harness.permit(claim.shipments[0], claim.lease_token)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (again,) = await harness.claim_all()
     await harness.report(again, "park")
     field, progress, _ = await kept(harness)

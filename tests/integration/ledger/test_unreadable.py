@@ -7,8 +7,8 @@ import pytest
 
 from tasks.work.ports import Claim
 from tests.factories.ledger_harness import Harness, new
-from tests.factories.raw_api import Answer, answers, listening, response
-from tests.factories.worker_child import none_in_flight, serve, write
+from tests.factories.raw_api import Handler, listening, responds_with, response
+from tests.factories.worker_child import none_in_flight, serve, write_merchant_file
 from worker.ledger.records import failures, read_record
 from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 from worker.processes.child import ChildRuntime
@@ -51,14 +51,14 @@ async def claim_due(harness: Harness, damage: str) -> Claim:
     return batch
 
 
-def says(state: str) -> Answer:
+def says(state: str) -> Handler:
     """An API where every shipment is in this state."""
-    return answers(response(200, json.dumps({"state": state, "shipment_reference": "bad"}).encode()))
+    return responds_with(response(200, json.dumps({"state": state, "shipment_reference": "bad"}).encode()))
 
 
 async def visit(child: ChildRuntime, harness: Harness) -> None:
     """Let the child work on what is due."""
-    await harness.end_waits("acme")
+    await harness.make_due("acme")
     await serve(child)
     await none_in_flight(child)
 
@@ -95,7 +95,7 @@ async def test_it_stays_as_it_is(child: ChildRuntime, harness: Harness, damage: 
     await damage_record(harness, damage)
     before = await harness.raw.hgetall(RECORD)
     async with listening(says("unallocated")) as api:
-        write(harness.settings, api.url)
+        write_merchant_file(harness.settings, api.url)
         for _ in range(2):
             await visit(child, harness)
         assert [(request.method, request.reference) for request in api.requests] == [("GET", "bad")] * 2
@@ -107,7 +107,7 @@ async def test_a_lost_call_stays_known(harness: Harness) -> None:
     """When a call was open before, whoever can read the record learns of it, however often it was parked meanwhile."""
     claim = await harness.claim("acme", "bad")
     await harness.permit(claim.shipments[0], claim.lease_token)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     await harness.raw.hset(RECORD, "progress", "newer")
     (again,) = await harness.claim_all()
     lost_at_ms = await harness.field("shipment:acme:bad", "lost_call_at")
@@ -121,7 +121,7 @@ async def test_a_lost_call_stays_known(harness: Harness) -> None:
 async def test_a_doubt_stays_too(harness: Harness) -> None:
     """A change of the server is not forgotten for being parked by somebody who cannot read the record."""
     await harness.accept("acme", "bad")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     await harness.raw.hset(RECORD, "progress", "newer")
     (batch,) = await harness.claim_all()
     await harness.park_unreadable(batch)
@@ -136,7 +136,7 @@ async def test_it_is_adopted(child: ChildRuntime, harness: Harness) -> None:
     await harness.accept("acme", "bad")
     await damage_record(harness, "facts that are no JSON")
     async with listening(says("allocated")) as api:
-        write(harness.settings, api.url)
+        write_merchant_file(harness.settings, api.url)
         await visit(child, harness)
     ((_, entry),) = await harness.raw.xrange(harness.settings.allocated_stream)
     data = json.loads(entry[b"event"])["data"]
@@ -149,7 +149,7 @@ async def test_it_fails_at_its_deadline(child: ChildRuntime, harness: Harness) -
     await harness.accept("acme", "bad")
     await damage_record(harness, "progress that is no JSON")
     async with listening(says("unallocated")) as api:
-        write(harness.settings, api.url)
+        write_merchant_file(harness.settings, api.url)
         await visit(child, harness)
         assert await harness.raw.xlen(harness.settings.failed_stream) == 0
         await overdue(harness)
@@ -184,7 +184,7 @@ async def test_failed_records_of_a_newer_version(harness: Harness) -> None:
     claim = await harness.claim("acme", "bad", "good")
     await harness.report(claim, "failed", event="{}", reason="conflict")
     await damage_record(harness, "facts that are no JSON")
-    write(harness.settings, "http://127.0.0.1:9")
+    write_merchant_file(harness.settings, "http://127.0.0.1:9")
     replay = await prepare(harness.redis, harness.settings, ReplayFilter(merchant="acme"), 50)
     assert [items.failure.reference for items in replay.items] == ["good"]
     assert [(failure.reference, why) for failure, why in replay.kept] == [("bad", "unreadable_record")]

@@ -96,7 +96,7 @@ async def test_it_recovers(harness: Harness, before: float, after: float) -> Non
 async def test_a_late_task_still_tells_how_the_api_did(harness: Harness) -> None:
     """How an API answered counts, whoever holds the shipment by now."""
     (late,) = await hand_out(harness, 10)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     await harness.claim_all()
     assert await harness.report(late, "keep", api=API, signal="good") == [False] * 10
     assert await window(harness) == 210

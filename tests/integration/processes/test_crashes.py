@@ -10,7 +10,7 @@ from celery import Celery
 from config.settings import Settings
 from tests.factories.ledger_harness import Harness, is_isolated, until
 from tests.factories.raw_api import listening
-from tests.factories.worker_child import none_in_flight, serve, write
+from tests.factories.worker_child import none_in_flight, serve, write_merchant_file
 from worker.processes import dispatch_timer, periodic
 from worker.processes.child import ChildRuntime
 from worker.processes.siblings import Siblings
@@ -43,12 +43,12 @@ async def test_a_bug_in_the_work_on_a_shipment(
     # No timer may start a claim loop for it.
     monkeypatch.setattr(dispatch_timer, "MAX_S", -1.0)
     async with listening() as api:
-        write(harness.settings, api.url)
+        write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "bad", "good")
         await serve(child)
         await none_in_flight(child)
     assert await harness.raw.xlen(harness.settings.allocated_stream) == 1
-    await harness.end_waits("acme")
+    await harness.make_due("acme")
     (claim,) = await harness.claim_all()
     assert await losses(harness, "bad") == [None, None, None]
     (shipment,) = claim.shipments

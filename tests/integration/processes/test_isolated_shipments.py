@@ -10,7 +10,7 @@ from config.settings import Settings
 from tasks.work.messages import IN_PROGRESS, Link, LinkClaim
 from tests.factories.ledger_harness import Harness, is_isolated, references, until
 from tests.factories.raw_api import hangs, listening
-from tests.factories.worker_child import allocates_after, none_in_flight, serve, write
+from tests.factories.worker_child import allocates_after, none_in_flight, serve, write_merchant_file
 from worker.processes import claim_loop
 from worker.processes.child import ChildRuntime
 from worker.processes.in_flight import InFlight
@@ -22,20 +22,20 @@ ALONE = "allocation:isolated"
 async def lost_twice(harness: Harness, merchant: str = "alone") -> None:
     """A shipment that must be isolated once its lease expires."""
     await harness.claim(merchant, "a")
-    await harness.end_leases(merchant)
+    await harness.expire_leases(merchant)
     assert [is_isolated(claim) for claim in await harness.claim_all() if claim.merchant == merchant] == [False]
 
 
 async def is_due(harness: Harness) -> None:
     """The shipment is lost for the second time."""
-    await harness.end_leases("alone")
+    await harness.expire_leases("alone")
     await harness.ledger.notify_due()
 
 
 def files(settings: Settings, url: str) -> None:
     """Merchant files of all merchants in use."""
     for merchant in ("alone", "other"):
-        write(settings, url, merchant=merchant)
+        write_merchant_file(settings, url, merchant=merchant)
 
 
 async def allocated(harness: Harness) -> int:
@@ -64,7 +64,7 @@ async def test_it_is_settled(child: ChildRuntime, harness: Harness) -> None:
         await is_due(harness)
         working = asyncio.create_task(serve(child))
         await until(lambda: bool(api.requests))
-        assert (await harness.holder("alone", "a")).endswith(".a")
+        assert (await harness.lease_token_of("alone", "a")).endswith(".a")
         may_answer.set()
         await working
     assert await allocated(harness) == 1
@@ -104,7 +104,7 @@ async def test_a_child_that_stays_full(child: ChildRuntime, harness: Harness, mo
         await is_due(harness)
         await reserved(harness)
         await working
-        await harness.end_leases("other", 4e12)
+        await harness.expire_leases("other", 4e12)
         (claim,) = [each for each in await harness.claim_all() if each.merchant == "alone"]
     assert (is_isolated(claim), references(claim)) == (True, ["a"])
     assert (await losses(harness))[0] == before[0]
@@ -174,7 +174,7 @@ async def test_a_child_that_shuts_down(app: Celery, settings: Settings, harness:
 async def test_one_without_a_file(child: ChildRuntime, harness: Harness) -> None:
     """A shipment that is parked at once leaves the child free for others."""
     async with listening() as api:
-        write(harness.settings, api.url, merchant="other")
+        write_merchant_file(harness.settings, api.url, merchant="other")
         await lost_twice(harness)
         await is_due(harness)
         await harness.accept("other", "x")

@@ -122,7 +122,7 @@ async def test_which_merchants_are_probed(
     assert account is not None
     await harness.ledger.pause("acme", Pause(why="refused", purpose=purpose), account.digest)
     await harness.report(await harness.claim("acme", "a"), "park", due=harness.ledger.now() + 600)
-    await harness.probe_is_due("acme")
+    await harness.make_probe_due("acme")
     await run_maintenance(harness.store, harness.ledger, merchants, harness.settings)
     assert (await harness.claim_all() != []) == probed
 
@@ -131,7 +131,7 @@ async def test_a_paused_merchant_without_a_file(harness: Harness, merchants: Mer
     """A merchant without a file is not probed."""
     await harness.pause("nobody")
     await harness.report(await harness.claim("nobody", "a"), "park", due=harness.ledger.now() + 600)
-    await harness.probe_is_due("nobody")
+    await harness.make_probe_due("nobody")
     await run_maintenance(harness.store, harness.ledger, merchants, harness.settings)
     assert await harness.claim_all() == []
 

@@ -52,7 +52,7 @@ async def test_everything_is_still_there(own_server: EmbeddedServer, own_harness
     await own_harness.accept("acme", "waiting")
     restart(own_server)
     await own_harness.store.retry(own_harness.redis.ping, 10)
-    await own_harness.end_leases("acme")
+    await own_harness.expire_leases("acme")
     assert [sorted(references(batch)) for batch in await own_harness.claim_all()] == [["held", "waiting"]]
 
 
@@ -60,7 +60,7 @@ async def test_a_task_waits_for_the_server(own_server: EmbeddedServer, own_harne
     """Whoever holds shipments goes on when the server is back, within the lease."""
     await own_harness.accept("acme", "a")
     own_server.kill()
-    taking = asyncio.create_task(own_harness.take_due())
+    taking = asyncio.create_task(own_harness.claim_due())
     await until(lambda: own_harness.store._trouble_since is not None)
     await asyncio.to_thread(start, own_server)
     (claim,) = await taking
@@ -82,7 +82,7 @@ async def test_a_server_that_stays_away(own_server: EmbeddedServer, own_harness:
     assert not (await hasty.permit(claim.shipments[0], claim.lease_token)).owned
     assert await hasty.report(claim, "allocated", event="{}") == [False]
     with pytest.raises(TRANSIENT_ERRORS):
-        await hasty.take_due()
+        await hasty.claim_due()
     await hasty.close()
 
 
@@ -100,7 +100,7 @@ async def test_scripts_that_were_forgotten(harness: Harness, monkeypatch: pytest
     assert (await harness.permit(claim.shipments[0], claim.lease_token)).owned
     assert await harness.report(claim, "park", due=harness.ledger.now() + 600) == [True, True]
     assert await harness.pause("acme")
-    await harness.probe_is_due("acme")
+    await harness.make_probe_due("acme")
     assert await harness.ledger.probe("acme") in ("a", "b")
     await harness.ledger.watch_clock()
     assert await harness.ledger.resume("acme") == 1

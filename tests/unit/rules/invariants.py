@@ -47,7 +47,7 @@ def portions(life: Life) -> Iterator[Portion]:
 
 def never_forgotten(life: Life) -> bool:
     """Whether the server kept all that was reported."""
-    return all(turn.happens != "forgotten" for turn in life.world.turns)
+    return all(turn.interruption != "forgotten" for turn in life.world.turns)
 
 
 def open_for_s(life: Life, call: Called) -> float:

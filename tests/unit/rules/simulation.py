@@ -12,8 +12,8 @@ from tasks.rules.outcome import BulkRefused
 from tasks.rules.progress import parse_progress
 from tasks.rules.replay import choose_new_plan
 from tasks.rules.shipment import Shipment, from_record, stopped_call
-from tests.factories.records import fresh_record, merchant
-from tests.factories.scenarios import LateApi, Turn, World
+from tests.factories.records import merchant, new_record
+from tests.factories.scenarios import LateApi, Scenario, Turn
 from tests.factories.shipments import NOW, REFUSED
 from tests.unit.rules.simulation_log import Called, Looked, Moved
 
@@ -25,7 +25,7 @@ LONGEST = 5_000
 class Life:
     """One shipment's life. `log`: all that happened, in its order. `replayed_at`: where a new life began in it."""
 
-    world: World
+    world: Scenario
     now: float = NOW
     api: LateApi = field(default_factory=LateApi)
     log: list[Called | Looked | Moved] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Life:
 
     def __post_init__(self) -> None:
         """A record is written, and so is the one before it, which a forgetful server gives back."""
-        self.record = fresh_record(self.world.steps)
+        self.record = new_record(self.world.steps)
         self.before = self.record
         self.paused_until = 0.0
         self.run()
@@ -92,7 +92,7 @@ class Life:
         while isinstance(decision, Call | ReadBack):
             self.now += decision.pause_s
             turn = self.turn
-            if turn.happens not in ("", "lost", "stopped"):
+            if turn.interruption not in ("", "lost", "stopped"):
                 return self.interrupted(decision.shipment, turn)
             if (following := self.ask(decision, turn, tries)) is None:
                 return None
@@ -122,7 +122,7 @@ class Life:
     def interrupted(self, shipment: Shipment, turn: Turn) -> Decision | None:
         """What comes in the way before the request goes out."""
         self.requests += 1
-        match turn.happens:
+        match turn.interruption:
             case "crashed":
                 return self.lose(turn)
             case "changed":
@@ -168,7 +168,7 @@ class Life:
         self.requests += 1
         sent, finding = self.now, turn.trouble or self.api.read(self.now)
         self.now += turn.took * self.world.timeout_s
-        if turn.happens == "lost":
+        if turn.interruption == "lost":
             return self.lose(turn)
         looked = Looked(sent=sent, finding=finding, shipment=shipment)
         self.log.append(looked)
@@ -182,7 +182,7 @@ class Life:
             turn = replace(turn, answer=REFUSED)
         start, called = self.now, self.called(shipment, turn)
         self.log.append(called)
-        if turn.happens == "lost":
+        if turn.interruption == "lost":
             self.record = {**self.record, "lost_call_at": called.end * 1000}
             return self.lose(turn)
         self.now = called.end
@@ -193,9 +193,9 @@ class Life:
 
     def called(self, shipment: Shipment, turn: Turn) -> Called:
         """What the API makes of a call, and what is heard of that."""
-        is_lost, retry = turn.happens == "lost", self.world.retry
+        is_lost, retry = turn.interruption == "lost", self.world.retry
         end = self.now + (LONGEST_CALL_S if is_lost else turn.took * self.world.timeout_s)
-        feedback = turn.happens not in ("lost", "stopped")
+        feedback = turn.interruption not in ("lost", "stopped")
         longest_s = retry.queue_s if feedback and turn.answer.reason == "queued" else retry.quiet_s
         outcome = self.api.call(turn, self.now, end, longest_s, was_partly=shipment.progress.refused_partly)
         return Called(

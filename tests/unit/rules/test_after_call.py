@@ -30,7 +30,7 @@ from tests.factories.shipments import (
     SERVICE,
     THROTTLED,
     TIMEOUT_S,
-    UNSURE,
+    UNCERTAIN,
     VIRTUAL,
     WRONG_STATE,
     context,
@@ -97,7 +97,7 @@ def test_the_last_refusal_fails() -> None:
 
 def test_a_refusal_that_names_no_cause_is_read_back_at_once() -> None:
     """It may just as well mean that the shipment is allocated already, so it does not count yet; nothing is open."""
-    assert after_call(shipment(*PLAN), UNSURE, context()) == ReadBack(
+    assert after_call(shipment(*PLAN), UNCERTAIN, context()) == ReadBack(
         shipment=called(refusal="refused", refusal_message="no")
     )
 

@@ -21,11 +21,11 @@ from tests.factories.shipments import (
     QUIET_S,
     REFUSED,
     THROTTLED,
+    UNCERTAIN,
     UNKNOWN,
-    UNSURE,
     VIRTUAL,
     context,
-    opened,
+    open_call,
     shipment,
 )
 
@@ -55,7 +55,7 @@ def test_a_refusal_counts_at_once() -> None:
         assert isinstance(after_quotes(shipment(*PLAN), refusal, context()), FallBack)
 
 
-@pytest.mark.parametrize("outcome", [UNSURE, INVALID])
+@pytest.mark.parametrize("outcome", [UNCERTAIN, INVALID])
 def test_what_names_no_cause_is_read_back(outcome: Outcome) -> None:
     """It may mean that the shipment is allocated."""
     decision = after_quotes(shipment(*PLAN), outcome, context())
@@ -65,7 +65,7 @@ def test_what_names_no_cause_is_read_back(outcome: Outcome) -> None:
 
 def test_a_refusal_after_an_open_call_is_read_back() -> None:
     """An earlier call may have gone through meanwhile."""
-    before = shipment(*PLAN, **opened(ago_s=QUIET_S + 5)).cleared(NOW + 5)
+    before = shipment(*PLAN, **open_call(ago_s=QUIET_S + 5)).cleared(NOW + 5)
     decision = after_quotes(before, REFUSED, context())
     assert isinstance(decision, ReadBack)
     assert (decision.shipment.progress.refusal, decision.shipment.cleared_until) == ("allocation_failed", 0.0)

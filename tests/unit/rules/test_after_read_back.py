@@ -14,7 +14,7 @@ from tasks.rules.quiet_time import CLEARED_S
 from tasks.rules.shipment import Shipment
 from tests.factories.shipments import (
     ALLOCATED,
-    CAME_TO_NOTHING,
+    ALLOCATION_FAILED,
     FINDINGS,
     FORBIDDEN,
     FOREIGN,
@@ -39,7 +39,7 @@ from tests.factories.shipments import (
     VIRTUAL,
     WRONG_STATE,
     context,
-    opened,
+    open_call,
     shipment,
 )
 
@@ -49,13 +49,13 @@ SILENT = (UNKNOWN, NOT_SENT, FOREIGN, NOT_YET, REFUSED, INVALID, INVALID_STATE)
 
 def doubtful(*, age_s: float = 0, losses: int = 0, **progress: Any) -> Shipment:
     """A shipment whose first call was open and is over, read back for the first time now."""
-    state = opened(ago_s=QUIET_S) | {"read_at": NOW} | progress
+    state = open_call(ago_s=QUIET_S) | {"read_at": NOW} | progress
     return shipment(VIRTUAL, GROUP, age_s=age_s, losses=losses, **state)
 
 
 def queued(**progress: Any) -> Shipment:
     """A shipment whose first call was queued for all of its queue time."""
-    return doubtful(**opened("queued", ago_s=QUEUE_S, **progress))
+    return doubtful(**open_call("queued", ago_s=QUEUE_S, **progress))
 
 
 @pytest.mark.parametrize("before", [doubtful(), queued(), doubtful(refusal="no"), shipment(unread=True, read_at=NOW)])
@@ -66,7 +66,7 @@ def test_what_is_found_allocated_is_adopted(before: Shipment) -> None:
     assert isinstance(late, Settle)
 
 
-@pytest.mark.parametrize("finding", [UNALLOCATED, CAME_TO_NOTHING])
+@pytest.mark.parametrize("finding", [UNALLOCATED, ALLOCATION_FAILED])
 @pytest.mark.parametrize("kind", ["unknown", "queued"])
 def test_an_open_call_that_did_nothing_is_repeated(finding: Finding, kind: str) -> None:
     """After its time a shipment that is read as not allocated is called for again, at the same step."""
@@ -82,7 +82,7 @@ def test_a_reading_allows_a_call_for_a_while() -> None:
     assert decision.shipment.cleared_until == NOW + 30
 
 
-@pytest.mark.parametrize("finding", [UNALLOCATED, CAME_TO_NOTHING])
+@pytest.mark.parametrize("finding", [UNALLOCATED, ALLOCATION_FAILED])
 def test_a_refusal_counts_once_it_is_read(finding: Finding) -> None:
     """A refusal after an open call leads to the next step, which begins with that call still noted."""
     before = doubtful(refusal="refused", refusal_message="no")

@@ -7,10 +7,10 @@ import pytest
 from tasks.rules.before_call import HOPELESS_LOSSES, LAST_READ_S, MAX_LOSSES, first_decision, held_up, paused_decision
 from tasks.rules.decision import Call, Fail, Park, ReadBack
 from tasks.rules.next_decision import PAUSED_WAIT_S
-from tests.factories.shipments import HOUR_S, QUIET_S, TIMEOUT_S, context, opened, shipment
+from tests.factories.shipments import HOUR_S, QUIET_S, TIMEOUT_S, context, open_call, shipment
 
 UNREAD = "; its last call may have gone through and could not be read back"
-OVER = opened(ago_s=QUIET_S)
+OVER = open_call(ago_s=QUIET_S)
 """An open call whose quiet time has just ended."""
 
 
@@ -19,7 +19,7 @@ def test_a_new_shipment_is_called_for() -> None:
     assert first_decision(shipment(), context()) == Call(shipment=shipment())
 
 
-@pytest.mark.parametrize("state", [OVER, opened("queued", 900), {"unread": True}, {"refusal": "no"}])
+@pytest.mark.parametrize("state", [OVER, open_call("queued", 900), {"unread": True}, {"refusal": "no"}])
 def test_what_must_be_read_is_read_first(state: dict[str, Any]) -> None:
     """What an earlier call left open is read back before anything else, also past the deadline."""
     for age_s in (0.0, 49 * HOUR_S):
@@ -31,11 +31,11 @@ def test_what_must_be_read_is_read_first(state: dict[str, Any]) -> None:
 @pytest.mark.parametrize("age_s", [0.0, 49 * HOUR_S])
 def test_within_the_quiet_time_the_schedule_says_when(kind: str, age_s: float) -> None:
     """A visit that comes too early waits for the next read-back, which is due by the call and the last one."""
-    of = shipment(age_s=age_s, **opened(kind, ago_s=20, read_at=context().now - 5))
+    of = shipment(age_s=age_s, **open_call(kind, ago_s=20, read_at=context().now - 5))
     decision = first_decision(of, context(tries=0))
     assert isinstance(decision, Park)
     assert 1 < decision.wait_s < 20
-    due = shipment(age_s=age_s, **opened(kind, ago_s=40, read_at=context().now - 30))
+    due = shipment(age_s=age_s, **open_call(kind, ago_s=40, read_at=context().now - 30))
     assert first_decision(due, context(tries=0)) == ReadBack(shipment=due)
 
 
@@ -67,7 +67,7 @@ def test_a_lost_call_is_read_back_before_it_fails() -> None:
     """A shipment whose call may have gone through does not fail unread, however many workers it lost."""
     of = shipment(losses=MAX_LOSSES, **OVER)
     assert first_decision(of, context()) == ReadBack(shipment=of)
-    assert isinstance(first_decision(shipment(losses=MAX_LOSSES, **opened(ago_s=10)), context()), ReadBack)
+    assert isinstance(first_decision(shipment(losses=MAX_LOSSES, **open_call(ago_s=10)), context()), ReadBack)
 
 
 def test_a_shipment_whose_reading_kills_workers() -> None:
@@ -76,7 +76,7 @@ def test_a_shipment_whose_reading_kills_workers() -> None:
     assert first_decision(of, context()) == Park(shipment=of, wait_s=3600)
     almost = shipment(losses=HOPELESS_LOSSES, age_s=48 * HOUR_S - 60, **OVER)
     assert first_decision(almost, context()) == Park(shipment=almost, wait_s=60)
-    quiet = shipment(losses=HOPELESS_LOSSES, age_s=48 * HOUR_S, **opened(ago_s=10))
+    quiet = shipment(losses=HOPELESS_LOSSES, age_s=48 * HOUR_S, **open_call(ago_s=10))
     assert first_decision(quiet, context()) == Park(shipment=quiet, wait_s=QUIET_S - 10)
     late = first_decision(shipment(losses=HOPELESS_LOSSES, age_s=48 * HOUR_S, **OVER), context())
     assert isinstance(late, Fail)
@@ -87,11 +87,11 @@ def test_a_shipment_whose_reading_kills_workers() -> None:
 @pytest.mark.parametrize("has_key", [True, False])
 def test_a_paused_merchants_shipments_wait(has_key: bool) -> None:  # noqa: FBT001  # a row of the table
     """While nothing of a merchant can be called, its shipments are parked, and never beyond their deadline."""
-    for of in (shipment(), shipment(**OVER), shipment(**opened("queued"))):
+    for of in (shipment(), shipment(**OVER), shipment(**open_call("queued"))):
         assert paused_decision(of, context(), "no key", has_key=has_key) == Park(shipment=of, wait_s=PAUSED_WAIT_S)
     almost = shipment(age_s=48 * HOUR_S - 60)
     assert paused_decision(almost, context(), "no key", has_key=has_key) == Park(shipment=almost, wait_s=60)
-    quiet = shipment(age_s=48 * HOUR_S, **opened(ago_s=10))
+    quiet = shipment(age_s=48 * HOUR_S, **open_call(ago_s=10))
     assert paused_decision(quiet, context(), "no key", has_key=has_key) == Park(shipment=quiet, wait_s=QUIET_S - 10)
 
 
@@ -118,7 +118,7 @@ def test_a_limit_or_breaker_holds_it_up() -> None:
     assert held_up(of, context(random=0.5), 10) == Park(shipment=of, wait_s=12.5)
     almost = shipment(age_s=48 * HOUR_S - 5)
     assert held_up(almost, context(), 10) == Park(shipment=almost, wait_s=5)
-    quiet = shipment(age_s=48 * HOUR_S, **opened(ago_s=QUIET_S - 5))
+    quiet = shipment(age_s=48 * HOUR_S, **open_call(ago_s=QUIET_S - 5))
     assert held_up(quiet, context(), 10) == Park(shipment=quiet, wait_s=5)
 
 
@@ -131,7 +131,7 @@ def test_holding_up_ends_at_the_deadline() -> None:
 
 def test_the_last_reading_is_waited_for() -> None:
     """What is open waits half a minute longer for leave to be read back, and only then fails unread."""
-    long_over = opened(ago_s=HOUR_S)
+    long_over = open_call(ago_s=HOUR_S)
     of = shipment(age_s=48 * HOUR_S, **long_over)
     assert held_up(of, context(random=0.0), 10) == Park(shipment=of, wait_s=10)
     almost = shipment(age_s=48 * HOUR_S + LAST_READ_S - 5, **long_over)
@@ -143,6 +143,6 @@ def test_the_last_reading_is_waited_for() -> None:
 
 def test_its_turn_is_waited_for_however_late() -> None:
     """A limit of the merchant's own file keeps what is open until it was read back: the answer comes with its turn."""
-    late = shipment(age_s=49 * HOUR_S, **opened(ago_s=HOUR_S))
+    late = shipment(age_s=49 * HOUR_S, **open_call(ago_s=HOUR_S))
     assert held_up(late, context(random=0.0), 10, by_limit=True) == Park(shipment=late, wait_s=10)
     assert isinstance(held_up(shipment(age_s=49 * HOUR_S), context(), 10, by_limit=True), Fail)

@@ -25,7 +25,7 @@ from tests.factories.shipments import (
     THROTTLED,
     VIRTUAL,
     context,
-    opened,
+    open_call,
     shipment,
 )
 
@@ -102,11 +102,11 @@ def test_which_answers_accept_the_key(finding: Finding, expected: bool) -> None:
 def test_the_deadline_ends_it() -> None:
     """At its deadline it fails as unauthorised, not before the end of a quiet time, and says what could not be read."""
     for answer in (FORBIDDEN, HERE, NO_ACCESS):
-        long_over = {**opened(ago_s=HOUR_S), "unread": True}
+        long_over = {**open_call(ago_s=HOUR_S), "unread": True}
         late = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **long_over), answer, context())
         assert isinstance(late, Fail)
         assert late.reason == "unauthorised"
         assert late.message.endswith("; its last call may have gone through and could not be read back")
-        waits = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **opened(ago_s=10)), answer, context())
+        waits = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **open_call(ago_s=10)), answer, context())
         assert isinstance(waits, Park)
         assert waits.wait_s == QUIET_S - 10

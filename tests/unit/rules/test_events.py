@@ -11,7 +11,7 @@ from tasks.events.shipment_allocation_failed import failed_event
 from tasks.rules.outcome import Allocated, Carrier, Label, Price
 from tasks.rules.shipment import Shipment
 from tasks.rules.unreadable import UnreadableRecord, stand_in
-from tests.factories.shipments import ALLOCATED, CARRIER, GROUP, NOW, VIRTUAL, opened, shipment
+from tests.factories.shipments import ALLOCATED, CARRIER, GROUP, NOW, VIRTUAL, open_call, shipment
 
 ENVELOPE = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"}
 COMMON = {"merchant", "order", "shipment", "api", "rule", "attempts", "order_event"}
@@ -93,7 +93,7 @@ def test_adopted() -> None:
     """Of an adopted shipment the strategy is the last step that was attempted, and null when there was none."""
     never = allocated(shipment(VIRTUAL, GROUP, unread=True), adopted=True)["data"]
     assert (never["adopted"], never["strategy"], never["fell_back"]) == (True, None, False)
-    waiting = shipment(VIRTUAL, GROUP, step=1, **opened())
+    waiting = shipment(VIRTUAL, GROUP, step=1, **open_call())
     before = allocated(waiting, adopted=True)["data"]
     assert (before["strategy"], before["fell_back"]) == ({"virtual_service": "V"}, False)
 

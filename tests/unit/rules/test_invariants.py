@@ -9,7 +9,7 @@ from tasks.rules.decision import Fail, Park
 from tasks.rules.next_decision import PAUSED_WAIT_S
 from tasks.rules.outcome import BulkRefused, NotSent, NotYet, Queued, Refused, Throttled, Unallocated, Unknown
 from tasks.rules.progress import parse_progress
-from tests.factories.scenarios import WORLDS, World
+from tests.factories.scenarios import SCENARIOS, Scenario
 from tests.unit.rules.invariants import (
     SLACK_S,
     by_refusal,
@@ -34,14 +34,14 @@ LONGEST_IDLE_S = 3600.0 + PAUSED_WAIT_S
 MAX_IN_A_VISIT = 8
 
 
-@given(WORLDS)
-def test_no_shipment_is_booked_twice(world: World) -> None:
+@given(SCENARIOS)
+def test_no_shipment_is_booked_twice(world: Scenario) -> None:
     """However late the API acts on an open call, up to nearly the quiet (queue) time, it books a shipment once."""
     assert Life(world=world).api.bookings_in_the_end() <= 1
 
 
-@given(WORLDS)
-def test_what_lies_between_two_calls(world: World) -> None:
+@given(SCENARIOS)
+def test_what_lies_between_two_calls(world: Scenario) -> None:
     """After an open call comes its whole time and then a read-back that found nothing, before the next call."""
     life = Life(world=world)
     for call in calls(life):
@@ -53,8 +53,8 @@ def test_what_lies_between_two_calls(world: World) -> None:
                 assert was_read_after(life, earlier, 0.0, call.start) or earlier is call
 
 
-@given(WORLDS)
-def test_no_end_before_its_time(world: World) -> None:
+@given(SCENARIOS)
+def test_no_end_before_its_time(world: Scenario) -> None:
     """No shipment fails while a call may take effect, for time before its deadline, or although it is allocated.
 
     Unless it could not be read back, or the API was still at it, and the message says so.
@@ -70,8 +70,8 @@ def test_no_end_before_its_time(world: World) -> None:
             assert "could not be read back" in message or "allocating it" in message
 
 
-@given(WORLDS)
-def test_a_refusal_counts_after_a_read_back(world: World) -> None:
+@given(SCENARIOS)
+def test_a_refusal_counts_after_a_read_back(world: Scenario) -> None:
     """Only a definite refusal falls back; one that follows an open call counts once a read-back after it agrees."""
     life = Life(world=world)
     for moved in decisions(life):
@@ -92,8 +92,8 @@ def test_a_refusal_counts_after_a_read_back(world: World) -> None:
 NO_REFUSAL = Unknown | Throttled | NotSent | NotYet | Queued
 
 
-@given(WORLDS)
-def test_no_outage_changes_the_step(world: World) -> None:
+@given(SCENARIOS)
+def test_no_outage_changes_the_step(world: Scenario) -> None:
     """Unknown, throttled, not sent, not yet and queued leave a shipment at its step, on call and on read-back."""
     for moved in decisions(Life(world=world)):
         match moved.about:
@@ -101,8 +101,8 @@ def test_no_outage_changes_the_step(world: World) -> None:
                 assert moved.decision.shipment.progress.step == moved.about.shipment.progress.step
 
 
-@given(WORLDS)
-def test_something_follows_soon(world: World) -> None:
+@given(SCENARIOS)
+def test_something_follows_soon(world: Scenario) -> None:
     """From every unsettled state a call, a read-back or the deadline follows within 70 minutes, if nothing hinders."""
     life, idle_s = Life(world=world), 0.0
     for entry in life.log:
@@ -117,16 +117,16 @@ def test_something_follows_soon(world: World) -> None:
         assert idle_s <= LONGEST_IDLE_S or back >= end - SLACK_S or shipment.losses >= HOPELESS_LOSSES
 
 
-@given(WORLDS)
-def test_no_call_comes_too_late(world: World) -> None:
+@given(SCENARIOS)
+def test_no_call_comes_too_late(world: Scenario) -> None:
     """Every call, and the quiet time that may follow it, fit before the deadline."""
     for call in calls(Life(world=world)):
         deadline = call.shipment.received + world.retry.deadline_s
         assert call.start + world.timeout_s + world.retry.quiet_s <= deadline + SLACK_S
 
 
-@given(WORLDS)
-def test_few_requests(world: World) -> None:
+@given(SCENARIOS)
+def test_few_requests(world: Scenario) -> None:
     """A visit asks a few times before the shipment leaves the task, and a quiet time has ten read-backs at most."""
     life, in_a_row = Life(world=world), 0
     for entry in life.log:
@@ -134,7 +134,7 @@ def test_few_requests(world: World) -> None:
         begins = isinstance(entry, Moved) and entry.about is None
         in_a_row = 0 if splits or begins else in_a_row + isinstance(entry, Called | Looked)
         assert in_a_row <= MAX_IN_A_VISIT
-    if any(turn.happens in ("changed", "forgotten") for turn in world.turns):
+    if any(turn.interruption in ("changed", "forgotten") for turn in world.turns):
         return
     for call in calls(life):
         over = call.end + open_for_s(life, call)
@@ -143,8 +143,8 @@ def test_few_requests(world: World) -> None:
         assert len(inside) < 10 or any(isinstance(said, Queued) for said in (call.outcome, *inside))
 
 
-@given(WORLDS)
-def test_what_is_counted(world: World) -> None:
+@given(SCENARIOS)
+def test_what_is_counted(world: Scenario) -> None:
     """Every call is an attempt, but for one of a lost worker; those of a step that were open are bounded."""
     life = Life(world=world)
     if not never_forgotten(life):
@@ -163,8 +163,8 @@ def test_what_is_counted(world: World) -> None:
     assert decisions(life)[-1].decision.shipment.progress.attempts == len(everything)
 
 
-@given(WORLDS)
-def test_any_worker_can_go_on(world: World) -> None:
+@given(SCENARIOS)
+def test_any_worker_can_go_on(world: Scenario) -> None:
     """What is written of a shipment after every decision is all that is to be known of how far it has come."""
     for moved in decisions(Life(world=world)):
         progress = moved.decision.shipment.progress

@@ -30,17 +30,17 @@ from tests.factories.shipments import (
     REFUSED,
     SERVICE,
     THROTTLED,
+    UNCERTAIN,
     UNKNOWN,
-    UNSURE,
     VIRTUAL,
     WRONG_STATE,
     context,
-    opened,
+    open_call,
     shipment,
 )
 
 PLAN = (VIRTUAL, SERVICE, GROUP)
-EARLIER = opened(ago_s=QUIET_S + 5, read_at=NOW - 1, last_read="unallocated")
+EARLIER = open_call(ago_s=QUIET_S + 5, read_at=NOW - 1, last_read="unallocated")
 """A call that was open and is over, and was read back as not allocated a second ago."""
 
 
@@ -79,7 +79,7 @@ def test_before_its_first_call_a_shipment_is_unallocated(before: Shipment, expec
     assert after_call(before, QUEUED, context()).shipment.progress.read_before == expected
 
 
-@pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN, NOT_YET, THROTTLED, REFUSED, UNSURE, INVALID, NO_ACCESS])
+@pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN, NOT_YET, THROTTLED, REFUSED, UNCERTAIN, INVALID, NO_ACCESS])
 def test_what_surely_had_no_effect_is_not_open(outcome: Outcome) -> None:
     """A call that was not sent, throttled, or refused opens nothing."""
     progress = after(outcome).progress
@@ -127,7 +127,7 @@ def test_throttled_leaves_an_earlier_open_call() -> None:
     ("outcome", "reason"),
     [
         (REFUSED, "allocation_failed"),
-        (UNSURE, "refused"),
+        (UNCERTAIN, "refused"),
         (INVALID, "invalid_request"),
         (NOT_FOUND, "shipment_not_found"),
         (GONE, "shipment_gone"),

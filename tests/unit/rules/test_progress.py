@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.rules.progress import OpenKind, Progress, ProgressChanges, parse_progress
-from tests.factories.records import EVERY, record, taken_up
-from tests.factories.shipments import NOW, opened
+from tests.factories.records import EVERY, loaded_shipment, record
+from tests.factories.shipments import NOW, open_call
 
 TIMES = st.none() | st.floats(0, 2e9)
 COUNTS = st.integers(0, 1000)
@@ -50,7 +50,7 @@ PROGRESS = st.builds(
 def test_progress_survives(progress: Progress) -> None:
     """Whatever a task wrote about its progress, the next one reads."""
     assert parse_progress(progress.as_json()) == progress
-    assert taken_up(progress).progress == progress
+    assert loaded_shipment(progress).progress == progress
 
 
 def test_progress_of_most_shipments_is_short() -> None:
@@ -63,7 +63,7 @@ def test_progress_of_most_shipments_is_short() -> None:
 def test_what_a_newer_version_wrote_is_carried_along() -> None:
     """Fields that this version does not know stay as they are, through every change and every report."""
     text = '{"attempts":2,"weather":{"rain":[1,null]},"is_readable":7}'
-    of = taken_up(text)
+    of = loaded_shipment(text)
     assert of.progress.attempts == 2
     later = of.called().opened("unknown", NOW).with_progress(step=1)
     kept = json.loads(later.progress.as_json())
@@ -89,14 +89,14 @@ def test_what_a_newer_version_wrote_is_carried_along() -> None:
 def test_what_cannot_be_read_is_no_guess(text: str) -> None:
     """A record whose progress is damaged, or means something else to a newer version, is told from a good one."""
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
-        taken_up(text)
+        loaded_shipment(text)
 
 
 @pytest.mark.parametrize("facts", [b"", b"{}", b"[]", b"no", b'{"steps": [{"telepathy": true}], "order": "1"}'])
 def test_nor_are_facts(facts: bytes) -> None:
     """The same holds for what was fixed at intake, a strategy of a newer version for one."""
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
-        taken_up(**record(intake=facts) | {"progress": None})
+        loaded_shipment(**record(intake=facts) | {"progress": None})
 
 
 def test_a_record_that_cannot_be_read_stays_as_it_is() -> None:
@@ -108,8 +108,8 @@ def test_a_record_that_cannot_be_read_stays_as_it_is() -> None:
     ("progress", "must"),
     [
         ({}, False),
-        (opened(), True),
-        (opened("queued"), True),
+        (open_call(), True),
+        (open_call("queued"), True),
         ({"unread": True}, True),
         ({"refusal": ""}, True),
         ({"open_calls": 3, "open_at": NOW, "last_read": "allocating"}, False),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from config.merchant_files.retry import Retry
 from tasks.rules.progress import Progress
 from tasks.rules.quiet_time import FIRST_READ_S, MAX_APART_S, decides_queued, is_quiet, next_read, quiet_end
-from tests.factories.shipments import NOW, QUEUE_S, QUIET_S, opened
+from tests.factories.shipments import NOW, QUEUE_S, QUIET_S, open_call
 
 MAX_READS = 10
 LATENCIES = st.lists(st.floats(0, 36), min_size=1, max_size=40)
@@ -19,7 +19,7 @@ LATENCIES = st.lists(st.floats(0, 36), min_size=1, max_size=40)
 
 def opened_progress(kind: str = "unknown", **more: Any) -> Progress:
     """Progress with an open call that has just ended."""
-    return Progress(**opened(kind, **more))
+    return Progress(**open_call(kind, **more))
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("unknown", QUIET_S), ("queued", QUEUE_S)])
@@ -97,13 +97,13 @@ def test_so_is_one_that_is_allocating() -> None:
 @pytest.mark.parametrize(
     ("progress", "state", "expected"),
     [
-        (opened("queued", quiet_from=NOW + 1), "allocation_failed", True),
-        (opened("queued", read_before="unallocated"), "allocation_failed", True),
-        (opened("queued"), "allocation_failed", False),
-        (opened("queued", read_before="allocation_failed"), "allocation_failed", False),
-        (opened("queued", quiet_from=NOW + 1, read_before="unallocated"), "unallocated", False),
-        (opened("queued", quiet_from=NOW + 1, also_open=True), "allocation_failed", False),
-        (opened("unknown", quiet_from=NOW + 1, read_before="unallocated"), "allocation_failed", False),
+        (open_call("queued", quiet_from=NOW + 1), "allocation_failed", True),
+        (open_call("queued", read_before="unallocated"), "allocation_failed", True),
+        (open_call("queued"), "allocation_failed", False),
+        (open_call("queued", read_before="allocation_failed"), "allocation_failed", False),
+        (open_call("queued", quiet_from=NOW + 1, read_before="unallocated"), "unallocated", False),
+        (open_call("queued", quiet_from=NOW + 1, also_open=True), "allocation_failed", False),
+        (open_call("unknown", quiet_from=NOW + 1, read_before="unallocated"), "allocation_failed", False),
         ({}, "allocation_failed", False),
     ],
 )

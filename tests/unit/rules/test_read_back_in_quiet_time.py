@@ -12,7 +12,7 @@ from tasks.rules.quiet_time import MAX_APART_S
 from tasks.rules.shipment import Shipment
 from tests.factories.shipments import (
     ALLOCATED,
-    CAME_TO_NOTHING,
+    ALLOCATION_FAILED,
     FINDINGS,
     GONE,
     GROUP,
@@ -26,14 +26,14 @@ from tests.factories.shipments import (
     VIRTUAL,
     WRONG_STATE,
     context,
-    opened,
+    open_call,
     shipment,
 )
 
 
 def in_quiet(kind: str = "unknown", ago_s: float = 10.0, *, age_s: float = 1000.0, **progress: Any) -> Shipment:
     """A shipment in the quiet time of a call that ended so long ago, read back now."""
-    return shipment(VIRTUAL, GROUP, age_s=age_s, **opened(kind, ago_s, **{"read_at": NOW, **progress}))
+    return shipment(VIRTUAL, GROUP, age_s=age_s, **open_call(kind, ago_s, **{"read_at": NOW, **progress}))
 
 
 def test_what_is_found_allocated_is_adopted_at_once() -> None:
@@ -161,17 +161,17 @@ def test_allocating_at_the_deadline() -> None:
 @pytest.mark.parametrize("ago_s", [10.0, QUEUE_S + 100])
 def test_what_was_queued_and_failed_is_refused(seen: dict[str, Any], ago_s: float) -> None:
     """A queued shipment that the API could not allocate falls back at once, and nothing of it is open."""
-    decision = after_read_back(in_quiet("queued", ago_s, **seen), CAME_TO_NOTHING, context())
+    decision = after_read_back(in_quiet("queued", ago_s, **seen), ALLOCATION_FAILED, context())
     assert isinstance(decision, FallBack)
     progress = decision.shipment.progress
     assert (progress.step, progress.open_kind, progress.last_refusal) == (1, None, "allocation_failed")
-    last = after_read_back(in_quiet("queued", ago_s, step=1, **seen), CAME_TO_NOTHING, context())
+    last = after_read_back(in_quiet("queued", ago_s, step=1, **seen), ALLOCATION_FAILED, context())
     assert isinstance(last, Fail)
     assert last.message == "service_group G: queued by the API, which then could not allocate it"
 
 
 def test_what_the_previous_step_left_is_no_refusal() -> None:
     """A state that may be from before the call means nothing, like any other within the queue time."""
-    decision = after_read_back(in_quiet("queued", read_before="allocation_failed"), CAME_TO_NOTHING, context())
+    decision = after_read_back(in_quiet("queued", read_before="allocation_failed"), ALLOCATION_FAILED, context())
     assert isinstance(decision, Park)
     assert decision.wait_s <= MAX_APART_S

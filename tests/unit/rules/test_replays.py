@@ -12,7 +12,7 @@ from tasks.rules.progress import Progress, parse_progress
 from tasks.rules.replay import NewPlan, choose_new_plan
 from tests.factories.merchant_files import SERVICE, V1_API, file_of, rule
 from tests.factories.records import record
-from tests.factories.shipments import NOW, QUIET_S, VIRTUAL, context, opened, shipment
+from tests.factories.shipments import NOW, QUIET_S, VIRTUAL, context, open_call, shipment
 
 HEAVY = rule("{ weight_kg = { over = 20 } }", "{ default_rules = true }")
 FACTS = json.loads(record()["intake"]) | {"facts": {"weight_kg": "25", "tags": ["oil"], "moon": "full"}, "seen": [1]}
@@ -52,7 +52,7 @@ def test_it_begins_at_the_first_step() -> None:
 @pytest.mark.parametrize("kind", ["unknown", "queued"])
 def test_an_open_call_belongs_to_the_shipment(kind: str) -> None:
     """Time and kind of the latest open call survive, so that its quiet time is waited for before anything else."""
-    before = Progress(**opened(kind, ago_s=10, also_open=True, repeated_calls=3))
+    before = Progress(**open_call(kind, ago_s=10, also_open=True, repeated_calls=3))
     after = replayed(before).progress
     assert (after.open_kind, after.open_at, after.quiet_from) == (kind, NOW - 10, NOW - 10)
     assert (after.also_open, after.repeated_calls, after.open_calls) == (True, 3, 0)
@@ -63,5 +63,5 @@ def test_an_open_call_belongs_to_the_shipment(kind: str) -> None:
 def test_without_one_it_is_read_back_first() -> None:
     """Whatever was the last thing heard of it, a read-back precedes the first call."""
     assert isinstance(first_decision(shipment(VIRTUAL, **vars(replayed(Progress()).progress)), context()), ReadBack)
-    over = replayed(Progress(**opened(ago_s=QUIET_S))).progress
+    over = replayed(Progress(**open_call(ago_s=QUIET_S))).progress
     assert isinstance(first_decision(shipment(VIRTUAL, **vars(over)), context()), ReadBack)

@@ -11,13 +11,13 @@ from tasks.rules.plan import Facts
 from tasks.rules.progress import Progress
 from tasks.rules.shipment import Shipment, entry_field, intake_record, iso, published_s
 from tests.factories.order_events import event, order, read
-from tests.factories.records import EVERY, plan, taken_up
+from tests.factories.records import EVERY, loaded_shipment, plan
 from tests.factories.shipments import GROUP, NOW, SERVICE, VIRTUAL, shipment
 
 
 def test_what_is_fixed_at_intake_comes_back() -> None:
     """Order, event, rule and every kind of step are the same for each task that takes the shipment up."""
-    found = taken_up()
+    found = loaded_shipment()
     assert (found.merchant, found.reference, found.order, found.order_event) == ("acme", "sp_1", "1001", "evt-1")
     assert (found.api, found.rule, found.steps) == ("shipments-v2", "heavy", EVERY)
     assert (found.received, found.progress, found.losses, found.replays) == (NOW, Progress(), 0, 0)
@@ -33,14 +33,16 @@ def test_the_facts_that_the_rules_read_are_kept() -> None:
 
 def test_a_record_with_every_field() -> None:
     """Losses and replays are counted by the ledger."""
-    found = taken_up(progress=None, published=b"", lost_call_at=b"0", losses=b"1", replays=b"4", in_doubt_since=0)
+    found = loaded_shipment(
+        progress=None, published=b"", lost_call_at=b"0", losses=b"1", replays=b"4", in_doubt_since=0
+    )
     assert (found.progress, found.losses, found.replays) == (Progress(), 1, 4)
 
 
 @pytest.mark.parametrize(("published", "expected"), [(NOW - 90, NOW - 90), (NOW + 90, NOW)])
 def test_no_event_is_of_the_future(published: float, expected: float) -> None:
     """An event that claims a later time than its arrival was published when it arrived."""
-    assert taken_up(published=f"{published:.3f}".encode()).published == expected
+    assert loaded_shipment(published=f"{published:.3f}".encode()).published == expected
 
 
 def test_the_events_own_time() -> None:

@@ -9,7 +9,7 @@ from tasks.rules.shipment import Shipment
 from tasks.rules.unreadable import UnreadableRecord, after_look, stand_in
 from tests.factories.shipments import (
     ALLOCATED,
-    CAME_TO_NOTHING,
+    ALLOCATION_FAILED,
     GONE,
     HOUR_S,
     NOW,
@@ -34,7 +34,7 @@ def test_what_is_allocated_is_adopted() -> None:
         assert after_look(of, ALLOCATED, ERROR, context()) == Settle(shipment=of, allocated=ALLOCATED, adopted=True)
 
 
-@pytest.mark.parametrize("finding", [UNALLOCATED, CAME_TO_NOTHING, QUEUED, UNKNOWN, GONE, None])
+@pytest.mark.parametrize("finding", [UNALLOCATED, ALLOCATION_FAILED, QUEUED, UNKNOWN, GONE, None])
 def test_it_waits_for_a_version_that_can_read_it(finding: Finding | None) -> None:
     """Whatever else is found, it is parked for some minutes, and never beyond its deadline."""
     assert after_look(found(0), finding, ERROR, context()) == Park(shipment=found(0), wait_s=PARK_MOST_S)

@@ -14,13 +14,13 @@ from config.celery_options import PATIENCE_S
 from config.strategies.catalogue import AnyStrategy
 from tasks.rules.outcome import BulkRefused, Finding, Outcome, Quoted
 from tasks.work.ports import Account, Request
-from tests.factories.batch_run import Trial, several
+from tests.factories.batch_run import BatchRun, make_shipments
 from tests.factories.memory_ledger import MemoryLedger
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
 from tests.factories.scenarios import TURNS, LateApi, Turn
-from tests.factories.shipments import GROUP, NOW, PARTLY, TOGETHER
+from tests.factories.shipments import BULK_REFUSED, GROUP, NOW, PARTLY_REFUSED
 from tests.factories.shipments import SERVICE as STEP
-from tests.factories.virtual_clock import play
+from tests.factories.virtual_clock import run_virtual
 
 NAMES = "a b c d e"
 RETRY = "[retry]\nquiet_seconds = 10\nqueue_seconds = 25\ndeadline_hours = 0.1\nattempts = 2\n"
@@ -50,7 +50,11 @@ class LateBooks:
         turn, v1 = self._turn(), account.merchant.file.api.flavour == "consignments-v1"
         if isinstance(turn.answer, BulkRefused):
             together = len(request.references) > 1
-            turn = Turn(answer=PARTLY if v1 else TOGETHER, acts=turn.acts, late=turn.late) if together else Turn()
+            turn = (
+                Turn(answer=PARTLY_REFUSED if v1 else BULK_REFUSED, acts=turn.acts, late=turn.late)
+                if together
+                else Turn()
+            )
         start, longest_s = _now(), QUIET_S
         try:
             await asyncio.sleep(turn.took * 20)
@@ -82,15 +86,15 @@ def _now() -> float:
 
 
 @dataclass(kw_only=True)
-class Deploys(Trial):
+class Deploys(BatchRun):
     """Tasks whose process shuts down after some time, now and then."""
 
     end_after_s: list[float] = field(default_factory=list)
 
-    async def to_the_end(self) -> None:
+    async def run_to_completion(self) -> None:
         """Work to the end, or until the process shuts down and requeues its shipments."""
         if not self.end_after_s:
-            return await super().to_the_end()
+            return await super().run_to_completion()
         batch = await self.work()
         if self.running:
             await asyncio.wait([self.running], timeout=max(0.0, self.end_after_s.pop(0) - PATIENCE_S))
@@ -106,9 +110,9 @@ class Deploys(Trial):
 def test_none_is_booked_twice_and_all_end(file: str, turns: list[Turn], ends: list[float]) -> None:
     """Whatever happens, every shipment ends, and is booked at most once."""
     api, ledger = LateBooks(turns=list(turns)), MemoryLedger()
-    shipments = several(NAMES, STEP, GROUP)
+    shipments = make_shipments(NAMES, STEP, GROUP)
     play_all: Any = {"shipments": shipments, "file": file + SERVICE + RETRY, "ledger": ledger, "api": api}
-    play(Deploys(**play_all, end_after_s=list(ends)).visit_by_visit())
+    run_virtual(Deploys(**play_all, end_after_s=list(ends)).run_all_visits())
     for name in NAMES.split():
         assert api.books[name].bookings_in_the_end() <= 1
         last = ledger.last(name)
