@@ -1,4 +1,4 @@
-"""Shipments that lose their workers."""
+"""Shipments whose workers are lost."""
 
 from tasks.rules.shipment import Shipment
 from tasks.work.ports import Claim
@@ -6,7 +6,7 @@ from tests.factories.ledger_harness import Harness, is_isolated
 
 
 async def claim_after_losses(harness: Harness, merchant: str = "acme") -> list[Claim]:
-    """What is taken after the merchant's leases ran out, and a lease more has passed."""
+    """The claims after the merchant's leases expired and another lease time passed."""
     await harness.expire_leases(merchant)
     found = await harness.claim_all()
     if await harness.raw.zcard(f"allocation:schedule:{merchant}"):
@@ -16,7 +16,7 @@ async def claim_after_losses(harness: Harness, merchant: str = "acme") -> list[C
 
 
 async def advance_one_lease(harness: Harness, merchant: str = "acme") -> None:
-    """Let everything of a merchant have happened a lease earlier."""
+    """Shift all times of a merchant by one lease into the past."""
     lease_ms = round(harness.settings.lease_seconds * 1000) + 1
     for key in await harness.raw.keys("allocation:host_losses:*"):
         for name, at in await harness.raw.zrange(key, 0, -1, withscores=True):
@@ -29,7 +29,7 @@ async def advance_one_lease(harness: Harness, merchant: str = "acme") -> None:
 
 
 async def claim_isolated(harness: Harness, reference: str = "a", merchant: str = "acme") -> Claim:
-    """A shipment that was lost twice in company, alone in a child's hands."""
+    """A shipment that was lost twice among others, and is now claimed isolated."""
     await harness.claim(merchant, reference)
     for _ in range(2):
         await harness.expire_leases(merchant)
@@ -39,6 +39,6 @@ async def claim_isolated(harness: Harness, reference: str = "a", merchant: str =
 
 
 def single_shipment(claim: Claim) -> Shipment:
-    """The one shipment that was taken."""
+    """The only claimed shipment."""
     (held,) = claim.shipments
     return held

@@ -1,4 +1,4 @@
-"""Records of the ledger for the tests."""
+"""Ledger records for the tests."""
 
 import json
 from functools import lru_cache
@@ -25,9 +25,9 @@ EVERY: tuple[AnyStrategy, ...] = (
 
 
 def record(**fields: Any) -> dict[str, Any]:
-    """The record of a shipment that has just come in, and these fields."""
-    claim = order()
-    facts = intake_record(claim, facts_of(claim.data, claim.data.shipments[0]), plan(*EVERY), "shipments-v2")
+    """The record of a newly accepted shipment, with these fields."""
+    accepted = order()
+    facts = intake_record(accepted, facts_of(accepted.data, accepted.data.shipments[0]), plan(*EVERY), "shipments-v2")
     return {"intake": facts.encode(), "received": str(round(NOW * 1000)).encode(), **fields}
 
 
@@ -37,7 +37,7 @@ def plan(*steps: AnyStrategy) -> Plan:
 
 
 def loaded_shipment(progress: Progress | str | None = None, **fields: Any) -> Shipment:
-    """The shipment that a task finds in the ledger."""
+    """A shipment as loaded from the ledger by a task."""
     text = progress.as_json() if isinstance(progress, Progress) else progress
     return from_record("acme", "sp_1", record(progress=text and text.encode(), **fields))
 
@@ -47,14 +47,14 @@ PLANS = ('{ virtual_service = "V" }', '{ carrier_service = "S" }', '{ service_gr
 
 @lru_cache
 def merchant(steps: int) -> Merchant:
-    """A merchant whose file has so many steps."""
+    """A merchant whose file has this number of steps."""
     first, *others = PLANS[:steps]
     text = f"{V2_API}[allocation]\nstrategy = {first}\nfallback = [{', '.join(others)}]\n"
     return Merchant(name="acme", file=file_of(text), digest="d")
 
 
 def new_record(steps: int) -> dict[str, Any]:
-    """The record of a shipment that has just come in."""
+    """The record of a newly accepted shipment."""
     strategies = [json.loads(f'{{"{name}": {ref}}}') for name, ref in (plan[2:-2].split(" = ") for plan in PLANS)]
     facts = {"order": "1001", "event": "evt-1", "api": "shipments-v2", "rule": "default", "why": "", "facts": {}}
     return {"intake": json.dumps(facts | {"steps": strategies[:steps]}), "received": NOW * 1000, "reported_epoch": 0.0}

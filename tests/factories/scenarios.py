@@ -1,4 +1,4 @@
-"""An API that may act after it has answered, with the truth about one shipment; and what a random life meets."""
+"""A simulated API that may act after its response, and random scenarios for one shipment."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -36,12 +36,12 @@ Acts = Literal["nothing", "books", "fails"]
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """What the next request meets.
+    """What happens to the next request.
 
-    `interruption`: what comes in its way. A worker that is `lost` or `stopped` has its call out; one that `crashed` has not.
-    The server `changed`, or it has `forgotten` the last report as well. `acts`: what the API makes of a call whose
-    answer leaves that open, `late`: after which share of the longest time, `shows`: from which share of that time on
-    the shipment is `allocating`. `took`: the share of the time limit until the answer.
+    `interruption`: an event before the request. A worker that is `lost` or `stopped` has a call in flight; one that
+    `crashed` has not. The server has `changed`, or has also `forgotten` the last report. `acts`: the effect of a call
+    whose response leaves it open, `late`: after which share of the longest time, `shows`: from which share of that
+    time on the shipment is `allocating`. `took`: the share of the timeout until the response.
     """
 
     answer: Outcome = ALLOCATED
@@ -57,7 +57,7 @@ class Turn:
 
 
 class Effect(NamedTuple):
-    """What a call comes to in the end, and from when on it shows."""
+    """The final effect of a call, and when it becomes visible."""
 
     at: float
     acts: Acts
@@ -66,14 +66,14 @@ class Effect(NamedTuple):
 
 @dataclass(kw_only=True)
 class LateApi:
-    """The truth about one shipment."""
+    """The actual state of one shipment at the API."""
 
     was: Literal["unallocated", "allocation_failed"] = "unallocated"
     bookings: int = 0
     pending: list[Effect] = field(default_factory=list)
 
     def read(self, now: float) -> Allocated | Queued | Unallocated:
-        """Its state at this time."""
+        """The state at this time."""
         for effect in sorted(effect for effect in self.pending if effect.at <= now):
             self.pending.remove(effect)
             self.act(effect.acts)
@@ -84,14 +84,14 @@ class LateApi:
         return Unallocated(state=self.was)
 
     def act(self, acts: Acts) -> None:
-        """Book, or find that nobody will."""
+        """Book the shipment, or fail to allocate it."""
         if acts == "books":
             self.bookings += 1
         elif acts == "fails" and not self.bookings:
             self.was = "allocation_failed"
 
     def call(self, turn: Turn, now: float, end: float, longest_s: float, *, was_partly: bool) -> Outcome:
-        """The answer to a call that arrives now and ends then; what it comes to may follow up to so much later."""
+        """The response to a call that arrives now and ends at `end`; its effect may follow up to `longest_s` later."""
         if not isinstance(turn.answer, Allocated | Queued | Refused | BulkRefused | Unknown):
             return turn.answer
         if not isinstance(self.read(now), Unallocated):
@@ -115,18 +115,18 @@ class LateApi:
         self.pending.append(Effect(end + after_s, turn.acts, shows_at))
 
     def will_be_booked(self) -> bool:
-        """Whether it is booked once all has happened."""
+        """Whether it is booked once all pending effects have happened."""
         return self.bookings > 0 or any(effect.acts == "books" for effect in self.pending)
 
-    def bookings_in_the_end(self) -> int:
-        """How many there are then."""
+    def final_bookings(self) -> int:
+        """Number of bookings once all pending effects have happened."""
         self.read(float("inf"))
         return self.bookings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """The turns in their order; the last one is repeated for ever, and nothing comes in its way."""
+    """A sequence of turns; the last one repeats forever, without an interruption."""
 
     steps: int
     turns: list[Turn]

@@ -1,4 +1,4 @@
-"""An API that outcomes by its script, and who is told of what a person should know."""
+"""A scripted API, and recorded alerts."""
 
 import asyncio
 from collections import defaultdict
@@ -17,7 +17,7 @@ from tests.factories.shipments import ALLOCATED, BULK_REFUSED, REFUSED
 
 @dataclass(frozen=True, kw_only=True)
 class Delayed:
-    """An answer that takes its time; an exception in its place is a bug on the way."""
+    """A delayed result; an exception simulates a bug."""
 
     seconds: float
     result: Finding | Quoted | Exception
@@ -27,7 +27,7 @@ ScriptedResult = Finding | Quoted | Exception | Delayed
 
 
 class RecordedRequest(NamedTuple):
-    """A request as it came in, so many seconds after the beginning."""
+    """A received request, with its time in seconds from the start."""
 
     do: Literal["call", "read", "quote"]
     references: tuple[str, ...]
@@ -39,9 +39,9 @@ class RecordedRequest(NamedTuple):
 
 @dataclass(kw_only=True)
 class ScriptedApi:
-    """Answers each shipment's calls and readings in the order of the test's script; after it, allocates.
+    """Responds to calls and read-backs of each shipment in the order of the script; then allocates.
 
-    A call for one of the `bad` is refused, and for everybody in it as `bulk_refusal` says.
+    A call that contains one of the `bad` is refused; a bulk call with `bulk_refusal` for all its shipments.
     """
 
     calls: dict[str, list[ScriptedResult]] = field(default_factory=lambda: defaultdict(list))
@@ -55,7 +55,7 @@ class ScriptedApi:
     most_in_flight: int = 0
 
     async def quote(self, account: Account, strategy: AnyStrategy, request: Request) -> Any:
-        """The quote that the script says, and otherwise a good one."""
+        """The scripted quote, or a good one."""
         (reference,) = request.references
         self._record(account, RecordedRequest("quote", (reference,), _time(), request.write_by, str(strategy)))
         with self._count_in_flight():
@@ -64,7 +64,7 @@ class ScriptedApi:
     async def allocate(
         self, account: Account, strategy: AnyStrategy, request: Request, quote: str | None = None
     ) -> Mapping[str, Outcome]:
-        """One outcome for each, once all of them are there."""
+        """One outcome for each shipment, once all of them are known."""
         references = tuple(request.references)
         self._record(account, RecordedRequest("call", references, _time(), request.write_by, str(strategy), quote))
         with self._count_in_flight():
@@ -76,7 +76,7 @@ class ScriptedApi:
             return outcomes
 
     async def read_back(self, account: Account, request: Request) -> Finding:
-        """Where a shipment stands."""
+        """The scripted finding, or allocated."""
         (reference,) = request.references
         self._record(account, RecordedRequest("read", (reference,), _time(), request.write_by))
         with self._count_in_flight():
@@ -85,16 +85,16 @@ class ScriptedApi:
 
     @property
     def called(self) -> list[tuple[str, tuple[str, ...]]]:
-        """What each call asked for, and for whom."""
+        """Strategy and shipments of each call."""
         return [(requests.strategy, requests.references) for requests in self.requests if requests.do == "call"]
 
     @property
     def read(self) -> list[str]:
-        """Who was read back."""
+        """The shipments that were read back, in order."""
         return [requests.references[0] for requests in self.requests if requests.do == "read"]
 
     def times(self, do: str) -> list[float]:
-        """When each request of a kind came in."""
+        """The times of the requests of one kind."""
         return [requests.at for requests in self.requests if requests.do == do]
 
     def _record(self, account: Account, requests: RecordedRequest) -> None:
@@ -128,7 +128,7 @@ async def _next_result(script: list[ScriptedResult], otherwise: Any) -> Any:
 
 @dataclass(kw_only=True)
 class RecordedAlerts:
-    """What a person was told."""
+    """The alerts that were sent."""
 
     failures: list[tuple[str, str]] = field(default_factory=list)
     pauses: list[tuple[str, str]] = field(default_factory=list)
@@ -138,7 +138,7 @@ class RecordedAlerts:
     unread: list[tuple[str, str]] = field(default_factory=list)
 
     def failed(self, shipment: Shipment, reason: str, _message: str) -> None:
-        """A shipment failed for good."""
+        """A shipment failed."""
         self.failures.append((shipment.reference, reason))
 
     def paused(self, merchant: str, why: str) -> None:
@@ -146,15 +146,15 @@ class RecordedAlerts:
         self.pauses.append((merchant, why))
 
     def resumed(self, merchant: str, shipments: int) -> None:
-        """A merchant's pause was lifted."""
+        """A merchant was resumed."""
         self.resumptions.append((merchant, shipments))
 
     def call_repeated(self, shipment: Shipment) -> None:
-        """A shipment was called for again after an open call."""
+        """A call was repeated after an open call."""
         self.again.append(shipment.reference)
 
     def response_unreadable(self, shipment: Shipment, why: str) -> None:
-        """An answer cannot be read."""
+        """A response cannot be read."""
         self.unread.append((shipment.reference, why))
 
     def unreadable(self, found: UnreadableRecord) -> None:

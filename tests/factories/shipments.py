@@ -1,4 +1,4 @@
-"""Shipments in every state, moments and outcomes for the tests."""
+"""Shipments, contexts and outcomes for the tests."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ NOW = 1_795_000_000.0
 HOUR_S = 3600.0
 TIMEOUT_S = 20.0
 QUIET_S, QUEUE_S = 60.0, 900.0
-"""As in a file that says nothing else."""
+"""The defaults of a merchant file."""
 
 VIRTUAL: AnyStrategy = VirtualService(virtual_service="V")
 SERVICE: AnyStrategy = CarrierService(carrier_service="S")
@@ -66,14 +66,14 @@ OUTCOMES: tuple[Outcome, ...] = (
     *(ALLOCATED, QUEUED, NOT_YET, REFUSED, UNCERTAIN, CONFLICT, THROTTLED, NOT_SENT, FOREIGN, UNKNOWN, INVALID_STATE),
     *(NOT_FOUND, GONE, NO_ACCESS, FORBIDDEN, INVALID, WRONG_STATE),
 )
-"""What a call for one shipment may come to."""
+"""All outcomes of a call for one shipment."""
 
 FINDINGS: tuple[Finding, ...] = (*OUTCOMES, BULK_REFUSED, PARTLY_REFUSED, UNALLOCATED, ALLOCATION_FAILED)
 RANDOM = st.floats(0, 1, exclude_max=True)
 
 
 def shipment(*steps: AnyStrategy, age_s: float = 0.0, losses: int = 0, **progress: Any) -> Shipment:
-    """A shipment that came in `age_s` ago, with these steps (or one) and this progress."""
+    """A shipment accepted `age_s` ago, with these steps (or one) and this progress."""
     return Shipment(
         merchant="acme",
         reference="sp_1",
@@ -111,7 +111,7 @@ def context(
     group_size: int = 1,
     **retry: Any,
 ) -> Context:
-    """A moment of decision about a request that was sent then, or just now; `retry` as in a merchant file."""
+    """The context of a decision about a request sent at `sent`, or now; `retry` as in a merchant file."""
     return Context(
         now=now,
         random=random,

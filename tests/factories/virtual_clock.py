@@ -1,4 +1,4 @@
-"""A loop whose time jumps over every wait, so that a test of hours takes no time."""
+"""An event loop with virtual time, so that waits of hours take no time."""
 
 import asyncio
 import selectors
@@ -9,15 +9,15 @@ T = TypeVar("T")
 
 
 class _Jumping(selectors.DefaultSelector):
-    """Never waits: it adds up what it would have waited for."""
+    """Never waits; adds up the timeouts instead."""
 
     def __init__(self) -> None:
         super().__init__()
         self.jumped_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready now."""
-        assert timeout is not None, "the test waits for something that never comes"
+        """The events that are ready now."""
+        assert timeout is not None, "the test waits forever"
         ready = super().select(0)
         if not ready:
             self.jumped_s += max(timeout, 0)
@@ -25,19 +25,19 @@ class _Jumping(selectors.DefaultSelector):
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop that jumps to the next timer when nothing else is to do."""
+    """An event loop that jumps to the next timer when it is idle."""
 
     def __init__(self) -> None:
-        """Time begins at zero."""
+        """Time starts at zero."""
         self._jumping = _Jumping()
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Seconds that were jumped over."""
+        """Virtual seconds since the start."""
         return self._jumping.jumped_s
 
 
 def run_virtual(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in time that jumps."""
+    """Run a coroutine in virtual time."""
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         return runner.run(work)

@@ -37,7 +37,7 @@ MAX_IN_A_VISIT = 8
 @given(SCENARIOS)
 def test_no_shipment_is_booked_twice(world: Scenario) -> None:
     """However late the API acts on an open call, up to nearly the quiet (queue) time, it books a shipment once."""
-    assert Life(world=world).api.bookings_in_the_end() <= 1
+    assert Life(world=world).api.final_bookings() <= 1
 
 
 @given(SCENARIOS)

@@ -114,7 +114,7 @@ def test_none_is_booked_twice_and_all_end(file: str, turns: list[Turn], ends: li
     play_all: Any = {"shipments": shipments, "file": file + SERVICE + RETRY, "ledger": ledger, "api": api}
     run_virtual(Deploys(**play_all, end_after_s=list(ends)).run_all_visits())
     for name in NAMES.split():
-        assert api.books[name].bookings_in_the_end() <= 1
+        assert api.books[name].final_bookings() <= 1
         last = ledger.last(name)
         assert last.verdict in ("allocated", "failed")
         assert last.verdict == "failed" or api.books[name].bookings == 1

@@ -124,7 +124,7 @@ def test_another_denial_does_not(answer: Any) -> None:
     assert [probe for _, _, _, probe in run.ledger.pauses] == (["a"] if answer is not UNKNOWN else [])
 
 
-@pytest.mark.parametrize(("good_at", "pauses"), [(NOW - 100, 1), (NOW - 1, 0)])
+@pytest.mark.parametrize(("last_good_at", "pauses"), [(NOW - 100, 1), (NOW - 1, 0)])
 def test_a_403_that_others_do_not_get(last_good_at: float, pauses: int) -> None:
     """A shipment denied again, while the key had good responses for others since, does not pause the merchant."""
     run = BatchRun(shipments=make_shipments("a", denied_at=NOW - 50))

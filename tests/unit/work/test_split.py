@@ -23,9 +23,9 @@ def numbered(count: int) -> list[str]:
     return [f"s{number}" for number in range(count)]
 
 
-def trial_of(count: int, *bad: str, file: str = BULK, together: BulkRefused | None = None) -> BatchRun:
+def trial_of(count: int, *bad: str, file: str = BULK, bulk_refusal: BulkRefused | None = None) -> BatchRun:
     """A bulk call with some bad shipments."""
-    api = ScriptedApi(bad=set(bad)) if together is None else ScriptedApi(bad=set(bad), bulk_refusal=together)
+    api = ScriptedApi(bad=set(bad)) if bulk_refusal is None else ScriptedApi(bad=set(bad), bulk_refusal=bulk_refusal)
     return BatchRun(shipments=make_shipments(" ".join(numbered(count)), STEP, GROUP), file=file, api=api)
 
 
