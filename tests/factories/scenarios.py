@@ -44,9 +44,9 @@ class Turn:
     time on the shipment is `allocating`. `took`: the share of the timeout until the response.
     """
 
-    answer: Outcome = ALLOCATED
+    response: Outcome = ALLOCATED
     quotes: Outcome | None = None
-    trouble: Finding | None = None
+    read_back_error: Finding | None = None
     interruption: Interruption = ""
     acts: Acts = "nothing"
     late: float = 0.0
@@ -92,11 +92,11 @@ class LateApi:
 
     def call(self, turn: Turn, now: float, end: float, longest_s: float, *, was_partly: bool) -> Outcome:
         """The response to a call that arrives now and ends at `end`; its effect may follow up to `longest_s` later."""
-        if not isinstance(turn.answer, Allocated | Queued | Refused | BulkRefused | Unknown):
-            return turn.answer
+        if not isinstance(turn.response, Allocated | Queued | Refused | BulkRefused | Unknown):
+            return turn.response
         if not isinstance(self.read(now), Unallocated):
-            return UNKNOWN if turn.answer is UNKNOWN else INVALID_STATE
-        match turn.answer:
+            return UNKNOWN if turn.response is UNKNOWN else INVALID_STATE
+        match turn.response:
             case Allocated():
                 self.act("books")
             case Refused(reason="conflict") | Unknown() | Queued():
@@ -107,7 +107,7 @@ class LateApi:
                 self.act(turn.acts)
             case _:
                 self.act("fails" if turn.acts == "fails" else "nothing")
-        return turn.answer
+        return turn.response
 
     def _later(self, turn: Turn, end: float, longest_s: float) -> None:
         after_s = turn.late * longest_s
@@ -166,9 +166,9 @@ INTERRUPTIONS: tuple[Interruption, ...] = (
 SHARES = st.sampled_from([0.0, 0.01, 0.3, 0.6, 0.9, LATEST])
 TURNS = st.builds(
     Turn,
-    answer=st.sampled_from(RESPONSES),
+    response=st.sampled_from(RESPONSES),
     quotes=st.sampled_from(QUOTE_ERRORS),
-    trouble=st.sampled_from([None, None, None, *READ_BACK_ERRORS]),
+    read_back_error=st.sampled_from([None, None, None, *READ_BACK_ERRORS]),
     interruption=st.sampled_from(INTERRUPTIONS),
     acts=st.sampled_from(["nothing", "books", "fails"]),
     late=SHARES,

@@ -42,7 +42,7 @@ CARRIER = Carrier(reference="FF", name="Fast Freight", service_reference="FF-1",
 ALLOCATED = Allocated(carrier=CARRIER)
 QUEUED = Queued(reason="queued")
 NOT_YET = NotYet(reason="processing")
-REFUSED = Refused(reason="allocation_failed", message="nobody would")
+REFUSED = Refused(reason="allocation_failed", message="no carrier accepts it")
 UNCERTAIN = Refused(reason="refused", message="no", certain=False)
 CONFLICT = Refused(reason="conflict")
 THROTTLED = Throttled(reason="throttled")

@@ -51,10 +51,10 @@ def test_what_one_may_have_stops_no_other(status: int, code: str) -> None:
 
 def test_the_reason_is_passed_on() -> None:
     """What the API gave as its reason is told to a person."""
-    answer = response(521, {"code": "allocation_failed", "message": "nobody would", "correlation_id": "c-1"})
+    answer = response(521, {"code": "allocation_failed", "message": "no carrier accepts it", "correlation_id": "c-1"})
     assert outcomes(answer)[REF] == BulkRefused(
         reason="refused_together",
-        message="refused together with other shipments: allocation_failed: nobody would",
+        message="refused together with other shipments: allocation_failed: no carrier accepts it",
         correlation_id="c-1",
     )
 

@@ -1,4 +1,4 @@
-"""What a task finds that happened since the last report: a worker lost with a call out, a change of the server."""
+"""Loading a shipment after a lost worker or a change of the server since the last report."""
 
 from dataclasses import replace
 
@@ -14,12 +14,12 @@ QUEUED = Progress(**open_call("queued", ago_s=100, read_before="unallocated", la
 
 
 def ms(seconds: float) -> str:
-    """A time as the ledger writes it."""
+    """A time as written by the ledger."""
     return str(round(seconds * 1000))
 
 
 def test_the_call_of_a_lost_worker_is_open() -> None:
-    """A call known only by its permit opens a quiet time, which runs from its latest end, but is no attempt."""
+    """A call known only by its permit opens a quiet time from its latest possible end, but is no attempt."""
     found = loaded_shipment(BEFORE, lost_call_at=ms(NOW + 36), losses=b"2")
     expected = replace(
         BEFORE,
@@ -35,14 +35,14 @@ def test_the_call_of_a_lost_worker_is_open() -> None:
     assert (found.progress, found.losses) == (expected, 2)
 
 
-def test_the_call_of_a_lost_worker_may_have_asked_again() -> None:
-    """After an earlier open call it counts as one that asked again, so that its carrier is looked at once more."""
+def test_the_call_of_a_lost_worker_may_be_a_repeat() -> None:
+    """After an earlier open call it counts as a repeated call, so that its carrier is rechecked."""
     assert loaded_shipment(QUEUED, lost_call_at=ms(NOW)).progress.repeated_calls == 1
     assert loaded_shipment(BEFORE, lost_call_at=ms(NOW)).progress.repeated_calls == 0
 
 
-def test_a_change_of_the_server_leaves_a_doubt() -> None:
-    """A call may have gone out that nobody remembers: a quiet time from the change, but no attempt."""
+def test_a_change_of_the_server_is_a_doubt() -> None:
+    """The server may have forgotten a call: a quiet time from the change, but no attempt."""
     doubt = loaded_shipment(in_doubt_since=ms(NOW)).progress
     assert doubt == Progress(open_kind="unknown", open_at=NOW, quiet_from=NOW)
     assert loaded_shipment(in_doubt_since=b"0").progress == loaded_shipment(in_doubt_since=None).progress == Progress()
@@ -50,20 +50,20 @@ def test_a_change_of_the_server_leaves_a_doubt() -> None:
 
 @pytest.mark.parametrize("ago_s", [0.0, 10.0])
 def test_a_later_call_outlasts_the_change(ago_s: float) -> None:
-    """An open call that ended after the change has its own quiet time."""
+    """An open call that ended after the change keeps its own quiet time."""
     later = Progress(**open_call(ago_s=0))
     assert loaded_shipment(later, in_doubt_since=ms(NOW - ago_s)).progress == later
 
 
 def test_an_earlier_call_gets_a_new_quiet_time() -> None:
-    """An unknown call from before the change is open as long as one that nobody remembers."""
+    """An unknown call from before the change is open as long as a forgotten one."""
     earlier = Progress(**open_call(ago_s=50, open_calls=3))
     found = loaded_shipment(earlier, in_doubt_since=ms(NOW)).progress
     assert (found.open_kind, found.open_at, found.quiet_from, found.open_calls) == ("unknown", NOW, NOW, 3)
 
 
 def test_a_queued_call_keeps_the_longer_time() -> None:
-    """A shipment in the API's queue stays there, and its failure decides nothing any more: another call may be open."""
+    """A shipment in the API's queue stays there, and its failure does not count any more: another call may be open."""
     found = loaded_shipment(QUEUED, in_doubt_since=ms(NOW)).progress
     assert (found.open_kind, found.open_at, found.quiet_from, found.also_open) == ("queued", NOW, NOW, True)
     assert decides_queued(QUEUED, "allocation_failed")
@@ -72,6 +72,6 @@ def test_a_queued_call_keeps_the_longer_time() -> None:
 
 
 def test_a_lost_call_and_a_change() -> None:
-    """Whichever came last counts."""
+    """The later one counts."""
     assert loaded_shipment(lost_call_at=ms(NOW - 5), in_doubt_since=ms(NOW)).progress.open_at == NOW
     assert loaded_shipment(lost_call_at=ms(NOW + 36), in_doubt_since=ms(NOW)).progress.open_at == NOW + 36

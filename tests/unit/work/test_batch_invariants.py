@@ -31,7 +31,7 @@ END_S = DEADLINE_S + 2 * QUEUE_S + 60
 
 
 @dataclass(kw_only=True)
-class LateBooks:
+class LateApis:
     """The API of all shipments: each has its own state, and each request has its turn."""
 
     turns: list[Turn]
@@ -48,17 +48,17 @@ class LateBooks:
     ) -> Mapping[str, Outcome]:
         """The turn's response, for each shipment by its state; a refusal of all concerns no single shipment."""
         turn, v1 = self._turn(), account.merchant.file.api.flavour == "consignments-v1"
-        if isinstance(turn.answer, BulkRefused):
-            together = len(request.references) > 1
+        if isinstance(turn.response, BulkRefused):
+            is_bulk = len(request.references) > 1
             turn = (
-                Turn(answer=PARTLY_REFUSED if v1 else BULK_REFUSED, acts=turn.acts, late=turn.late)
-                if together
+                Turn(response=PARTLY_REFUSED if v1 else BULK_REFUSED, acts=turn.acts, late=turn.late)
+                if is_bulk
                 else Turn()
             )
         start, longest_s = _now(), QUIET_S
         try:
             await asyncio.sleep(turn.took * 20)
-            longest_s = QUEUE_S if turn.answer.reason == "queued" else QUIET_S
+            longest_s = QUEUE_S if turn.response.reason == "queued" else QUIET_S
         finally:
             # The delay counts from the end of the call, which may be the shutdown of its process.
             answers = {name: self._call(name, str(strategy), turn, start, longest_s) for name in request.references}
@@ -66,7 +66,7 @@ class LateBooks:
 
     def _call(self, name: str, strategy: str, turn: Turn, start: float, longest_s: float) -> Outcome:
         was_partly = f"{name} {strategy}" in self.partly
-        if isinstance(turn.answer, BulkRefused):
+        if isinstance(turn.response, BulkRefused):
             self.partly.add(f"{name} {strategy}")
         return self.books[name].call(turn, start, _now(), longest_s, was_partly=was_partly)
 
@@ -75,7 +75,7 @@ class LateBooks:
         (reference,) = request.references
         turn, found = self._turn(), self.books[reference].read(_now())
         await asyncio.sleep(turn.took * 20)
-        return turn.trouble or found
+        return turn.read_back_error or found
 
     def _turn(self) -> Turn:
         return self.turns.pop(0) if self.turns else Turn()
@@ -109,7 +109,7 @@ class Deploys(BatchRun):
 @given(turns=st.lists(TURNS, max_size=40), ends=st.lists(st.sampled_from([0.0, 3.0, 15.0]), max_size=3))
 def test_none_is_booked_twice_and_all_end(file: str, turns: list[Turn], ends: list[float]) -> None:
     """Whatever happens, every shipment ends, and is booked at most once."""
-    api, ledger = LateBooks(turns=list(turns)), MemoryLedger()
+    api, ledger = LateApis(turns=list(turns)), MemoryLedger()
     shipments = make_shipments(NAMES, STEP, GROUP)
     play_all: Any = {"shipments": shipments, "file": file + SERVICE + RETRY, "ledger": ledger, "api": api}
     run_virtual(Deploys(**play_all, end_after_s=list(ends)).run_all_visits())
