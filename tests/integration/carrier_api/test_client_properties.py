@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tasks.rules.outcome import FOREIGN, PERMIT_EXPIRED, BulkRefused, Finding, NotSent, Outcome, Quoted, Refused
 from tests.factories.raw_api import Request, account, listening, open_client, request, response
 from tests.unit.carrier_api.responses import ALL, DEFAULT, OTHER, REF
-from tests.unit.carrier_api.responses import response as read
+from tests.unit.carrier_api.responses import api_response as read
 from tests.unit.carrier_api.test_parser_properties import BODIES
 from worker.carrier_api.bodies import as_utf8
 

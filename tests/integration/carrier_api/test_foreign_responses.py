@@ -7,7 +7,7 @@ import pytest
 from tasks.rules.outcome import FOREIGN, Finding, NotSent, Quoted, Refused, Stopped, Throttled, Unknown
 from tests.factories.raw_api import REFERENCE, Request, account, listening, open_client, request
 from tests.factories.raw_api import response as over_the_wire
-from tests.unit.carrier_api.responses import SERVICE, response
+from tests.unit.carrier_api.responses import SERVICE, api_response
 from worker.carrier_api import hosts
 from worker.carrier_api.client import CarrierApi
 
@@ -41,14 +41,16 @@ ASKING = ["quote", "read"]
 @pytest.mark.parametrize(("bodies", "form"), [(PAGES, "foreign"), (OWN, "own"), (EMPTY, "empty")])
 def test_form(bodies: list[bytes], form: str) -> None:
     """JSON and XML are what an API writes; a page is one also where it happens to be XML."""
-    assert {response(404, body).form for body in bodies} == {form}
+    assert {api_response(404, body).form for body in bodies} == {form}
 
 
 @pytest.mark.parametrize(("begin", "form"), [(b"{", "own"), (b"[{", "own"), (b"<a><b", "own"), (b"", "empty")])
 def test_form_of_a_part(begin: bytes, form: str) -> None:
     """Of a body that broke off its beginning decides, and a page's is known by it."""
-    assert response(404, begin, whole=False).form == form
-    assert {response(404, page, whole=False).form for page in (b"<html><bo", b"<!DOCTYPE ht", b"Not fo")} == {"foreign"}
+    assert api_response(404, begin, whole=False).form == form
+    assert {api_response(404, page, whole=False).form for page in (b"<html><bo", b"<!DOCTYPE ht", b"Not fo")} == {
+        "foreign"
+    }
 
 
 async def _ask(client: CarrierApi, url: str, flavour: str, what: str) -> Came:
