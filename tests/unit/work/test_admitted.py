@@ -38,7 +38,7 @@ def test_it_permits_one_call(file: str, first: NotSent) -> None:
         assert run.ledger.verdicts(name)[-1] == "allocated"
 
 
-def admitted_asks(file: str, stopped: str = "") -> int:
+def requested_permits(file: str, stopped: str = "") -> int:
     """How many permits are requested nevertheless for two shipments whose first calls were permitted."""
     run = BatchRun(
         shipments=make_shipments("a b"),
@@ -54,10 +54,10 @@ def admitted_asks(file: str, stopped: str = "") -> int:
 @pytest.mark.parametrize("file", [V2, V1])
 def test_limits_and_breakers_invalidate_it(file: str) -> None:
     """The permit is not used if the merchant has limits, or if the breaker of the API or its host is open."""
-    assert [admitted_asks(file + limits) for limits in (TWO, FIVE_A_SECOND)] == [2, 2]
-    assert [admitted_asks(file, stopped) for stopped in ("b:api.test#1", "h:api.test")] == [2, 2]
+    assert [requested_permits(file + limits) for limits in (TWO, FIVE_A_SECOND)] == [2, 2]
+    assert [requested_permits(file, stopped) for stopped in ("b:api.test#1", "h:api.test")] == [2, 2]
     others = ("b:api.test#2", "h:other.test", "m:acme")
-    assert [admitted_asks(file, stopped) for stopped in others] == [0, 0, 0]
+    assert [requested_permits(file, stopped) for stopped in others] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("file", "at_once"), [(V2, 1), (V1, 2)])

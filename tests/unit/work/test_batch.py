@@ -127,7 +127,7 @@ def test_fields_of_an_entry() -> None:
     assert entry is not None
     assert entry["at"].startswith("2026-11-18T11:06:")
     assert 0 <= entry["duration_ms"] < 5000
-    assert {name: said for name, said in entry.items() if name not in ("at", "duration_ms")} == {
+    assert {name: value for name, value in entry.items() if name not in ("at", "duration_ms")} == {
         "action": "allocate",
         "strategy": {"carrier_service": "S"},
         "outcome": "refused",

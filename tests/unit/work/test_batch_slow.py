@@ -66,7 +66,7 @@ def test_a_late_fallback_does_not_wait_for_others() -> None:
     assert handed_on == pytest.approx(2.5)
 
 
-async def given_up(run: BatchRun) -> None:
+async def requeued(run: BatchRun) -> None:
     """Work as long as a task may, then requeue, as a worker does at shutdown."""
     batch = await run.work()
     assert run.running is not None
@@ -81,7 +81,7 @@ def test_a_cancelled_call_is_open() -> None:
     """A call that is cancelled counts as an attempt that ended then and is open; the shipment is due at once."""
     run = BatchRun(shipments=make_shipments("a", attempts=1, attempted=0, entries=1))
     run.api.calls["a"] = [Delayed(seconds=30, result=ALLOCATED)]
-    run_virtual(given_up(run))
+    run_virtual(requeued(run))
     last = run.ledger.last("a")
     assert last.due == 0  # at once
     progress = last.shipment.progress
@@ -91,12 +91,12 @@ def test_a_cancelled_call_is_open() -> None:
     assert run.ledger.verdicts("a") == ["park"]
 
 
-def test_a_cancelled_call_may_have_asked_again() -> None:
+def test_a_cancelled_call_may_be_a_repeat() -> None:
     """A call after an open one is counted and logged even if it is cancelled."""
     run = BatchRun(shipments=make_shipments("a", **open_call(ago_s=HOUR_S)))
     run.api.read_backs["a"] = [UNALLOCATED]
     run.api.calls["a"] = [Delayed(seconds=30, result=ALLOCATED)]
-    run_virtual(given_up(run))
+    run_virtual(requeued(run))
     assert run.alerts.again == ["a"]
     assert run.ledger.last("a").repeated_calls == 1
 
@@ -105,7 +105,7 @@ def test_a_call_that_was_not_sent_is_not_open() -> None:
     """A shipment that still waited for a permit is requeued unchanged, and no call is made afterwards."""
     run = BatchRun(shipments=make_shipments("a"))
     run.ledger.permits["a"] = [Permit(owned=True, wait_s=20, slot=True)]
-    run_virtual(given_up(run))
+    run_virtual(requeued(run))
     assert run.ledger.last("a").slot
     assert run.ledger.last("a").shipment == run.shipments[0]
     assert run.api.called == []
@@ -117,7 +117,7 @@ def test_a_call_that_was_not_written_in_time_is_not_open(file: str) -> None:
     run = BatchRun(shipments=make_shipments("a b"), file=file)
     run.api.calls |= {"a": [EXPIRED], "b": [EXPIRED]}
     run.ledger.permits |= {name: [Permit(owned=True), Permit(owned=True, wait_s=20)] for name in ("a", "b")}
-    run_virtual(given_up(run))
+    run_virtual(requeued(run))
     assert [run.ledger.last(name).shipment for name in ("a", "b")] == run.shipments
 
 
@@ -126,7 +126,7 @@ def test_a_cancelled_read_back_is_due_again() -> None:
     run = BatchRun(shipments=make_shipments("a"))
     run.api.calls["a"] = [UNKNOWN]
     run.api.read_backs["a"] = [Delayed(seconds=30, result=UNALLOCATED)]
-    run_virtual(given_up(run))
+    run_virtual(requeued(run))
     progress = run.ledger.last("a").shipment.progress
     assert progress.open_kind == "unknown"
     assert progress.open_at == pytest.approx(NOW)
@@ -139,7 +139,7 @@ def test_only_unfinished_shipments_are_requeued() -> None:
     """Shipments settled in time stay settled."""
     run = BatchRun(shipments=make_shipments("a b"))
     run.api.calls["b"] = [Delayed(seconds=30, result=ALLOCATED)]
-    run_virtual(given_up(run))
+    run_virtual(requeued(run))
     assert [run.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"], ["park"]]
 
 
@@ -147,7 +147,7 @@ def test_a_cancelled_bulk_call_is_open_for_each() -> None:
     """Each shipment of a cancelled bulk call may have been allocated."""
     run = BatchRun(shipments=make_shipments("a b"), file=V1_API + SERVICE)
     run.api.calls["a"] = [Delayed(seconds=30, result=ALLOCATED)]
-    run_virtual(given_up(run))
+    run_virtual(requeued(run))
     for name in ("a", "b"):
         assert run.ledger.last(name).shipment.progress.open_kind == "unknown"
         assert run.ledger.verdicts(name) == ["park"]

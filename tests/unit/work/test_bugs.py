@@ -49,7 +49,7 @@ def test_it_waits_longer_each_time() -> None:
     run.api.calls["a"] = [BUG]
     played(run)
     assert run.ledger.last("a").due >= NOW + 32
-    assert run.ledger.last("a").shipment.progress.waits == 0, "the call that met it is open, which begins anew"
+    assert run.ledger.last("a").shipment.progress.waits == 0, "the call is open, which resets the waits"
 
 
 @pytest.mark.parametrize("file", [V2_API + SERVICE, V1])
