@@ -1,10 +1,10 @@
-"""`allocation status`: counts of everything, and what is not healthy."""
+"""`allocation status`: counts of everything, and health problems."""
 
 from typing import Any
 
 from tasks.rules.outcome import Feedback
 from tasks.work.ports import Pause, Report
-from tests.integration.commands.cli_harness import Scene, order
+from tests.integration.commands.cli_harness import CliHarness, order
 from worker.ledger import keys
 from worker.observability.heartbeat import publish_heartbeat
 from worker.processes.maintenance import run_maintenance
@@ -12,29 +12,29 @@ from worker.processes.merchant_files import MerchantFiles
 from worker.streams.orders import OrdersStream
 
 
-def sweep(scene: Scene) -> None:
-    """Keep house, as the sweep does, with an intake and a worker alive."""
-    merchants = MerchantFiles(scene.settings.merchants_dir, frozenset())
-    scene.do(lambda store, ledger: run_maintenance(store, ledger, merchants, scene.settings))
+def sweep(cli: CliHarness) -> None:
+    """Run maintenance as the sweep does, with a live intake and a live worker."""
+    merchants = MerchantFiles(cli.settings.merchants_dir, frozenset())
+    cli.do(lambda store, ledger: run_maintenance(store, ledger, merchants, cli.settings))
     for role in ("intake", "worker"):
-        scene.do(lambda store, _ledger, role=role: publish_heartbeat(store, role, 1, "5-1"))  # type: ignore[misc]
+        cli.do(lambda store, _ledger, role=role: publish_heartbeat(store, role, 1, "5-1"))  # type: ignore[misc]
 
 
-def test_every_shipment_is_counted_once(scene: Scene) -> None:
+def test_every_shipment_is_counted_once(cli: CliHarness) -> None:
     """Failed, allocated, parked, working and due: each shipment is in one column, of its own merchant."""
-    scene.merchant()
-    scene.merchant("beta")
-    scene.accept(order("f1", "f2", "f3"))
-    scene.fail()
-    scene.accept(order("a1", "a2"))
-    scene.allocate()
-    scene.accept(order("p1"))
-    scene.park(wait_s=60)
-    scene.accept(order("w1"), order("w2", merchant="beta"))
-    scene.claim()
-    scene.accept(order("d1", "d2"), order("x", type="order.paid"), b"{")
-    sweep(scene)
-    said = scene.run("status", "--json")
+    cli.merchant()
+    cli.merchant("beta")
+    cli.accept(order("f1", "f2", "f3"))
+    cli.fail()
+    cli.accept(order("a1", "a2"))
+    cli.allocate()
+    cli.accept(order("p1"))
+    cli.park(wait_s=60)
+    cli.accept(order("w1"), order("w2", merchant="beta"))
+    cli.claim()
+    cli.accept(order("d1", "d2"), order("x", type="order.paid"), b"{")
+    sweep(cli)
+    said = cli.run("status", "--json")
     assert said.code == 0, said.out
     assert said.document["healthy"]
     acme, beta = said.document["merchants"]
@@ -46,11 +46,11 @@ def test_every_shipment_is_counted_once(scene: Scene) -> None:
     assert said.document["queues"] == {"allocation": 0, "allocation.sweep": 0}
 
 
-def test_the_table_tells_the_same(scene: Scene) -> None:
-    """A paused merchant shows why, the words of an API do no harm, and no sweep at all is not healthy."""
-    scene.merchant()
-    scene.do(lambda _, ledger: ledger.pause("acme", Pause(why="401: [red]\x1b[31mno"), ""))
-    said = scene.run("status")
+def test_the_table_has_the_same_content(cli: CliHarness) -> None:
+    """A paused merchant has its reason, messages of an API are escaped, and a missing sweep is a health problem."""
+    cli.merchant()
+    cli.do(lambda _, ledger: ledger.pause("acme", Pause(why="401: [red]\x1b[31mno"), ""))
+    said = cli.run("status")
     assert said.code == 1
     assert r"401: [red]\x1b[31mno" in said.out
     assert "\x1b" not in said.out
@@ -58,33 +58,33 @@ def test_the_table_tells_the_same(scene: Scene) -> None:
     assert "no intake has run yet" in said.out
 
 
-def test_what_lies_unread_is_counted(scene: Scene) -> None:
-    """Entries that no intake has read, and entries that one has read but not yet taken."""
+def test_unread_entries_are_counted(cli: CliHarness) -> None:
+    """Entries that no intake has read, and entries that were read but not accepted yet."""
 
     async def read_one(store: Any, _: Any) -> None:
-        orders = OrdersStream(store, scene.settings.orders_stream, 60)
+        orders = OrdersStream(store, cli.settings.orders_stream, 60)
         await orders.make_group()
         for number in range(3):
-            await store.redis.xadd(scene.settings.orders_stream, {"event": str(number)})
+            await store.redis.xadd(cli.settings.orders_stream, {"event": str(number)})
             if number == 0:
                 await orders.read()
 
-    scene.do(read_one)
-    orders = scene.run("status", "--json").document["orders"]
+    cli.do(read_one)
+    orders = cli.run("status", "--json").document["orders"]
     assert orders == {"undelivered": 2, "unacknowledged": 1, "has_group": True}
 
 
-def test_lateness_is_not_healthy(scene: Scene) -> None:
-    """A sweep that does not come, and shipments that nobody takes, are named; so is a broker that is away."""
-    scene.merchant()
-    scene.accept(order("a"))
+def test_delays_are_problems(cli: CliHarness) -> None:
+    """A missing sweep and overdue shipments are reported; so is an unavailable broker."""
+    cli.merchant()
+    cli.accept(order("a"))
 
     async def long_ago(store: Any, _: Any) -> None:
         await store.redis.set(keys.LAST_SWEEP, 1_000_000_000_000)
         await store.redis.zadd("allocation:schedule:acme", {"a": 1_000_000_000_000})
 
-    scene.do(long_ago)
-    said = scene.run("status", "--json", ALLOCATION_BROKER_URL="redis://127.0.0.1:1/0")
+    cli.do(long_ago)
+    said = cli.run("status", "--json", ALLOCATION_BROKER_URL="redis://127.0.0.1:1/0")
     assert said.code == 1
     broker, swept, intake, worker, due = said.document["problems"]
     assert intake.startswith("no intake has sent a heartbeat")
@@ -95,11 +95,11 @@ def test_lateness_is_not_healthy(scene: Scene) -> None:
     assert said.document["queues"] is None
 
 
-def test_what_holds_shipments_back_is_told(scene: Scene) -> None:
-    """An open breaker is a problem and says when it is tried again; a merchant throttled lately says how slow."""
-    scene.merchant()
-    scene.accept(order(*(f"s{n}" for n in range(20))))
-    claim = scene.claim()
+def test_delaying_conditions_are_shown(cli: CliHarness) -> None:
+    """An open breaker is a problem, with its next probe; a merchant throttled lately has its current rate."""
+    cli.merchant()
+    cli.accept(order(*(f"s{n}" for n in range(20))))
+    claim = cli.claim()
 
     async def answer(_: Any, ledger: Any) -> None:
         for number, shipment in enumerate(claim):
@@ -113,18 +113,18 @@ def test_what_holds_shipments_back_is_told(scene: Scene) -> None:
             )
             await ledger.report(report)
 
-    scene.do(answer)
-    sweep(scene)
-    said = scene.run("status", "--json")
+    cli.do(answer)
+    sweep(cli)
+    said = cli.run("status", "--json")
     assert said.code == 1
     assert [slow["merchant"] for slow in said.document["slowed"]] == ["acme"]
     assert [breaker["api"] for breaker in said.document["breakers"]] == ["api.test#1"]
-    assert "throttled: acme: 429" in scene.run("status").out
+    assert "throttled: acme: 429" in cli.run("status").out
 
 
-def test_a_server_that_is_away_is_an_answer(scene: Scene) -> None:
-    """The document is there all the same, and says why nothing is known; no password is."""
-    said = scene.run("status", "--json", ALLOCATION_REDIS_URL="redis://user:pa55word@127.0.0.1:1/0")
+def test_an_unavailable_server(cli: CliHarness) -> None:
+    """The document is complete, and states why nothing is known, without a password."""
+    said = cli.run("status", "--json", ALLOCATION_REDIS_URL="redis://user:pa55word@127.0.0.1:1/0")
     assert said.code == 1
     assert said.document["problems"][0].startswith("no response from redis://127.0.0.1:1/0")
     assert "pa55word" not in said.out + said.err

@@ -1,4 +1,4 @@
-"""What a batch costs at the server, counted by the server itself."""
+"""The cost of a batch at the server, counted by the server itself."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ A_TIME = re.compile(r"1[6-9]\d{8}(\d{3})?(\.\d+)?")
 
 @pytest.fixture
 def harness(settings: Settings, runner: asyncio.Runner) -> Iterator[Harness]:
-    """An empty ledger where first calls are permitted as shipments are taken."""
+    """An empty ledger that permits first calls with the claim."""
     harness = Harness(settings, admits=True)
     yield harness
     runner.run(harness.close())
@@ -33,7 +33,7 @@ def harness(settings: Settings, runner: asyncio.Runner) -> Iterator[Harness]:
 
 @dataclass(kw_only=True)
 class Seen:
-    """Commands in the order in which the server ran them: those that came over the wire, and those of scripts."""
+    """Commands in the order in which the server ran them: from clients, and from scripts."""
 
     came: list[str] = field(default_factory=list)
     inside: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Seen:
 
 @asynccontextmanager
 async def watching(harness: Harness) -> AsyncIterator[Seen]:
-    """What the server does for the length of an `async with`."""
+    """The commands that the server runs during an `async with`."""
     seen = Seen()
     watcher = Harness(harness.settings)
     async with watcher.raw.monitor() as monitor:
@@ -53,7 +53,7 @@ async def watching(harness: Harness) -> AsyncIterator[Seen]:
 
 
 async def work_through(harness: Harness, count: int) -> None:
-    """The whole way of shipments whose API answers all at once."""
+    """Accept, claim, permit and settle shipments whose API responds at once."""
     claim = await harness.claim("acme", *(f"sp_{uuid.uuid4().hex}" for n in range(count)))
     assert len(claim.permitted) == count
     entry = {"action": "allocate"}
@@ -61,7 +61,7 @@ async def work_through(harness: Harness, count: int) -> None:
 
 
 async def test_round_trips_of_a_batch(harness: Harness) -> None:
-    """A batch of a hundred goes through the ledger in three round trips, from intake to event."""
+    """A batch of a hundred takes three round trips, from intake to event."""
     await work_through(harness, 1)
     await harness.raw.echo("connected")
     async with watching(harness) as seen:
@@ -70,7 +70,7 @@ async def test_round_trips_of_a_batch(harness: Harness) -> None:
 
 
 async def test_commands_of_a_shipment(harness: Harness) -> None:
-    """Inside the scripts a shipment costs a bounded number of commands, however many share its batch."""
+    """Within the scripts a shipment takes a bounded number of commands, however many share its batch."""
     await work_through(harness, 1)
     await harness.raw.echo("connected")
     async with watching(harness) as seen:
@@ -79,8 +79,8 @@ async def test_commands_of_a_shipment(harness: Harness) -> None:
     assert len(seen.inside) <= COMMANDS_OF_A_SHIPMENT * 100, most
 
 
-async def test_commands_of_one_alone(harness: Harness) -> None:
-    """What the scripts of a message cost however few shipments it brings is bounded as well."""
+async def test_commands_of_a_single_shipment(harness: Harness) -> None:
+    """The commands per message are bounded for a single shipment as well."""
     await work_through(harness, 1)
     async with watching(harness) as seen:
         await work_through(harness, 1)
@@ -88,8 +88,8 @@ async def test_commands_of_one_alone(harness: Harness) -> None:
     assert len(seen.inside) <= COMMANDS_OF_ONE_ALONE, most
 
 
-async def test_no_client_tells_the_time(harness: Harness) -> None:
-    """Handing out, taking and holding go by the server's clock alone: no time is sent to it."""
+async def test_no_client_sends_a_time(harness: Harness) -> None:
+    """Claims, permits and leases use the server's clock only: no time is sent to it."""
     async with watching(harness) as seen:
         claim = await harness.claim("acme", "a")
         await harness.permit(claim.shipments[0], claim.lease_token, per_second=5.0, api="api")

@@ -150,7 +150,7 @@ def test_invalid_values(environment: dict[str, str], setting: str, text: str) ->
     assert "\n" not in message
     assert message.isprintable()
     assert "sesame" not in message
-    assert [str(remark) for remark in _of_settings()] == [f"problem: environment: {said}"]
+    assert [str(remark) for remark in _of_settings()] == [f"problem: environment: {message}"]
 
 
 @pytest.mark.parametrize("redis", ["unix:///run/redis.sock", "unix://me:sesame@/run/redis.sock?db=2"])
