@@ -49,14 +49,14 @@ class RawApi:
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
 
-    async def serve(self, answer: Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, handler: Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle the requests of a connection until it is closed."""
         self.connections += 1
         number = self.connections
         try:
             while request := await _read(reader, number):
                 self.requests.append(request)
-                await answer(request, writer)
+                await handler(request, writer)
         finally:
             writer.transport.abort()
 
@@ -80,13 +80,13 @@ async def allocates(request: Request, writer: asyncio.StreamWriter) -> None:
 def responds_with(*parts: bytes) -> Handler:
     """Handler that sends these bytes and closes the connection."""
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+    async def handler(_: Request, writer: asyncio.StreamWriter) -> None:
         for part in parts:
             writer.write(part)
             await writer.drain()
         writer.close()
 
-    return answer
+    return handler
 
 
 async def hangs(_request: Request, _writer: asyncio.StreamWriter) -> None:
@@ -107,14 +107,14 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def listening(answer: Handler = allocates, listener: socket.socket | None = None) -> AsyncIterator[RawApi]:
+async def listening(handler: Handler = allocates, listener: socket.socket | None = None) -> AsyncIterator[RawApi]:
     """An API on a free port, or on a socket that already listens, for the length of an `async with`."""
     connections: set[asyncio.Task[None]] = set()
     listener = listener or socket.create_server(("127.0.0.1", 0))
     api = RawApi(url=address(listener))
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.add(asyncio.create_task(api.serve(answer, reader, writer)))
+        connections.add(asyncio.create_task(api.serve(handler, reader, writer)))
 
     server = await asyncio.start_server(connected, sock=listener)
     try:

@@ -69,9 +69,9 @@ def write_merchant_file(folder: Path, api: RawApi, in_flight: int = 0) -> None:
     (folder / "acme.toml").write_text(FILE.format(url=api.url, in_flight=in_flight))
 
 
-async def recheck_with(harness: Harness, rechecks: Rechecks, answer: Handler) -> list[str]:
+async def recheck_with(harness: Harness, rechecks: Rechecks, handler: Handler) -> list[str]:
     """Run the due rechecks with an API that responds so; returns its requests."""
-    async with listening(answer) as api:
+    async with listening(handler) as api:
         write_merchant_file(harness.settings.merchants_dir, api)
         rechecks._merchants._looked_at = float("-inf")
         await run_rechecks(rechecks)

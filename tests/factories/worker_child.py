@@ -37,11 +37,11 @@ async def none_in_flight(child: ChildRuntime) -> None:
     await until(lambda: child._in_flight.count() == 0)
 
 
-def allocates_after(may_answer: asyncio.Event) -> Any:
+def allocates_after(may_respond: asyncio.Event) -> Any:
     """Handler that allocates once the event is set."""
 
     async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
-        await may_answer.wait()
+        await may_respond.wait()
         await allocates(request, writer)
 
     return slow

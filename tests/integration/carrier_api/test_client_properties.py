@@ -1,4 +1,4 @@
-"""The same through the client, over real connections: one call, one outcome for each shipment, never an exception."""
+"""Properties of the client over real connections: one call, one outcome for each shipment, never an exception."""
 
 import asyncio
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ HEADERS = st.lists(
 
 
 class Scene(NamedTuple):
-    """One request and all that may befall it. `before`: an earlier answer of the host."""
+    """A request and everything that may happen to it. `before`: an earlier response of the host."""
 
     what: str
     flavour: str
@@ -37,17 +37,17 @@ class Scene(NamedTuple):
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The shipments that are asked for."""
+        """The shipments of the request."""
         return (REF, OTHER, "sp_3")[: self.shipments if self.what == "many" else 1]
 
     @property
     def is_own(self) -> bool:
-        """Whether the API can have written it; what says that it is packed, and is not, is read as it is."""
+        """Whether the API can have written it; a body that is wrongly declared as compressed is read as it is."""
         return read(self.status, as_utf8(self.body, "")).form == "own"
 
     @property
-    def answer(self) -> bytes:
-        """What the API writes before it hangs up."""
+    def written(self) -> bytes:
+        """The bytes that the API writes before it closes the connection."""
         whole = response(self.status, self.body, *self.headers)
         return whole[: len(whole) - min(self.cut, len(self.body))]
 
@@ -66,24 +66,24 @@ SCENES = st.builds(
 )
 
 
-async def play(scene: Scene) -> tuple[Mapping[str, Finding | Quoted], int]:
-    """What the request comes to for each shipment, and how many requests the API saw."""
-    answers = iter([scene.before, scene.answer] if scene.before else [scene.answer])
+async def outcomes_of(scene: Scene) -> tuple[Mapping[str, Finding | Quoted], int]:
+    """The outcome of each shipment, and the number of requests at the API."""
+    responses = iter([scene.before, scene.written] if scene.before else [scene.written])
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(next(answers))
+    async def handler(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(next(responses))
         await writer.drain()
         writer.close()
 
-    async with listening(answer) as api, open_client() as client:
+    async with listening(handler) as api, open_client() as client:
         here = account(api.url, {"quote": "cheapest"}, flavour=scene.flavour)
         if scene.before:
             await client.read_back(here, request())
         asked = request(*scene.references, within_s=0 if scene.late else 60)
-        return await _ask(client, here, scene, asked), len(api.requests) - bool(scene.before)
+        return await _send(client, here, scene, asked), len(api.requests) - bool(scene.before)
 
 
-async def _ask(client: Any, here: Any, scene: Scene, asked: Any) -> Mapping[str, Finding | Quoted]:
+async def _send(client: Any, here: Any, scene: Scene, asked: Any) -> Mapping[str, Finding | Quoted]:
     strategy = here.merchant.file.allocation.strategy
     outcomes: Mapping[str, Finding | Quoted]
     match scene.what:
@@ -102,9 +102,9 @@ async def _ask(client: Any, here: Any, scene: Scene, asked: Any) -> Mapping[str,
 
 @settings(max_examples=300)
 @given(SCENES)
-def test_the_client_is_never_wrong(scene: Scene) -> None:
-    """One outcome for each shipment, of the kinds that the request can have; none certain that may not be the API's."""
-    outcomes, sent = asyncio.run(play(scene))
+def test_outcomes_are_safe(scene: Scene) -> None:
+    """One outcome for each shipment, of the possible kinds for the request; a foreign response is never certain."""
+    outcomes, sent = asyncio.run(outcomes_of(scene))
     assert tuple(outcomes) == scene.references
     for outcome in outcomes.values():
         assert isinstance(outcome, get_args(Finding if scene.what == "read" else Outcome | Quoted))

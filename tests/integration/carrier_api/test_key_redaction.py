@@ -1,4 +1,4 @@
-"""Wherever an answer repeats the key, and in whichever form: it is in no outcome."""
+"""A key repeated in a response, in any encoding, is in no outcome."""
 
 import base64
 import gzip
@@ -84,8 +84,8 @@ def _readings(key: str) -> list[str]:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("flavour", FLAVOURS)
-async def test_the_key_is_nowhere(flavour: str, form: str) -> None:
-    """Of the key nothing is in the outcome of a call or a read-back, whatever place it had in the answer."""
+async def test_the_key_is_removed(flavour: str, form: str) -> None:
+    """The outcome of a call or a read-back contains no part of the key, wherever it was in the response."""
     places, api = FLAVOURS[flavour]
     for place, (status, body) in places.items():
         found = await _outcomes(response(status, body.replace("K", FORMS[form](KEY)).encode()), api)
@@ -94,7 +94,7 @@ async def test_the_key_is_nowhere(flavour: str, form: str) -> None:
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize(
-    "answer",
+    "response_bytes",
     [
         response(404, b"<html>", f"content-type: {KEY}"),
         response(500, b"", f"content-type: text/{quote(KEY, safe='')}"),
@@ -105,14 +105,14 @@ async def test_the_key_is_nowhere(flavour: str, form: str) -> None:
         f"{KEY} 200\r\n\r\n".encode(),
     ],
 )
-async def test_the_key_in_a_head_or_a_packed_body(answer: bytes, flavour: str) -> None:
-    """Nor is it in one after an answer that has it in its head, or packed."""
-    found = await _outcomes(answer, FLAVOURS[flavour][1])
+async def test_the_key_in_a_head_or_a_compressed_body(response_bytes: bytes, flavour: str) -> None:
+    """Nor does it after a response with the key in its head, or compressed."""
+    found = await _outcomes(response_bytes, FLAVOURS[flavour][1])
     assert not [reading for reading in _readings(KEY) if reading in found]
 
 
 async def test_a_reference_with_the_key_is_null() -> None:
-    """What cannot be said without the key is not said; the allocation counts."""
+    """A value that contains the key is omitted; the allocation counts."""
     body = {"state": "allocated", "carrier": {"reference": f"A-{KEY}", "name": f"by {KEY}"}}
     async with listening(responds_with(response(200, json.dumps(body).encode()))) as api, open_client() as client:
         outcome = await allocate(client, account(api.url, key=KEY))
@@ -121,8 +121,8 @@ async def test_a_reference_with_the_key_is_null() -> None:
     assert (outcome.carrier.reference, outcome.carrier.name) == (None, "by [key]")
 
 
-async def _outcomes(answer: bytes, api: dict[str, Any]) -> str:
+async def _outcomes(response_bytes: bytes, api: dict[str, Any]) -> str:
     strategy = {"carrier_service": "X"}
-    async with listening(responds_with(answer)) as raw, open_client() as client:
+    async with listening(responds_with(response_bytes)) as raw, open_client() as client:
         merchant = account(raw.url, strategy, key=KEY, **api)
         return repr([await allocate(client, merchant, REFERENCE), await client.read_back(merchant, request())])

@@ -1,4 +1,4 @@
-"""Whatever happens on the wire is an outcome: not sent, unknown, or what the part of the answer that came decides."""
+"""Network errors are outcomes: not sent, unknown, or decided by the received part of the response."""
 
 import asyncio
 import gzip
@@ -62,28 +62,28 @@ BROKEN = {
         pytest.param("http://127.0.0.1:1/" + "a" * 70_000, id="no such address"),
     ],
 )
-async def test_what_never_went_out(url: str) -> None:
-    """Without a connection nothing was sent, and the outcome says so."""
+async def test_requests_that_were_not_sent(url: str) -> None:
+    """Without a connection nothing was sent, as the outcome states."""
     outcome = await call_once(url)
     assert isinstance(outcome, NotSent)
     assert outcome.reason == "not_sent"
 
 
-async def test_nobody_lets_us_in() -> None:
-    """A connection that does not come about in time was no call, however short a call may be."""
+async def test_a_connection_timeout() -> None:
+    """If no connection is established in time, no call was made, however short its timeout."""
     with full_backlog() as listener:
         assert isinstance(await call_once(address(listener), timeout_s=1), NotSent)
 
 
-@pytest.mark.parametrize("answer", [responds_with(), resets, hangs])
-async def test_no_tls(answer: Handler) -> None:
-    """A handshake that fails or does not end was no call."""
+@pytest.mark.parametrize("handler", [responds_with(), resets, hangs])
+async def test_tls_failures(handler: Handler) -> None:
+    """If a handshake fails or does not end, no call was made."""
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         request = Request(method="", target="", headers={}, body=b"", connection=1)
         try:
-            await answer(request, writer)
+            await handler(request, writer)
         finally:
             writer.transport.abort()
 
@@ -94,16 +94,16 @@ async def test_no_tls(answer: Handler) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "words"),
+    ("handler", "reason", "words"),
     [
-        *((answer, "lost_response", "127.0.0.1: ") for answer in LOST.values()),
-        *((answer, "unreadable_response", "127.0.0.1: broken HTTP: ") for answer in BROKEN.values()),
+        *((handler, "lost_response", "127.0.0.1: ") for handler in LOST.values()),
+        *((handler, "unreadable_response", "127.0.0.1: broken HTTP: ") for handler in BROKEN.values()),
     ],
     ids=[*LOST.keys(), *BROKEN.keys()],
 )
-async def test_no_answer(answer: Handler, reason: str, words: str) -> None:
-    """Once the request went out, anything but an answer is unknown; so it is when reading back."""
-    async with listening(answer) as api:
+async def test_no_response(handler: Handler, reason: str, words: str) -> None:
+    """Once the request was sent, anything but a response is unknown; the same holds for a read-back."""
+    async with listening(handler) as api:
         outcomes = [await call_once(api.url), await read_once(api.url)]
     for outcome in outcomes:
         assert isinstance(outcome, Unknown)
@@ -111,15 +111,15 @@ async def test_no_answer(answer: Handler, reason: str, words: str) -> None:
         assert outcome.message.startswith(words)
 
 
-async def test_a_head_as_large_as_curl_reads_them() -> None:
-    """Many lines, and long ones, as proxies add them, keep nobody from reading an answer."""
+async def test_a_large_head() -> None:
+    """Many and long header lines, as proxies add them, are accepted."""
     lines = [*(f"x-{number}: {'a' * 40}" for number in range(1000)), f"set-cookie: {'b' * 100_000}"]
     async with listening(responds_with(response(200, NAMED, *lines))) as api:
         assert isinstance(await call_once(api.url), Allocated)
 
 
 @pytest.mark.parametrize(("timeout_s", "longest_call_s"), [(0.2, 30.0), (20.0, 0.2)])
-async def test_a_call_ends_in_time(timeout_s: float, longest_call_s: float) -> None:
+async def test_a_call_is_bounded(timeout_s: float, longest_call_s: float) -> None:
     """A call takes no longer than its merchant's `timeout_s`, nor than the worker allows."""
     async with listening(hangs) as api, open_client(longest_call_s) as client:
         with assert_faster_than(5):
@@ -128,8 +128,8 @@ async def test_a_call_ends_in_time(timeout_s: float, longest_call_s: float) -> N
     assert (outcome.reason, outcome.message) == ("timeout", "127.0.0.1: no response in 0.2 s")
 
 
-async def test_a_head_that_trickles() -> None:
-    """A head that comes byte by byte does not prolong the call."""
+async def test_a_slow_head() -> None:
+    """A head that arrives byte by byte does not prolong the call."""
 
     async def trickles(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD)
@@ -146,7 +146,7 @@ async def test_a_head_that_trickles() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(status: int) -> None:
-    """The key goes to the host in the merchant file and to no other."""
+    """The key is sent to the host in the merchant file and to no other."""
     async with listening() as other:
         async with listening(
             responds_with(response(status, b"", f"location: {other.url}/pro/shipments/{REFERENCE}"))
@@ -166,20 +166,20 @@ ECHOES = {
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "handler",
     [*LOST.values(), *BROKEN.values(), *map(responds_with, ECHOES.values())],
     ids=[*LOST.keys(), *BROKEN.keys(), *ECHOES.keys()],
 )
-async def test_the_key_is_in_no_outcome(answer: Handler) -> None:
-    """Whatever goes wrong, and even if the API repeats it, the key is in nothing that we write down."""
-    async with listening(answer) as api:
+async def test_the_key_is_in_no_outcome(handler: Handler) -> None:
+    """Whatever the error, and even if the API repeats it, the key is in no outcome."""
+    async with listening(handler) as api:
         found = [await call_once(api.url), await read_once(api.url)]
         assert all(request.headers["x-api-key"] == KEY for request in api.requests)
     assert KEY not in repr(found)
 
 
 def framed(*lines: str, body: bytes) -> bytes:
-    """An answer with these lines in its head."""
+    """A response with these header lines."""
     return HEAD + "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + body
 
 
@@ -189,17 +189,17 @@ OTHER = allocated(f"{REFERENCE}2")
 
 
 def twice(body: bytes) -> bytes:
-    """An answer that says its length twice."""
+    """A response with two lengths."""
     return framed(f"Content-Length: {len(body)}", "x: y", f"content-length:{len(body)} ", body=body)
 
 
 def listed(body: bytes) -> bytes:
-    """An answer that says its length twice in one line, as a proxy joins two."""
+    """A response with two lengths in one line, as a proxy combines them."""
     return framed(f"content-length: {len(body)}, {len(body)}", body=body)
 
 
 def followed(body: bytes) -> bytes:
-    """An answer with more bytes than its length says."""
+    """A response with more bytes than its length."""
     return framed(f"content-length: {len(body)}", body=body + b"HTTP/1.1 500 X\r\n\r\n")
 
 
@@ -208,13 +208,13 @@ ODD_FRAMES = pytest.mark.parametrize(("frame", "how"), [(twice, TWICE), (listed,
 
 
 @ODD_FRAMES
-async def test_an_odd_frame(frame: Callable[[bytes], bytes], how: str) -> None:
-    """An answer with an odd frame counts for the shipment that it names; its connection is used no more."""
+async def test_invalid_framing(frame: Callable[[bytes], bytes], how: str) -> None:
+    """A response with invalid framing counts for the shipment that it names; its connection is not reused."""
 
-    async def answer(_: Request, writer: asyncio.StreamWriter) -> None:
+    async def handler(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(response(200, NAMED) if len(api.requests) == 1 else frame(NAMED))
 
-    async with listening(answer) as api, open_client() as client:
+    async with listening(handler) as api, open_client() as client:
         found = []
         for connections in ([1], [1], [1, 2]):
             found.append(await allocate(client, account(api.url)))
@@ -225,8 +225,8 @@ async def test_an_odd_frame(frame: Callable[[bytes], bytes], how: str) -> None:
 
 @ODD_FRAMES
 @pytest.mark.parametrize("body", [NAMELESS, OTHER, b"", b"{"])
-async def test_an_odd_frame_for_nobody(frame: Callable[[bytes], bytes], how: str, body: bytes) -> None:
-    """An answer with an odd frame that names nobody, or somebody else, may be anybody's."""
+async def test_invalid_framing_without_a_reference(frame: Callable[[bytes], bytes], how: str, body: bytes) -> None:
+    """A response with invalid framing and without the shipment's reference may belong to another request."""
     async with listening(responds_with(frame(body))) as api:
         outcomes = [await call_once(api.url), await read_once(api.url)]
     for outcome in outcomes:
@@ -256,8 +256,8 @@ async def test_an_odd_frame_for_nobody(frame: Callable[[bytes], bytes], how: str
         (("x: " + "a" * 110_000,), "Got more than 102400 bytes"),
     ],
 )
-async def test_why_a_frame_is_unreadable(lines: tuple[str, ...], why: str) -> None:
-    """The outcome says what is wrong with the frame, in the words of the HTTP library, and quotes none of the bytes."""
+async def test_why_framing_is_invalid(lines: tuple[str, ...], why: str) -> None:
+    """The outcome contains the HTTP library's error, and none of the bytes."""
     async with listening(responds_with(framed(*lines, body=NAMED))) as api:
         outcomes = [await call_once(api.url), await read_once(api.url)]
     for outcome in outcomes:

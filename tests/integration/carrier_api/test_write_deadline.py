@@ -1,4 +1,4 @@
-"""A request is written by the time that its permit names, or not at all; a connection that came late is kept."""
+"""A request is written before its permit expires, or not at all; a connection that is established late is kept."""
 
 import asyncio
 import json
@@ -26,23 +26,23 @@ LATE = NotSent(reason=PERMIT_EXPIRED, message="127.0.0.1: not written in time")
 
 @pytest.fixture(autouse=True, params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
-    """Either kind of loop."""
+    """Both kinds of event loop."""
     with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner
 
 
-def stand_still() -> None:
-    """Let the process stand still from the loop's next turn on, as if it were stopped."""
+def suspend_process() -> None:
+    """Block the process from the loop's next iteration on, as if it were stopped."""
     asyncio.get_running_loop().call_soon(time.sleep, 0.4)
 
 
-async def test_a_connection_that_takes_long() -> None:
-    """What could not be written in time is not written when the connection is up; the next try finds it up."""
+async def test_a_slow_connection() -> None:
+    """A request that could not be written in time is not written once connected; the next try uses the connection."""
     with full_backlog() as listener:
         url = address(listener)
         async with open_client() as client:
             call = asyncio.create_task(allocate(client, account(url), within_s=0.2))
-            await asyncio.sleep(0.3)  # the time that the permit is good for
+            await asyncio.sleep(0.3)  # the time for which the permit is valid
             async with listening(listener=listener) as api:
                 assert await call == LATE
                 assert len(idle_connections(client)) == 1
@@ -50,17 +50,17 @@ async def test_a_connection_that_takes_long() -> None:
                 assert (len(idle_connections(client)), len(api.requests)) == (1, 1)
 
 
-async def test_a_standstill_while_connecting() -> None:
-    """A process that stands still until the time has passed writes nothing when it goes on."""
+async def test_a_suspension_while_connecting() -> None:
+    """A process that is suspended until the time has passed writes nothing afterwards."""
     async with listening() as api, open_client() as client:
-        stand_still()
+        suspend_process()
         assert await allocate(client, account(api.url), within_s=0.2) == LATE
         assert isinstance(await allocate(client, account(api.url)), Allocated)
         assert [came.connection for came in api.requests] == [1]
 
 
-async def test_a_connection_that_was_up() -> None:
-    """On a connection that is used again nothing is written late either, and it stays."""
+async def test_an_established_connection() -> None:
+    """On a reused connection nothing is written late either, and it is kept."""
     async with listening() as api, open_client() as client:
         here = account(api.url)
         assert isinstance(await allocate(client, here, "sp_1"), Allocated)
@@ -70,7 +70,7 @@ async def test_a_connection_that_was_up() -> None:
 
 
 async def test_every_kind_of_request() -> None:
-    """Quotes and read-backs have their time too, and each shipment of a late call learns of it."""
+    """Quotes and read-backs have their deadline too, and each shipment of a late call has the outcome."""
     async with listening() as api, open_client() as client:
         here = account(api.url, {"default_rules": True})
         strategy, late = here.merchant.file.allocation.strategy, request("sp_1", "sp_2", within_s=0)
@@ -81,11 +81,11 @@ async def test_every_kind_of_request() -> None:
         assert api.requests == []
 
 
-async def test_a_standstill_after_a_head() -> None:
-    """Head and body are handed over in one step: a process that stands still afterwards has left no half behind."""
+async def test_a_suspension_after_the_head() -> None:
+    """Head and body are written in one step: a process that is suspended afterwards has sent all or nothing."""
     async with listening() as api, open_client() as client:
         await allocate(client, account(api.url))
         here = account(api.url, {"default_rules": True})
-        stand_still()
+        suspend_process()
         await allocate(client, here, REFERENCE, within_s=0.2)
         assert [json.loads(came.body or b"null") for came in api.requests] == [None, {"shipments": [REFERENCE]}]

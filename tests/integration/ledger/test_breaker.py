@@ -54,7 +54,7 @@ async def test_bad_responses_open_it(
     assert not opens or 0 < permit.wait_s <= OPEN_S[0]
 
 
-@pytest.mark.parametrize("answer", ["good", "throttled"])
+@pytest.mark.parametrize("signal", ["good", "throttled"])
 async def test_responses_that_do_not_open_it(harness: Harness, claim: Claim, signal: str) -> None:
     """Neither refusals, which are good responses, nor throttling open it."""
     for _ in range(5):

@@ -35,7 +35,7 @@ async def end_wait(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said_s", "waits_s"),
+    ("signal", "said_s", "waits_s"),
     [("throttled", 120, 120), ("throttled", 9999, 3600), ("bad", 120, 120), ("bad", 9999, 600), ("foreign", 120, 120)],
 )
 async def test_no_call_before(harness: Harness, claim: Claim, signal: str, said_s: float, waits_s: float) -> None:
@@ -47,7 +47,7 @@ async def test_no_call_before(harness: Harness, claim: Claim, signal: str, said_
     assert await harness.phase("acme", "b") == "r"
 
 
-@pytest.mark.parametrize("answer", ["throttled", "bad"])
+@pytest.mark.parametrize("signal", ["throttled", "bad"])
 async def test_it_applies_to_one_merchant(harness: Harness, claim: Claim, signal: str) -> None:
     """Another merchant of the same API, with the same key, is not delayed."""
     other = await harness.claim("other", "x")
@@ -76,7 +76,7 @@ async def test_a_response_without_it(harness: Harness, claim: Claim) -> None:
     assert (await request_permit(harness, claim, 1)).may_call
 
 
-@pytest.mark.parametrize("answer", ["good", "denied"])
+@pytest.mark.parametrize("signal", ["good", "denied"])
 async def test_other_responses_delay_nothing(harness: Harness, claim: Claim, signal: str) -> None:
     """A `Retry-After` of a queued call, or of a refused key, does not apply to other calls."""
     await report_signal(harness, claim, signal, 120)
@@ -133,7 +133,7 @@ async def test_an_unused_probe(harness: Harness, claim: Claim) -> None:
     assert (await request_permit(harness, claim, 1)).may_call
 
 
-@pytest.mark.parametrize("answer", ["good", "throttled", "denied"])
+@pytest.mark.parametrize("signal", ["good", "throttled", "denied"])
 async def test_a_proper_response_ends_it(harness: Harness, claim: Claim, signal: str) -> None:
     """After its time any response of the API itself ends it, for all calls."""
     await report_signal(harness, claim, "bad", 120)

@@ -25,7 +25,7 @@ REFUSED = response(
 
 
 async def refuses(_: Request, writer: asyncio.StreamWriter) -> None:
-    """An API that refuses every allocation."""
+    """Handler that refuses every allocation."""
     writer.write(REFUSED)
 
 
@@ -63,15 +63,15 @@ async def test_settled_shipments_make_room(child: ChildRuntime, harness: Harness
 
 async def test_shipments_that_become_due(child: ChildRuntime, harness: Harness) -> None:
     """A claim loop is woken by shipments that become due, also while it has calls in flight."""
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
         write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a")
         loop = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
         await harness.accept("acme", "b")
         await until(lambda: len(api.requests) == 2)
-        may_answer.set()
+        may_respond.set()
         await loop
         await none_in_flight(child)
     assert await allocated(harness) == 2
@@ -139,14 +139,14 @@ async def test_a_merchant_without_a_key(child: ChildRuntime, harness: Harness, m
 
 async def test_a_slow_api_does_not_block_a_child(child: ChildRuntime, harness: Harness) -> None:
     """A task returns while its call is in flight; the response settles the shipment later."""
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
         write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a")
         assert (await serve(child)).counts == {IN_PROGRESS: 1}
         await until(lambda: bool(api.requests))
         assert await harness.phase("acme", "a") == "c"
-        may_answer.set()
+        may_respond.set()
         await none_in_flight(child)
     assert await allocated(harness) == 1
 
@@ -154,14 +154,14 @@ async def test_a_slow_api_does_not_block_a_child(child: ChildRuntime, harness: H
 async def test_the_last_free_child_is_kept_free(child: ChildRuntime, harness: Harness) -> None:
     """A task waits for its work only while another child is free; otherwise it returns and the work continues."""
     children = child._children
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
         write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a")
         children._shared[2:5] = b"\x01\x01\x01"
         await serve(child)
         await until(lambda: bool(api.requests))
-        may_answer.set()
+        may_respond.set()
         await none_in_flight(child)
     assert await allocated(harness) == 1
 
@@ -171,8 +171,8 @@ async def test_a_full_child_claims_no_more(
 ) -> None:
     """A child with the maximum of young shipments claims more once some have ended, or are no longer young."""
     monkeypatch.setattr(in_flight, "MAX_YOUNG", 101)
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
         for merchant in ("acme", "other"):
             (harness.settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=api.url, in_flight=0))
         await harness.accept("acme", "a", "b")
@@ -181,7 +181,7 @@ async def test_a_full_child_claims_no_more(
         await harness.accept("other", "c")
         monkeypatch.setattr(in_flight, "YOUNG_S", 0.0)
         await until(lambda: len(api.requests) == 3)
-        may_answer.set()
+        may_respond.set()
         await loop
         await none_in_flight(child)
     assert await allocated(harness) == 3
@@ -249,11 +249,11 @@ async def test_a_link_passes_on_what_falls_back_again(child: ChildRuntime, harne
 async def test_a_slow_link(app: Celery, child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link does not wait for a slow API; shipments that fall back later start a chain of their own."""
     monkeypatch.setattr(child_module, "PATIENCE_S", 0.05)
-    may_answer = asyncio.Event()
+    may_respond = asyncio.Event()
 
     async def refuses_the_second_late(request: Request, writer: asyncio.StreamWriter) -> None:
         if "FIRST" not in request.target:
-            await may_answer.wait()
+            await may_respond.wait()
         await refuses(request, writer)
 
     async with listening(refuses_the_second_late) as api:
@@ -266,7 +266,7 @@ async def test_a_slow_link(app: Celery, child: ChildRuntime, harness: Harness, m
         assert worked is not None
         assert (worked.counts, worked.fell_back) == ({IN_PROGRESS: 1}, [])
         await asyncio.to_thread(drain_links, app, BATCHES)
-        may_answer.set()
+        may_respond.set()
         await none_in_flight(child)
         await chains_sent(child)
     (message,) = await asyncio.to_thread(drain_links, app, BATCHES)

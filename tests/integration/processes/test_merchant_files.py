@@ -134,12 +134,12 @@ def test_a_key_in_a_file(merchants: MerchantFiles, tmp_path: Path) -> None:
 
 def test_a_key_in_the_environment(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """No text representation of an account contains its key."""
-    monkeypatch.setenv("KEY", "nobody-may-see-this")
+    monkeypatch.setenv("KEY", "key-of-acme")
     write(merchants, "acme")
     account = merchants.account("acme")
     assert account is not None
-    assert account.key == "nobody-may-see-this"
-    assert "nobody-may-see-this" not in f"{account!r} {account.api} {account.digest}"
+    assert account.key == "key-of-acme"
+    assert "key-of-acme" not in f"{account!r} {account.api} {account.digest}"
     assert account.api.startswith("127.0.0.1:9#")
 
 

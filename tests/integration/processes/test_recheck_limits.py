@@ -28,13 +28,13 @@ async def test_it_obeys_limits(
         write_merchant_file(harness.settings.merchants_dir, api, in_flight=1)
         account = merchants.account("acme")
         assert account is not None
-        await stand_against(harness, stands_against, account)
+        await block_calls(harness, stands_against, account)
         await run_rechecks(rechecks)
         assert api.requests == []
     assert await is_scheduled(harness)
 
 
-async def stand_against(harness: Harness, what: str, account: Account) -> None:
+async def block_calls(harness: Harness, what: str, account: Account) -> None:
     """Block the merchant's calls."""
     match what:
         case "a pause":
