@@ -26,10 +26,10 @@ REFERENCES = tuple(f"{number:04}" + "x" * 200_000 for number in range(100))
 PROCESS = """
 import asyncio, sys
 from tests.integration.carrier_api.test_connection_reset import call
-from tests.factories.raw_api import calling
+from tests.factories.raw_api import open_client
 
 async def main():
-    async with calling() as client:
+    async with open_client() as client:
         await call(client, sys.argv[1], 60)
 
 asyncio.run(main())
