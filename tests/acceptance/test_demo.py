@@ -23,28 +23,28 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(home: Path) -> Iterator[Run]:
+def finished(home: Path) -> Iterator[Run]:
     """A finished demo."""
     with demo(home) as run:
         run.end()
         yield run
 
 
-def words(text: str) -> str:
+def collapsed(text: str) -> str:
     """The text with collapsed white space, so that line breaks do not matter."""
     return " ".join(text.split())
 
 
-def test_it_succeeds(told: Run) -> None:
+def test_it_succeeds(finished: Run) -> None:
     """The scenes settle as expected: exit code 0, and the API counted no shipment twice."""
-    assert told.process.returncode == 0, told.text
-    assert "11 shipments allocated, none twice" in told.text
-    assert "NOT AS EXPECTED" not in told.text
+    assert finished.process.returncode == 0, finished.text
+    assert "11 shipments allocated, none twice" in finished.text
+    assert "NOT AS EXPECTED" not in finished.text
 
 
-def test_the_first_call_has_carrier_and_labels(told: Run) -> None:
+def test_the_first_call_has_carrier_and_labels(finished: Run) -> None:
     """The call of PRO's own help page ends with its carrier and a link for each label format."""
-    block = told.text.partition(f"acme, shipment {SEED}")[2].partition("As expected")[0]
+    block = finished.text.partition(f"acme, shipment {SEED}")[2].partition("As expected")[0]
     assert "virtual_service FF_LINET-00001: allocated" in block
     assert "Lineten - Standard On Demand, 2.00 GBP" in block
     links = [line.strip() for line in block.splitlines() if "/labels/" in line]
@@ -52,21 +52,23 @@ def test_the_first_call_has_carrier_and_labels(told: Run) -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.title)
-def test_every_scene_is_printed(told: Run, scene: Scene) -> None:
+def test_every_scene_is_printed(finished: Run, scene: Scene) -> None:
     """A scene prints what is about to happen, then what happened."""
-    text = words(told.text)
-    assert -1 < text.find(words(f"{scene.title} {scene.before}")) < text.find(words(f"As expected. {scene.after}"))
+    text = collapsed(finished.text)
+    assert (
+        -1 < text.find(collapsed(f"{scene.title} {scene.before}")) < text.find(collapsed(f"As expected. {scene.after}"))
+    )
 
 
-def test_it_fits_a_narrow_screen(told: Run) -> None:
+def test_it_fits_a_narrow_screen(finished: Run) -> None:
     """Without a terminal, lines have at most 80 columns, no colour and no control character."""
-    assert [line for line in told.lines if len(line) > 80] == []
-    assert [line for line in told.lines if line and not line.isprintable()] == []
+    assert [line for line in finished.lines if len(line) > 80] == []
+    assert [line for line in finished.lines if line and not line.isprintable()] == []
 
 
-def test_nothing_is_left(told: Run) -> None:
+def test_nothing_is_left(finished: Run) -> None:
     """After its end, its processes and its folder are gone."""
-    assert told.left_behind() == []
+    assert finished.left_behind() == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

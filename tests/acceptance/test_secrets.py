@@ -123,7 +123,7 @@ def test_only_http_links_to_labels_are_published(run: SecretsRun) -> None:
 
 
 def test_plain_http_requires_loopback(run: SecretsRun) -> None:
-    """A base_url that would send the key without TLS makes the file invalid: `check` reports it, orders are rejected."""
+    """A base_url that sends the key without TLS makes the file invalid: `check` reports it, orders are rejected."""
     assert "plain.toml: api.base_url: sends the key without TLS" in run.outputs["what the commands print"]
     (rejected,) = [entry for entry in run.system.rejected() if '"plain"' in entry["event"]]
     assert rejected["reason"] == "unknown_merchant"

@@ -183,13 +183,13 @@ ENDLESS = {
 async def test_endless_responses(what: bytes) -> None:
     """A response without an end, in any part of it, ends with the call, and delays no other call meanwhile."""
 
-    async def goes_on(_: Request, writer: asyncio.StreamWriter) -> None:
+    async def never_ends(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n")
         while not writer.is_closing():
             writer.write(what * 1000)
             await writer.drain()
 
-    async with listening(goes_on) as api:
+    async with listening(never_ends) as api:
         assert isinstance(await call_once(api.url, timeout_s=1), Unknown)
 
 

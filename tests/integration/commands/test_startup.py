@@ -135,7 +135,7 @@ def healthy() -> Iterator[int]:
     server.server_close()
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "0.0.0.0"])  # noqa: S104  # asked, not listened to
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "0.0.0.0"])  # noqa: S104  # a request to it, not a listener
 def test_health_of_flower(cli: CliHarness, healthy: int, address: str) -> None:
     """Flower is checked at its own address, below its prefix, and not through a proxy."""
     settings = {

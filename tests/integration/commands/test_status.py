@@ -96,12 +96,12 @@ def test_delays_are_problems(cli: CliHarness) -> None:
 
 
 def test_delaying_conditions_are_shown(cli: CliHarness) -> None:
-    """An open breaker is a problem, with its next probe; a merchant throttled lately has its current rate."""
+    """An open breaker is a problem, with its next probe; a recently throttled merchant has its current rate."""
     cli.merchant()
     cli.accept(order(*(f"s{n}" for n in range(20))))
     claim = cli.claim()
 
-    async def answer(_: Any, ledger: Any) -> None:
+    async def report_responses(_: Any, ledger: Any) -> None:
         for number, shipment in enumerate(claim):
             how: Any = "throttled" if number == 0 else "bad"
             report = Report(
@@ -113,7 +113,7 @@ def test_delaying_conditions_are_shown(cli: CliHarness) -> None:
             )
             await ledger.report(report)
 
-    cli.do(answer)
+    cli.do(report_responses)
     sweep(cli)
     said = cli.run("status", "--json")
     assert said.code == 1

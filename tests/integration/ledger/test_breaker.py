@@ -87,7 +87,7 @@ async def test_an_open_breaker_opens_no_call(harness: Harness, claim: Claim) -> 
 
 
 async def test_a_task_without_a_lease_is_no_probe(harness: Harness, claim: Claim) -> None:
-    """A task without the lease is told so first, and does not use the probe."""
+    """A request without the lease is refused for that reason first, and does not use the probe."""
     await report_signals(harness, claim, bad=10)
     await end_open_time(harness)
     assert not (await harness.permit(claim.shipments[0], "a stale task", api=API)).owned

@@ -29,7 +29,7 @@ async def test_a_turn_belongs_to_one_merchant(harness: Harness) -> None:
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 async def test_a_claim_is_bounded(harness: Harness, most: int) -> None:
-    """A child gets at most the requested number, and is told that more is due, which stays due."""
+    """A child gets at most the requested number, and the claim states that more shipments are due."""
     for merchant in "abcdefg":
         await harness.accept(merchant, "x")
     found = []

@@ -1,4 +1,4 @@
-"""Which losses count: of an isolated shipment, while no others are lost, and if its worker is dead."""
+"""Which losses count: those of an isolated shipment, while no others are lost, and whose worker has died."""
 
 import pytest
 
@@ -115,8 +115,8 @@ async def test_losses_are_remembered_for_an_hour(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("shows", ["renew", "permit", "report"])
-async def test_a_live_child_takes_back_an_isolated_loss(harness: Harness, shows: str) -> None:
-    """A child that could not renew, and sends a request while its shipment waits, takes the loss back."""
+async def test_a_live_child_revokes_an_isolated_loss(harness: Harness, shows: str) -> None:
+    """A child that could not renew, and sends a request while its shipment waits, revokes the loss."""
     late = await claim_isolated(harness)
     await harness.expire_leases("acme")
     await harness.claim_all()
@@ -126,7 +126,7 @@ async def test_a_live_child_takes_back_an_isolated_loss(harness: Harness, shows:
 
 
 @pytest.mark.parametrize("shows", ["renew", "permit", "report"])
-async def test_a_live_child_takes_back_other_losses(harness: Harness, shows: str) -> None:
+async def test_a_live_child_revokes_other_losses(harness: Harness, shows: str) -> None:
     """Two times without a connection to the server do not isolate a shipment whose child survived both."""
     late = await harness.claim("acme", "a", "b")
     for _ in range(2):
@@ -149,8 +149,8 @@ async def send_late_request(harness: Harness, late: Claim, how: str) -> None:
             assert not any(await harness.report(late, "park"))
 
 
-async def test_another_token_takes_nothing_back(harness: Harness) -> None:
-    """Only the earlier owner can take the loss back."""
+async def test_another_token_revokes_nothing(harness: Harness) -> None:
+    """Only the earlier owner can revoke the loss."""
     late = await claim_isolated(harness)
     await harness.expire_leases("acme")
     await harness.claim_all()

@@ -56,7 +56,7 @@ async def reserved(harness: Harness) -> None:
 
 
 async def test_it_is_settled(child: ChildRuntime, harness: Harness) -> None:
-    """A child that owns nothing claims it at once, under a lease token that says so, and settles it."""
+    """A child that owns nothing claims it at once, under a lease token that marks it as isolated, and settles it."""
     may_respond = asyncio.Event()
     async with listening(allocates_after(may_respond)) as api:
         write_files(harness.settings, api.url)

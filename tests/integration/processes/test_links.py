@@ -21,7 +21,7 @@ from worker.processes.child import ChildRuntime
 
 
 @pytest.fixture
-def away(settings: Settings) -> Iterator[Celery]:
+def unavailable(settings: Settings) -> Iterator[Celery]:
     """An application whose broker is unavailable."""
     url = SecretStr(f"redis://127.0.0.1:{free_port()}/1")
     with application(
@@ -45,9 +45,9 @@ def test_a_link_is_sent(app: Celery) -> None:
     assert depth(app, BATCHES) == 1
 
 
-def test_a_link_that_cannot_be_sent(away: Celery) -> None:
+def test_a_link_that_cannot_be_sent(unavailable: Celery) -> None:
     """Without a broker one line is logged, and nothing is raised: the task before it has done its work."""
-    assert sent(away) == [FALLBACK_TASKS[SERVICE.name].name]
+    assert sent(unavailable) == [FALLBACK_TASKS[SERVICE.name].name]
 
 
 @pytest.mark.parametrize("name", [ALLOCATE_TASK, FALLBACK_TASKS[SERVICE.name].name])

@@ -179,7 +179,7 @@ async def test_old_events_are_trimmed(harness: Harness, merchants: MerchantFiles
 
 @pytest.mark.parametrize("trim", [False, True])
 async def test_orders_are_trimmed_if_wanted(harness: Harness, merchants: MerchantFiles, trim: bool) -> None:  # noqa: FBT001
-    """The orders stream is trimmed behind its readers only if the settings say so; it need not exist."""
+    """The orders stream is trimmed behind its readers only if the settings allow it; it need not exist."""
     settings = harness.settings.model_copy(update={"trim_orders": trim})
     await run_maintenance(harness.store, harness.ledger, merchants, settings)
     stream = settings.orders_stream

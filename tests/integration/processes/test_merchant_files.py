@@ -209,11 +209,11 @@ def test_a_file_that_is_never_finished(merchants: MerchantFiles, monkeypatch: py
     path.write_text("")
     waited: list[float] = []
 
-    def goes_on(seconds: float) -> None:
+    def keep_writing(seconds: float) -> None:
         waited.append(seconds)
         path.write_text("#" * len(waited))
 
-    monkeypatch.setattr("worker.processes.merchant_files.time.sleep", goes_on)
+    monkeypatch.setattr("worker.processes.merchant_files.time.sleep", keep_writing)
     monkeypatch.setattr("worker.processes.merchant_files.WRITTEN_WITHIN_S", 0.1)
     assert merchants.get("acme", since=time.monotonic()) is None
     waited.clear()

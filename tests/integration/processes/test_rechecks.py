@@ -1,4 +1,4 @@
-"""Shipments asked for again after an open call are rechecked: the open call may have changed the carrier late."""
+"""Repeated calls are followed by a recheck: the open call may have changed the carrier late."""
 
 import pytest
 
@@ -75,7 +75,7 @@ async def test_no_response_is_retried(harness: Harness, rechecks: Rechecks) -> N
     assert (await last_entry(harness))["action"] == "allocate"
 
 
-async def test_it_gives_up_after_an_hour(harness: Harness, rechecks: Rechecks) -> None:
+async def test_it_is_abandoned_after_an_hour(harness: Harness, rechecks: Rechecks) -> None:
     """A shipment that cannot be read back for an hour after its due time is rechecked no more."""
     await allocated_shipment(harness)
     record = "allocation:shipment:acme:a"

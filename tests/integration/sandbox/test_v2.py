@@ -136,7 +136,7 @@ def test_a_group_lists_excluded_services(sandbox: RunningSandbox) -> None:
 
 
 def test_a_group_without_an_eligible_service(sandbox: RunningSandbox) -> None:
-    """If no service of a group is eligible the response says so and lists each of them."""
+    """If no service of a group is eligible the response has this code and lists each of them."""
     reference = shipment_reference()
     sandbox.create({"reference": reference, "weight_kg": 500})
     response = sandbox.put(reference, "service_group", "valuableGoods")

@@ -127,7 +127,7 @@ def test_no_quotes_from_v2(status: int, body: Any, expected: object) -> None:
 
 
 def test_excluded_services_are_named() -> None:
-    """A response without quotes lists the reasons, alike under 201 and 531."""
+    """A response without quotes lists the reasons, both under 201 and 531."""
     expected = Refused(reason="no_quotes_available", message="Fast: too heavy")
     assert V2.parse_quotes(REF, api_response(201, {"quotes": [], "excluded_services": EXCLUDED}), NOW) == expected
     assert V2.parse_quotes(REF, api_response(531, {"excluded_services": EXCLUDED}), NOW) == expected

@@ -123,7 +123,7 @@ def test_equivalent_texts_match(ways: tuple[str, str], kind: str) -> None:
 
 
 def test_a_mark_before_an_event() -> None:
-    """An event is parsed alike with a mark, and is rejected for the same reason."""
+    """An event is parsed the same with a mark, and is rejected for the same reason."""
     whole = json.dumps(event()).encode()
     assert isinstance(parse_order(whole), Order)
     for text in (whole, b"{}", b"{", b'{"specversion": "1.0"', whole.replace(b"created", b"paid"), b""):

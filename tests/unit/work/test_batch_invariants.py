@@ -71,7 +71,7 @@ class LateApis:
         return self.books[name].call(turn, start, _now(), longest_s, was_partly=was_partly)
 
     async def read_back(self, _account: Account, request: Request) -> Finding:
-        """The shipment's state, unless the turn says otherwise."""
+        """The shipment's state, unless the turn has a read-back error."""
         (reference,) = request.references
         turn, found = self._turn(), self.books[reference].read(_now())
         await asyncio.sleep(turn.took * 20)

@@ -113,7 +113,7 @@ def test_one_slot_covers_quotes_and_call() -> None:
 
 
 @pytest.mark.parametrize(("denials", "verdict"), [(0, "park"), (1, "hand")])
-def test_a_403_of_its_own(denials: int, verdict: str) -> None:
+def test_a_403_for_one_shipment(denials: int, verdict: str) -> None:
     """A 403 for quotes of this shipment alone pauses nothing, and refuses the step the second time."""
     run = BatchRun(shipments=make_shipments("a", *PLAN, denied_at=NOW - 50, denials=denials), file=FILE)
     run.api.quotes["a"] = [FORBIDDEN]

@@ -23,7 +23,7 @@ def numbered(count: int) -> list[str]:
     return [f"s{number}" for number in range(count)]
 
 
-def trial_of(count: int, *bad: str, file: str = BULK, bulk_refusal: BulkRefused | None = None) -> BatchRun:
+def bulk_run(count: int, *bad: str, file: str = BULK, bulk_refusal: BulkRefused | None = None) -> BatchRun:
     """A bulk call with some bad shipments."""
     api = ScriptedApi(bad=set(bad)) if bulk_refusal is None else ScriptedApi(bad=set(bad), bulk_refusal=bulk_refusal)
     return BatchRun(shipments=make_shipments(" ".join(numbered(count)), STEP, GROUP), file=file, api=api)
@@ -32,7 +32,7 @@ def trial_of(count: int, *bad: str, file: str = BULK, bulk_refusal: BulkRefused 
 @given(st.sets(st.sampled_from(numbered(11)), max_size=3))
 def test_only_the_bad_ones_lose_their_step(bad: set[str]) -> None:
     """Whichever are bad, the others are allocated, all within one visit, and no attempts are counted."""
-    run = trial_of(11, *bad)
+    run = bulk_run(11, *bad)
     run_virtual(run.run_to_completion())
     for name in numbered(11):
         last = run.ledger.last(name)
@@ -44,7 +44,7 @@ def test_only_the_bad_ones_lose_their_step(bad: set[str]) -> None:
 
 def test_v2_is_split_in_halves_at_once() -> None:
     """The call is repeated at once with halves of the refused shipments, down to the bad one."""
-    run = trial_of(8, "s5")
+    run = bulk_run(8, "s5")
     run_virtual(run.run_to_completion())
     calls = [references for _, references in run.api.called]
     everybody = tuple(numbered(8))
@@ -54,7 +54,7 @@ def test_v2_is_split_in_halves_at_once() -> None:
 
 def test_the_group_size_is_recorded() -> None:
     """Each refusal is recorded before the next call, with the size limit of the next call."""
-    run = trial_of(8, "s5")
+    run = bulk_run(8, "s5")
     run_virtual(run.run_to_completion())
     companies = [report.shipment.progress.group_size for report in run.ledger.reports("s5")]
     assert companies == [4, 2, 1, None]
@@ -70,7 +70,7 @@ def test_a_split_resumes_from_the_record() -> None:
 
 def test_v1_waits_and_reads_before_each_further_call() -> None:
     """The first refusal opens a call for each; every further call follows a read-back of all its shipments."""
-    run = trial_of(4, "s2", file=V1, bulk_refusal=PARTLY_REFUSED)
+    run = bulk_run(4, "s2", file=V1, bulk_refusal=PARTLY_REFUSED)
     run.api.read_backs |= {name: [UNALLOCATED] * 99 for name in numbered(4)}
     run_virtual(run.run_all_visits())
     calls = [request for request in run.api.requests if request.do == "call"]
@@ -91,7 +91,7 @@ def test_v1_waits_and_reads_before_each_further_call() -> None:
 
 def test_allocated_shipments_of_v1_are_adopted() -> None:
     """Some shipments of the refused call may be allocated: a read-back in the quiet time finds them."""
-    run = trial_of(4, "s2", file=V1, bulk_refusal=PARTLY_REFUSED)
+    run = bulk_run(4, "s2", file=V1, bulk_refusal=PARTLY_REFUSED)
     run.api.read_backs |= {name: [UNALLOCATED] * 99 for name in ("s2", "s3")}
     run_virtual(run.run_all_visits())
     assert [len([c for _, c in run.api.called if name in c]) for name in ("s0", "s1")] == [1, 1]
@@ -100,7 +100,7 @@ def test_allocated_shipments_of_v1_are_adopted() -> None:
 
 def test_other_batches_wait_while_one_splits() -> None:
     """One split at a time per merchant and step: shipments refused meanwhile wait and keep their group size."""
-    run = trial_of(8, "s5")
+    run = bulk_run(8, "s5")
     run.ledger.splitting["acme carrier_service S"] = "another task"
     run_virtual(run.run_to_completion())
     assert [len(references) for _, references in run.api.called] == [8]
@@ -115,7 +115,7 @@ def test_other_batches_wait_while_one_splits() -> None:
 
 def test_other_calls_of_the_same_batch_wait() -> None:
     """A batch that needs several calls splits one of them; the others wait, including those of an earlier visit."""
-    run = trial_of(150, "s5", "s120")
+    run = bulk_run(150, "s5", "s120")
     run.shipments += make_shipments("x y z", STEP, GROUP, group_size=2)
     run.api.calls |= {
         name: [Delayed(seconds=seconds, result=ALLOCATED)] for name, seconds in [("s0", 1), ("s100", 3), ("x", 5)]
@@ -131,10 +131,10 @@ def test_other_calls_of_the_same_batch_wait() -> None:
 
 def test_a_split_is_ended() -> None:
     """A split is ended in the ledger once, also after an error."""
-    run = trial_of(8, "s5")
+    run = bulk_run(8, "s5")
     run_virtual(run.run_to_completion())
     assert (run.ledger.splits, run.ledger.splitting) == (["carrier_service S"], {})
-    broken = trial_of(8, "s5")
+    broken = bulk_run(8, "s5")
     broken.api.calls["s6"] = [UNALLOCATED, UNALLOCATED, RuntimeError("a bug")]
     with pytest.raises(BaseExceptionGroup):
         run_virtual(broken.run_to_completion())
@@ -155,7 +155,7 @@ def test_a_403_that_others_do_not_get_is_split_too() -> None:
 
 
 def test_a_split_repeats_read_backs_that_are_too_old() -> None:
-    """A read-back allows a call for a limited time only, and a split may take longer."""
+    """A read-back clears a call for a limited time only, and a split may last longer."""
     shipments = make_shipments("a b c d", STEP, GROUP, **open_call(ago_s=HOUR_S))
     run = BatchRun(shipments=shipments, file=BULK, api=ScriptedApi(bad={"b"}))
     run.api.read_backs |= {name: [UNALLOCATED] * 9 for name in "abcd"}
