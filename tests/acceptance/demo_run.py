@@ -36,7 +36,7 @@ class Run:
             self.lines.append(line.rstrip("\n"))
             if words in line:
                 return line.strip()
-        raise AssertionError(f"the demo ended without saying {words!r}:\n{self.text}")
+        raise AssertionError(f"the demo ended without printing {words!r}:\n{self.text}")
 
     def end(self, number: signal.Signals | None = None) -> int:
         """Send a signal, if given, and read to the end; returns the exit code."""
@@ -69,7 +69,7 @@ def _command(folder: Path) -> str:
     try:
         return (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
-        return "gone meanwhile"
+        return "ended"
 
 
 @contextmanager

@@ -49,10 +49,10 @@ TWISTED = ("sp_redirect", "sp_echo", "sp_label")
 class FaultyProxy:
     """A proxy in front of the API with its own responses for some shipments: the first two once, the third always."""
 
-    def __init__(self, elsewhere: str) -> None:
-        """`elsewhere`: the target of a redirect; `api` must be set before the first request."""
+    def __init__(self, other_server: str) -> None:
+        """`other_server`: the target of a redirect; `api` must be set before the first request."""
         self.api = ""
-        self._elsewhere = elsewhere
+        self._elsewhere = other_server
         self._left = {"sp_redirect", "sp_echo"}
 
     def __call__(self, request: ReceivedRequest) -> Response:

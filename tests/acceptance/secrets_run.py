@@ -29,7 +29,7 @@ class SecretsRun:
     system: System
     outputs: dict[str, str]
     api: list[ReceivedRequest]
-    elsewhere: list[ReceivedRequest]
+    other_server: list[ReceivedRequest]
     marker: Path
 
 
@@ -37,8 +37,8 @@ class SecretsRun:
 def secrets_run(folder: Path) -> Iterator[SecretsRun]:
     """The whole run; its server and its sandbox are available inside the `with`."""
     with contextlib.ExitStack() as stack:
-        elsewhere, sentry = stack.enter_context(RecordingServer()), stack.enter_context(RecordingServer())
-        proxy = hostile_input.FaultyProxy(elsewhere.url)
+        other_server, sentry = stack.enter_context(RecordingServer()), stack.enter_context(RecordingServer())
+        proxy = hostile_input.FaultyProxy(other_server.url)
         api = stack.enter_context(RecordingServer(proxy))
         system = stack.enter_context(_system(folder, f"http://{hostile_input.SENTRY_KEY}@127.0.0.1:{sentry.port}/1"))
         proxy.api = system.url
@@ -46,7 +46,9 @@ def secrets_run(folder: Path) -> Iterator[SecretsRun]:
         marker = folder / "unpickled"
         outputs = _run_processes(system, marker)
         outputs["Sentry"] = "\n".join(seen.body.decode(errors="replace") for seen in sentry.requests)
-        yield SecretsRun(system=system, outputs=outputs, api=api.requests, elsewhere=elsewhere.requests, marker=marker)
+        yield SecretsRun(
+            system=system, outputs=outputs, api=api.requests, other_server=other_server.requests, marker=marker
+        )
 
 
 @contextlib.contextmanager
@@ -98,8 +100,8 @@ def _publish(system: System, marker: Path) -> None:
 
 def _commands(system: System) -> str:
     """The output of every command that shows data, as JSON and partly as a table, and of failing ones."""
-    asked = [["check"], ["explain", "sp_echo"], ["failed"], ["status"]]
-    runs = [_run(system, [*words, "--json"]) for words in asked] + [_run(system, words) for words in asked[:2]]
+    commands = [["check"], ["explain", "sp_echo"], ["failed"], ["status"]]
+    runs = [_run(system, [*words, "--json"]) for words in commands] + [_run(system, words) for words in commands[:2]]
     wrong = f"http://:{quote(hostile_input.REDIS_PASSWORD, safe='')}@127.0.0.1:{free_port()}/0"
     runs += [_run(system, ["check"], ALLOCATION_BROKER_URL=wrong)]
     runs += [_run(system, ["status"], ALLOCATION_REDIS_URL=wrong.replace("http", "redis"))]

@@ -206,8 +206,8 @@ class System:
 
     def counts(self) -> dict[str, Any]:
         """The sandbox's counts."""
-        answer: dict[str, Any] = httpx.get(f"{self.url}/_sandbox/counts", timeout=30).json()
-        return answer
+        counts: dict[str, Any] = httpx.get(f"{self.url}/_sandbox/counts", timeout=30).json()
+        return counts
 
     def logged(self) -> str:
         """The output of all processes."""

@@ -53,7 +53,7 @@ def test_a_key_is_sent_only_to_its_api(run: SecretsRun) -> None:
     keys = {seen.headers.get("x-api-key") or seen.headers.get("ocp-apim-subscription-key") for seen in run.api}
     assert keys == {KEY_IN_ENV, KEY_IN_FILE, KEY_REFUSED}
     assert not [seen for seen in run.api if "Key" in seen.path or b"Key" in seen.body]
-    assert run.elsewhere == []
+    assert run.other_server == []
 
 
 def test_no_trace_headers_are_sent_to_the_api(run: SecretsRun) -> None:

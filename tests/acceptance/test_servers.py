@@ -103,8 +103,8 @@ def test_flower_requires_a_login(system: System) -> None:
     paths = ("/", "/tasks", "/workers", "/broker", "/api/tasks", "/api/workers")
     for login in (None, (LOGIN[0], "guessed")):
         with flower(system, login) as client:
-            shows_queues = [client.get(path) for path in paths]
-        assert {answer.status_code for answer in shows_queues} == {401}
+            responses = [client.get(path) for path in paths]
+        assert {response.status_code for response in responses} == {401}
 
 
 def test_flower_is_read_only(system: System) -> None:
@@ -156,11 +156,11 @@ def test_flower_is_not_exposed(auth: str, advice: str, server: EmbeddedServer) -
         "ALLOCATION_FLOWER_ADDRESS": "0.0.0.0",  # noqa: S104  # what is refused
         "ALLOCATION_FLOWER_BASIC_AUTH": auth,
     }
-    said = subprocess.run(
+    result = subprocess.run(
         [str(BIN / "allocation"), "flower"], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert said.returncode == 2
-    assert advice in said.stderr
+    assert result.returncode == 2
+    assert advice in result.stderr
 
 
 @pytest.mark.parametrize("way", ["MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH"])
@@ -173,9 +173,9 @@ def test_a_start_while_the_server_refuses(way: str, tmp_path: Path) -> None:
         order.write_text(json.dumps(ORDERS[0]))
         with REFUSALS[way](system):
             system.start(*ROLES)
-            said = allocation(system, "publish", str(order))
-            assert said.returncode == 1
-            (line,) = said.stderr.splitlines()
+            result = allocation(system, "publish", str(order))
+            assert result.returncode == 1
+            (line,) = result.stderr.splitlines()
             assert line.startswith("Error: redis://127.0.0.1:")
             assert " refuses: " in line
             assert line.endswith("; fix the cause, then try again")

@@ -57,8 +57,8 @@ def test_a_key_that_appears_later(system: System, tmp_path: Path) -> None:
     wait_until(lambda: "keyless" in system.redis.hgetall("allocation:paused"), 20, "the pause")
     system.publish([order_event("keyless", [f"sp_more{n}" for n in range(5)])])
     wait_until(lambda: system.redis.zcard("allocation:schedule:keyless") == 10, 20, "ten parked shipments")
-    said = [line for line in system.logged().splitlines() if '"merchant_paused"' in line and '"keyless"' in line]
-    assert len(said) == 1
+    result = [line for line in system.logged().splitlines() if '"merchant_paused"' in line and '"keyless"' in line]
+    assert len(result) == 1
     key.write_text("sandbox-key\n")
     wait_until(lambda: sum(e["merchant"] == "keyless" for e in system.allocated()) == 10, 20, "ten allocated")
 

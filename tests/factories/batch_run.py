@@ -46,7 +46,7 @@ class BatchRun:
     budget: RetryBudget = field(default_factory=RetryBudget)
     in_time: list[Shipment] = field(default_factory=list)
     late: list[Shipment] = field(default_factory=list)
-    late_at: list[float] = field(default_factory=list)
+    fell_back_at: list[float] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     wakeups: list[float] = field(default_factory=list)
     running: asyncio.Task[None] | None = None
@@ -108,4 +108,4 @@ class BatchRun:
     def _fell_back(self, fallen_back: FellBack) -> None:
         assert fallen_back.token == TASK
         self.late.append(fallen_back.shipment)
-        self.late_at.append(asyncio.get_running_loop().time())
+        self.fell_back_at.append(asyncio.get_running_loop().time())

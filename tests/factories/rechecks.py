@@ -34,8 +34,8 @@ async def allocated_shipment(harness: Harness, service: str | None = "X1", *, ag
     claim = await harness.claim("acme", "a")
     held = claim.shipments[0].with_progress(repeated_calls=1, entries=1)
     due = 1.0 if again else 0.0
-    told = {"entry": {"action": "allocate"}, "api": "api", "signal": "good", "repeated_calls": int(again)}
-    await harness.report_of([held], claim.lease_token, "allocated", event=event(service), due=due, **told)
+    published = {"entry": {"action": "allocate"}, "api": "api", "signal": "good", "repeated_calls": int(again)}
+    await harness.report_of([held], claim.lease_token, "allocated", event=event(service), due=due, **published)
     return held
 
 

@@ -41,7 +41,7 @@ class Turn:
     `interruption`: an event before the request. A worker that is `lost` or `stopped` has a call in flight; one that
     `crashed` has not. The server has `changed`, or has also `forgotten` the last report. `acts`: the effect of a call
     whose response leaves it open, `late`: after which share of the longest time, `shows`: from which share of that
-    time on the shipment is `allocating`. `took`: the share of the timeout until the response.
+    time on the shipment is `allocating`. `duration_share`: the share of the timeout until the response.
     """
 
     response: Outcome = ALLOCATED
@@ -51,7 +51,7 @@ class Turn:
     acts: Acts = "nothing"
     late: float = 0.0
     shows: float | None = None
-    took: float = 0.0
+    duration_share: float = 0.0
     wait_s: float = 0.0
     group_size: int = 2
 
@@ -173,7 +173,7 @@ TURNS = st.builds(
     acts=st.sampled_from(["nothing", "books", "fails"]),
     late=SHARES,
     shows=st.none() | SHARES,
-    took=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
+    duration_share=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
     wait_s=st.sampled_from([0.0, 0.5, 5.0, 100.0, 600.0]),
     group_size=st.integers(2, 5),
 )

@@ -76,27 +76,27 @@ async def outcomes_of(scene: Scene) -> tuple[Mapping[str, Finding | Quoted], int
         writer.close()
 
     async with listening(handler) as api, open_client() as client:
-        here = account(api.url, {"quote": "cheapest"}, flavour=scene.flavour)
+        merchant_account = account(api.url, {"quote": "cheapest"}, flavour=scene.flavour)
         if scene.before:
-            await client.read_back(here, request())
-        asked = request(*scene.references, within_s=0 if scene.late else 60)
-        return await _send(client, here, scene, asked), len(api.requests) - bool(scene.before)
+            await client.read_back(merchant_account, request())
+        outgoing = request(*scene.references, within_s=0 if scene.late else 60)
+        return await _send(client, merchant_account, scene, outgoing), len(api.requests) - bool(scene.before)
 
 
-async def _send(client: Any, here: Any, scene: Scene, asked: Any) -> Mapping[str, Finding | Quoted]:
-    strategy = here.merchant.file.allocation.strategy
+async def _send(client: Any, merchant_account: Any, scene: Scene, outgoing: Any) -> Mapping[str, Finding | Quoted]:
+    strategy = merchant_account.merchant.file.allocation.strategy
     outcomes: Mapping[str, Finding | Quoted]
     match scene.what:
         case "read":
-            outcomes = {REF: await client.read_back(here, asked)}
+            outcomes = {REF: await client.read_back(merchant_account, outgoing)}
         case "quote":
-            outcomes = {REF: await client.quote(here, strategy, asked)}
+            outcomes = {REF: await client.quote(merchant_account, strategy, outgoing)}
         case "with a quote":
-            outcomes = await client.allocate(here, strategy, asked, quote="qu_1")
+            outcomes = await client.allocate(merchant_account, strategy, outgoing, quote="qu_1")
         case "many":
-            outcomes = await client.allocate(here, DEFAULT, asked)
+            outcomes = await client.allocate(merchant_account, DEFAULT, outgoing)
         case _:
-            outcomes = await client.allocate(here, ALL[1], asked)
+            outcomes = await client.allocate(merchant_account, ALL[1], outgoing)
     return outcomes
 
 

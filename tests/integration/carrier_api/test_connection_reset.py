@@ -106,8 +106,10 @@ def listener() -> Iterator[socket.socket]:
 
 async def call(client: CarrierApi, url: str, timeout_s: float) -> None:
     """A call whose request is too large for the kernel buffers."""
-    here = account(url, {"default_rules": True}, timeout_s=timeout_s)
-    outcomes = await client.allocate(here, here.merchant.file.allocation.strategy, request(*REFERENCES))
+    merchant_account = account(url, {"default_rules": True}, timeout_s=timeout_s)
+    outcomes = await client.allocate(
+        merchant_account, merchant_account.merchant.file.allocation.strategy, request(*REFERENCES)
+    )
     assert set(outcomes.values()) == {Unknown(reason="timeout", message=f"127.0.0.1: no response in {timeout_s:g} s")}
 
 

@@ -163,9 +163,11 @@ async def test_a_response_to_half_a_request() -> None:
     early, over = asyncio.Event(), asyncio.Event()
     server = await asyncio.start_server(responds_early, "127.0.0.1", 0, limit=1 << 16)
     async with server, open_client() as client:
-        here = account(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {"default_rules": True})
+        merchant_account = account(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {"default_rules": True})
         references = [f"{number:04}" + "x" * 200_000 for number in range(100)]
-        await client.allocate(here, here.merchant.file.allocation.strategy, request(*references))
+        await client.allocate(
+            merchant_account, merchant_account.merchant.file.allocation.strategy, request(*references)
+        )
         assert (used(client), idle_connections(client)) == (set(), [])
         early.set()
         await over.wait()

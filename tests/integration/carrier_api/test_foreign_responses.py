@@ -144,8 +144,8 @@ def test_a_refused_key(flavour: str, what: str) -> None:
 def test_an_empty_refusal_after_a_page(status: int, body: bytes, flavour: str) -> None:
     """If the latest response with a body was a page, an empty refusal is foreign too."""
     script = [(what, over_the_wire(status, body)) for what in ("call", *ASKING)]
-    called, *asked = outcomes_of(flavour, ("read", GOOD), ("call", PAGE), *script)[2:]
-    assert asked == [foreign_response(f"HTTP {status}")] * 2
+    called, *others = outcomes_of(flavour, ("read", GOOD), ("call", PAGE), *script)[2:]
+    assert others == [foreign_response(f"HTTP {status}")] * 2
     if status in (404, 405, 521):
         assert called == foreign_response(f"HTTP {status}")
     else:
@@ -220,7 +220,9 @@ def test_several_shipments() -> None:
 
     async def run() -> object:
         async with listening(pages) as api, open_client() as client:
-            here = account(api.url, {"default_rules": True})
-            return await client.allocate(here, here.merchant.file.allocation.strategy, request("sp_1", "sp_2"))
+            merchant_account = account(api.url, {"default_rules": True})
+            return await client.allocate(
+                merchant_account, merchant_account.merchant.file.allocation.strategy, request("sp_1", "sp_2")
+            )
 
     assert asyncio.run(run()) == {"sp_1": foreign_response("HTTP 404"), "sp_2": foreign_response("HTTP 404")}

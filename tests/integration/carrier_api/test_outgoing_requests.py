@@ -81,22 +81,22 @@ def test_every_service_is_escaped_or_refused(runner: asyncio.Runner, service: st
 async def test_quotes_with_unusual_names(offered: str) -> None:
     """A quote whose name would lead to another path is not called for, and nothing is raised."""
 
-    async def offers(asked: Request, writer: asyncio.StreamWriter) -> None:
-        if asked.target.endswith("/quote"):
+    async def offers(called: Request, writer: asyncio.StreamWriter) -> None:
+        if called.target.endswith("/quote"):
             writer.write(response(200, json.dumps({"quotes": [{"reference": offered}]}).encode()))
         else:
             writer.write(response(200, allocated()))
 
     async with listening(offers) as api, open_client() as client:
-        here = account(api.url, {"quote": "cheapest"})
-        strategy = here.merchant.file.allocation.strategy
-        quoted = await client.quote(here, strategy, request())
+        merchant_account = account(api.url, {"quote": "cheapest"})
+        strategy = merchant_account.merchant.file.allocation.strategy
+        quoted = await client.quote(merchant_account, strategy, request())
         assert quoted == Quoted(reference=offered)
-        outcomes = await client.allocate(here, strategy, request(), quote=offered)
-        asked = [came.target for came in api.requests[1:]]
+        outcomes = await client.allocate(merchant_account, strategy, request(), quote=offered)
+        called = [received.target for received in api.requests[1:]]
     quotes = f"/pro/shipments/{REFERENCE}/allocate/quote/"
-    assert asked in ([], [quotes + quote(offered, safe="")])
-    assert isinstance(outcomes[REFERENCE], Allocated if asked else NotSent)
+    assert called in ([], [quotes + quote(offered, safe="")])
+    assert isinstance(outcomes[REFERENCE], Allocated if called else NotSent)
 
 
 async def test_the_headers_of_v2() -> None:
@@ -118,8 +118,8 @@ async def test_the_headers_of_v2() -> None:
 async def test_the_headers_of_v1() -> None:
     """A v1 request has key and version under their older names, and the merchant's format."""
     async with listening() as api, open_client() as client:
-        here = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
-        await client.read_back(here, request())
+        merchant_account = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
+        await client.read_back(merchant_account, request())
         headers = api.requests[0].headers
     assert headers["ocp-apim-subscription-key"] == KEY
     assert headers["electio-api-version"] == "1.1"
@@ -131,10 +131,10 @@ async def test_the_headers_of_v1() -> None:
 async def test_read_backs_bypass_caches(flavour: str) -> None:
     """A read-back requires the current state from every cache; an allocation has no cache header."""
     async with listening() as api, open_client() as client:
-        here = account(api.url, {"default_rules": True}, flavour=flavour)
-        await client.read_back(here, request())
-        await client.allocate(here, here.merchant.file.allocation.strategy, request())
-        assert [came.headers.get("cache-control") for came in api.requests] == ["no-cache", None]
+        merchant_account = account(api.url, {"default_rules": True}, flavour=flavour)
+        await client.read_back(merchant_account, request())
+        await client.allocate(merchant_account, merchant_account.merchant.file.allocation.strategy, request())
+        assert [received.headers.get("cache-control") for received in api.requests] == ["no-cache", None]
 
 
 async def test_a_merchant_without_a_key() -> None:

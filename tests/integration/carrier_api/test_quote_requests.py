@@ -45,8 +45,10 @@ def outcome_of(
 
     async def request_quote() -> Quoted | Outcome:
         async with listening(handler) as api, open_client() as client:
-            here = account(api.url, choice or {"quote": "cheapest"}, flavour=flavour)
-            outcome = await client.quote(here, here.merchant.file.allocation.strategy, request())
+            merchant_account = account(api.url, choice or {"quote": "cheapest"}, flavour=flavour)
+            outcome = await client.quote(
+                merchant_account, merchant_account.merchant.file.allocation.strategy, request()
+            )
             assert len(api.requests) == 1
             return outcome
 
@@ -119,11 +121,11 @@ def test_a_call_with_a_quote(flavour: str, target: str) -> None:
 
     async def request_allocation() -> None:
         async with listening(handler) as api, open_client() as client:
-            here = account(api.url, {"quote": "earliest"}, flavour=flavour)
-            strategy = here.merchant.file.allocation.strategy
-            outcomes = await client.allocate(here, strategy, request(), quote="qu_1")
+            merchant_account = account(api.url, {"quote": "earliest"}, flavour=flavour)
+            strategy = merchant_account.merchant.file.allocation.strategy
+            outcomes = await client.allocate(merchant_account, strategy, request(), quote="qu_1")
             assert isinstance(outcomes[REFERENCE], Allocated)
-            assert [(came.method, came.target) for came in api.requests] == [("PUT", target)]
+            assert [(received.method, received.target) for received in api.requests] == [("PUT", target)]
 
     asyncio.run(request_allocation())
 
@@ -140,8 +142,8 @@ def test_a_quote_request_allocates_nothing(status: int, body: bytes, flavour: st
 
     async def request_quote() -> Quoted | Outcome:
         async with listening(handler) as api, open_client() as client:
-            here = account(api.url, {"quote": "cheapest"}, flavour=flavour)
-            await client.read_back(here, request())
-            return await client.quote(here, here.merchant.file.allocation.strategy, request())
+            merchant_account = account(api.url, {"quote": "cheapest"}, flavour=flavour)
+            await client.read_back(merchant_account, request())
+            return await client.quote(merchant_account, merchant_account.merchant.file.allocation.strategy, request())
 
     assert isinstance(asyncio.run(request_quote()), NotYet | Refused | Throttled | Unknown | Stopped)

@@ -38,9 +38,9 @@ def drops_the_second(end: str) -> Handler:
 async def test_a_connection_that_drops_in_a_second_call(end: str) -> None:
     """If the API acts and drops a reused connection, it received one PUT, and the outcome is unknown."""
     async with listening(drops_the_second(end)) as api, open_client() as client:
-        here = account(api.url)
-        assert isinstance(await allocate(client, here, "first"), Allocated)
-        outcome = await allocate(client, here, "second")
+        merchant_account = account(api.url)
+        assert isinstance(await allocate(client, merchant_account, "first"), Allocated)
+        outcome = await allocate(client, merchant_account, "second")
         assert [(request.reference, request.connection) for request in api.requests] == [("first", 1), ("second", 1)]
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "lost_response"
@@ -69,10 +69,10 @@ async def test_an_unsolicited_response() -> None:
             asyncio.get_running_loop().call_later(0.05, writer.write, response(200, allocated("second")))
 
     async with listening(sends_more) as api, open_client() as client:
-        here = account(api.url)
-        await allocate(client, here, "first")
+        merchant_account = account(api.url)
+        await allocate(client, merchant_account, "first")
         await until(lambda: not idle_connections(client))
-        assert isinstance(await allocate(client, here, "second"), Allocated)
+        assert isinstance(await allocate(client, merchant_account, "second"), Allocated)
         assert [(request.reference, request.connection) for request in api.requests] == [("first", 1), ("second", 2)]
 
 
@@ -108,7 +108,7 @@ async def test_concurrent_calls() -> None:
         writer.write(response(200, allocated(request.reference)))
 
     async with listening(waits_for_all) as api, open_client() as client:
-        here = account(api.url)
-        found = await asyncio.gather(*(allocate(client, here, reference) for reference in references))
+        merchant_account = account(api.url)
+        found = await asyncio.gather(*(allocate(client, merchant_account, reference) for reference in references))
         assert sorted(request.reference for request in api.requests) == sorted(references)
     assert all(isinstance(outcome, Allocated) for outcome in found)

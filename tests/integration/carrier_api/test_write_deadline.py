@@ -56,26 +56,26 @@ async def test_a_suspension_while_connecting() -> None:
         suspend_process()
         assert await allocate(client, account(api.url), within_s=0.2) == LATE
         assert isinstance(await allocate(client, account(api.url)), Allocated)
-        assert [came.connection for came in api.requests] == [1]
+        assert [received.connection for received in api.requests] == [1]
 
 
 async def test_an_established_connection() -> None:
     """On a reused connection nothing is written late either, and it is kept."""
     async with listening() as api, open_client() as client:
-        here = account(api.url)
-        assert isinstance(await allocate(client, here, "sp_1"), Allocated)
-        assert await allocate(client, here, "sp_2", within_s=0) == LATE
-        assert isinstance(await allocate(client, here, "sp_3"), Allocated)
-        assert [(came.reference, came.connection) for came in api.requests] == [("sp_1", 1), ("sp_3", 1)]
+        merchant_account = account(api.url)
+        assert isinstance(await allocate(client, merchant_account, "sp_1"), Allocated)
+        assert await allocate(client, merchant_account, "sp_2", within_s=0) == LATE
+        assert isinstance(await allocate(client, merchant_account, "sp_3"), Allocated)
+        assert [(received.reference, received.connection) for received in api.requests] == [("sp_1", 1), ("sp_3", 1)]
 
 
 async def test_every_kind_of_request() -> None:
     """Quotes and read-backs have their deadline too, and each shipment of a late call has the outcome."""
     async with listening() as api, open_client() as client:
-        here = account(api.url, {"default_rules": True})
-        strategy, late = here.merchant.file.allocation.strategy, request("sp_1", "sp_2", within_s=0)
-        assert await client.allocate(here, strategy, late) == {"sp_1": LATE, "sp_2": LATE}
-        assert await client.read_back(here, request(within_s=0)) == LATE
+        merchant_account = account(api.url, {"default_rules": True})
+        strategy, late = merchant_account.merchant.file.allocation.strategy, request("sp_1", "sp_2", within_s=0)
+        assert await client.allocate(merchant_account, strategy, late) == {"sp_1": LATE, "sp_2": LATE}
+        assert await client.read_back(merchant_account, request(within_s=0)) == LATE
         offers = account(api.url, {"quote": "cheapest"})
         assert await client.quote(offers, offers.merchant.file.allocation.strategy, request(within_s=0)) == LATE
         assert api.requests == []
@@ -85,7 +85,7 @@ async def test_a_suspension_after_the_head() -> None:
     """Head and body are written in one step: a process that is suspended afterwards has sent all or nothing."""
     async with listening() as api, open_client() as client:
         await allocate(client, account(api.url))
-        here = account(api.url, {"default_rules": True})
+        merchant_account = account(api.url, {"default_rules": True})
         suspend_process()
-        await allocate(client, here, REFERENCE, within_s=0.2)
-        assert [json.loads(came.body or b"null") for came in api.requests] == [None, {"shipments": [REFERENCE]}]
+        await allocate(client, merchant_account, REFERENCE, within_s=0.2)
+        assert [json.loads(received.body or b"null") for received in api.requests] == [None, {"shipments": [REFERENCE]}]

@@ -22,14 +22,14 @@ def texts(remarks: list[dict[str, str]]) -> dict[tuple[str, str], str]:
 def test_valid_files_pass(cli: CliHarness) -> None:
     """A valid folder has exit code 0, and for each merchant its api, steps and rules."""
     cli.merchant()
-    said = cli.run("check")
-    assert said.code == 0
-    assert "acme" in said.out
-    assert "shipments-v2" in said.out
-    assert "virtual_service V, then carrier_service C" in said.out
-    assert "heavy" in said.out
-    assert "1 merchant valid, 0 problems" in said.out
-    assert "\x1b" not in said.out
+    result = cli.run("check")
+    assert result.code == 0
+    assert "acme" in result.out
+    assert "shipments-v2" in result.out
+    assert "virtual_service V, then carrier_service C" in result.out
+    assert "heavy" in result.out
+    assert "1 merchant valid, 0 problems" in result.out
+    assert "\x1b" not in result.out
 
 
 def test_every_problem_is_reported(cli: CliHarness) -> None:
@@ -40,15 +40,15 @@ def test_every_problem_is_reported(cli: CliHarness) -> None:
     cli.merchant("toml", "[api")
     cli.merchant("bad name")
     (cli.settings.merchants_dir / "other.TOML").write_text(FILE)
-    said = cli.run("check", "--json")
-    assert said.code == 1
-    problems = texts(said.document["problems"])
+    result = cli.run("check", "--json")
+    assert result.code == 1
+    problems = texts(result.document["problems"])
     assert {("wrong.toml", "api.flavour"), ("wrong.toml", "retry.tries")} <= problems.keys()
     assert "is not TOML" in problems["toml.toml", ""]
     assert "rename" in problems["bad name.toml", ""]
     assert "only in case" in problems["acme.toml", ""]
-    assert ("other.TOML", "") in texts(said.document["warnings"])
-    assert [merchant["merchant"] for merchant in said.document["merchants"]] == ["ACME", "acme"]
+    assert ("other.TOML", "") in texts(result.document["warnings"])
+    assert [merchant["merchant"] for merchant in result.document["merchants"]] == ["ACME", "acme"]
 
 
 def test_plain_http_is_a_problem(cli: CliHarness, tmp_path: Path) -> None:
@@ -57,63 +57,63 @@ def test_plain_http_is_a_problem(cli: CliHarness, tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("acme", "beta"):
         (folder / f"{name}.toml").write_text(FILE.replace("127.0.0.1:9", f"{name}.shop"))
-    said = cli.run("check", "shops", ALLOCATION_ALLOW_HTTP_HOSTS="beta.shop")
-    assert said.code == 1
-    assert "problem: acme.toml: api.base_url: " in said.out
-    assert "1 merchant valid, 1 problem" in said.out
+    result = cli.run("check", "shops", ALLOCATION_ALLOW_HTTP_HOSTS="beta.shop")
+    assert result.code == 1
+    assert "problem: acme.toml: api.base_url: " in result.out
+    assert "1 merchant valid, 1 problem" in result.out
 
 
 def test_a_missing_key_is_a_warning(cli: CliHarness) -> None:
     """A merchant without a key would be paused, which is no problem of the file."""
     cli.merchant()
-    said = cli.run("check", ACME_KEY="", ALLOCATION_REDIS_URL="")
-    assert said.code == 0
-    assert "warning: acme.toml: api.api_key: the environment variable ACME_KEY" in said.out
+    result = cli.run("check", ACME_KEY="", ALLOCATION_REDIS_URL="")
+    assert result.code == 0
+    assert "warning: acme.toml: api.api_key: the environment variable ACME_KEY" in result.out
 
 
 def test_a_key_in_place_of_a_variable_name(cli: CliHarness) -> None:
     """An invalid variable name may be the key itself: it is refused, and not repeated."""
     cli.merchant(text=FILE.replace("ACME_KEY", "sk_live_0123"))
-    said = cli.run("check", ALLOCATION_REDIS_URL="")
-    assert said.code == 1
-    assert "problem: acme.toml: api.api_key.env: " in said.out
-    assert "sk_live_0123" not in said.out
+    result = cli.run("check", ALLOCATION_REDIS_URL="")
+    assert result.code == 1
+    assert "problem: acme.toml: api.api_key.env: " in result.out
+    assert "sk_live_0123" not in result.out
 
 
 def test_a_key_is_never_printed(cli: CliHarness) -> None:
     """The value of a key is printed nowhere, nor a password within a URL."""
     cli.merchant()
-    said = cli.run("check", ALLOCATION_REDIS_URL="http://user:pa55word@host")
-    assert said.code == 1
-    assert "ALLOCATION_REDIS_URL" in said.out
-    assert "opens-nothing" not in said.out + said.err
-    assert "pa55word" not in said.out + said.err
+    result = cli.run("check", ALLOCATION_REDIS_URL="http://user:pa55word@host")
+    assert result.code == 1
+    assert "ALLOCATION_REDIS_URL" in result.out
+    assert "opens-nothing" not in result.out + result.err
+    assert "pa55word" not in result.out + result.err
 
 
 def test_settings_are_checked(cli: CliHarness) -> None:
     """An invalid setting is a problem, a misspelt one a warning; files can be checked without a server."""
     cli.merchant()
-    said = cli.run("check", "--json", ALLOCATION_REDIS_URL="", ALLOCATION_BATCH="1000", ALLOCATION_BATHC="7")
-    assert said.code == 1
-    assert texts(said.document["problems"]).keys() == {("environment", "ALLOCATION_BATCH")}
-    assert texts(said.document["warnings"]).keys() == {("environment", "ALLOCATION_BATHC")}
-    assert texts(said.document["notes"]).keys() == {("environment", "ALLOCATION_REDIS_URL")}
+    result = cli.run("check", "--json", ALLOCATION_REDIS_URL="", ALLOCATION_BATCH="1000", ALLOCATION_BATHC="7")
+    assert result.code == 1
+    assert texts(result.document["problems"]).keys() == {("environment", "ALLOCATION_BATCH")}
+    assert texts(result.document["warnings"]).keys() == {("environment", "ALLOCATION_BATHC")}
+    assert texts(result.document["notes"]).keys() == {("environment", "ALLOCATION_REDIS_URL")}
 
 
 def test_no_merchant_is_a_problem(cli: CliHarness) -> None:
     """An empty folder fails, with advice."""
-    said = cli.run("check")
-    assert said.code == 1
-    assert "no merchant file; create" in said.out
+    result = cli.run("check")
+    assert result.code == 1
+    assert "no merchant file; create" in result.out
 
 
 @pytest.mark.parametrize(("quiet_s", "timeout_s", "warned"), [(60, 60.5, True), (10, 20, True), (20, 20, False)])
 def test_a_short_quiet_time_is_a_warning(cli: CliHarness, quiet_s: float, timeout_s: float, *, warned: bool) -> None:
     """A quiet time shorter than a call is a warning with both in seconds, which causes no failure."""
     cli.merchant("acme", f"{API}timeout_s = {timeout_s}\n{ALLOCATION}[retry]\nquiet_seconds = {quiet_s}\n")
-    said = cli.run("check", "--json")
-    assert said.code == 0
-    warning = texts(said.document["warnings"]).get(("acme.toml", "retry.quiet_seconds"))
+    result = cli.run("check", "--json")
+    assert result.code == 0
+    warning = texts(result.document["warnings"]).get(("acme.toml", "retry.quiet_seconds"))
     assert (warning is not None) is warned
     if warning is not None:
         assert f"the quiet time ({quiet_s:g} s) is shorter than api.timeout_s ({timeout_s:g} s)" in warning
@@ -123,9 +123,9 @@ def test_a_short_quiet_time_is_a_warning(cli: CliHarness, quiet_s: float, timeou
 def test_times_that_do_not_fit_are_a_problem(cli: CliHarness) -> None:
     """A deadline without enough time for a call causes a failure."""
     cli.merchant("acme", FILE + "[retry]\ndeadline_hours = 0.01\n")
-    said = cli.run("check")
-    assert said.code == 1
-    assert "problem: acme.toml: retry.deadline_hours: a call of up to 20 s" in said.out
+    result = cli.run("check")
+    assert result.code == 1
+    assert "problem: acme.toml: retry.deadline_hours: a call of up to 20 s" in result.out
 
 
 @pytest.fixture
@@ -163,9 +163,9 @@ def _replicas_of(client: redis.Redis) -> int:
 def replicas_warning(cli: CliHarness, client: redis.Redis) -> str | None:
     """The warnings about this server's replicas; they are never problems."""
     port = client.connection_pool.connection_kwargs["port"]
-    said = cli.run("check", "--json", ALLOCATION_REDIS_URL=f"redis://127.0.0.1:{port}/0")
-    assert said.code == 0
-    return texts(said.document["warnings"]).get(("environment", "ALLOCATION_REDIS_URL"))
+    result = cli.run("check", "--json", ALLOCATION_REDIS_URL=f"redis://127.0.0.1:{port}/0")
+    assert result.code == 0
+    return texts(result.document["warnings"]).get(("environment", "ALLOCATION_REDIS_URL"))
 
 
 def test_replicas_may_lag_for_less_than_the_quiet_time(cli: CliHarness, primary: redis.Redis) -> None:
@@ -199,13 +199,13 @@ def test_a_server_without_replicas(cli: CliHarness) -> None:
     """Without replicas, or without a server, there is no warning."""
     cli.merchant()
     for url in (cli.settings.redis_url.get_secret_value(), "redis://127.0.0.1:1/0"):
-        said = cli.run("check", ALLOCATION_REDIS_URL=url)
-        assert (said.code, "replica" in said.out, said.err) == (0, False, "")
+        result = cli.run("check", ALLOCATION_REDIS_URL=url)
+        assert (result.code, "replica" in result.out, result.err) == (0, False, "")
 
 
 def test_a_silent_server(cli: CliHarness) -> None:
     """A server that accepts a connection and never replies does not block the command."""
     cli.merchant()
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        said = cli.run("check", ALLOCATION_REDIS_URL=f"redis://127.0.0.1:{listening.getsockname()[1]}/0")
-    assert (said.code, "replica" in said.out, said.err) == (0, False, "")
+        result = cli.run("check", ALLOCATION_REDIS_URL=f"redis://127.0.0.1:{listening.getsockname()[1]}/0")
+    assert (result.code, "replica" in result.out, result.err) == (0, False, "")

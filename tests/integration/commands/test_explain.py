@@ -12,8 +12,8 @@ def test_a_failed_shipment(cli: CliHarness) -> None:
     cli.merchant()
     cli.accept(order("sp_1", weight_kg=30))
     cli.fail(message="no [bold]\x1b[31mcarrier")
-    said = cli.run("explain", "sp_1")
-    assert said.code == 0
+    result = cli.run("explain", "sp_1")
+    assert result.code == 0
     for words in (
         "sp_1 of acme",
         "event evt-1",
@@ -23,8 +23,8 @@ def test_a_failed_shipment(cli: CliHarness) -> None:
         "no_capacity",
         "c-1",
     ):
-        assert words in said.out
-    assert "\x1b" not in said.out
+        assert words in result.out
+    assert "\x1b" not in result.out
 
 
 def test_an_allocated_shipment(cli: CliHarness) -> None:
@@ -76,9 +76,9 @@ def test_a_long_history_has_a_gap(cli: CliHarness) -> None:
     cli.accept(order("sp_1"))
     for _ in range(45):
         cli.park(wait_s=0)
-    said = cli.run("explain", "sp_1")
-    assert "5 more, not kept" in said.out
-    assert [line.split()[0] for line in said.out.splitlines() if AT.replace("T", " ") in line] == [
+    result = cli.run("explain", "sp_1")
+    assert "5 more, not kept" in result.out
+    assert [line.split()[0] for line in result.out.splitlines() if AT.replace("T", " ") in line] == [
         *map(str, range(1, 21)),
         *map(str, range(26, 46)),
     ]
@@ -87,11 +87,11 @@ def test_a_long_history_has_a_gap(cli: CliHarness) -> None:
 def test_a_rejected_order_is_found(cli: CliHarness) -> None:
     """If the ledger does not know a reference, rejected events are searched: the reason, and advice."""
     cli.accept(order("sp_1", merchant="nobody"), order("sp_12", merchant="other"))
-    said = cli.run("explain", "sp_1")
-    assert said.code == 1
-    assert "unknown_merchant: data.merchant: no valid merchant file for 'nobody'" in said.out
-    assert "'other'" not in said.out
-    assert "allocation replay --rejected-all --reason unknown_merchant" in said.out
+    result = cli.run("explain", "sp_1")
+    assert result.code == 1
+    assert "unknown_merchant: data.merchant: no valid merchant file for 'nobody'" in result.out
+    assert "'other'" not in result.out
+    assert "allocation replay --rejected-all --reason unknown_merchant" in result.out
 
 
 def test_an_unknown_reference(cli: CliHarness) -> None:
@@ -101,10 +101,10 @@ def test_an_unknown_reference(cli: CliHarness) -> None:
         await store.redis.xadd(cli.settings.orders_stream, {"event": json.dumps(order("sp_1"))})
 
     cli.do(publish)
-    said = cli.run("explain", "sp_1", "--json")
-    assert said.code == 1
-    assert said.document["shipments"] == []
-    assert "is intake running?" in said.document["advice"][0]
+    result = cli.run("explain", "sp_1", "--json")
+    assert result.code == 1
+    assert result.document["shipments"] == []
+    assert "is intake running?" in result.document["advice"][0]
 
 
 def test_an_unreadable_record(cli: CliHarness) -> None:
@@ -112,7 +112,7 @@ def test_an_unreadable_record(cli: CliHarness) -> None:
     cli.merchant()
     cli.accept(order("s1"))
     cli.do(lambda store, _: store.redis.hset("allocation:shipment:acme:s1", "progress", "{not json"))
-    said = cli.run("explain", "s1")
-    assert said.code == 0
-    assert "this version cannot parse it" in said.out
+    result = cli.run("explain", "s1")
+    assert result.code == 0
+    assert "this version cannot parse it" in result.out
     assert cli.run("explain", "s1", "--json").document["shipments"][0]["unreadable"]

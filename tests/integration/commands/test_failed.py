@@ -27,7 +27,7 @@ def test_the_table_ends_with_a_total(cli: CliHarness) -> None:
     cli.merchant("beta")
     cli.accept(order("a"), order("a", "b", merchant="beta"))
     cli.fail("wrong_state", "is [red]\x1b]0;dispatched")
-    said = cli.run("failed", "--merchant", "beta")
-    assert said.code == 0
-    assert r"is [red]\x1b]0;dispatched" in said.out
-    assert said.out.endswith("2 shipments, 1 cause\n")
+    result = cli.run("failed", "--merchant", "beta")
+    assert result.code == 0
+    assert r"is [red]\x1b]0;dispatched" in result.out
+    assert result.out.endswith("2 shipments, 1 cause\n")

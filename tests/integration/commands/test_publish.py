@@ -20,28 +20,28 @@ def test_events_are_published_unchanged(cli: CliHarness) -> None:
     one, two, three = (json.dumps(order("a"), indent=1), json.dumps(order("b")), json.dumps(order("c"), indent=2))
     (cli.folder / "one.json").write_text(one)
     (cli.folder / "two.jsonl").write_text(f"{two}\n")
-    said = cli.run("publish", "one.json", "-", "two.jsonl", "--json", stdin=f"[{three}]")
-    assert said.code == 0
+    result = cli.run("publish", "one.json", "-", "two.jsonl", "--json", stdin=f"[{three}]")
+    assert result.code == 0
     assert [event.decode() for _, event in published(cli)] == [one, three, two]
-    assert said.document == {"published": 3, "ids": [stream_id for stream_id, _ in published(cli)]}
+    assert result.document == {"published": 3, "ids": [stream_id for stream_id, _ in published(cli)]}
 
 
 def test_an_invalid_event_stops_all(cli: CliHarness) -> None:
     """File, line and reason of every invalid event are reported, and nothing is published."""
     (cli.folder / "orders.jsonl").write_text(f'{json.dumps(order("a"))}\n{{"x": "\x1b[31m"\n{json.dumps(order())}\n')
-    said = cli.run("publish", "orders.jsonl")
-    assert said.code == 1
-    assert "orders.jsonl:2: bad_json: " in said.err
-    assert "orders.jsonl:3: bad_order: data.shipments: " in said.err
-    assert "2 of 3 events would be rejected, so none was published" in said.err
-    assert "\x1b" not in said.err
+    result = cli.run("publish", "orders.jsonl")
+    assert result.code == 1
+    assert "orders.jsonl:2: bad_json: " in result.err
+    assert "orders.jsonl:3: bad_order: data.shipments: " in result.err
+    assert "2 of 3 events would be rejected, so none was published" in result.err
+    assert "\x1b" not in result.err
     assert published(cli) == []
 
 
 def test_validation_can_be_disabled(cli: CliHarness) -> None:
     """Without validation, any event is published."""
-    said = cli.run("publish", "-", "--no-validate", stdin="{nonsense}\n")
-    assert (said.code, said.out) == (0, "published 1 event\n")
+    result = cli.run("publish", "-", "--no-validate", stdin="{nonsense}\n")
+    assert (result.code, result.out) == (0, "published 1 event\n")
     assert [event for _, event in published(cli)] == [b"{nonsense}"]
 
 
@@ -55,15 +55,15 @@ def test_the_rate_limit(cli: CliHarness) -> None:
 
 def test_nothing_to_publish_is_a_problem(cli: CliHarness) -> None:
     """An empty file is an error."""
-    said = cli.run("publish", "-")
-    assert said.code == 1
-    assert "no event found" in said.err
+    result = cli.run("publish", "-")
+    assert result.code == 1
+    assert "no event found" in result.err
 
 
 def test_an_unavailable_server_is_named_without_its_password(cli: CliHarness) -> None:
     """The error contains the server's address."""
-    away = "redis://user:pa55word@127.0.0.1:1/0"
-    said = cli.run("publish", "-", stdin=json.dumps(order("a")), ALLOCATION_REDIS_URL=away)
-    assert said.code == 1
-    assert "no response from redis://127.0.0.1:1/0" in said.err
-    assert "pa55word" not in said.err
+    unavailable = "redis://user:pa55word@127.0.0.1:1/0"
+    result = cli.run("publish", "-", stdin=json.dumps(order("a")), ALLOCATION_REDIS_URL=unavailable)
+    assert result.code == 1
+    assert "no response from redis://127.0.0.1:1/0" in result.err
+    assert "pa55word" not in result.err

@@ -93,9 +93,9 @@ def test_conditions_are_combined(cli: CliHarness) -> None:
     dry = cli.run(*words, "--dry-run", "--json").document
     assert (len(dry["requeued"]), dry["left_over"]) == (2, True)
     assert due(cli) == {}
-    said = cli.run(*words)
-    assert "requeued 2 shipments" in said.out
-    assert "more have failed" in said.out
+    result = cli.run(*words)
+    assert "requeued 2 shipments" in result.out
+    assert "more have failed" in result.out
     first, second = due(cli).values()
     assert second - first == 500
 
@@ -116,10 +116,10 @@ def test_only_what_failed_is_requeued(cli: CliHarness) -> None:
     cli.merchant()
     cli.accept(order("sp_1"))
     before = due(cli)
-    said = cli.run("replay", "sp_1", "--json")
-    assert said.code == 1
-    assert said.document["requeued"] == []
-    assert "`allocation explain sp_1` shows its state" in said.err
+    result = cli.run("replay", "sp_1", "--json")
+    assert result.code == 1
+    assert result.document["requeued"] == []
+    assert "`allocation explain sp_1` shows its state" in result.err
     assert due(cli) == before
 
 
@@ -141,9 +141,9 @@ def test_many_replays_must_be_forced(cli: CliHarness) -> None:
     for _ in range(MAX_REPLAYS):
         assert len(replay_failed(cli).items) == 1
         cli.fail()
-    said = cli.run("replay", "--all")
-    assert said.code == 1
-    assert "use --force" in said.err
+    result = cli.run("replay", "--all")
+    assert result.code == 1
+    assert "use --force" in result.err
     assert len(replay_failed(cli, force=True).items) == 1
     assert cli.claim()[0].replays == MAX_REPLAYS + 1
 
@@ -153,9 +153,9 @@ def test_without_a_file_there_is_no_plan(cli: CliHarness) -> None:
     cli.merchant()
     fail_order(cli, "sp_1")
     cli.merchant(text="[api")
-    said = cli.run("replay", "--all")
-    assert said.code == 1
-    assert "sp_1 of acme was not requeued: without a valid merchant file" in said.err
+    result = cli.run("replay", "--all")
+    assert result.code == 1
+    assert "sp_1 of acme was not requeued: without a valid merchant file" in result.err
 
 
 def test_a_whole_merchant_resumes(cli: CliHarness) -> None:
@@ -166,8 +166,8 @@ def test_a_whole_merchant_resumes(cli: CliHarness) -> None:
     cli.do(lambda _, ledger: ledger.pause("acme", Pause(why="401"), ""))
     assert cli.run("replay", "--merchant", "acme", "--dry-run").code == 0
     assert cli.claim() == []
-    said = cli.run("replay", "--merchant", "acme")
-    assert "the merchant was resumed; 1 parked shipment became due" in said.out
+    result = cli.run("replay", "--merchant", "acme")
+    assert "the merchant was resumed; 1 parked shipment became due" in result.out
     assert [shipment.reference for shipment in cli.claim()] == ["sp_1"]
     assert cli.do(lambda _, ledger: ledger.paused()) == {}
 
@@ -179,10 +179,10 @@ def test_rejected_events_are_published_again(cli: CliHarness, *, dry: bool) -> N
     too_large = json.dumps(order("sp_2", comment="x" * 1024 * 1024)).encode()
     cli.accept(text, text, b"{", too_large, order("sp_3", merchant="nobody"))
     cli.merchant()
-    said = cli.run("replay", "--rejected-all", "--json", *(["--dry-run"] if dry else []))
-    assert said.code == 0
-    assert said.document["events"] == 1
-    assert said.document["still_wrong"] == {"bad_json": 1, "unknown_merchant": 1}
+    result = cli.run("replay", "--rejected-all", "--json", *(["--dry-run"] if dry else []))
+    assert result.code == 0
+    assert result.document["events"] == 1
+    assert result.document["still_wrong"] == {"bad_json": 1, "unknown_merchant": 1}
 
     async def published(store: Any, _: Any) -> Any:
         return [fields[b"event"] for _, fields in await store.redis.xrange(cli.settings.orders_stream)]
@@ -192,7 +192,7 @@ def test_rejected_events_are_published_again(cli: CliHarness, *, dry: bool) -> N
 
 def test_corrected_events_are_published(cli: CliHarness) -> None:
     """A file of corrected events is validated and published like by `publish`."""
-    (cli.folder / "mended.json").write_text(json.dumps(order("sp_1")))
-    assert cli.run("replay", "--rejected", "mended.json").out == "published 1 event\n"
-    (cli.folder / "mended.json").write_text(json.dumps(order("sp 1")))
-    assert cli.run("replay", "--rejected", "mended.json").code == 1
+    (cli.folder / "corrected.json").write_text(json.dumps(order("sp_1")))
+    assert cli.run("replay", "--rejected", "corrected.json").out == "published 1 event\n"
+    (cli.folder / "corrected.json").write_text(json.dumps(order("sp 1")))
+    assert cli.run("replay", "--rejected", "corrected.json").code == 1

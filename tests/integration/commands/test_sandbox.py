@@ -14,10 +14,10 @@ def test_the_sandbox_uses_its_options(cli: CliHarness) -> None:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
         with httpx.Client(base_url=url, headers={"x-api-version": "1.1"}) as client:
-            answers = [client.get("/pro/shipments/sp_1", headers={"x-api-key": key}) for key in ("two", "three")]
+            responses = [client.get("/pro/shipments/sp_1", headers={"x-api-key": key}) for key in ("two", "three")]
         busy = cli.run("sandbox", "--port", url.rpartition(":")[2])
         process.terminate()
-    assert [answer.status_code for answer in answers] == [404, 401]
+    assert [response.status_code for response in responses] == [404, 401]
     assert process.returncode == 0
     assert busy.code == 1
     assert "choose another --port" in busy.err

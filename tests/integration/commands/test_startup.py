@@ -106,9 +106,9 @@ def test_a_socket(cli: CliHarness, tmp_path: Path) -> None:
 
 def test_intake_ends_while_the_server_is_unavailable(cli: CliHarness) -> None:
     """It waits for a server, but ends on a signal."""
-    away = {**cli.environment, "ALLOCATION_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    unavailable = {**cli.environment, "ALLOCATION_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
     command = [str(BIN / "allocation"), "intake"]
-    with subprocess.Popen(command, cwd=cli.folder, env=away, stderr=subprocess.PIPE, encoding="utf-8") as intake:
+    with subprocess.Popen(command, cwd=cli.folder, env=unavailable, stderr=subprocess.PIPE, encoding="utf-8") as intake:
         assert intake.stderr
         assert any("intake_interrupted" in line for line in intake.stderr)
         intake.terminate()
@@ -156,9 +156,9 @@ def test_undecodable_file_names(cli: CliHarness, name: bytes) -> None:
     cli.merchant()
     (cli.settings.merchants_dir / os.fsdecode(name)).write_text(FILE)
     for words in (["check"], ["check", "--json"], ["status"], ["status", "--json"], ["failed"]):
-        said = cli.run(*words)
-        assert "Traceback" not in said.err, said.err
-        assert (said.out + said.err).encode() is not None
-    said = cli.run("check")
-    assert said.code == 1
-    assert "rename it" in said.out
+        result = cli.run(*words)
+        assert "Traceback" not in result.err, result.err
+        assert (result.out + result.err).encode() is not None
+    result = cli.run("check")
+    assert result.code == 1
+    assert "rename it" in result.out

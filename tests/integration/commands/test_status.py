@@ -34,28 +34,28 @@ def test_every_shipment_is_counted_once(cli: CliHarness) -> None:
     cli.claim()
     cli.accept(order("d1", "d2"), order("x", type="order.paid"), b"{")
     sweep(cli)
-    said = cli.run("status", "--json")
-    assert said.code == 0, said.out
-    assert said.document["healthy"]
-    acme, beta = said.document["merchants"]
+    result = cli.run("status", "--json")
+    assert result.code == 0, result.out
+    assert result.document["healthy"]
+    acme, beta = result.document["merchants"]
     assert 0 <= acme.pop("oldest_due_s") < 30
     counts = {"due": 2, "parked": 1, "working": 1, "allocated": 2, "failed": 3, "paused": None}
     assert acme == {"merchant": "acme", "repeated_calls": 0, "carrier_changed": 0, **counts}
     assert (beta["working"], beta["due"], beta["oldest_due_s"]) == (1, 0, None)
-    assert (said.document["rejected"], said.document["ignored"]) == (1, 1)
-    assert said.document["queues"] == {"allocation": 0, "allocation.sweep": 0}
+    assert (result.document["rejected"], result.document["ignored"]) == (1, 1)
+    assert result.document["queues"] == {"allocation": 0, "allocation.sweep": 0}
 
 
 def test_the_table_has_the_same_content(cli: CliHarness) -> None:
     """A paused merchant has its reason, messages of an API are escaped, and a missing sweep is a health problem."""
     cli.merchant()
     cli.do(lambda _, ledger: ledger.pause("acme", Pause(why="401: [red]\x1b[31mno"), ""))
-    said = cli.run("status")
-    assert said.code == 1
-    assert r"401: [red]\x1b[31mno" in said.out
-    assert "\x1b" not in said.out
-    assert "problem: no sweep has run yet" in said.out
-    assert "no intake has run yet" in said.out
+    result = cli.run("status")
+    assert result.code == 1
+    assert r"401: [red]\x1b[31mno" in result.out
+    assert "\x1b" not in result.out
+    assert "problem: no sweep has run yet" in result.out
+    assert "no intake has run yet" in result.out
 
 
 def test_unread_entries_are_counted(cli: CliHarness) -> None:
@@ -84,15 +84,15 @@ def test_delays_are_problems(cli: CliHarness) -> None:
         await store.redis.zadd("allocation:schedule:acme", {"a": 1_000_000_000_000})
 
     cli.do(long_ago)
-    said = cli.run("status", "--json", ALLOCATION_BROKER_URL="redis://127.0.0.1:1/0")
-    assert said.code == 1
-    broker, swept, intake, worker, due = said.document["problems"]
+    result = cli.run("status", "--json", ALLOCATION_BROKER_URL="redis://127.0.0.1:1/0")
+    assert result.code == 1
+    broker, swept, intake, worker, due = result.document["problems"]
     assert intake.startswith("no intake has sent a heartbeat")
     assert worker.startswith("no worker has sent a heartbeat")
     assert broker.startswith("broker: no response from redis://127.0.0.1:1/0")
     assert swept.startswith("the last sweep was ")
     assert due.startswith("acme: a shipment has been due for ")
-    assert said.document["queues"] is None
+    assert result.document["queues"] is None
 
 
 def test_delaying_conditions_are_shown(cli: CliHarness) -> None:
@@ -115,16 +115,16 @@ def test_delaying_conditions_are_shown(cli: CliHarness) -> None:
 
     cli.do(report_responses)
     sweep(cli)
-    said = cli.run("status", "--json")
-    assert said.code == 1
-    assert [slow["merchant"] for slow in said.document["slowed"]] == ["acme"]
-    assert [breaker["api"] for breaker in said.document["breakers"]] == ["api.test#1"]
+    result = cli.run("status", "--json")
+    assert result.code == 1
+    assert [slow["merchant"] for slow in result.document["slowed"]] == ["acme"]
+    assert [breaker["api"] for breaker in result.document["breakers"]] == ["api.test#1"]
     assert "throttled: acme: 429" in cli.run("status").out
 
 
 def test_an_unavailable_server(cli: CliHarness) -> None:
     """The document is complete, and states why nothing is known, without a password."""
-    said = cli.run("status", "--json", ALLOCATION_REDIS_URL="redis://user:pa55word@127.0.0.1:1/0")
-    assert said.code == 1
-    assert said.document["problems"][0].startswith("no response from redis://127.0.0.1:1/0")
-    assert "pa55word" not in said.out + said.err
+    result = cli.run("status", "--json", ALLOCATION_REDIS_URL="redis://user:pa55word@127.0.0.1:1/0")
+    assert result.code == 1
+    assert result.document["problems"][0].startswith("no response from redis://127.0.0.1:1/0")
+    assert "pa55word" not in result.out + result.err

@@ -62,11 +62,11 @@ def test_commands(cli: CliHarness, guarded: EmbeddedServer, way: str) -> None:
         COMMANDS if way in {"away", "another password"} else {name: COMMANDS[name] for name in ("status", "publish")}
     )
     for name, words in tried.items():
-        said = cli.run(*words, stdin=json.dumps(order("sp_1")) + "\n", ALLOCATION_REDIS_URL=urls(guarded.port)[way])
-        everything = said.out + said.err
+        result = cli.run(*words, stdin=json.dumps(order("sp_1")) + "\n", ALLOCATION_REDIS_URL=urls(guarded.port)[way])
+        everything = result.out + result.err
         assert "Traceback" not in everything, (name, everything)
         assert "sesame" not in everything, name
-        assert said.code == 1, (name, everything)
+        assert result.code == 1, (name, everything)
         if name == "status" and way == "may not write or run scripts":
             continue
         expected = "no response from redis://" if way in {"away", "another host"} else " refuses: "

@@ -15,8 +15,8 @@ NAMES = ["sandbox", "check", "publish", "status", "explain", "failed", "replay",
 def invoked(name: str, *words: str) -> tuple[int, str]:
     """Exit code and output of a command that is run in this process."""
     command: click.Command = importlib.import_module(f"worker.commands.{name}").command
-    said = CliRunner().invoke(command, words, prog_name=f"allocation {name}")
-    return said.exit_code, said.output
+    result = CliRunner().invoke(command, words, prog_name=f"allocation {name}")
+    return result.exit_code, result.output
 
 
 @pytest.mark.parametrize("name", NAMES)

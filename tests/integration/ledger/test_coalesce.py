@@ -57,7 +57,7 @@ async def test_an_error_reaches_all(function: BlockableFunction) -> None:
     """A failed round trip fails for all its requests and for no other."""
     coalesced = Coalesced(function.double, 3)
     found = await asyncio.gather(*map(coalesced.submit, [1, -1, 2, 5, 6]), return_exceptions=True)
-    assert [str(answer) for answer in found] == ["negative", "negative", "negative", "10", "12"]
+    assert [str(result) for result in found] == ["negative", "negative", "negative", "10", "12"]
     assert await coalesced.submit(7) == 14
 
 
@@ -65,7 +65,7 @@ async def test_a_missing_result(function: BlockableFunction) -> None:
     """A round trip with another number of results than requests is an error, and blocks nothing."""
     coalesced = Coalesced(function.double, 3)
     found = await asyncio.gather(*map(coalesced.submit, [1, 2, 1000]), return_exceptions=True)
-    assert all(isinstance(answer, ValueError) for answer in found)
+    assert all(isinstance(result, ValueError) for result in found)
     assert await coalesced.submit(7) == 14
 
 
@@ -73,11 +73,11 @@ async def test_a_cancelled_request(function: BlockableFunction) -> None:
     """A cancelled request does not disturb the others in its round trip."""
     coalesced = Coalesced(function.double, 100)
     function.unblocked.clear()
-    asking = [asyncio.ensure_future(coalesced.submit(item)) for item in (1, 2, 3)]
+    pending = [asyncio.ensure_future(coalesced.submit(item)) for item in (1, 2, 3)]
     await until(lambda: bool(function.arguments))
-    asking[1].cancel()
+    pending[1].cancel()
     function.unblocked.set()
-    found = await asyncio.gather(*asking, return_exceptions=True)
+    found = await asyncio.gather(*pending, return_exceptions=True)
     assert found[0] == 2
     assert isinstance(found[1], asyncio.CancelledError)
     assert found[2] == 6

@@ -25,10 +25,10 @@ async def test_initial_counts(harness: Harness) -> None:
 async def test_repeated_calls_are_counted(harness: Harness) -> None:
     """Each call after an open one counts once for its merchant, if the reporting task owns the shipment."""
     claim = await harness.claim("acme", "a", "b")
-    told = {"api": API, "signal": "good", "repeated_calls": 1}
-    await harness.report_of(claim.shipments, "another", "keep", **told)
-    await harness.report_of(claim.shipments[:1], claim.lease_token, "keep", **told)
-    await harness.report_of(claim.shipments, claim.lease_token, "allocated", event="{}", **told)
+    feedback = {"api": API, "signal": "good", "repeated_calls": 1}
+    await harness.report_of(claim.shipments, "another", "keep", **feedback)
+    await harness.report_of(claim.shipments[:1], claim.lease_token, "keep", **feedback)
+    await harness.report_of(claim.shipments, claim.lease_token, "allocated", event="{}", **feedback)
     counts = await counts_of(harness)
     assert (counts.repeated_calls, counts.allocated, counts.carrier_changed) == (3, 2, 0)
 

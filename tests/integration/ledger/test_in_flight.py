@@ -98,9 +98,9 @@ async def test_a_bulk_call_takes_one_slot(harness: Harness, claim: Claim) -> Non
 
 async def test_a_recheck_takes_a_slot(harness: Harness, claim: Claim) -> None:
     """A read-back of a settled shipment takes a slot like any call."""
-    look = PermitRequest(shipment=claim.shipments[0], lease_token="host.looks", purpose="read", in_flight=1)
+    recheck = PermitRequest(shipment=claim.shipments[0], lease_token="host.looks", purpose="read", in_flight=1)
     await harness.report(claim, "allocated", event="{}")
-    assert (await harness.ledger.may_read(look)).may_call
-    assert (await harness.ledger.may_read(look._replace(lease_token="host.other"))).busy
-    await harness.report_of(claim.shipments[:1], look.lease_token, "keep", slot=True)
-    assert (await harness.ledger.may_read(look._replace(lease_token="host.other"))).may_call
+    assert (await harness.ledger.may_read(recheck)).may_call
+    assert (await harness.ledger.may_read(recheck._replace(lease_token="host.other"))).busy
+    await harness.report_of(claim.shipments[:1], recheck.lease_token, "keep", slot=True)
+    assert (await harness.ledger.may_read(recheck._replace(lease_token="host.other"))).may_call

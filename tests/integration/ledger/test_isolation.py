@@ -129,12 +129,14 @@ async def test_a_response_clears_losses(harness: Harness, verdict: Any) -> None:
     assert (is_isolated(batch), single_shipment(batch).losses) == (False, 0)
 
 
-@pytest.mark.parametrize("told", [{}, {"api": "api", "signal": "good", "purpose": "read", "entry": {"action": "read"}}])
-async def test_a_read_back_clears_no_losses(harness: Harness, told: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "feedback", [{}, {"api": "api", "signal": "good", "purpose": "read", "entry": {"action": "read"}}]
+)
+async def test_a_read_back_clears_no_losses(harness: Harness, feedback: dict[str, Any]) -> None:
     """A shipment that kills in a call is always read back before the next call, so this must not count."""
     await claim_isolated(harness)
     (batch,) = await claim_after_losses(harness)
-    await harness.report(batch, "park", **told)
+    await harness.report(batch, "park", **feedback)
     (again,) = await harness.claim_all()
     assert (is_isolated(again), single_shipment(again).losses) == (True, 1)
 

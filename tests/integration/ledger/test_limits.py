@@ -115,8 +115,8 @@ async def test_the_limits_of_files(harness: Harness) -> None:
     write(folder, "many", 5, 2.5, "consignments-v1")
     write(folder, "free", 0, 0)
     await Limits(harness.ledger, MerchantFiles(folder, frozenset())).write()
-    told = {name: await harness.raw.hvals(f"allocation:window:{name}") for name in ("single", "many", "free")}
-    assert told == {"single": [b"5", b"2.5"], "many": [b"500", b"250.0"], "free": []}
+    limits = {name: await harness.raw.hvals(f"allocation:window:{name}") for name in ("single", "many", "free")}
+    assert limits == {"single": [b"5", b"2.5"], "many": [b"500", b"250.0"], "free": []}
 
 
 async def test_a_file_that_changes_meanwhile(harness: Harness) -> None:

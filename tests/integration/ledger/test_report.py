@@ -57,8 +57,8 @@ async def test_an_event_is_published_once(harness: Harness) -> None:
 async def test_two_reports_in_one_round_trip(harness: Harness, first: Any) -> None:
     """Of two reports of a shipment in one round trip only the first counts, if it ends the lease."""
     claim = await harness.claim("acme", "a")
-    told: dict[str, Any] = {"shipment": claim.shipments[0], "lease_token": claim.lease_token, "event": "the event"}
-    reports = [Report(verdict=first, **told), Report(verdict="allocated", **told), Report(verdict="park", **told)]
+    fields: dict[str, Any] = {"shipment": claim.shipments[0], "lease_token": claim.lease_token, "event": "the event"}
+    reports = [Report(verdict=first, **fields), Report(verdict="allocated", **fields), Report(verdict="park", **fields)]
     assert await harness.ledger.report_all(reports) == [True, False, False]
     out = await events(harness, harness.settings.allocated_stream) + await events(
         harness, harness.settings.failed_stream
@@ -124,8 +124,8 @@ async def test_a_late_task_changes_nothing(harness: Harness, verdict: Any) -> No
     (now,) = await harness.claim_all()
     await harness.ledger.renew([(late.shipments[0], late.lease_token)])
     before = await harness.dump()
-    told = await harness.report(late, verdict, entry={"action": "allocate"}, event="late", reason="conflict", due=1.0)
-    assert told == [False]
+    fields = await harness.report(late, verdict, entry={"action": "allocate"}, event="late", reason="conflict", due=1.0)
+    assert fields == [False]
     assert await harness.dump() == before
     assert await harness.report(now, "allocated", event="in time") == [True]
 

@@ -25,8 +25,8 @@ async def request_permit(harness: Harness, claim: Claim, shipment: int = 0, **re
 
 async def report_signal(harness: Harness, claim: Claim, signal: str, retry_after_s: float = 0.0, **rest: Any) -> None:
     """Report a response to the first shipment's call."""
-    told = {"api": API, "signal": signal, "retry_after_s": retry_after_s, **rest}
-    await harness.report_of(claim.shipments[:1], claim.lease_token, "keep", **told)
+    feedback = {"api": API, "signal": signal, "retry_after_s": retry_after_s, **rest}
+    await harness.report_of(claim.shipments[:1], claim.lease_token, "keep", **feedback)
 
 
 async def end_wait(harness: Harness) -> None:

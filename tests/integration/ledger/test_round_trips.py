@@ -35,8 +35,8 @@ def harness(settings: Settings, runner: asyncio.Runner) -> Iterator[Harness]:
 class Seen:
     """Commands in the order in which the server ran them: from clients, and from scripts."""
 
-    came: list[str] = field(default_factory=list)
-    inside: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
+    nested: list[str] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -48,7 +48,7 @@ async def watching(harness: Harness) -> AsyncIterator[Seen]:
         yield seen
         await harness.raw.echo("the end")
         while (command := await monitor.next_command())["command"] != "ECHO the end":
-            (seen.inside if command["client_type"] == "lua" else seen.came).append(command["command"])
+            (seen.nested if command["client_type"] == "lua" else seen.received).append(command["command"])
     await watcher.close()
 
 
@@ -66,7 +66,7 @@ async def test_round_trips_of_a_batch(harness: Harness) -> None:
     await harness.raw.echo("connected")
     async with watching(harness) as seen:
         await work_through(harness, 100)
-    assert [command.partition(" ")[0] for command in seen.came] == ["EVALSHA"] * len(ROUND_TRIPS)
+    assert [command.partition(" ")[0] for command in seen.received] == ["EVALSHA"] * len(ROUND_TRIPS)
 
 
 async def test_commands_of_a_shipment(harness: Harness) -> None:
@@ -75,8 +75,8 @@ async def test_commands_of_a_shipment(harness: Harness) -> None:
     await harness.raw.echo("connected")
     async with watching(harness) as seen:
         await work_through(harness, 100)
-    most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()
-    assert len(seen.inside) <= COMMANDS_OF_A_SHIPMENT * 100, most
+    most = Counter(command.partition(" ")[0] for command in seen.nested).most_common()
+    assert len(seen.nested) <= COMMANDS_OF_A_SHIPMENT * 100, most
 
 
 async def test_commands_of_a_single_shipment(harness: Harness) -> None:
@@ -84,8 +84,8 @@ async def test_commands_of_a_single_shipment(harness: Harness) -> None:
     await work_through(harness, 1)
     async with watching(harness) as seen:
         await work_through(harness, 1)
-    most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()
-    assert len(seen.inside) <= COMMANDS_OF_ONE_ALONE, most
+    most = Counter(command.partition(" ")[0] for command in seen.nested).most_common()
+    assert len(seen.nested) <= COMMANDS_OF_ONE_ALONE, most
 
 
 async def test_no_client_sends_a_time(harness: Harness) -> None:
@@ -94,5 +94,5 @@ async def test_no_client_sends_a_time(harness: Harness) -> None:
         claim = await harness.claim("acme", "a")
         await harness.permit(claim.shipments[0], claim.lease_token, per_second=5.0, api="api")
         await harness.ledger.renew([(claim.shipments[0], claim.lease_token)])
-    sent = [word for command in seen.came for word in command.split()[1:]]
+    sent = [word for command in seen.received for word in command.split()[1:]]
     assert [word for word in sent if A_TIME.fullmatch(word)] == []

@@ -103,10 +103,10 @@ async def test_two_requests_in_one_round_trip(harness: Harness) -> None:
     """A lease that is lost to the change is lost for all requests, and the shipment is released once."""
     claim = await harness.claim("acme", "a")
     await harness.simulate_server_change()
-    asked = [
+    requests = [
         PermitRequest(shipment=claim.shipments[0], lease_token=claim.lease_token, purpose=p)
         for p in ("read", "allocate", "read")
     ]
-    assert [permit.owned for permit in await harness.ledger.permit_all(asked)] == [False, False, False]
+    assert [permit.owned for permit in await harness.ledger.permit_all(requests)] == [False, False, False]
     assert await harness.raw.zcard("allocation:working:acme") == 0
     assert await harness.raw.zcard("allocation:schedule:acme") == 1

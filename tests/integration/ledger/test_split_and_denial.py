@@ -35,8 +35,8 @@ async def test_a_lost_split(harness: Harness) -> None:
 
 async def test_the_first_denial(harness: Harness) -> None:
     """Of several shipments that an API denies, one is the first, however often it is denied."""
-    asked = [("api", "a"), ("api", "b"), ("api", "a"), ("another", "b")]
-    assert [await harness.ledger.first_denial(*each) for each in asked] == [True, False, True, True]
+    denials = [("api", "a"), ("api", "b"), ("api", "a"), ("another", "b")]
+    assert [await harness.ledger.first_denial(*each) for each in denials] == [True, False, True, True]
     assert 0 < await harness.raw.ttl("allocation:denied:api") <= 10
 
 

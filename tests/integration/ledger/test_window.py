@@ -40,11 +40,11 @@ async def test_it_is_bounded(harness: Harness) -> None:
     assert await window(harness) == 2000
 
 
-@pytest.mark.parametrize("answer", ["bad", ""])
-async def test_other_responses_do_not_change_it(harness: Harness, answer: str) -> None:
+@pytest.mark.parametrize("signal", ["bad", ""])
+async def test_other_responses_do_not_change_it(harness: Harness, signal: str) -> None:
     """A server error or no call at all is no evidence for another window."""
     (claim,) = await claim_window(harness, 9)
-    await harness.report(claim, "park", api=API, signal=answer)
+    await harness.report(claim, "park", api=API, signal=signal)
     assert await harness.field("window:acme", "window") == ""
 
 

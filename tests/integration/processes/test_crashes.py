@@ -26,8 +26,8 @@ async def losses(harness: Harness, reference: str) -> list[Any]:
 def breaking_for(reference: str, allocate: Callable[..., Any]) -> Callable[..., Any]:
     """An API client with a bug that shows after this shipment was called for."""
 
-    async def breaks(*asked: Any) -> Any:
-        outcomes = await allocate(*asked)
+    async def breaks(*arguments: Any) -> Any:
+        outcomes = await allocate(*arguments)
         if reference in outcomes:
             raise RuntimeError("a bug")
         return outcomes

@@ -120,9 +120,7 @@ def another_owner(folder: Path) -> None:
         a_link,
         lambda folder: folder.write_text(""),
         lambda folder: (folder.mkdir(), folder.chmod(0o777)),
-        pytest.param(
-            another_owner, marks=pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder away")
-        ),
+        pytest.param(another_owner, marks=pytest.mark.skipif(os.getuid() != 0, reason="only root may change an owner")),
     ],
     ids=["a link", "a file", "anybody may write there", "another owner"],
 )

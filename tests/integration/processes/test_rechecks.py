@@ -53,12 +53,12 @@ async def test_another_carrier(harness: Harness, rechecks: Rechecks, capsys: pyt
     assert all(word in line for word in ("acme", "X1", "Y1"))
 
 
-@pytest.mark.parametrize(("told", "now"), [(None, "Y1"), ("X1", None)])
+@pytest.mark.parametrize(("published", "now"), [(None, "Y1"), ("X1", None)])
 async def test_a_carrier_that_was_not_named(
-    harness: Harness, rechecks: Rechecks, told: str | None, now: str | None
+    harness: Harness, rechecks: Rechecks, published: str | None, now: str | None
 ) -> None:
     """If one of the two responses names no carrier, neither a change nor equality is reported."""
-    await allocated_shipment(harness, told)
+    await allocated_shipment(harness, published)
     await recheck_with(harness, rechecks, responds_with(response_with_carrier(now)))
     assert (await last_entry(harness))["outcome"] == "carrier not named"
     assert await recheck_counts(harness) == (1, 0)

@@ -92,9 +92,9 @@ async def test_scripts_are_loaded_again(harness: Harness, monkeypatch: pytest.Mo
     """A script that the server has forgotten is loaded automatically."""
     run = harness.store.run
 
-    async def forgotten(*asked: Any) -> Any:
+    async def forgotten(*arguments: Any) -> Any:
         await harness.raw.script_flush()
-        return await run(*asked)
+        return await run(*arguments)
 
     monkeypatch.setattr(harness.store, "run", forgotten)
     await harness.accept("acme", "a", "b")

@@ -44,8 +44,8 @@ def test_every_kind_of_call_is_logged(sandbox: RunningSandbox) -> None:
     sandbox.client.get("/shipments/sp_1", headers={"x-api-key": "another"})
     sandbox.client.put("/shipments/allocate", json={})
     sandbox.counts()
-    told = [(each["n"], each["kind"], each["status"]) for each in sandbox.calls()]
-    assert told == [
+    entries = [(each["n"], each["kind"], each["status"]) for each in sandbox.calls()]
+    assert entries == [
         (0, "quote", 201),
         (1, "allocate", 200),
         (2, "read", 200),

@@ -99,8 +99,8 @@ def test_a_history_contains_each_call(sandbox: RunningSandbox) -> None:
     sandbox.put("sp_1", "service", LINETEN)
     sandbox.client.get("/pro/shipments/sp_1")
     history = sandbox.history("sp_1")
-    told = [(each["method"], each["path"], each["status"], each["fault"]) for each in history["calls"]]
-    assert told == [
+    entries = [(each["method"], each["path"], each["status"], each["fault"]) for each in history["calls"]]
+    assert entries == [
         ("PUT", f"/pro/shipments/sp_1/allocate/service/{LINETEN}", 503, "status"),
         ("PUT", f"/pro/shipments/sp_1/allocate/service/{LINETEN}", 200, None),
         ("GET", "/pro/shipments/sp_1", 200, None),

@@ -71,5 +71,5 @@ def test_only_allocations_are_repeated(sandbox: RunningSandbox) -> None:
     """A read is not struck by it."""
     sandbox.set_faults({"fault": "repeated"})
     assert sandbox.state("sp_1") == "unallocated"
-    told: list[Any] = sandbox.history("sp_1")["calls"]
-    assert told[0]["fault"] is None
+    entries: list[Any] = sandbox.history("sp_1")["calls"]
+    assert entries[0]["fault"] is None

@@ -158,8 +158,8 @@ async def read_some(harness: Harness, group: str, chance: random.Random) -> set[
     everything = await remaining(harness)
     await harness.raw.xgroup_create(STREAM, group, id="0")
     count = chance.choice([0, 1, 350, 600])
-    answer: Any = await harness.raw.xreadgroup(group, "one", {STREAM: ">"}, count=count) if count else []
-    read = [stream_id for _, entries in answer for stream_id, _ in entries]
+    reply: Any = await harness.raw.xreadgroup(group, "one", {STREAM: ">"}, count=count) if count else []
+    read = [stream_id for _, entries in reply for stream_id, _ in entries]
     done = read[chance.choice([0, 0, 1, 250]) :]
     if done:
         await harness.raw.xack(STREAM, group, *done)

@@ -135,8 +135,8 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
         "rules.0.name",
         "retry.attempts",
     }
-    mended = text.replace("bulk = true\ncolour = 1\n", "").replace("nothing = 1", "default_rules = true")
-    assert {p.key for p in problems(tmp_path, mended)} == {
+    fixed = text.replace("bulk = true\ncolour = 1\n", "").replace("nothing = 1", "default_rules = true")
+    assert {p.key for p in problems(tmp_path, fixed)} == {
         "allocation.strategy",
         "rules.0.name",
         "rules.0.strategy",

@@ -33,8 +33,8 @@ def test_it_runs_the_procfile() -> None:
 def test_both_generations_are_used(tmp_path: Path) -> None:
     """The merchants use v2, v1 in JSON and v1 in XML, each with a valid file."""
     apis = {merchant(tmp_path, name).file.api for name in MERCHANTS}
-    spoken = {(api.flavour, api.format) for api in apis}
-    assert spoken == {("shipments-v2", "json"), ("consignments-v1", "json"), ("consignments-v1", "xml")}
+    formats = {(api.flavour, api.format) for api in apis}
+    assert formats == {("shipments-v2", "json"), ("consignments-v1", "json"), ("consignments-v1", "xml")}
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.title)

@@ -157,7 +157,7 @@ class Simulation:
             return ReadBack(shipment=shipment)
         if self.scenario.wants_quotes and turn.quotes is not None:
             self.requests += 1
-            self.now += turn.took * self.scenario.timeout_s
+            self.now += turn.duration_share * self.scenario.timeout_s
             advance = after_quotes(shipment, turn.quotes, self.context(tries + 1))
             self.report(advance.shipment)
             return self.log_decision(advance, turn.quotes)
@@ -169,7 +169,7 @@ class Simulation:
         """Read back the state at the time at which the request was sent."""
         self.requests += 1
         sent, finding = self.now, turn.read_back_error or self.api.read(self.now)
-        self.now += turn.took * self.scenario.timeout_s
+        self.now += turn.duration_share * self.scenario.timeout_s
         if turn.interruption == "lost":
             return self.lose_worker(turn)
         entry = ReadBackEntry(sent=sent, finding=finding, shipment=shipment)
@@ -196,7 +196,7 @@ class Simulation:
     def called(self, shipment: Shipment, turn: Turn) -> CallEntry:
         """The API's action on a call, and the outcome received."""
         is_lost, retry = turn.interruption == "lost", self.scenario.retry
-        end = self.now + (LONGEST_CALL_S if is_lost else turn.took * self.scenario.timeout_s)
+        end = self.now + (LONGEST_CALL_S if is_lost else turn.duration_share * self.scenario.timeout_s)
         received = turn.interruption not in ("lost", "stopped")
         longest_s = retry.queue_s if received and turn.response.reason == "queued" else retry.quiet_s
         outcome = self.api.call(turn, self.now, end, longest_s, was_partly=shipment.progress.refused_partly)

@@ -170,8 +170,8 @@ def test_read_backs_are_repeated_with_growing_waits() -> None:
 def test_a_throttled_read_back_waits() -> None:
     """A throttled read-back is not repeated in the same visit, and waits for the time of `Retry-After`."""
     assert after_read_back(doubtful(), THROTTLED, context(random=0.0)) == Park(shipment=doubtful(waits=1), wait_s=1)
-    asked = after_read_back(doubtful(), Throttled(reason="throttled", retry_after_s=77), context())
-    assert asked == Park(shipment=doubtful(waits=1), wait_s=77)
+    throttled = after_read_back(doubtful(), Throttled(reason="throttled", retry_after_s=77), context())
+    assert throttled == Park(shipment=doubtful(waits=1), wait_s=77)
 
 
 def test_a_missing_shipment_is_read_again() -> None:

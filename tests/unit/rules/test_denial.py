@@ -101,12 +101,12 @@ def test_responses_that_accept_the_key(finding: Finding, expected: bool) -> None
 
 def test_the_deadline_fails_it() -> None:
     """It fails as unauthorised at its deadline, after any quiet time; the message names an unread open call."""
-    for answer in (FORBIDDEN, HERE, NO_ACCESS):
+    for outcome in (FORBIDDEN, HERE, NO_ACCESS):
         long_over = {**open_call(ago_s=HOUR_S), "unread": True}
-        late = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **long_over), answer, context())
+        late = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **long_over), outcome, context())
         assert isinstance(late, Fail)
         assert late.reason == "unauthorised"
         assert late.message.endswith("; its last call may have gone through and could not be read back")
-        waits = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **open_call(ago_s=10)), answer, context())
+        waits = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **open_call(ago_s=10)), outcome, context())
         assert isinstance(waits, Park)
         assert waits.wait_s == QUIET_S - 10

@@ -60,13 +60,13 @@ def test_no_early_failure(scenario: Scenario) -> None:
     Exceptions, stated in the message: it could not be read back, or was still allocating.
     """
     simulation = Simulation(scenario=scenario)
-    for moved in decisions(simulation):
-        if not isinstance(moved.decision, Fail):
+    for entry in decisions(simulation):
+        if not isinstance(entry.decision, Fail):
             continue
-        assert all(is_over(simulation, call, moved.now) for call in open_calls_before(simulation, moved))
-        message, deadline = moved.decision.message, moved.decision.shipment.received + scenario.retry.deadline_s
-        assert moved.now >= deadline - SLACK_S or moved.decision.reason not in ("deadline_passed", "unauthorised")
-        if moved.booked:
+        assert all(is_over(simulation, call, entry.now) for call in open_calls_before(simulation, entry))
+        message, deadline = entry.decision.message, entry.decision.shipment.received + scenario.retry.deadline_s
+        assert entry.now >= deadline - SLACK_S or entry.decision.reason not in ("deadline_passed", "unauthorised")
+        if entry.booked:
             assert "could not be read back" in message or "allocating it" in message
 
 
@@ -74,19 +74,19 @@ def test_no_early_failure(scenario: Scenario) -> None:
 def test_a_refusal_counts_after_a_read_back(scenario: Scenario) -> None:
     """Only a definite refusal falls back; after an open call it counts once a later read-back confirms it."""
     simulation = Simulation(scenario=scenario)
-    for moved in decisions(simulation):
-        if not by_refusal(moved):
+    for entry in decisions(simulation):
+        if not by_refusal(entry):
             continue
-        if isinstance(moved.subject, ReadBackEntry) and isinstance(moved.subject.finding, Unallocated):
-            before = moved.subject.shipment.progress
+        if isinstance(entry.subject, ReadBackEntry) and isinstance(entry.subject.finding, Unallocated):
+            before = entry.subject.shipment.progress
             assert before.refusal is not None or before.open_kind == "queued"
-        elif isinstance(moved.subject, CallEntry):
-            assert isinstance(moved.decision, Fail) or (
-                isinstance(moved.subject.outcome, Refused) and moved.subject.outcome.certain
+        elif isinstance(entry.subject, CallEntry):
+            assert isinstance(entry.decision, Fail) or (
+                isinstance(entry.subject.outcome, Refused) and entry.subject.outcome.certain
             )
-            assert moved.subject.shipment.progress.open_kind is None
-        elif not isinstance(moved.subject, ReadBackEntry):
-            assert isinstance(moved.subject, Refused), "the answer to a request for quotes"
+            assert entry.subject.shipment.progress.open_kind is None
+        elif not isinstance(entry.subject, ReadBackEntry):
+            assert isinstance(entry.subject, Refused), "the response to a quote request"
 
 
 NO_REFUSAL = Unknown | Throttled | NotSent | NotYet | Queued
@@ -95,10 +95,10 @@ NO_REFUSAL = Unknown | Throttled | NotSent | NotYet | Queued
 @given(SCENARIOS)
 def test_no_outage_changes_the_step(scenario: Scenario) -> None:
     """Unknown, throttled, not sent, not yet and queued keep a shipment at its step, on calls and read-backs."""
-    for moved in decisions(Simulation(scenario=scenario)):
-        match moved.subject:
-            case CallEntry(outcome=answer) | ReadBackEntry(finding=answer) if isinstance(answer, NO_REFUSAL):
-                assert moved.decision.shipment.progress.step == moved.subject.shipment.progress.step
+    for entry in decisions(Simulation(scenario=scenario)):
+        match entry.subject:
+            case CallEntry(outcome=outcome) | ReadBackEntry(finding=outcome) if isinstance(outcome, NO_REFUSAL):
+                assert entry.decision.shipment.progress.step == entry.subject.shipment.progress.step
 
 
 @given(SCENARIOS)
@@ -166,6 +166,6 @@ def test_counters(scenario: Scenario) -> None:
 @given(SCENARIOS)
 def test_any_worker_can_continue(scenario: Scenario) -> None:
     """The progress written after every decision is the complete state of the shipment."""
-    for moved in decisions(Simulation(scenario=scenario)):
-        progress = moved.decision.shipment.progress
+    for entry in decisions(Simulation(scenario=scenario)):
+        progress = entry.decision.shipment.progress
         assert parse_progress(progress.as_json()) == progress

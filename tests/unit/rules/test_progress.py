@@ -122,7 +122,11 @@ def test_what_must_be_read_back(progress: dict[str, Any], must: bool) -> None:  
 
 def test_typed_changes_match_the_fields() -> None:
     """The names that a type checker accepts for a change are the fields, with the same types."""
-    told = {each.name: each.type for each in fields(Progress) if each.name not in ("unknown_fields", "is_readable")}
-    assert get_type_hints(ProgressChanges).keys() >= told.keys()
+    field_types = {
+        each.name: each.type for each in fields(Progress) if each.name not in ("unknown_fields", "is_readable")
+    }
+    assert get_type_hints(ProgressChanges).keys() >= field_types.keys()
     hints = get_type_hints(Progress)
-    assert {name: hints[name] for name in told} == {name: get_type_hints(ProgressChanges)[name] for name in told}
+    assert {name: hints[name] for name in field_types} == {
+        name: get_type_hints(ProgressChanges)[name] for name in field_types
+    }

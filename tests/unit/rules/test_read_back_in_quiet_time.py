@@ -79,9 +79,9 @@ def test_a_throttled_read_back_is_not_due_earlier() -> None:
     assert isinstance(wait, Park)
     assert isinstance(throttled, Park)
     assert throttled.wait_s == wait.wait_s
-    asked = after_read_back(in_quiet(), Throttled(reason="throttled", retry_after_s=30), context())
-    assert isinstance(asked, Park)
-    assert asked.wait_s == 30
+    throttled = after_read_back(in_quiet(), Throttled(reason="throttled", retry_after_s=30), context())
+    assert isinstance(throttled, Park)
+    assert throttled.wait_s == 30
 
 
 def test_a_read_back_sent_before_the_end_does_not_count() -> None:

@@ -34,7 +34,7 @@ def test_it_permits_one_call(file: str, first: NotSent) -> None:
     run.api.calls |= {"a": [first], "b": [first]}
     run_virtual(run.run_to_completion())
     for name in ("a", "b"):
-        assert [ask.purpose for ask in run.ledger.permit_requests if ask.shipment.reference == name] == ["allocate"]
+        assert [each.purpose for each in run.ledger.permit_requests if each.shipment.reference == name] == ["allocate"]
         assert run.ledger.verdicts(name)[-1] == "allocated"
 
 
@@ -75,11 +75,11 @@ def test_it_permits_no_read_back(file: str) -> None:
     run = BatchRun(shipments=make_shipments("a b", **open_call(ago_s=HOUR_S)), file=file, permitted=frozenset("ab"))
     run.api.read_backs |= {name: [UNALLOCATED] for name in ("a", "b")}
     run_virtual(run.run_to_completion())
-    assert sorted(ask.purpose for ask in run.ledger.permit_requests) == ["allocate"] * 2 + ["read"] * 2
+    assert sorted(each.purpose for each in run.ledger.permit_requests) == ["allocate"] * 2 + ["read"] * 2
 
 
 def test_it_permits_no_quote_request() -> None:
     """A step that needs quotes requests its permits as usual."""
     run = BatchRun(shipments=make_shipments("a", Quote(quote="cheapest")), permitted=frozenset("a"))
     run_virtual(run.run_to_completion())
-    assert [ask.purpose for ask in run.ledger.permit_requests] == ["quote", "allocate"]
+    assert [each.purpose for each in run.ledger.permit_requests] == ["quote", "allocate"]

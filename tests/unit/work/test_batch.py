@@ -107,11 +107,11 @@ def test_a_visit_of_many_requests() -> None:
     assert run.ledger.verdicts("a")[-1] == "allocated"
 
 
-@pytest.mark.parametrize("answer", [NOT_SENT, UNKNOWN])
-def test_a_visit_is_short(answer: Any) -> None:
+@pytest.mark.parametrize("outcome", [NOT_SENT, UNKNOWN])
+def test_a_visit_is_short(outcome: Any) -> None:
     """An API that does not respond gets four requests, calls and read-backs together; then the shipment is parked."""
     run = BatchRun(shipments=make_shipments("a"))
-    run.api.calls["a"], run.api.read_backs["a"] = [answer] * 9, [answer] * 9
+    run.api.calls["a"], run.api.read_backs["a"] = [outcome] * 9, [outcome] * 9
     run_virtual(run.run_to_completion())
     assert len(run.api.called) + len(run.api.read) == 4
     assert run.ledger.verdicts("a") == ["keep", "keep", "keep", "park"]
@@ -183,13 +183,13 @@ def test_no_call_without_a_lease() -> None:
     assert batch.owned == {}
 
 
-@pytest.mark.parametrize("answer", [ALLOCATED, UNKNOWN, REFUSED, GONE, NOT_SENT, THROTTLED])
-def test_a_task_with_an_expired_lease_changes_nothing(answer: Any) -> None:
+@pytest.mark.parametrize("outcome", [ALLOCATED, UNKNOWN, REFUSED, GONE, NOT_SENT, THROTTLED])
+def test_a_task_with_an_expired_lease_changes_nothing(outcome: Any) -> None:
     """A task whose lease expired during its call writes, passes on, reports and calls nothing more."""
 
     async def lose() -> BatchRun:
         run = BatchRun(shipments=make_shipments("a", VIRTUAL, GROUP))
-        run.api.calls["a"] = [Delayed(seconds=30, result=answer)]
+        run.api.calls["a"] = [Delayed(seconds=30, result=outcome)]
         batch = await run.work()
         run.ledger.holders["a"] = "another-task"
         assert run.running is not None

@@ -57,12 +57,12 @@ class LateApis:
             )
         start, longest_s = _now(), QUIET_S
         try:
-            await asyncio.sleep(turn.took * 20)
+            await asyncio.sleep(turn.duration_share * 20)
             longest_s = QUEUE_S if turn.response.reason == "queued" else QUIET_S
         finally:
             # The delay counts from the end of the call, which may be the shutdown of its process.
-            answers = {name: self._call(name, str(strategy), turn, start, longest_s) for name in request.references}
-        return answers
+            outcomes = {name: self._call(name, str(strategy), turn, start, longest_s) for name in request.references}
+        return outcomes
 
     def _call(self, name: str, strategy: str, turn: Turn, start: float, longest_s: float) -> Outcome:
         was_partly = f"{name} {strategy}" in self.partly
@@ -74,7 +74,7 @@ class LateApis:
         """The shipment's state, unless the turn has a read-back error."""
         (reference,) = request.references
         turn, found = self._turn(), self.books[reference].read(_now())
-        await asyncio.sleep(turn.took * 20)
+        await asyncio.sleep(turn.duration_share * 20)
         return turn.read_back_error or found
 
     def _turn(self) -> Turn:

@@ -105,12 +105,12 @@ def test_a_bulk_call_takes_one_slot() -> None:
     """A bulk call counts once against the merchant's calls per second; each shipment gets its permit."""
     run = BatchRun(shipments=make_shipments("a b c"), file=LIMITED)
     run_virtual(run.work())
-    assert [(ask.shipment.reference, ask.purpose, ask.per_second) for ask in run.ledger.permit_requests] == [
+    assert [(each.shipment.reference, each.purpose, each.per_second) for each in run.ledger.permit_requests] == [
         ("a", "allocate", 5),
         ("b", "allocate", 0),
         ("c", "allocate", 0),
     ]
-    assert {ask.api for ask in run.ledger.permit_requests} == {"api.test#1"}
+    assert {each.api for each in run.ledger.permit_requests} == {"api.test#1"}
 
 
 def test_a_call_waits_for_its_permit() -> None:
@@ -141,7 +141,7 @@ def test_a_delay_of_the_first_delays_the_bulk_call() -> None:
     run_virtual(run.work())
     assert run.api.called == []
     assert [run.ledger.verdicts(name) for name in ("a", "b", "c")] == [["park"]] * 3
-    assert [(ask.shipment.reference, ask.per_second) for ask in run.ledger.permit_requests] == [("a", 5)]
+    assert [(each.shipment.reference, each.per_second) for each in run.ledger.permit_requests] == [("a", 5)]
 
 
 def test_a_read_back_waits_for_its_permit() -> None:
@@ -149,7 +149,7 @@ def test_a_read_back_waits_for_its_permit() -> None:
     run = BatchRun(shipments=make_shipments("a", **OVER))
     run.ledger.permits["a"] = [OPEN]
     run_virtual(run.work())
-    assert [ask.purpose for ask in run.ledger.permit_requests] == ["read"]
+    assert [each.purpose for each in run.ledger.permit_requests] == ["read"]
     assert run.ledger.last("a").shipment.progress.open_kind == "unknown"
     assert run.api.read == []
 

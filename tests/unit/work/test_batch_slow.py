@@ -62,7 +62,7 @@ def test_a_late_fallback_does_not_wait_for_others() -> None:
     run = BatchRun(shipments=make_shipments("a b", VIRTUAL, GROUP))
     run.api.calls |= {"a": [Delayed(seconds=2.5, result=REFUSED)], "b": [Delayed(seconds=30, result=ALLOCATED)]}
     run_virtual(run.run_to_completion())
-    (handed_on,) = run.late_at
+    (handed_on,) = run.fell_back_at
     assert handed_on == pytest.approx(2.5)
 
 

@@ -86,11 +86,11 @@ def test_a_denied_read_back_pauses_read_backs() -> None:
 
 
 @pytest.mark.parametrize("file", [V2_API + SERVICE, V1_API + SERVICE])
-@pytest.mark.parametrize("answer", [ALLOCATED, REFUSED, THROTTLED])
-def test_the_probe_is_one_visit(file: str, answer: Any) -> None:
+@pytest.mark.parametrize("outcome", [ALLOCATED, REFUSED, THROTTLED])
+def test_the_probe_is_one_visit(file: str, outcome: Any) -> None:
     """One shipment is read back and called for, the others wait; any response but another denial lifts the pause."""
     run = BatchRun(shipments=make_shipments("a b c", STEP, GROUP), file=file, paused=CALLS, probe="b")
-    run.api.read_backs["b"], run.api.calls["b"] = [UNALLOCATED], [answer]
+    run.api.read_backs["b"], run.api.calls["b"] = [UNALLOCATED], [outcome]
     run_virtual(run.work())
     assert [(request.do, request.references) for request in run.api.requests] == [
         ("read", ("b",)),
@@ -111,17 +111,17 @@ def test_the_refused_purpose_lifts_the_pause() -> None:
     assert calls.ledger.resumed == []
 
 
-@pytest.mark.parametrize("answer", [NO_ACCESS, FORBIDDEN, UNKNOWN])
-def test_another_denial_does_not(answer: Any) -> None:
+@pytest.mark.parametrize("outcome", [NO_ACCESS, FORBIDDEN, UNKNOWN])
+def test_another_denial_does_not(outcome: Any) -> None:
     """A probe that is denied again prolongs the pause; a probe without a response leaves it unchanged."""
     run = BatchRun(shipments=make_shipments("a"), paused=CALLS, probe="a")
-    run.api.read_backs["a"], run.api.calls["a"] = [UNALLOCATED], [answer]
+    run.api.read_backs["a"], run.api.calls["a"] = [UNALLOCATED], [outcome]
     run_virtual(run.work())
     assert (run.ledger.resumed, run.alerts.pauses) == (
         [],
-        [("acme", answer.message)] if answer is not UNKNOWN else [],
+        [("acme", outcome.message)] if outcome is not UNKNOWN else [],
     )
-    assert [probe for _, _, _, probe in run.ledger.pauses] == (["a"] if answer is not UNKNOWN else [])
+    assert [probe for _, _, _, probe in run.ledger.pauses] == (["a"] if outcome is not UNKNOWN else [])
 
 
 @pytest.mark.parametrize(("last_good_at", "pauses"), [(NOW - 100, 1), (NOW - 1, 0)])
@@ -155,11 +155,11 @@ def test_quotes_are_a_purpose_of_their_own() -> None:
     paused.api.quotes["a"] = [FORBIDDEN]
     run_virtual(paused.work())
     assert [(pause.purpose, pause.strategy) for _, pause, _, _ in paused.ledger.pauses] == [("quote", "quote cheapest")]
-    for answer, resumed in ((Quoted(reference="q"), ["acme"]), (NO_ACCESS, [])):
+    for outcome, resumed in ((Quoted(reference="q"), ["acme"]), (NO_ACCESS, [])):
         probe = BatchRun(
             shipments=make_shipments("a", plan), file=file, probe="a", paused=Pause(why=WHY, purpose="quote")
         )
-        probe.api.read_backs["a"], probe.api.quotes["a"] = [UNALLOCATED], [answer]
+        probe.api.read_backs["a"], probe.api.quotes["a"] = [UNALLOCATED], [outcome]
         run_virtual(probe.work())
         assert probe.ledger.resumed == resumed
     assert [request.do for request in probe.api.requests] == ["read", "quote"]

@@ -36,7 +36,10 @@ def test_the_chosen_quote_is_called_for() -> None:
         ("quote", None),
         ("call", "quote for a"),
     ]
-    assert [(ask.purpose, ask.per_second) for ask in run.ledger.permit_requests] == [("quote", 5), ("allocate", 5)]
+    assert [(each.purpose, each.per_second) for each in run.ledger.permit_requests] == [
+        ("quote", 5),
+        ("allocate", 5),
+    ]
     assert run.ledger.last("a").shipment.progress.attempts == 1
 
 

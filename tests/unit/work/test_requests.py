@@ -61,12 +61,12 @@ def test_first_calls_are_admitted_in_one_round_trip(
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
 def test_an_unreadable_response_sends_an_alert(file: str) -> None:
     """An alert is sent with the reason, and the same text is in the shipment's history."""
-    answer = Unknown(reason="unreadable_response", message="content-encoding br: JSON: Expecting value")
+    outcome = Unknown(reason="unreadable_response", message="content-encoding br: JSON: Expecting value")
     run = BatchRun(shipments=make_shipments("a b"), file=file)
-    run.api.calls |= {"a": [answer], "b": [answer]}
+    run.api.calls |= {"a": [outcome], "b": [outcome]}
     run_virtual(run.run_to_completion())
-    assert set(run.alerts.unread) == {("a", answer.message), ("b", answer.message)}
-    assert answer.message in str(run.ledger.histories["a"])
+    assert set(run.alerts.unread) == {("a", outcome.message), ("b", outcome.message)}
+    assert outcome.message in str(run.ledger.histories["a"])
 
 
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
@@ -76,7 +76,9 @@ def test_an_expired_permit_is_requested_again(file: str) -> None:
     run.api.calls |= {"a": [EXPIRED], "b": [EXPIRED]}
     run_virtual(run.work())
     for name in ("a", "b"):
-        assert [ask.purpose for ask in run.ledger.permit_requests if ask.shipment.reference == name] == ["allocate"] * 2
+        assert [each.purpose for each in run.ledger.permit_requests if each.shipment.reference == name] == [
+            "allocate"
+        ] * 2
         assert run.ledger.verdicts(name) == ["allocated"]
         assert run.ledger.last(name).shipment.progress.attempts == 1
 
@@ -109,11 +111,11 @@ def test_it_is_written_within_a_second_of_the_permit_request(file: str) -> None:
     assert last.write_by == pytest.approx(last.at + WRITTEN_WITHIN_S)
 
 
-@pytest.mark.parametrize("answers", [[ALLOCATED], [REFUSED], [NOT_SENT] * 9, [UNKNOWN]])
-def test_calls_in_flight_are_limited(answers: list[Any]) -> None:
+@pytest.mark.parametrize("outcomes", [[ALLOCATED], [REFUSED], [NOT_SENT] * 9, [UNKNOWN]])
+def test_calls_in_flight_are_limited(outcomes: list[Any]) -> None:
     """Calls and read-backs of a batch take turns, and every slot is returned, whatever the outcome."""
     run = BatchRun(shipments=make_shipments(NAMES), file=V2 + TWO)
-    run.api.calls |= {name: [Delayed(seconds=1, result=answer) for answer in answers] for name in NAMES.split()}
+    run.api.calls |= {name: [Delayed(seconds=1, result=outcome) for outcome in outcomes] for name in NAMES.split()}
     run.api.read_backs |= {name: [Delayed(seconds=1, result=ALLOCATED)] for name in NAMES.split()}
     run_virtual(run.run_to_completion())
     assert run.api.most_in_flight == 2
@@ -172,8 +174,8 @@ def test_a_read_back_admits_the_call_that_follows() -> None:
     run.api.read_backs["a"] = [UNALLOCATED]
     run.api.calls["a"] = [NOT_SENT, NOT_SENT]
     run_virtual(run.run_to_completion())
-    asked = [(ask.purpose, ask.per_second) for ask in run.ledger.permit_requests]
-    assert asked == [("read", 5), ("allocate", 0), ("allocate", 5), ("allocate", 5)]
+    permits = [(each.purpose, each.per_second) for each in run.ledger.permit_requests]
+    assert permits == [("read", 5), ("allocate", 0), ("allocate", 5), ("allocate", 5)]
 
 
 def test_read_backs_admit_a_bulk_call() -> None:
@@ -181,8 +183,8 @@ def test_read_backs_admit_a_bulk_call() -> None:
     run = BatchRun(shipments=make_shipments("a b", **OVER), file=V1_API + SERVICE + FIVE_A_SECOND)
     run.api.read_backs |= {name: [UNALLOCATED] for name in ("a", "b")}
     run_virtual(run.run_to_completion())
-    asked = [(ask.purpose, ask.per_second) for ask in run.ledger.permit_requests]
-    assert asked == [("read", 5), ("read", 5), ("allocate", 0), ("allocate", 0)]
+    permits = [(each.purpose, each.per_second) for each in run.ledger.permit_requests]
+    assert permits == [("read", 5), ("read", 5), ("allocate", 0), ("allocate", 0)]
 
 
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
