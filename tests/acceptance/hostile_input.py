@@ -21,7 +21,7 @@ SECRETS = {
     "the key in the environment": KEY_IN_ENV,
     "the key in a file": KEY_IN_FILE,
     "the key that the API refuses": KEY_REFUSED,
-    "the key that somebody typed into a merchant file": KEY_TYPED,
+    "the key that was typed into a merchant file": KEY_TYPED,
     # As far as a URL may contain it unescaped.
     "the password of Redis": REDIS_PASSWORD.partition("/")[0],
     "the password of Flower": FLOWER_PASSWORD,
@@ -93,7 +93,7 @@ def _write_with_key(system: System, name: str, text: str, key: str) -> None:
     system.merchant(name, text.replace('{ env = "SANDBOX_KEY" }', f'{{ file = "{path}" }}'))
 
 
-def good_orders() -> list[dict[str, Any]]:
+def valid_orders() -> list[dict[str, Any]]:
     """One order full of foreign text whose shipments meet every fault, and one for each other ending."""
     references = [*(reference for fault in FAULTS for reference in fault["references"]), *TWISTED]
     foreign = {"order": EVIL, "event_id": EVIL, "shipping_method": EVIL, "facts": {"tags": [EVIL]}}
@@ -104,11 +104,11 @@ def good_orders() -> list[dict[str, Any]]:
 PAUSED = ("refused", "typed0")
 """The merchants whose shipments wait for a key."""
 
-SETTLED = sum(len(event["data"]["shipments"]) for event in good_orders()) - len(PAUSED)
+SETTLED = sum(len(event["data"]["shipments"]) for event in valid_orders()) - len(PAUSED)
 """Number of settled shipments of the good orders."""
 
 
-def bad_events() -> list[Any]:
+def invalid_events() -> list[Any]:
     """Events that are rejected, for every reason that can contain foreign text."""
     bad = order_event("env", ["sp_x"])
     return [
@@ -117,11 +117,11 @@ def bad_events() -> list[Any]:
         order_event("env", [EVIL]),
         order_event(EVIL, ["sp_x"]),
         {**bad, "data": {**bad["data"], EVIL: EVIL, "order": 5}},
-        *(order_event(name, ["sp_x"]) for name in ("nobody", "plain", "typed1", "typed2", "typed3", "typed4")),
+        *(order_event(name, ["sp_x"]) for name in ("unknown", "plain", "typed1", "typed2", "typed3", "typed4")),
     ]
 
 
-class _Bomb:
+class _PickleBomb:
     """Touches a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
@@ -135,7 +135,7 @@ def put_foreign_messages(broker: str, marker: Path) -> None:
     """Put a pickle, and a chain link with invalid arguments, on the queue of batches."""
     with Connection(broker) as connection, Celery(broker=broker, set_as_current=False) as app:
         connection.Producer().publish(
-            pickle.dumps(((), {"bomb": _Bomb(marker)}, {})),
+            pickle.dumps(((), {"bomb": _PickleBomb(marker)}, {})),
             routing_key=BATCHES,
             headers={"task": ALLOCATE_TASK, "id": "bomb"},
             content_type="application/x-python-serialize",

@@ -90,7 +90,7 @@ def _run_processes(system: System, marker: Path) -> dict[str, str]:
 def _publish(system: System, marker: Path) -> None:
     """Publish valid and invalid orders through a faulty API, foreign messages, and one more order."""
     system.faults(*({**fault, "times": 1} for fault in hostile_input.FAULTS))
-    system.publish([*hostile_input.good_orders(), *hostile_input.bad_events()])
+    system.publish([*hostile_input.valid_orders(), *hostile_input.invalid_events()])
     system.wait_settled(hostile_input.SETTLED, 40)
     hostile_input.put_foreign_messages(system.environment["ALLOCATION_REDIS_URL"].removesuffix("/0") + "/1", marker)
     system.publish([order_event("env", ["sp_last"])])

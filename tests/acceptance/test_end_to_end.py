@@ -177,7 +177,7 @@ def test_many_invalid_events(system: System) -> None:
         '{"specversion": "1.0"}': "bad_envelope",
         json.dumps({**good, "specversion": "0.3"}): "bad_envelope",
         json.dumps({**good, "data": {"merchant": "virtual"}}): "bad_order",
-        json.dumps(order_event("nobody", ["sp_x"])): "unknown_merchant",
+        json.dumps(order_event("unknown", ["sp_x"])): "unknown_merchant",
         json.dumps(order_event("../../etc/passwd", ["sp_x"])): "unknown_merchant",
         json.dumps({**good, "padding": "x" * 2_000_000}): "event_too_large",
         **{_event_for(r): "bad_order" for r in ("../x", "a/b", "", "..", "x" * 65, "a b", "é", "a\nb", "%2e")},

@@ -85,14 +85,14 @@ def test_in_flight_counts_every_request(system: System) -> None:
 
 def test_retry_after_delays_the_merchant(system: System) -> None:
     """A 503 with `Retry-After` delays all of the merchant's shipments: hardly a call meanwhile."""
-    system.merchant("away", v2_file(system.url, LINET, more=retry(1, 3)))
-    references = [f"sp_away{n}" for n in range(12)]
-    away = {"fault": "status", "status": 503, "retry_after_s": 6, "references": references}
-    system.faults({**away, "times": 40})
+    system.merchant("unavailable", v2_file(system.url, LINET, more=retry(1, 3)))
+    references = [f"sp_unavailable{n}" for n in range(12)]
+    outage = {"fault": "status", "status": 503, "retry_after_s": 6, "references": references}
+    system.faults({**outage, "times": 40})
     before, began = system.settled(), time.time()
-    publish(system, "away", 4)
+    publish(system, "unavailable", 4)
     wait_until(lambda: len(calls_for(system, references[0])) > 0, 20, "a call")
-    system.publish([order_event("away", references[4:])])
+    system.publish([order_event("unavailable", references[4:])])
     wait_until(lambda: time.time() - began > 5, 20)
     calls = [
         entry for entry in system.log_entries() if entry.get("references") and entry["references"][0] in references
@@ -100,7 +100,7 @@ def test_retry_after_delays_the_merchant(system: System) -> None:
     assert len([entry for entry in calls if entry["time"] < began + 5]) <= 8
     system.faults()
     system.wait_settled(before + 12, 60)
-    assert len([event for event in system.allocated() if event["merchant"] == "away"]) == 12
+    assert len([event for event in system.allocated() if event["merchant"] == "unavailable"]) == 12
 
 
 def test_a_foreign_404_is_an_outage(system: System) -> None:

@@ -32,7 +32,7 @@ ORDERS = [
     order_event("acme", [f"sp_{n}" for n in range(7)]),
     order_event("chain", ["sp_chain"]),
     order_event("none", ["sp_none"]),
-    order_event("nobody", ["sp_x"]),
+    order_event("unknown", ["sp_x"]),
 ]
 
 
@@ -70,7 +70,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """All processes on each kind of server, as a user with the documented rights, after some orders."""
     binary = (shutil.which("redis-server") or "") if request.param == "Redis" else ""
     if request.param == "Redis" and not binary:
-        pytest.skip("no redis-server is installed; Valkey stands for it")
+        pytest.skip("redis-server is not installed; Valkey is used instead")
     with running(tmp_path_factory.mktemp("system"), binary=binary, **with_flower()) as system:
         setuser: Any = system.redis.execute_command
         setuser("ACL", "SETUSER", "allocation", "on", ">pa/ss", *least_rights())

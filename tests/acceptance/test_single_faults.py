@@ -79,14 +79,14 @@ def test_a_refused_key(system: System, tmp_path: Path) -> None:
 def test_a_missing_merchant_file(system: System) -> None:
     """Unfinished shipments of a merchant without a file wait, and continue when it exists again."""
     text = v2_file(system.url, LINET)
-    system.merchant("away", text)
-    system.faults({"fault": "throttled", "references": ["sp_away"], "retry_after_s": 2, "times": 1})
-    system.publish([order_event("away", ["sp_away"])])
-    wait_until(lambda: system.redis.zcard("allocation:schedule:away") == 1, 20, "the shipment parked")
-    (system.merchants / "away.toml").unlink()
-    wait_until(lambda: "away" in system.redis.hgetall("allocation:paused"), 30, "the pause")
-    system.merchant("away", text)
-    wait_until(lambda: any(e["merchant"] == "away" for e in system.allocated()), 30, "allocated")
+    system.merchant("fileless", text)
+    system.faults({"fault": "throttled", "references": ["sp_fileless"], "retry_after_s": 2, "times": 1})
+    system.publish([order_event("fileless", ["sp_fileless"])])
+    wait_until(lambda: system.redis.zcard("allocation:schedule:fileless") == 1, 20, "the shipment parked")
+    (system.merchants / "fileless.toml").unlink()
+    wait_until(lambda: "fileless" in system.redis.hgetall("allocation:paused"), 30, "the pause")
+    system.merchant("fileless", text)
+    wait_until(lambda: any(e["merchant"] == "fileless" for e in system.allocated()), 30, "allocated")
 
 
 def test_limits_hold_over_all_workers(system: System) -> None:

@@ -17,7 +17,7 @@ from tasks.work.api import Api
 from tasks.work.clock import boottime
 from worker.carrier_api.client import CarrierApi
 
-KEY = "a-key-that-nobody-may-see"
+KEY = "a-key-that-must-stay-secret"
 REFERENCE = "sp_1"
 
 

@@ -164,7 +164,7 @@ READ = {
     "utf-16le": (WIDE.encode("utf-16-le"), "content-type: application/json; charset=utf-16le"),
     "not utf-16": (BODY, "content-type: application/json; charset=utf-16"),
     "ascii": (BODY, "content-type: application/json; charset=us-ascii"),
-    "nobody's charset": (BODY, "content-type: application/json; charset=klingon"),
+    "an unknown charset": (BODY, "content-type: application/json; charset=klingon"),
     "packed utf-16": (gzip.compress(WIDE.encode("utf-16")), "content-encoding: gzip"),
     "a long header": (BODY, "content-security-policy: " + "a" * 60_000),
 }
@@ -202,9 +202,9 @@ UNREAD = {
     "no deflate": (b"nonsense", "content-encoding: deflate", "deflate: Error -3"),
     "many codings": (BODY, "content-encoding: " + "gzip, " * 9 + "gzip", "content-encoding: 10 codings"),
     "many members": (gzip.compress(b" ") * 2000 + gzip.compress(BODY), "content-encoding: gzip", "members"),
-    "nobody's coding": (b"nonsense", "content-encoding: br", "content-encoding br: JSON: Expecting value"),
+    "an unknown coding": (b"nonsense", "content-encoding: br", "content-encoding br: JSON: Expecting value"),
     "another coding": (b"(\xb5/\xfd", "content-encoding: zstd", "content-encoding zstd: JSON: Expecting value"),
-    "nobody's charset": (
+    "an unknown charset": (
         BODY.decode().encode("utf-32"),
         "content-type: application/json; charset=utf-32",
         "application/json; charset=utf-32: JSON: Expecting value",
@@ -229,9 +229,9 @@ LETTERS = {
     "lost": (b"\xe9", "application/json", None),
     "latin-1": (b"\xe9", "application/json; charset=iso-8859-1", "é"),
     "windows-1252": (b"\x80", 'application/json; Charset="Windows-1252"', "€"),
-    "utf-8 that says latin-1": ("é".encode(), "application/json; charset=iso-8859-1", "Ã©"),
+    "utf-8 declared as latin-1": ("é".encode(), "application/json; charset=iso-8859-1", "Ã©"),
     "lost in windows-1252": (b"\x81", "application/json; charset=windows-1252", None),
-    "says utf-8": (b"\xe9", "application/json; charset=utf-8", None),
+    "declared as utf-8": (b"\xe9", "application/json; charset=utf-8", None),
 }
 
 

@@ -131,13 +131,13 @@ async def test_a_call_is_bounded(timeout_s: float, longest_call_s: float) -> Non
 async def test_a_slow_head() -> None:
     """A head that arrives byte by byte does not prolong the call."""
 
-    async def trickles(_: Request, writer: asyncio.StreamWriter) -> None:
+    async def sends_slowly(_: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD)
         while not writer.is_closing():
             writer.write(b"x: y\r\n")
             await asyncio.sleep(0.01)
 
-    async with listening(trickles) as api:
+    async with listening(sends_slowly) as api:
         with assert_faster_than(5):
             outcome = await call_once(api.url, timeout_s=0.3)
     assert isinstance(outcome, Unknown)

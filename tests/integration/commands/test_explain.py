@@ -86,10 +86,10 @@ def test_a_long_history_has_a_gap(cli: CliHarness) -> None:
 
 def test_a_rejected_order_is_found(cli: CliHarness) -> None:
     """If the ledger does not know a reference, rejected events are searched: the reason, and advice."""
-    cli.accept(order("sp_1", merchant="nobody"), order("sp_12", merchant="other"))
+    cli.accept(order("sp_1", merchant="unknown"), order("sp_12", merchant="other"))
     result = cli.run("explain", "sp_1")
     assert result.code == 1
-    assert "unknown_merchant: data.merchant: no valid merchant file for 'nobody'" in result.out
+    assert "unknown_merchant: data.merchant: no valid merchant file for 'unknown'" in result.out
     assert "'other'" not in result.out
     assert "allocation replay --rejected-all --reason unknown_merchant" in result.out
 

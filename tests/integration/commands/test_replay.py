@@ -111,7 +111,7 @@ def test_one_shipment_of_two_merchants(cli: CliHarness) -> None:
     assert due(cli) == {}
 
 
-def test_only_what_failed_is_requeued(cli: CliHarness) -> None:
+def test_only_failed_shipments_are_requeued(cli: CliHarness) -> None:
     """A parked shipment is unchanged, and the exit code reports that nothing was requeued."""
     cli.merchant()
     cli.accept(order("sp_1"))
@@ -177,7 +177,7 @@ def test_rejected_events_are_published_again(cli: CliHarness, *, dry: bool) -> N
     """Original events that are valid now are published again, each text once and unchanged; the others are counted."""
     text = json.dumps(order("sp_1"), indent=1).encode()
     too_large = json.dumps(order("sp_2", comment="x" * 1024 * 1024)).encode()
-    cli.accept(text, text, b"{", too_large, order("sp_3", merchant="nobody"))
+    cli.accept(text, text, b"{", too_large, order("sp_3", merchant="unknown"))
     cli.merchant()
     result = cli.run("replay", "--rejected-all", "--json", *(["--dry-run"] if dry else []))
     assert result.code == 0

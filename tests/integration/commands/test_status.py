@@ -106,7 +106,7 @@ def test_delaying_conditions_are_shown(cli: CliHarness) -> None:
             how: Any = "throttled" if number == 0 else "bad"
             report = Report(
                 shipment=shipment,
-                lease_token="nobody",
+                lease_token="unknown",
                 verdict="keep",
                 api="api.test#1",
                 feedback=Feedback(how, "allocate"),

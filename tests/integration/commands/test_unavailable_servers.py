@@ -45,7 +45,7 @@ def urls(port: int) -> dict[str, str]:
     """URLs of unusable servers, one for each cause."""
     users = {what: f"redis://u{number}:open@127.0.0.1:{port}/0" for number, what in enumerate(ACLS)}
     return {
-        "away": f"redis://:sesame@127.0.0.1:{free_port()}/0",
+        "unavailable": f"redis://:sesame@127.0.0.1:{free_port()}/0",
         "another password": f"redis://:sesame@127.0.0.1:{port}/0",
         "no password": f"redis://127.0.0.1:{port}/0",
         "no such user": f"redis://me:sesame@127.0.0.1:{port}/0",
@@ -54,12 +54,16 @@ def urls(port: int) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("way", ["away", "another password", "no password", "no such user", "another host", *ACLS])
+@pytest.mark.parametrize(
+    "way", ["unavailable", "another password", "no password", "no such user", "another host", *ACLS]
+)
 def test_commands(cli: CliHarness, guarded: EmbeddedServer, way: str) -> None:
     """They end with exit code 1 and one plain message: cause, place and advice; no traceback and no password."""
     # Every command with an unavailable server; otherwise one that reads and one that writes.
     tried = (
-        COMMANDS if way in {"away", "another password"} else {name: COMMANDS[name] for name in ("status", "publish")}
+        COMMANDS
+        if way in {"unavailable", "another password"}
+        else {name: COMMANDS[name] for name in ("status", "publish")}
     )
     for name, words in tried.items():
         result = cli.run(*words, stdin=json.dumps(order("sp_1")) + "\n", ALLOCATION_REDIS_URL=urls(guarded.port)[way])
@@ -69,5 +73,5 @@ def test_commands(cli: CliHarness, guarded: EmbeddedServer, way: str) -> None:
         assert result.code == 1, (name, everything)
         if name == "status" and way == "may not write or run scripts":
             continue
-        expected = "no response from redis://" if way in {"away", "another host"} else " refuses: "
+        expected = "no response from redis://" if way in {"unavailable", "another host"} else " refuses: "
         assert expected in everything, (name, everything)

@@ -31,13 +31,13 @@ def loses_one_reply(run: Callable[..., Any]) -> Callable[..., Any]:
     """A server whose first reply is lost after the script has run."""
     lost = [ConnectionResetError("the reply is lost")]
 
-    async def run_once_more(*arguments: Any) -> Any:
+    async def run_and_lose_reply(*arguments: Any) -> Any:
         reply = await run(*arguments)
         if lost:
             raise lost.pop()
         return reply
 
-    return run_once_more
+    return run_and_lose_reply
 
 
 async def test_a_lost_reply(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,13 +68,13 @@ async def test_a_first_try_that_is_late(harness: Harness, monkeypatch: pytest.Mo
     await harness.accept("acme", "a")
     run, tries = harness.store.run, []
 
-    async def comes_late(script: Any, keys: Any, args: Any) -> Any:
+    async def run_late(script: Any, keys: Any, args: Any) -> Any:
         tries.append(args)
         if len(tries) == 1:
             raise ConnectionResetError("it is still under way")
         return await run(script, keys, args)
 
-    monkeypatch.setattr(harness.store, "run", comes_late)
+    monkeypatch.setattr(harness.store, "run", run_late)
     assert len(await harness.claim_due()) == 1
     await harness.accept("acme", "b")
     await run(CLAIM, [], tries[0])
@@ -86,11 +86,11 @@ async def test_a_retry_that_is_late(harness: Harness, monkeypatch: pytest.Monkey
     tries: list[Any] = []
     run = harness.store.run
 
-    async def kept(script: Any, keys: Any, args: Any) -> Any:
+    async def run_late(script: Any, keys: Any, args: Any) -> Any:
         tries.append(args)
         return await run(script, keys, args)
 
-    monkeypatch.setattr(harness.store, "run", kept)
+    monkeypatch.setattr(harness.store, "run", run_late)
     await harness.accept("acme", "a")
     (claim,) = await harness.claim_due()
     (first,) = [args for args in tries if args[:2] == (harness.ledger._child, claim.lease_token)]

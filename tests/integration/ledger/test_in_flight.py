@@ -98,7 +98,7 @@ async def test_a_bulk_call_takes_one_slot(harness: Harness, claim: Claim) -> Non
 
 async def test_a_recheck_takes_a_slot(harness: Harness, claim: Claim) -> None:
     """A read-back of a settled shipment takes a slot like any call."""
-    recheck = PermitRequest(shipment=claim.shipments[0], lease_token="host.looks", purpose="read", in_flight=1)
+    recheck = PermitRequest(shipment=claim.shipments[0], lease_token="host.recheck", purpose="read", in_flight=1)
     await harness.report(claim, "allocated", event="{}")
     assert (await harness.ledger.may_read(recheck)).may_call
     assert (await harness.ledger.may_read(recheck._replace(lease_token="host.other"))).busy

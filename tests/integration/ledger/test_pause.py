@@ -123,7 +123,7 @@ async def test_pauses_double_to_ten_minutes(harness: Harness) -> None:
     waits = []
     for _ in range(6):
         name = await claim_probe(harness)
-        assert not await harness.pause("acme", probe="somebody else")
+        assert not await harness.pause("acme", probe="another")
         assert not await harness.pause("acme", probe=name)
         waits.append(round(await due_in_s(harness)))
         assert not await harness.pause("acme", probe=name)

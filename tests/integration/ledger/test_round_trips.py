@@ -32,7 +32,7 @@ def harness(settings: Settings, runner: asyncio.Runner) -> Iterator[Harness]:
 
 
 @dataclass(kw_only=True)
-class Seen:
+class ServerCommands:
     """Commands in the order in which the server ran them: from clients, and from scripts."""
 
     received: list[str] = field(default_factory=list)
@@ -40,9 +40,9 @@ class Seen:
 
 
 @asynccontextmanager
-async def watching(harness: Harness) -> AsyncIterator[Seen]:
+async def watching(harness: Harness) -> AsyncIterator[ServerCommands]:
     """The commands that the server runs during an `async with`."""
-    seen = Seen()
+    seen = ServerCommands()
     watcher = Harness(harness.settings)
     async with watcher.raw.monitor() as monitor:
         yield seen
@@ -52,7 +52,7 @@ async def watching(harness: Harness) -> AsyncIterator[Seen]:
     await watcher.close()
 
 
-async def work_through(harness: Harness, count: int) -> None:
+async def settle_all(harness: Harness, count: int) -> None:
     """Accept, claim, permit and settle shipments whose API responds at once."""
     claim = await harness.claim("acme", *(f"sp_{uuid.uuid4().hex}" for n in range(count)))
     assert len(claim.permitted) == count
@@ -62,28 +62,28 @@ async def work_through(harness: Harness, count: int) -> None:
 
 async def test_round_trips_of_a_batch(harness: Harness) -> None:
     """A batch of a hundred takes three round trips, from intake to event."""
-    await work_through(harness, 1)
+    await settle_all(harness, 1)
     await harness.raw.echo("connected")
     async with watching(harness) as seen:
-        await work_through(harness, 100)
+        await settle_all(harness, 100)
     assert [command.partition(" ")[0] for command in seen.received] == ["EVALSHA"] * len(ROUND_TRIPS)
 
 
 async def test_commands_of_a_shipment(harness: Harness) -> None:
     """Within the scripts a shipment takes a bounded number of commands, however many share its batch."""
-    await work_through(harness, 1)
+    await settle_all(harness, 1)
     await harness.raw.echo("connected")
     async with watching(harness) as seen:
-        await work_through(harness, 100)
+        await settle_all(harness, 100)
     most = Counter(command.partition(" ")[0] for command in seen.nested).most_common()
     assert len(seen.nested) <= COMMANDS_OF_A_SHIPMENT * 100, most
 
 
 async def test_commands_of_a_single_shipment(harness: Harness) -> None:
     """The commands per message are bounded for a single shipment as well."""
-    await work_through(harness, 1)
+    await settle_all(harness, 1)
     async with watching(harness) as seen:
-        await work_through(harness, 1)
+        await settle_all(harness, 1)
     most = Counter(command.partition(" ")[0] for command in seen.nested).most_common()
     assert len(seen.nested) <= COMMANDS_OF_ONE_ALONE, most
 

@@ -20,7 +20,7 @@ from worker.processes.child import ChildRuntime
 from worker.processes.siblings import Siblings
 
 REFUSED = response(
-    521, b'{"code": "allocation_failed", "message": "nobody takes it"}', "content-type: application/json"
+    521, b'{"code": "allocation_failed", "message": "no carrier accepts it"}', "content-type: application/json"
 )
 
 
@@ -230,7 +230,7 @@ async def test_shipments_that_fall_back_together_share_a_chain(
     ]
 
 
-async def test_a_link_passes_on_what_falls_back_again(child: ChildRuntime, harness: Harness) -> None:
+async def test_a_link_passes_on_further_fallbacks(child: ChildRuntime, harness: Harness) -> None:
     """A link works on the shipments it owns; those that fall back in time go to the next link of its chain."""
     async with listening(refuses) as api:
         write_merchant_file(harness.settings, api.url)

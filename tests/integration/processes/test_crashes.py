@@ -26,13 +26,13 @@ async def losses(harness: Harness, reference: str) -> list[Any]:
 def breaking_for(reference: str, allocate: Callable[..., Any]) -> Callable[..., Any]:
     """An API client with a bug that shows after this shipment was called for."""
 
-    async def breaks(*arguments: Any) -> Any:
+    async def fails(*arguments: Any) -> Any:
         outcomes = await allocate(*arguments)
         if reference in outcomes:
             raise RuntimeError("a bug")
         return outcomes
 
-    return breaks
+    return fails
 
 
 async def test_a_bug_in_the_work_on_a_shipment(
@@ -60,10 +60,10 @@ async def test_a_batch_that_cannot_be_started(
 ) -> None:
     """If a batch cannot be started, its shipments are parked, and no loss is counted."""
 
-    def breaks(_name: str) -> None:
+    def fails(_name: str) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(child._merchants, "account", breaks)
+    monkeypatch.setattr(child._merchants, "account", fails)
     await harness.accept("acme", "a", "b")
     await serve(child)
     assert child._in_flight.count() == 0

@@ -33,7 +33,7 @@ def test_every_entry_is_classified_once(merchants: MerchantFiles) -> None:
         ("3-0", {b"event": b"{"}),
         ("4-0", {}),
         ("5-0", {b"evt": event()}),
-        ("6-0", {b"event": event(data={"merchant": "nobody", "order": "1", "shipments": [{"reference": "a"}]})}),
+        ("6-0", {b"event": event(data={"merchant": "unknown", "order": "1", "shipments": [{"reference": "a"}]})}),
         ("7-0", {b"event": b""}),
         ("8-0", {b"event": b"\xff\xfe"}),
     ]
@@ -66,7 +66,7 @@ def test_an_entry_without_an_event_keeps_its_fields(merchants: MerchantFiles) ->
 
 
 @pytest.mark.parametrize("event", [b'{"id": "\xe4"}', b"\xff\xfe{\x00}\x00", b"\xed\xa0\x80", b"{\xc3"])
-def test_what_is_not_utf8_is_kept_as_text_and_bytes(merchants: MerchantFiles, event: bytes) -> None:
+def test_invalid_utf8_is_kept_as_text_and_bytes(merchants: MerchantFiles, event: bytes) -> None:
     """Clients that decode text can read the rejected stream; the bytes are there as well."""
     (rejected,) = classify_all([("1-0", {b"event": event})], merchants).rejected
     assert "\ufffd" in rejected.event

@@ -57,7 +57,7 @@ async def test_a_message_is_requeued_as_often_as_needed(app: Celery, child: Chil
     task: Any = app.tasks[name]
     here = {"delivery_info": {"routing_key": BATCHES}, "called_directly": False, "is_eager": False}
 
-    def comes_back_once_more() -> None:
+    def requeues_once() -> None:
         arguments: list[Any] = [] if name == ALLOCATE_TASK else [{"claims": []}]
         task.push_request(id="a", args=arguments, kwargs={}, retries=50, ignore_result=True, **here)
         try:
@@ -66,5 +66,5 @@ async def test_a_message_is_requeued_as_often_as_needed(app: Celery, child: Chil
             task.pop_request()
 
     with child._in_flight.reserved(), pytest.raises(Retry):
-        await asyncio.to_thread(comes_back_once_more)
+        await asyncio.to_thread(requeues_once)
     assert depth(app, BATCHES) == 1

@@ -129,9 +129,9 @@ async def test_which_merchants_are_probed(
 
 async def test_a_paused_merchant_without_a_file(harness: Harness, merchants: MerchantFiles) -> None:
     """A merchant without a file is not probed."""
-    await harness.pause("nobody")
-    await harness.report(await harness.claim("nobody", "a"), "park", due=harness.ledger.now() + 600)
-    await harness.make_probe_due("nobody")
+    await harness.pause("unknown")
+    await harness.report(await harness.claim("unknown", "a"), "park", due=harness.ledger.now() + 600)
+    await harness.make_probe_due("unknown")
     await run_maintenance(harness.store, harness.ledger, merchants, harness.settings)
     assert await harness.claim_all() == []
 

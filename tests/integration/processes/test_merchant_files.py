@@ -104,7 +104,7 @@ def test_invalid_names(merchants: MerchantFiles, name: str) -> None:
     assert timeout_s(merchants, name) is None
 
 
-def test_only_what_changed_is_read(merchants: MerchantFiles) -> None:
+def test_only_changed_files_are_read(merchants: MerchantFiles) -> None:
     """A scan reads only the changed file of a thousand, and scans run at most once a second."""
     for number in range(1000):
         write(merchants, f"merchant{number}")
@@ -145,7 +145,7 @@ def test_a_key_in_the_environment(merchants: MerchantFiles, monkeypatch: pytest.
 
 def test_no_account_without_a_file(merchants: MerchantFiles) -> None:
     """Without a file there is no account."""
-    assert merchants.account("nobody") is None
+    assert merchants.account("unknown") is None
 
 
 def test_merchants_that_share_an_api(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:

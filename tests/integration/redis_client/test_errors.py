@@ -59,8 +59,8 @@ async def test_a_script_error_is_not_retried(own_harness: Harness, script: str) 
     ("words", "passes"),
     [
         ("UNBLOCKED force unblock from blocking operation", True),
-        ("NEWWORD something that no server says today", True),
-        ("ERR something that no server says today", True),
+        ("NEWWORD something that no server returns today", True),
+        ("ERR something that no server returns today", True),
         ("ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command not allowed", True),
         ("ERR Error running script (call to f_1): @user_script:1: user_script:1: attempt to index a nil value", False),
         ("ERR wrong number of arguments for 'get' command", False),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from worker.carrier_api.redaction import redacted, redacted_text
 
-KEYS = ("a-key-that-nobody-may-see", "7f3aQ1/z+B92<x&L'm\"z", "0123456789abcdef0123456789abcdef")
+KEYS = ("a-key-that-must-stay-secret", "7f3aQ1/z+B92<x&L'm\"z", "0123456789abcdef0123456789abcdef")
 
 FORMS: dict[str, Callable[[str], str]] = {
     "plain": lambda key: key,

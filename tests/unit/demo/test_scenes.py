@@ -48,4 +48,4 @@ def test_endings_are_possible(scene: Scene, tmp_path: Path) -> None:
         case Rejection(reason=reason):
             assert scene.rejected == reason
         case other:
-            pytest.fail(f"nobody would take or reject it: {other}")
+            pytest.fail(f"neither accepted nor rejected: {other}")

@@ -18,7 +18,7 @@ GOOD = {"allocated": 11, "allocated_twice": [], "blind_repeats": []}
 
 def seen(*, outcomes: tuple[str, ...] = ("allocated",), events: int = 1, **data: Any) -> Seen:
     """The expected result of the seed's shipment, with these differences."""
-    said = {"carrier": {"service_reference": "FF_LINET-00001"}, "adopted": False, **data}
+    data = {"carrier": {"service_reference": "FF_LINET-00001"}, "adopted": False, **data}
     (key,) = SEED.keys
     shipment = Shipment(
         merchant=key[0],
@@ -37,7 +37,7 @@ def seen(*, outcomes: tuple[str, ...] = ("allocated",), events: int = 1, **data:
         why="",
         facts={},
         history=tuple((number, {"outcome": outcome}) for number, outcome in enumerate(outcomes, start=1)),
-        where=Settled(state="allocated", reason="", at=0.0, event={"data": said}),
+        where=Settled(state="allocated", reason="", at=0.0, event={"data": data}),
         paused=None,
         now=0.0,
     )

@@ -115,7 +115,7 @@ def test_an_unreadable_record_is_unchanged() -> None:
         ({"open_calls": 3, "open_at": NOW, "last_read": "allocating"}, False),
     ],
 )
-def test_what_must_be_read_back(progress: dict[str, Any], must: bool) -> None:  # noqa: FBT001  # a row of the table
+def test_required_read_backs(progress: dict[str, Any], must: bool) -> None:  # noqa: FBT001  # a row of the table
     """An open call, a refusal that does not count yet, and a doubt require a read-back first."""
     assert Progress(**progress).must_read is must
 

@@ -107,6 +107,6 @@ def test_an_allocating_shipment_is_read_every_minute() -> None:
         ({}, "allocation_failed", False),
     ],
 )
-def test_what_decides_a_queued_call(progress: dict[str, Any], state: str, expected: bool) -> None:  # noqa: FBT001  # a row of the table
+def test_findings_that_decide_a_queued_call(progress: dict[str, Any], state: str, expected: bool) -> None:  # noqa: FBT001  # a row of the table
     """`allocation_failed` does, if the shipment was allocating or changed its state, and no other call is open."""
     assert decides_queued(Progress(**progress), state) is expected

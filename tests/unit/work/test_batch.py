@@ -132,7 +132,7 @@ def test_fields_of_an_entry() -> None:
         "strategy": {"carrier_service": "S"},
         "outcome": "refused",
         "reason": "allocation_failed",
-        "message": "nobody would",
+        "message": "no carrier accepts it",
     }
 
 
@@ -159,7 +159,7 @@ def test_a_failure_lists_its_attempts() -> None:
     assert run.alerts.failures == [("a", "all_steps_refused")]
 
 
-def test_how_each_left_is_counted() -> None:
+def test_results_are_counted() -> None:
     """Each shipment is counted once, as it leaves; one that another task claimed meanwhile is not counted."""
     run = BatchRun(shipments=make_shipments("a b c d e", VIRTUAL))
     run.api.calls |= {"b": [UNCERTAIN], "c": [NOT_SENT] * 9}

@@ -86,7 +86,7 @@ def _now() -> float:
 
 
 @dataclass(kw_only=True)
-class Deploys(BatchRun):
+class InterruptedRun(BatchRun):
     """Tasks whose process shuts down after some time, now and then."""
 
     end_after_s: list[float] = field(default_factory=list)
@@ -112,7 +112,7 @@ def test_none_is_booked_twice_and_all_end(file: str, turns: list[Turn], ends: li
     api, ledger = LateApis(turns=list(turns)), MemoryLedger()
     shipments = make_shipments(NAMES, STEP, GROUP)
     play_all: Any = {"shipments": shipments, "file": file + SERVICE + RETRY, "ledger": ledger, "api": api}
-    run_virtual(Deploys(**play_all, end_after_s=list(ends)).run_all_visits())
+    run_virtual(InterruptedRun(**play_all, end_after_s=list(ends)).run_all_visits())
     for name in NAMES.split():
         assert api.books[name].final_bookings() <= 1
         last = ledger.last(name)

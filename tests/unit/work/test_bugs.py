@@ -19,7 +19,7 @@ NO_TEXT = Allocated(tracking_references=("\ud800",))
 V1 = V1_API + SERVICE
 
 
-def played(run: BatchRun, *bugs: str) -> None:
+def errors_of(run: BatchRun, *bugs: str) -> None:
     """Work to the end, which raises these errors."""
     with pytest.raises(BaseExceptionGroup) as raised:
         run_virtual(run.run_to_completion())
@@ -33,7 +33,7 @@ def test_it_concerns_one_shipment(file: str) -> None:
     run = BatchRun(shipments=make_shipments("a b c d", STEP, GROUP), file=file)
     run.api.calls |= {"a": [UNKNOWN], "b": [REFUSED]}
     run.api.read_backs["a"] = [BUG]
-    played(run, "a bug")
+    errors_of(run, "a bug")
     assert [run.ledger.verdicts(name) for name in ("b", "c")] == [["hand"], ["allocated"]]
     assert [shipment.reference for shipment in run.in_time] == ["b"]
     last = run.ledger.last("a")
@@ -47,7 +47,7 @@ def test_it_waits_longer_each_time() -> None:
     """The wait grows with each error."""
     run = BatchRun(shipments=make_shipments("a", waits=5))
     run.api.calls["a"] = [BUG]
-    played(run)
+    errors_of(run)
     assert run.ledger.last("a").due >= NOW + 32
     assert run.ledger.last("a").shipment.progress.waits == 0, "the call is open, which resets the waits"
 
@@ -57,7 +57,7 @@ def test_a_call_that_met_one_is_open(file: str) -> None:
     """The call may have been sent before the error, so it is open, for each shipment of a bulk call."""
     run = BatchRun(shipments=make_shipments("a b"), file=file)
     run.api.calls["a"] = [BUG]
-    played(run)
+    errors_of(run)
     for name in ("a", "b") if file is V1 else ("a",):
         assert run.ledger.last(name).shipment.progress.open_kind == "unknown"
         assert run.ledger.verdicts(name) == ["park"]
@@ -71,7 +71,7 @@ def test_it_does_not_stop_slow_calls() -> None:
         "b": [Delayed(seconds=9, result=REFUSED)],
         "c": [Delayed(seconds=9, result=RuntimeError("another"))],
     }
-    played(run, "a bug", "another")
+    errors_of(run, "a bug", "another")
     assert [shipment.reference for shipment in run.late] == ["b"]
 
 
@@ -91,7 +91,7 @@ def test_one_in_the_report() -> None:
     run = BatchRun(shipments=make_shipments("a b c"), file=V1)
     run.api.calls |= {"a": [UNKNOWN], "b": [UNKNOWN]}
     run.ledger.broken.add("a")
-    played(run, "a bug")
+    errors_of(run, "a bug")
     assert [run.ledger.verdicts(name) for name in ("a", "b", "c")] == [["park"], ["keep", "allocated"], ["allocated"]]
 
 

@@ -38,7 +38,7 @@ NAMES = "a b c d e f"
 
 
 @pytest.fixture
-def jumping_boottime(monkeypatch: pytest.MonkeyPatch) -> None:
+def virtual_boottime(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's clock follows the loop's time."""
     monkeypatch.setattr("time.clock_gettime", lambda _: asyncio.get_running_loop().time())
 
