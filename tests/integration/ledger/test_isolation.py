@@ -93,10 +93,10 @@ async def test_isolation_is_limited_to_some_children(harness: Harness) -> None:
     first = await harness.claim_all()
     assert [is_isolated(batch) for batch in first].count(True) == 10
     assert [references(batch) for batch in first if not is_isolated(batch)] == [["good"]]
-    settled, given_up, *_ = (batch for batch in first if is_isolated(batch))
+    settled, unfinished, *_ = (batch for batch in first if is_isolated(batch))
     await harness.settle([settled])
     assert [is_isolated(batch) for batch in await harness.claim_all()] == [True]
-    await harness.report(given_up, "park", due=4e9)
+    await harness.report(unfinished, "park", due=4e9)
     assert [is_isolated(batch) for batch in await harness.claim_all()] == [True]
 
 

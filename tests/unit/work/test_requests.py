@@ -97,7 +97,7 @@ def test_after_some_expired_permits_it_waits(file: str) -> None:
         assert last.due >= NOW + WRITTEN_WITHIN_S
 
 
-@pytest.mark.usefixtures("jumping_boottime")
+@pytest.mark.usefixtures("virtual_boottime")
 @pytest.mark.parametrize("file", [V2, V1_API + SERVICE])
 def test_it_is_written_within_a_second_of_the_permit_request(file: str) -> None:
     """The second counts from the request that returned the permit, not from an earlier one."""
