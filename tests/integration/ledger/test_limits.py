@@ -90,7 +90,7 @@ async def test_calls_are_spaced(settings: Settings, harness: Harness) -> None:
 
 
 async def test_a_long_wait_takes_no_turn(harness: Harness) -> None:
-    """A turn more than half a second away is not taken: the shipment is to be parked, and the turn stays free."""
+    """A turn after more than half a second is not taken: the shipment is parked, and the turn stays free."""
     claim = await harness.claim("acme", *(f"sp_{n}" for n in range(6)))
     permits = await asyncio.gather(
         *(harness.permit(held, claim.lease_token, per_second=4.0) for held in claim.shipments)

@@ -142,7 +142,7 @@ def test_details_of_a_server_error_are_ignored() -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 410])
 def test_v1_may_have_a_partial_effect(status: int) -> None:
-    """v1 does not state who was refused, nor whether all were; a single consignment is refused by itself."""
+    """v1 does not state which consignments were refused; a single one is refused by itself."""
     found = V1.read(DEFAULT, [EC, OTHER], api_response(status, {"Message": "no"}), NOW)
     assert [(type(one), one.reason) for one in found.values()] == [TOGETHER] * 2
     assert all(isinstance(one, BulkRefused) and one.partly and "no" in one.message for one in found.values())

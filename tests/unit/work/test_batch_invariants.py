@@ -35,7 +35,7 @@ class LateApis:
     """The API of all shipments: each has its own state, and each request has its turn."""
 
     turns: list[Turn]
-    books: dict[str, LateApi] = field(default_factory=lambda: defaultdict(LateApi))
+    apis: dict[str, LateApi] = field(default_factory=lambda: defaultdict(LateApi))
     partly: set[str] = field(default_factory=set)
     """A bulk call that was refused as a whole: only the first one of v1 may act late, as an open call."""
 
@@ -68,12 +68,12 @@ class LateApis:
         was_partly = f"{name} {strategy}" in self.partly
         if isinstance(turn.response, BulkRefused):
             self.partly.add(f"{name} {strategy}")
-        return self.books[name].call(turn, start, _now(), longest_s, was_partly=was_partly)
+        return self.apis[name].call(turn, start, _now(), longest_s, was_partly=was_partly)
 
     async def read_back(self, _account: Account, request: Request) -> Finding:
         """The shipment's state, unless the turn has a read-back error."""
         (reference,) = request.references
-        turn, found = self._turn(), self.books[reference].read(_now())
+        turn, found = self._turn(), self.apis[reference].read(_now())
         await asyncio.sleep(turn.duration_share * 20)
         return turn.read_back_error or found
 
@@ -114,8 +114,8 @@ def test_none_is_booked_twice_and_all_end(file: str, turns: list[Turn], ends: li
     play_all: Any = {"shipments": shipments, "file": file + SERVICE + RETRY, "ledger": ledger, "api": api}
     run_virtual(InterruptedRun(**play_all, end_after_s=list(ends)).run_all_visits())
     for name in NAMES.split():
-        assert api.books[name].final_bookings() <= 1
+        assert api.apis[name].final_bookings() <= 1
         last = ledger.last(name)
         assert last.verdict in ("allocated", "failed")
-        assert last.verdict == "failed" or api.books[name].bookings == 1
+        assert last.verdict == "failed" or api.apis[name].bookings == 1
         assert ledger.when(name) <= END_S
