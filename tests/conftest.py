@@ -1,4 +1,4 @@
-"""A real server for the whole run, and settings that name it."""
+"""A Redis server for the whole run, and settings that use it."""
 
 import os
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from worker.ledger.format import FORMAT
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """The server that the tests share."""
+    """The server shared by all tests."""
     with embedded_server(tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
 @pytest.fixture
 def settings(server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings for the shared server, which is empty, and for an empty folder of merchant files."""
+    """Settings for the shared server, emptied, and an empty folder of merchant files."""
     for name in [name for name in os.environ if name.startswith("ALLOCATION_") or name == "SENTRY_DSN"]:
         monkeypatch.delenv(name)
     with redis.Redis(port=server.port) as client:

@@ -1,4 +1,4 @@
-"""One run of `allocation demo` without a terminal, in a temporary folder of its own that tells what it left behind."""
+"""A run of `allocation demo` without a terminal, in a temporary folder."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from typing import IO
 
 ALLOCATION = str(Path(sys.executable).with_name("allocation"))
 
-# What a machine may well have set, and no demo may touch.
+# Variables that a machine may have set; the demo ignores them.
 REAL = {
     "ALLOCATION_REDIS_URL": "redis://127.0.0.1:1/0",
     "ALLOCATION_ORDERS_STREAM": "real.orders",
@@ -23,7 +23,7 @@ REAL = {
 
 @dataclass(kw_only=True, slots=True)
 class Run:
-    """A demo that runs, and what it has said so far; `home` holds everything temporary."""
+    """A running demo and its output; `home` contains all temporary files."""
 
     process: "subprocess.Popen[str]"
     output: IO[str]
@@ -31,15 +31,15 @@ class Run:
     lines: list[str] = field(default_factory=list)
 
     def until(self, words: str) -> str:
-        """Read on until a line has these words; the test's time limit ends a wait in vain."""
+        """Read until a line contains these words."""
         for line in self.output:
             self.lines.append(line.rstrip("\n"))
             if words in line:
                 return line.strip()
-        raise AssertionError(f"the demo ended without saying {words!r}:\n{self.text}")
+        raise AssertionError(f"the demo ended without printing {words!r}:\n{self.text}")
 
     def end(self, number: signal.Signals | None = None) -> int:
-        """Send a signal, if one is given, and read to the end; returns the exit code."""
+        """Send a signal, if given, and read to the end; returns the exit code."""
         if number:
             self.process.send_signal(number)
         self.lines += self.output.read().splitlines()
@@ -47,21 +47,21 @@ class Run:
 
     @property
     def text(self) -> str:
-        """All that it said."""
+        """The whole output."""
         return "\n".join(self.lines)
 
     def processes(self) -> dict[int, str]:
-        """Living processes of this run, by their environment; none where there is no /proc to ask."""
+        """Live processes of this run, found by their environment; none without /proc."""
         return {int(folder.name): _command(folder) for folder in Path("/proc").glob("[0-9]*") if self._is_ours(folder)}
 
     def _is_ours(self, folder: Path) -> bool:
         try:
             return f"TMPDIR={self.home}".encode() in (folder / "environ").read_bytes()
-        except OSError:  # gone meanwhile, or somebody else's
+        except OSError:  # ended meanwhile, or of another user
             return False
 
     def left_behind(self) -> list[str]:
-        """Files and processes that are still there."""
+        """Files and processes that still exist."""
         return [*map(str, self.home.iterdir()), *self.processes().values()]
 
 
@@ -69,12 +69,12 @@ def _command(folder: Path) -> str:
     try:
         return (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
-        return "gone meanwhile"
+        return "ended"
 
 
 @contextmanager
 def demo(home: Path, *options: str) -> Iterator[Run]:
-    """A running demo; ended at the latest with the `with`."""
+    """A running demo, terminated at the end of the `with`."""
     environment = {**os.environ, **REAL, "TMPDIR": str(home)}
     with subprocess.Popen(
         [ALLOCATION, "demo", *options],

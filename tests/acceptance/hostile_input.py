@@ -1,4 +1,4 @@
-"""What is planted for a run in which much goes wrong: secrets, foreign text, merchants, orders and messages."""
+"""Input for a run with many errors: secrets, foreign text, merchants, orders and messages."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from kombu import Connection
 
 from config.celery_options import BATCHES
 from tasks.allocate import ALLOCATE_TASK
-from tests.acceptance.recording_servers import Answer, Seen, forward
+from tests.acceptance.recording_servers import ReceivedRequest, Response, forward
 from tests.acceptance.system import System, order_event, v1_file, v2_file
 
 KEY_IN_ENV, KEY_IN_FILE, KEY_REFUSED = "KeyInEnv7f3aQ1zz", "KeyInFileB92xLmz", "KeyRefused55TzRw"
@@ -21,18 +21,18 @@ SECRETS = {
     "the key in the environment": KEY_IN_ENV,
     "the key in a file": KEY_IN_FILE,
     "the key that the API refuses": KEY_REFUSED,
-    "the key that somebody typed into a merchant file": KEY_TYPED,
-    # As far as a URL writes it like any other text.
+    "the key that was typed into a merchant file": KEY_TYPED,
+    # As far as a URL may contain it unescaped.
     "the password of Redis": REDIS_PASSWORD.partition("/")[0],
     "the password of Flower": FLOWER_PASSWORD,
     "the login of Flower": base64.b64encode(f"shop:{FLOWER_PASSWORD}".encode()).decode(),
     "the key of Sentry": SENTRY_KEY,
 }
 EVIL = "\x1b]0;owned\x07\x9b2J\u202e\u2028\r\nevil\x00"
-"""Sets a terminal's title, clears it, turns the direction of writing, forges a line, ends a C string."""
+"""Sets a terminal's title, clears it, changes the writing direction, forges a line, ends a C string."""
 
 LINET = '{ virtual_service = "FF_LINET-00001" }'
-STRUCK: list[dict[str, Any]] = [
+FAULTS: list[dict[str, Any]] = [
     {"fault": "status", "references": ["sp_500"]},
     {"fault": "status", "references": ["sp_500acted"], "acts": True},
     {"fault": "drop", "references": ["sp_reset"]},
@@ -41,41 +41,41 @@ STRUCK: list[dict[str, Any]] = [
     {"fault": "garbage", "references": ["sp_garbage"], "acts": True},
     {"fault": "throttled", "references": ["sp_throttled"], "retry_after_s": 1},
 ]
-"""What goes wrong at the API, each once."""
+"""Faults of the API, each once."""
 
 TWISTED = ("sp_redirect", "sp_echo", "sp_label")
 
 
-class Twists:
-    """Stands before the API and answers some shipments in its own way: the first two once, the third always."""
+class FaultyProxy:
+    """A proxy in front of the API with its own responses for some shipments: the first two once, the third always."""
 
-    def __init__(self, elsewhere: str) -> None:
-        """`elsewhere`: where a redirect points to; `api` must be set before the first request."""
+    def __init__(self, other_server: str) -> None:
+        """`other_server`: the target of a redirect; `api` must be set before the first request."""
         self.api = ""
-        self._elsewhere = elsewhere
+        self._elsewhere = other_server
         self._left = {"sp_redirect", "sp_echo"}
 
-    def __call__(self, request: Seen) -> Answer:
-        """The answer to a request for the API."""
+    def __call__(self, request: ReceivedRequest) -> Response:
+        """The response to a request for the API."""
         for reference in [r for r in self._left if r in request.path]:
             self._left.discard(reference)
             if reference == "sp_redirect":
-                return Answer(status=307, headers={"Location": self._elsewhere + request.path})
+                return Response(status=307, headers={"Location": self._elsewhere + request.path})
             echo = {"code": "validation_error", "message": f"{KEY_IN_ENV} may not do this {EVIL}", "details": []}
-            return Answer(status=400, headers={"Content-Type": "application/json"}, body=json.dumps(echo).encode())
-        answer = forward(self.api, request)
-        return _with_bad_links(answer) if "sp_label" in request.path else answer
+            return Response(status=400, headers={"Content-Type": "application/json"}, body=json.dumps(echo).encode())
+        respond = forward(self.api, request)
+        return _with_bad_links(respond) if "sp_label" in request.path else respond
 
 
-def _with_bad_links(answer: Answer) -> Answer:
-    body = json.loads(answer.body)
+def _with_bad_links(respond: Response) -> Response:
+    body = json.loads(respond.body)
     bad = ("javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "//evil.test/label", "ftp://evil.test/pdf")
     body["_links"] += [{"href": href, "rel": "label", "type": "pdf"} for href in bad]
-    return Answer(status=answer.status, headers=answer.headers, body=json.dumps(body).encode())
+    return Response(status=respond.status, headers=respond.headers, body=json.dumps(body).encode())
 
 
 def write_merchants(system: System, url: str) -> None:
-    """Merchants with a key from the environment and from files, and files with mistakes."""
+    """Merchants with a key from the environment and from files, and invalid files."""
     in_env = v2_file(url, LINET, key="PLANTED_KEY").replace("[alloc", "timeout_s = 1\n[alloc", 1)
     system.merchant("env", in_env)
     system.merchant("none", v2_file(url, '{ carrier_service = "NONE" }', '[{ service_group = "NONE" }]'))
@@ -93,9 +93,9 @@ def _write_with_key(system: System, name: str, text: str, key: str) -> None:
     system.merchant(name, text.replace('{ env = "SANDBOX_KEY" }', f'{{ file = "{path}" }}'))
 
 
-def good_orders() -> list[dict[str, Any]]:
-    """One order full of foreign text whose shipments meet every fault, and one for each way to end otherwise."""
-    references = [*(reference for fault in STRUCK for reference in fault["references"]), *TWISTED]
+def valid_orders() -> list[dict[str, Any]]:
+    """One order full of foreign text whose shipments meet every fault, and one for each other ending."""
+    references = [*(reference for fault in FAULTS for reference in fault["references"]), *TWISTED]
     foreign = {"order": EVIL, "event_id": EVIL, "shipping_method": EVIL, "facts": {"tags": [EVIL]}}
     others = [order_event(name, [f"sp_{name}"]) for name in ("file", "none", "refused", "typed0")]
     return [order_event("env", references, **foreign), *others]
@@ -104,12 +104,12 @@ def good_orders() -> list[dict[str, Any]]:
 PAUSED = ("refused", "typed0")
 """The merchants whose shipments wait for a key."""
 
-SETTLED = sum(len(event["data"]["shipments"]) for event in good_orders()) - len(PAUSED)
-"""How many shipments of the good orders are settled."""
+SETTLED = sum(len(event["data"]["shipments"]) for event in valid_orders()) - len(PAUSED)
+"""Number of settled shipments of the good orders."""
 
 
-def bad_events() -> list[Any]:
-    """Events that are rejected, for every reason that foreign text can be part of."""
+def invalid_events() -> list[Any]:
+    """Events that are rejected, for every reason that can contain foreign text."""
     bad = order_event("env", ["sp_x"])
     return [
         EVIL,
@@ -117,12 +117,12 @@ def bad_events() -> list[Any]:
         order_event("env", [EVIL]),
         order_event(EVIL, ["sp_x"]),
         {**bad, "data": {**bad["data"], EVIL: EVIL, "order": 5}},
-        *(order_event(name, ["sp_x"]) for name in ("nobody", "plain", "typed1", "typed2", "typed3", "typed4")),
+        *(order_event(name, ["sp_x"]) for name in ("unknown", "plain", "typed1", "typed2", "typed3", "typed4")),
     ]
 
 
-class _Bomb:
-    """Touches a file when somebody unpickles it."""
+class _PickleBomb:
+    """Touches a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self._marker = marker
@@ -132,10 +132,10 @@ class _Bomb:
 
 
 def put_foreign_messages(broker: str, marker: Path) -> None:
-    """A pickle on the batches' queue, and a link of a chain with arguments that no link has."""
+    """Put a pickle, and a chain link with invalid arguments, on the queue of batches."""
     with Connection(broker) as connection, Celery(broker=broker, set_as_current=False) as app:
         connection.Producer().publish(
-            pickle.dumps(((), {"bomb": _Bomb(marker)}, {})),
+            pickle.dumps(((), {"bomb": _PickleBomb(marker)}, {})),
             routing_key=BATCHES,
             headers={"task": ALLOCATE_TASK, "id": "bomb"},
             content_type="application/x-python-serialize",

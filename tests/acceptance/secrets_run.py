@@ -1,4 +1,4 @@
-"""A run in which much goes wrong while secrets are about, and all that was said in it."""
+"""A run with many errors and planted secrets, and all its output."""
 
 import base64
 import contextlib
@@ -14,8 +14,8 @@ from urllib.parse import quote
 import httpx
 import redis
 
-from tests.acceptance import planted_data
-from tests.acceptance.recording_servers import Seen, Spy
+from tests.acceptance import hostile_input
+from tests.acceptance.recording_servers import ReceivedRequest, RecordingServer
 from tests.acceptance.system import BIN, ROOT, System, order_event, running, wait_until
 from worker.lab.embedded_server import free_port
 
@@ -23,84 +23,86 @@ ROLES = ("intake", "worker", "beat", "flower")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Story:
-    """What is left of the run. `said`: all that came out, by its place; `api`: all that the API was sent."""
+class SecretsRun:
+    """The results of the run. `outputs`: all output, by its place; `api`: all requests to the API."""
 
     system: System
-    said: dict[str, str]
-    api: list[Seen]
-    elsewhere: list[Seen]
+    outputs: dict[str, str]
+    api: list[ReceivedRequest]
+    other_server: list[ReceivedRequest]
     marker: Path
 
 
 @contextlib.contextmanager
-def played(folder: Path) -> Iterator[Story]:
-    """The whole run; its server and its sandbox are still there inside the `with`."""
+def secrets_run(folder: Path) -> Iterator[SecretsRun]:
+    """The whole run; its server and its sandbox are available inside the `with`."""
     with contextlib.ExitStack() as stack:
-        elsewhere, sentry = stack.enter_context(Spy()), stack.enter_context(Spy())
-        twists = planted_data.Twists(elsewhere.url)
-        api = stack.enter_context(Spy(twists))
-        system = stack.enter_context(_system(folder, f"http://{planted_data.SENTRY_KEY}@127.0.0.1:{sentry.port}/1"))
-        twists.api = system.url
-        planted_data.write_merchants(system, api.url)
+        other_server, sentry = stack.enter_context(RecordingServer()), stack.enter_context(RecordingServer())
+        proxy = hostile_input.FaultyProxy(other_server.url)
+        api = stack.enter_context(RecordingServer(proxy))
+        system = stack.enter_context(_system(folder, f"http://{hostile_input.SENTRY_KEY}@127.0.0.1:{sentry.port}/1"))
+        proxy.api = system.url
+        hostile_input.write_merchants(system, api.url)
         marker = folder / "unpickled"
-        said = _play(system, marker)
-        said["Sentry"] = "\n".join(seen.body.decode(errors="replace") for seen in sentry.seen)
-        yield Story(system=system, said=said, api=api.seen, elsewhere=elsewhere.seen, marker=marker)
+        outputs = _run_processes(system, marker)
+        outputs["Sentry"] = "\n".join(seen.body.decode(errors="replace") for seen in sentry.requests)
+        yield SecretsRun(
+            system=system, outputs=outputs, api=api.requests, other_server=other_server.requests, marker=marker
+        )
 
 
 @contextlib.contextmanager
 def _system(folder: Path, dsn: str) -> Iterator[System]:
     environment = {
-        "PLANTED_KEY": planted_data.KEY_IN_ENV,
-        "SANDBOX_KEY": planted_data.KEY_IN_ENV,
+        "PLANTED_KEY": hostile_input.KEY_IN_ENV,
+        "SANDBOX_KEY": hostile_input.KEY_IN_ENV,
         "SENTRY_DSN": dsn,
         "ALLOCATION_FLOWER_PORT": str(free_port()),
-        "ALLOCATION_FLOWER_BASIC_AUTH": f"shop:{planted_data.FLOWER_PASSWORD}",
+        "ALLOCATION_FLOWER_BASIC_AUTH": f"shop:{hostile_input.FLOWER_PASSWORD}",
         "ALLOCATION_CONCURRENCY": "2",
     }
-    keys = ("--key", planted_data.KEY_IN_ENV, "--key", planted_data.KEY_IN_FILE)
+    keys = ("--key", hostile_input.KEY_IN_ENV, "--key", hostile_input.KEY_IN_FILE)
     with running(folder, sandbox=keys, **environment) as system:
         user: Any = system.redis.execute_command
-        user("ACL", "SETUSER", "allocation", "on", f">{planted_data.REDIS_PASSWORD}", "~*", "&*", "+@all")
-        login = f"allocation:{quote(planted_data.REDIS_PASSWORD, safe='')}"
+        user("ACL", "SETUSER", "allocation", "on", f">{hostile_input.REDIS_PASSWORD}", "~*", "&*", "+@all")
+        login = f"allocation:{quote(hostile_input.REDIS_PASSWORD, safe='')}"
         system.environment["ALLOCATION_REDIS_URL"] = f"redis://{login}@127.0.0.1:{system.server.port}/0"
         yield system
 
 
-def _play(system: System, marker: Path) -> dict[str, str]:
-    """All processes from their start to their end; returns what they said, by its place."""
+def _run_processes(system: System, marker: Path) -> dict[str, str]:
+    """Run all processes; returns their output, by its place."""
     with redis.Redis(port=system.server.port) as client, client.pubsub() as channels:
         channels.psubscribe("*")
         system.start(*ROLES)
-        wait_until(lambda: system.redis.pubsub_numpat() >= 3, 30, "Flower and the worker listening")
+        wait_until(lambda: system.redis.pubsub_numpat() >= 3, 30, "Flower and the worker to listen")
         _publish(system, marker)
-        said = {"Flower": _flower_pages(system), "command lines": "\n".join(_command_lines(system))}
+        outputs = {"Flower": _flower_pages(system), "command lines": "\n".join(_command_lines(system))}
         for process in system.processes.values():
             process.terminate()
-        said["what the commands print"] = _commands(system)
+        outputs["what the commands print"] = _commands(system)
         for process in system.processes.values():
             process.wait(30)
-        said["channels of Redis"] = _with_bodies("\n".join(_feedback(channels)))
-    return {**said, "logs": system.logged(), "Redis": _with_bodies(_all_writes(system))}
+        outputs["channels of Redis"] = _with_bodies("\n".join(_published(channels)))
+    return {**outputs, "logs": system.logged(), "Redis": _with_bodies(_all_writes(system))}
 
 
 def _publish(system: System, marker: Path) -> None:
-    """Orders good and bad through an API that misbehaves, messages that no task wrote, and one more order."""
-    system.faults(*({**fault, "times": 1} for fault in planted_data.STRUCK))
-    system.publish([*planted_data.good_orders(), *planted_data.bad_events()])
-    system.wait_settled(planted_data.SETTLED, 40)
-    planted_data.put_foreign_messages(system.environment["ALLOCATION_REDIS_URL"].removesuffix("/0") + "/1", marker)
+    """Publish valid and invalid orders through a faulty API, foreign messages, and one more order."""
+    system.faults(*({**fault, "times": 1} for fault in hostile_input.FAULTS))
+    system.publish([*hostile_input.valid_orders(), *hostile_input.invalid_events()])
+    system.wait_settled(hostile_input.SETTLED, 40)
+    hostile_input.put_foreign_messages(system.environment["ALLOCATION_REDIS_URL"].removesuffix("/0") + "/1", marker)
     system.publish([order_event("env", ["sp_last"])])
-    system.wait_settled(planted_data.SETTLED + 1, 20)
-    wait_until(lambda: set(planted_data.PAUSED) <= system.redis.hgetall("allocation:paused").keys(), 20, "the pauses")
+    system.wait_settled(hostile_input.SETTLED + 1, 20)
+    wait_until(lambda: set(hostile_input.PAUSED) <= system.redis.hgetall("allocation:paused").keys(), 20, "the pauses")
 
 
 def _commands(system: System) -> str:
-    """Every command that tells of something, as JSON and some as a table, and what those say that fail."""
-    asked = [["check"], ["explain", "sp_echo"], ["failed"], ["status"]]
-    runs = [_run(system, [*words, "--json"]) for words in asked] + [_run(system, words) for words in asked[:2]]
-    wrong = f"http://:{quote(planted_data.REDIS_PASSWORD, safe='')}@127.0.0.1:{free_port()}/0"
+    """The output of every command that shows data, as JSON and partly as a table, and of failing ones."""
+    commands = [["check"], ["explain", "sp_echo"], ["failed"], ["status"]]
+    runs = [_run(system, [*words, "--json"]) for words in commands] + [_run(system, words) for words in commands[:2]]
+    wrong = f"http://:{quote(hostile_input.REDIS_PASSWORD, safe='')}@127.0.0.1:{free_port()}/0"
     runs += [_run(system, ["check"], ALLOCATION_BROKER_URL=wrong)]
     runs += [_run(system, ["status"], ALLOCATION_REDIS_URL=wrong.replace("http", "redis"))]
     return "\n".join(run.communicate(timeout=30)[0] for run in runs)
@@ -118,36 +120,36 @@ def _run(system: System, words: list[str], **environment: str) -> "subprocess.Po
 
 
 def _flower_pages(system: System) -> str:
-    """Every page of Flower that shows something, by its login."""
+    """All pages of Flower, with its login."""
     url = f"http://127.0.0.1:{system.environment['ALLOCATION_FLOWER_PORT']}"
     table = "/tasks/datatable?draw=1&start=0&length=100&order[0][column]=0&columns[0][data]=name"
     worker = f"/worker/celery@{socket.gethostname()}"
-    with httpx.Client(base_url=url, auth=("shop", planted_data.FLOWER_PASSWORD), timeout=30) as client:
+    with httpx.Client(base_url=url, auth=("shop", hostile_input.FLOWER_PASSWORD), timeout=30) as client:
         paths = ["/workers", "/tasks", table, worker, "/broker", "/api/tasks", "/api/workers", "/metrics", "/nothing"]
         paths += [f"/task/{task}" for task in client.get("/api/tasks").json()]
         return "\n".join(client.get(path).text for path in paths)
 
 
 def _command_lines(system: System) -> Iterator[str]:
-    """What everybody on the machine can read of the processes."""
+    """The command lines of the processes, which any user of the machine can read."""
     for role, process in system.processes.items():
         for pid in (process.pid, *system.children(role)):
             yield Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
-def _feedback(channels: Any) -> Iterator[str]:  # a PubSub of redis-py
-    """Everything that was published: Celery's events and its remote control."""
+def _published(channels: Any) -> Iterator[str]:  # a PubSub of redis-py
+    """All published messages: Celery's events and its remote control."""
     while message := channels.get_message():
         yield str(message["data"])
 
 
 def _all_writes(system: System) -> str:
-    """The append-only file: every write to both databases, of every type, also of what has been deleted since."""
+    """The append-only file: every write to both databases, including deleted data."""
     files = (system.server.folder / "appendonlydir").iterdir()
     return "\n".join(file.read_bytes().decode(errors="replace") for file in files)
 
 
 def _with_bodies(text: str) -> str:
-    """The text, and in the clear what Celery's messages carry as base64."""
+    """The text, with the base64 bodies of Celery's messages decoded."""
     bodies = re.findall(r'"body": "([A-Za-z0-9+/=]+)"', text)
     return "\n".join([text, *(base64.b64decode(body).decode(errors="replace") for body in bodies)])

@@ -1,4 +1,4 @@
-"""The whole system for a test: its own server, the sandbox API and the processes of the Procfile, all real."""
+"""The whole system for a test: a separate server, the sandbox API and the processes of the Procfile, all real."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ import redis
 
 from config.merchant_files.merchant_file import read_all
 from config.merchant_files.retry import Retry
-from tests.acceptance.oracle import Call, called_too_early, called_too_late, calls_by_shipment
+from tests.acceptance.call_log import Call, called_too_early, called_too_late, calls_by_shipment
 from worker.lab.embedded_server import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
@@ -29,13 +29,13 @@ KEY = "sandbox-key"
 
 
 def procfile() -> dict[str, list[str]]:
-    """The commands of the Procfile by the process' name."""
+    """The commands of the Procfile by process name."""
     lines = (ROOT / "Procfile").read_text().splitlines()
     return {name: shlex.split(command) for name, _, command in (line.partition(":") for line in lines if line)}
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str = "the condition") -> None:
-    """Poll until it holds; a failed assertion says what was waited for."""
+    """Poll until the condition holds; a failed assertion names it."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not hold within {timeout_s} s"
@@ -60,13 +60,13 @@ def order_event(merchant: str, references: Sequence[str], **data: Any) -> dict[s
 
 
 QUICK = "[retry]\nquiet_seconds = 1\n"
-"""The simulated API acts at once, unless it is told to be late; so the tests need not wait for it."""
+"""The simulated API acts at once unless a fault delays it, so a short quiet time is enough."""
 
 
 def v2_file(
     url: str, strategy: str, fallback: str = "[]", more: str = QUICK, key: str = "SANDBOX_KEY", api: str = ""
 ) -> str:
-    """A merchant file of v2. `api`: more lines of its `[api]`; `more`: its other tables."""
+    """A v2 merchant file. `api`: more lines of its `[api]`; `more`: its other tables."""
     return (
         f'[api]\nflavour = "shipments-v2"\nbase_url = "{url}/pro"\napi_key = {{ env = "{key}" }}\n{api}'
         f"[allocation]\nstrategy = {strategy}\nfallback = {fallback}\n{more}"
@@ -76,7 +76,7 @@ def v2_file(
 def v1_file(
     url: str, strategy: str, fallback: str = "[]", body_format: str = "json", more: str = QUICK, api: str = ""
 ) -> str:
-    """A merchant file of v1. `api`: more lines of its `[api]`; `more`: its other tables."""
+    """A v1 merchant file. `api`: more lines of its `[api]`; `more`: its other tables."""
     return (
         f'[api]\nflavour = "consignments-v1"\nbase_url = "{url}"\napi_key = {{ env = "SANDBOX_KEY" }}\n'
         f'format = "{body_format}"\n{api}[allocation]\nstrategy = {strategy}\nfallback = {fallback}\n{more}'
@@ -84,17 +84,17 @@ def v1_file(
 
 
 AFTER_THE_API = (shutil.which("nice") or "/usr/bin/nice", "-n", "10")
-"""The simulated API goes before the processes under test, as in life it has a machine of its own.
+"""The simulated API has priority over the processes under test, as in production it has a separate machine.
 
-How late it acts is counted from when it reads a request. On a busy machine that could be after the worker gave it up.
+Its delays are counted from when it reads a request. On a busy machine that could be after the worker's timeout.
 """
 
 
 class System:
-    """Everything on this machine, seen from outside: streams in, streams out, and the API's own counts."""
+    """The whole system on this machine, seen from outside: input and output streams, and the API's counts."""
 
     def __init__(self, folder: Path, *, sandbox: Sequence[str] = (), binary: str = "", **environment: str) -> None:
-        """`sandbox`: more words for `allocation sandbox`; `binary`: another server than the embedded one.
+        """`sandbox`: more arguments for `allocation sandbox`; `binary`: another server than the embedded one.
 
         `environment`: more variables for every process.
         """
@@ -127,13 +127,13 @@ class System:
         return line.split()[-1]
 
     def merchant(self, name: str, text: str) -> None:
-        """Write a merchant file, as an editor would: whole or not at all."""
+        """Write a merchant file atomically."""
         part = self.merchants / f"{name}.part"
         part.write_text(text)
         part.rename(self.merchants / f"{name}.toml")
 
     def start(self, *roles: str, **environment: str) -> None:
-        """Start processes of the Procfile, each under a name of its own: `worker`, or `worker:2` for a second one."""
+        """Start processes of the Procfile, each with a unique name: `worker`, or `worker:2` for a second one."""
         for role in roles:
             command = self.commands[role.partition(":")[0]]
             self.processes[role] = subprocess.Popen(
@@ -147,12 +147,12 @@ class System:
             )
 
     def children(self, role: str) -> list[int]:
-        """The processes that a process has started."""
+        """The children of a process."""
         pid = self.processes[role].pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def kill(self, role: str) -> None:
-        """`kill -9` of a process and of what it started, as when a container dies."""
+        """`kill -9` a process and its children, as when a container is killed."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.processes[role].pid, signal.SIGKILL)
         self.processes[role].wait()
@@ -163,14 +163,14 @@ class System:
         return self.processes[role].wait(timeout_s)
 
     def publish(self, events: Iterable[dict[str, Any] | str | bytes]) -> None:
-        """Put events on the orders stream."""
+        """Publish events to the orders stream."""
         pipe = self.redis.pipeline(transaction=False)
         for event in events:
             pipe.xadd("orders.created", {"event": json.dumps(event) if isinstance(event, dict) else event})
         pipe.execute()
 
     def stream(self, name: str) -> list[dict[str, Any]]:
-        """The data of every event of an out stream."""
+        """The data of every event of an output stream."""
         return [json.loads(entry["event"])["data"] for _, entry in self.redis.xrange(name)]
 
     def allocated(self) -> list[dict[str, Any]]:
@@ -186,13 +186,13 @@ class System:
         return [entry for _, entry in self.redis.xrange("orders.rejected")]
 
     def settled(self) -> int:
-        """How many shipments have left the system, one way or the other; 0 while the server is away."""
+        """Number of settled shipments; 0 while the server is unavailable."""
         with contextlib.suppress(redis.RedisError):
             return int(self.redis.xlen("shipments.allocated") + self.redis.xlen("shipments.allocation_failed"))
         return 0
 
     def wait_settled(self, count: int, timeout_s: float = 60) -> None:
-        """Wait until so many shipments have left the system."""
+        """Wait until this number of shipments is settled."""
         wait_until(lambda: self.settled() >= count, timeout_s, f"{count} settled shipments")
 
     def faults(self, *faults: dict[str, Any]) -> None:
@@ -205,38 +205,38 @@ class System:
         httpx.post(f"{self.url}/_sandbox/shipments", json=list(shipments)).raise_for_status()
 
     def counts(self) -> dict[str, Any]:
-        """What the API did, by its own count."""
-        answer: dict[str, Any] = httpx.get(f"{self.url}/_sandbox/counts", timeout=30).json()
-        return answer
+        """The sandbox's counts."""
+        counts: dict[str, Any] = httpx.get(f"{self.url}/_sandbox/counts", timeout=30).json()
+        return counts
 
     def logged(self) -> str:
-        """All that the processes have written."""
+        """The output of all processes."""
         self.log.flush()
         return (self.folder / "processes.log").read_text(errors="replace")
 
     def calls(self) -> dict[str, list[Call]]:
-        """The API's own log of calls and read-backs, by shipment."""
+        """The API's log of calls and read-backs, by shipment."""
         return calls_by_shipment(self.log_entries())
 
     def log_entries(self) -> list[dict[str, Any]]:
-        """The API's own log."""
+        """The API's log."""
         log: list[dict[str, Any]] = []
         while page := httpx.get(f"{self.url}/_sandbox/calls?since={len(log)}&limit=20000", timeout=60).json():
             log += page
         return log
 
     def retries(self) -> dict[str, Retry]:
-        """What each merchant's file says of quiet and queue time."""
+        """The quiet and queue time of each merchant file."""
         good, problems = read_all(self.merchants)
         assert not problems
         return {name: merchant.file.retry for name, merchant in good.items()}
 
     def called_too_early(self, published: Iterable[tuple[str, str]]) -> list[str]:
-        """Every call that broke a quiet time, in words."""
+        """Every call that violated a quiet time, as text."""
         return self._found(called_too_early, published)
 
     def called_too_late(self, published: Iterable[tuple[str, str]], within_s: float) -> list[str]:
-        """Every call that had no effect and was not made again so soon after its quiet time, in words."""
+        """Every call without effect that was not repeated soon after its quiet time, as text."""
         return self._found(partial(called_too_late, within_s=within_s), published)
 
     def _found(
@@ -250,9 +250,9 @@ class System:
         ]
 
     def verdict(self, published: Iterable[tuple[str, str]]) -> dict[str, int]:
-        """The figures that must be zero, for the merchants and references that were published.
+        """The figures that must be zero, for the published merchants and references.
 
-        The API has done by now all that it put off. Nothing fails for a cause of its own in these runs.
+        By now the API has finished all delayed actions. No shipment of these runs has its own reason to fail.
         """
         wanted = set(published)
         wait_until(lambda: self.counts()["pending_late"] == 0, 60, "nothing is late any more")
@@ -272,7 +272,7 @@ class System:
         }
 
     def _api_states(self) -> dict[str, str]:
-        """The state at the API of the shipments that failed here."""
+        """The API's state of the failed shipments."""
         states = {}
         for event in self.failed():
             history = httpx.get(f"{self.url}/_sandbox/shipments/{event['shipment']}").json()
@@ -280,7 +280,7 @@ class System:
         return states
 
     def stop(self) -> None:
-        """End everything."""
+        """Stop everything."""
         for role, process in self.processes.items():
             if process.poll() is None:
                 self.kill(role)
@@ -309,7 +309,7 @@ ALL_ZERO = {
 def running(
     folder: Path, *roles: str, sandbox: Sequence[str] = (), binary: str = "", **environment: str
 ) -> Iterator[System]:
-    """A system with these processes; what they wrote is shown when the test fails."""
+    """A system with these processes; their output is shown when the test fails."""
     system = System(folder, sandbox=sandbox, binary=binary, **environment)
     try:
         system.start(*roles)

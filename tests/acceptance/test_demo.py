@@ -1,4 +1,4 @@
-"""`allocation demo` as a person runs it: everything real, on this machine alone."""
+"""`allocation demo`, with real processes on this machine."""
 
 import json
 import os
@@ -18,33 +18,33 @@ SEED = "sp_00802615769404976542730318118912"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder for everything temporary."""
+    """The folder for all temporary files."""
     return tmp_path_factory.mktemp("demo")
 
 
 @pytest.fixture(scope="module")
-def told(home: Path) -> Iterator[Run]:
-    """A demo that has run to its end."""
+def finished(home: Path) -> Iterator[Run]:
+    """A finished demo."""
     with demo(home) as run:
         run.end()
         yield run
 
 
-def words(text: str) -> str:
-    """The text with all its white space made single: where lines were broken does not matter."""
+def collapsed(text: str) -> str:
+    """The text with collapsed white space, so that line breaks do not matter."""
     return " ".join(text.split())
 
 
-def test_it_ends_well(told: Run) -> None:
-    """The story settles as expected: exit code 0, and the API itself counted no shipment twice."""
-    assert told.process.returncode == 0, told.text
-    assert "11 shipments allocated, none twice" in told.text
-    assert "NOT AS EXPECTED" not in told.text
+def test_it_succeeds(finished: Run) -> None:
+    """The scenes settle as expected: exit code 0, and the API counted no shipment twice."""
+    assert finished.process.returncode == 0, finished.text
+    assert "11 shipments allocated, none twice" in finished.text
+    assert "NOT AS EXPECTED" not in finished.text
 
 
-def test_the_seed_call_has_carrier_and_labels(told: Run) -> None:
-    """The call of PRO's own help page ends with its carrier and a link for each format of the label."""
-    block = told.text.partition(f"acme, shipment {SEED}")[2].partition("As expected")[0]
+def test_the_first_call_has_carrier_and_labels(finished: Run) -> None:
+    """The call of PRO's own help page ends with its carrier and a link for each label format."""
+    block = finished.text.partition(f"acme, shipment {SEED}")[2].partition("As expected")[0]
     assert "virtual_service FF_LINET-00001: allocated" in block
     assert "Lineten - Standard On Demand, 2.00 GBP" in block
     links = [line.strip() for line in block.splitlines() if "/labels/" in line]
@@ -52,26 +52,28 @@ def test_the_seed_call_has_carrier_and_labels(told: Run) -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.title)
-def test_every_scene_is_told(told: Run, scene: Scene) -> None:
-    """A scene says what is about to happen, then what did."""
-    text = words(told.text)
-    assert -1 < text.find(words(f"{scene.title} {scene.before}")) < text.find(words(f"As expected. {scene.after}"))
+def test_every_scene_is_printed(finished: Run, scene: Scene) -> None:
+    """A scene prints what is about to happen, then what happened."""
+    text = collapsed(finished.text)
+    assert (
+        -1 < text.find(collapsed(f"{scene.title} {scene.before}")) < text.find(collapsed(f"As expected. {scene.after}"))
+    )
 
 
-def test_it_fits_a_narrow_screen(told: Run) -> None:
-    """Without a terminal there are lines of at most 80 columns, with no colour and no control character."""
-    assert [line for line in told.lines if len(line) > 80] == []
-    assert [line for line in told.lines if line and not line.isprintable()] == []
+def test_it_fits_a_narrow_screen(finished: Run) -> None:
+    """Without a terminal, lines have at most 80 columns, no colour and no control character."""
+    assert [line for line in finished.lines if len(line) > 80] == []
+    assert [line for line in finished.lines if line and not line.isprintable()] == []
 
 
-def test_it_leaves_nothing_behind(told: Run) -> None:
-    """When it has ended, its processes and its folder are gone."""
-    assert told.left_behind() == []
+def test_nothing_is_left(finished: Run) -> None:
+    """After its end, its processes and its folder are gone."""
+    assert finished.left_behind() == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_clears_everything_away(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """Told to end in the middle of the story, it ends its processes and removes its folder first."""
+def test_a_signal_cleans_up(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """Terminated in the middle, it ends its processes and removes its folder first."""
     with demo(tmp_path) as run:
         run.until(SCENES[1].title)
         assert run.end(number) == code
@@ -79,19 +81,19 @@ def test_a_signal_clears_everything_away(tmp_path: Path, number: signal.Signals,
         assert run.left_behind() == []
 
 
-def test_a_kill_clears_everything_away(tmp_path: Path) -> None:
-    """Killed, it can do nothing any more, and yet nothing stays."""
+def test_a_kill_cleans_up(tmp_path: Path) -> None:
+    """Killed, it cannot clean up itself, and nothing is left all the same."""
     with demo(tmp_path) as run:
         run.until(SCENES[1].title)
         run.process.kill()
         deadline = time.monotonic() + 10
         while (left := run.left_behind()) and time.monotonic() < deadline:
-            """The guard is at work."""
+            """The watchdog process is running."""
         assert left == []
 
 
 def test_a_lost_process_is_a_failure(tmp_path: Path) -> None:
-    """If a process dies the demo says which, shows what the processes wrote, and ends with exit code 1."""
+    """If a process dies the demo names it, shows the output of the processes, and ends with exit code 1."""
     with demo(tmp_path) as run:
         run.until(SCENES[1].title)
         (beat,) = [pid for pid, command in run.processes().items() if "worker beat" in command]
@@ -103,7 +105,7 @@ def test_a_lost_process_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_further_orders_are_shown(tmp_path: Path) -> None:
-    """With --stay it takes orders from elsewhere, with the settings it printed, until it is told to end."""
+    """With --stay it accepts orders from another terminal, with the printed settings, until it is terminated."""
     with demo(tmp_path, "--stay") as run:
         run.until("Now your own orders")
         exports = dict(run.until("export ").removeprefix("export ").split("=", 1) for _ in range(2))

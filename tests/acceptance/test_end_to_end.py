@@ -16,7 +16,7 @@ ROLES = ("intake", "worker", "beat")
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One running system with a merchant for each case."""
+    """A running system with a merchant for each case."""
     with running(tmp_path_factory.mktemp("system"), *ROLES) as system:
         url = system.url
         linet = '{ virtual_service = "FF_LINET-00001" }'
@@ -37,7 +37,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 def settle(system: System, *events: dict[str, Any], count: int) -> list[dict[str, Any]]:
-    """Publish, wait for that many more settled shipments, and return the settled events of these references."""
+    """Publish, wait for this number of settled shipments, and return the events of these references."""
     before = system.settled()
     references = {s["reference"] for event in events for s in event["data"]["shipments"]}
     system.publish(events)
@@ -46,7 +46,7 @@ def settle(system: System, *events: dict[str, Any], count: int) -> list[dict[str
 
 
 def test_virtual_service(system: System) -> None:
-    """The seed page's own call comes out with carrier, price as text, tracking and both label links."""
+    """The call of the vendor's example page is published with carrier, price as text, tracking and both label links."""
     (event,) = settle(system, order_event("virtual", ["sp_00802615769404976542730318118912"]), count=1)
     assert event["strategy"] == {"virtual_service": "FF_LINET-00001"}
     assert event["carrier"] == {
@@ -70,13 +70,13 @@ def test_virtual_service(system: System) -> None:
     ],
 )
 def test_fallback(system: System, merchant: str, strategy: dict[str, str], attempts: int) -> None:
-    """A virtual service that is ambiguous, unknown or refused falls back step by step, as the file says."""
+    """A virtual service that is ambiguous, unknown or refused falls back step by step, as in the merchant file."""
     (event,) = settle(system, order_event(merchant, [f"sp_{merchant}"]), count=1)
     assert (event["strategy"], event["fell_back"], event["attempts"]) == (strategy, True, attempts)
 
 
-def ran(system: System) -> Counter[str]:
-    """How many tasks of each name the worker has run, once it is in the middle of none."""
+def task_counts(system: System) -> Counter[str]:
+    """Number of finished tasks of the worker by name, once it is idle."""
     with Celery(broker=f"{system.server.url.removesuffix('0')}1", set_as_current=False) as app:
         inspect = app.control.inspect(timeout=2.0)
 
@@ -90,29 +90,31 @@ def ran(system: System) -> Counter[str]:
 
 
 def test_a_link_without_shipments_is_not_sent(system: System) -> None:
-    """A chain ends where nothing fell back: the second step's link runs, and the third one's never does."""
-    before = ran(system)
+    """A chain ends when nothing fell back: the second step's link runs, and the third one's does not."""
+    before = task_counts(system)
     settle(system, order_event("ambiguous", ["sp_ends_early"]), count=1)
-    wait_until(lambda: (ran(system) - before)["allocation.fallback.carrier_service"] == 1, 20, "the link has run")
-    assert (ran(system) - before)["allocation.fallback.service_group"] == 0
+    wait_until(
+        lambda: (task_counts(system) - before)["allocation.fallback.carrier_service"] == 1, 20, "the link has run"
+    )
+    assert (task_counts(system) - before)["allocation.fallback.service_group"] == 0
 
 
 @pytest.mark.parametrize(("merchant", "name"), [("carrier", "carrier_service"), ("group", "service_group")])
 def test_direct_strategies(system: System, merchant: str, name: str) -> None:
-    """A carrier service and a service group can be asked for directly."""
+    """A carrier service and a service group can be called for directly."""
     (event,) = settle(system, order_event(merchant, [f"sp_{merchant}"]), count=1)
     assert list(event["strategy"]) == [name]
 
 
 def test_rule(system: System) -> None:
-    """The first rule that matches chooses the strategy, and the event names it."""
+    """The first matching rule selects the strategy, and the event names it."""
     system.create({"reference": "sp_heavy", "weight_kg": 25})
     (event,) = settle(system, order_event("virtual", ["sp_heavy"], facts={"weight_kg": 25}), count=1)
     assert (event["rule"], event["strategy"]) == ("heavy", {"service_group": "freight"})
 
 
 def test_all_steps_refused(system: System) -> None:
-    """When every step is refused the shipment fails with its reason and each step's own."""
+    """When every step is refused the shipment fails with its reason and the reason of each step."""
     (event,) = settle(system, order_event("hopeless", ["sp_hopeless"]), count=1)
     assert event["reason"] == "all_steps_refused"
     assert [(step["strategy"], step["outcome"]) for step in event["steps"]] == [
@@ -121,7 +123,7 @@ def test_all_steps_refused(system: System) -> None:
     ]
 
 
-def test_an_answer_lost_after_the_fact_is_adopted(system: System) -> None:
+def test_a_lost_response_is_adopted(system: System) -> None:
     """A connection that drops after the API has acted leads to a read-back, not to a second allocation."""
     system.faults({"fault": "drop", "on": "allocate", "references": ["sp_lost"], "acts": True, "times": 1})
     (event,) = settle(system, order_event("virtual", ["sp_lost"]), count=1)
@@ -131,7 +133,7 @@ def test_an_answer_lost_after_the_fact_is_adopted(system: System) -> None:
 
 
 def test_throttled_and_queued(system: System) -> None:
-    """429 with Retry-After is waited out, a 202 is read back until it is allocated, neither falls back."""
+    """A 429 with Retry-After is waited for, a 202 is read back until it is allocated, neither falls back."""
     system.faults(
         {"fault": "throttled", "on": "allocate", "references": ["sp_thr"], "retry_after_s": 1, "times": 1},
         {"fault": "queued", "on": "allocate", "references": ["sp_que"], "times": 1},
@@ -143,7 +145,7 @@ def test_throttled_and_queued(system: System) -> None:
 
 
 def test_duplicates(system: System) -> None:
-    """The same event twice, or a shipment in two events, is one allocation; a new shipment in a repeat still counts."""
+    """A repeated event, or a shipment in two events, is one allocation; a new shipment in a repeat is accepted."""
     first = order_event("virtual", ["sp_dup1"], event_id="dup")
     more = order_event("virtual", ["sp_dup1", "sp_dup2"], event_id="dup")
     events = settle(system, first, first, more, order_event("virtual", ["sp_dup2"]), count=2)
@@ -151,7 +153,7 @@ def test_duplicates(system: System) -> None:
 
 
 def test_the_same_reference_of_two_merchants(tmp_path: Path) -> None:
-    """Merchant and reference together make a shipment: two merchants, two shipments, two events."""
+    """A shipment is identified by merchant and reference: two merchants, two shipments, two events."""
     keys = ("--key", "key-a", "--key", "key-b")
     with running(tmp_path, *ROLES, sandbox=keys, KEY_A="key-a", KEY_B="key-b") as system:
         for name in ("a", "b"):
@@ -167,15 +169,15 @@ def _event_for(reference: str) -> str:
     return json.dumps(order_event("virtual", ["x"])).replace('"x"', json.dumps(reference))
 
 
-def test_a_flood_of_bad_events(system: System) -> None:
-    """Each bad event lands in orders.rejected with its reason and its text; the good one among them is allocated."""
+def test_many_invalid_events(system: System) -> None:
+    """Each invalid event is in orders.rejected with its reason and its text; the valid one among them is allocated."""
     good = order_event("virtual", ["sp_among_bad"])
     bad = {
         "{": "bad_json",
         '{"specversion": "1.0"}': "bad_envelope",
         json.dumps({**good, "specversion": "0.3"}): "bad_envelope",
         json.dumps({**good, "data": {"merchant": "virtual"}}): "bad_order",
-        json.dumps(order_event("nobody", ["sp_x"])): "unknown_merchant",
+        json.dumps(order_event("unknown", ["sp_x"])): "unknown_merchant",
         json.dumps(order_event("../../etc/passwd", ["sp_x"])): "unknown_merchant",
         json.dumps({**good, "padding": "x" * 2_000_000}): "event_too_large",
         **{_event_for(r): "bad_order" for r in ("../x", "a/b", "", "..", "x" * 65, "a b", "é", "a\nb", "%2e")},

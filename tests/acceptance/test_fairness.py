@@ -1,4 +1,4 @@
-"""Nobody starves: quiet merchants beside noisy ones and beside APIs that hang."""
+"""Fairness: quiet merchants beside busy ones and beside APIs that hang."""
 
 import time
 from pathlib import Path
@@ -9,8 +9,8 @@ LINET = '{ virtual_service = "FF_LINET-00001" }'
 ROLES = ("intake", "worker", "beat")
 
 
-def test_a_quiet_merchant_behind_a_noisy_one(tmp_path: Path) -> None:
-    """Twenty orders behind four thousand of another merchant are done while most of those still wait."""
+def test_a_quiet_merchant_behind_a_busy_one(tmp_path: Path) -> None:
+    """Twenty orders behind four thousand of another merchant are settled while most of those still wait."""
     with running(tmp_path, *ROLES, sandbox=("--latency", "0.3")) as system:
         system.merchant("noisy", v2_file(system.url, LINET))
         system.merchant("quiet", v2_file(system.url, LINET))
@@ -27,8 +27,8 @@ def _allocated(system: System, merchant: str) -> int:
     return sum(event["merchant"] == merchant for event in system.allocated())
 
 
-def test_apis_that_hang_hold_nobody_else(tmp_path: Path) -> None:
-    """With five merchants whose API never answers, a quiet one is done long before the first of their calls ends."""
+def test_hanging_apis_delay_no_other_merchant(tmp_path: Path) -> None:
+    """With five merchants whose API never responds, a quiet one is done long before the first of their calls ends."""
     with running(tmp_path, *ROLES, ALLOCATION_LEASE_SECONDS="60") as system:
         hanging = [f"hang{n}" for n in range(5)]
         for name in (*hanging, "quiet"):
@@ -40,5 +40,5 @@ def test_apis_that_hang_hold_nobody_else(tmp_path: Path) -> None:
         began = time.monotonic()
         system.publish(order_event("quiet", [f"sp_q{n}"]) for n in range(20))
         system.wait_settled(20, 15)
-        # Each hanging call lasts the 20 s of its timeout: nothing but the quiet merchant can have settled by now.
+        # Each hanging call lasts the 20 s of its timeout: only the quiet merchant can have settled by now.
         assert {event["merchant"] for event in system.allocated()} == {"quiet"}, time.monotonic() - began

@@ -1,4 +1,4 @@
-"""An API that acts after it answered: whatever happens meanwhile, nobody is booked twice and nobody is given up."""
+"""An API that acts after its response: no shipment is booked twice, and none is abandoned."""
 
 import os
 import random
@@ -19,12 +19,12 @@ QUIET_S = 1.0
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One running system."""
+    """A running system."""
     with running(tmp_path_factory.mktemp("system"), *ROLES) as system:
         yield system
 
 
-def test_late_answers_of_every_kind(system: System) -> None:
+def test_late_effects_of_every_kind(system: System) -> None:
     """Single, queued and bulk calls of v2, v1 in JSON and XML: late by up to 0.9 of the quiet time, in all faults."""
     times = write_late_merchants(system, QUIET_S)
     names = [name for name in times if name != "slowly"]
@@ -36,8 +36,8 @@ def test_late_answers_of_every_kind(system: System) -> None:
     assert system.verdict(shipments) == ALL_ZERO
 
 
-def test_unallocated_within_a_queue_time_means_nothing(system: System) -> None:
-    """202, then `unallocated` for a while: one PUT, some read-backs, and the shipment is adopted when it is there."""
+def test_unallocated_within_a_queue_time_does_not_count(system: System) -> None:
+    """202, then `unallocated` for a while: one PUT, some read-backs, and the shipment is adopted once allocated."""
     system.merchant("lag", v2_file(system.url, LINET, more=retry(1, 6)))
     system.faults({"fault": "late", "late_s": 3.5, "references": ["sp_lag"]})
     before = system.settled()
@@ -50,8 +50,8 @@ def test_unallocated_within_a_queue_time_means_nothing(system: System) -> None:
     assert 2 <= [call.kind for call in calls].count("read") <= 10
 
 
-def test_an_unknown_call_costs_few_read_backs(system: System) -> None:
-    """At most ten read-backs come in a quiet time, the last of them after it; then the shipment is asked for again."""
+def test_an_unknown_call_has_few_read_backs(system: System) -> None:
+    """A quiet time has at most ten read-backs, the last of them after it; then the call is repeated."""
     system.merchant("few", v2_file(system.url, LINET, more=retry(4, 8)))
     system.faults({"fault": "status", "status": 502, "references": ["sp_few"], "on": "allocate", "times": 1})
     before = system.settled()
@@ -83,7 +83,7 @@ def test_refused_while_a_call_is_open(system: System) -> None:
 
 
 def test_a_gateway_that_sends_twice(system: System) -> None:
-    """A conflict or a wrong state as the first answer may be our own call that a gateway repeated: it is waited for."""
+    """A conflict or a wrong state as the first response may come from a repeated call: its effect is waited for."""
     fallback = '[{ service_group = "valuableGoods" }]'
     system.merchant("twice", v2_file(system.url, LINET, fallback, more=retry(2, 4)))
     repeated = {"fault": "repeated", "late_s": 1.5}
@@ -99,8 +99,8 @@ def test_a_gateway_that_sends_twice(system: System) -> None:
     assert [(event["adopted"], event["fell_back"], event["attempts"]) for event in events] == [(True, False, 1)] * 2
 
 
-def test_a_worker_that_dies_is_stopped_or_replaced_in_mid_quiet(tmp_path: Path) -> None:
-    """SIGKILL, SIGSTOP and a deploy in the middle of a quiet time change nothing about it."""
+def test_a_worker_lost_suspended_or_replaced_in_a_quiet_time(tmp_path: Path) -> None:
+    """SIGKILL, SIGSTOP and a deployment in the middle of a quiet time do not affect it."""
     with running(tmp_path, *ROLES, ALLOCATION_CONCURRENCY="2") as system:
         system.merchant("acme", v2_file(system.url, LINET, more=retry(5, 6)))
         system.merchant("many", v1_file(system.url, LINET, more=retry(5, 6)))

@@ -1,4 +1,4 @@
-"""Answers that concern more than the shipment that was asked for: company, limits, outages, something in front."""
+"""Responses that affect other shipments: bulk refusals, limits, outages, foreign responses."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ GROUP = '[{ service_group = "valuableGoods" }]'
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One running system."""
+    """A running system."""
     with running(tmp_path_factory.mktemp("system"), *ROLES) as system:
         yield system
 
@@ -29,7 +29,7 @@ def calls_for(system: System, reference: str) -> list[dict[str, Any]]:
 
 
 def publish(system: System, merchant: str, count: int) -> list[str]:
-    """One order with so many shipments; their references."""
+    """Publish one order with this number of shipments; returns their references."""
     references = [f"sp_{merchant}{n}" for n in range(count)]
     system.publish([order_event(merchant, references)])
     return references
@@ -45,7 +45,7 @@ def publish(system: System, merchant: str, count: int) -> list[str]:
     ],
 )
 def test_one_bad_shipment_among_ten_good_ones(system: System, name: str, flavour: str, strategy: str) -> None:
-    """A call that is refused as a whole is split until the bad one is alone; the good ones are allocated."""
+    """A bulk call that is refused as a whole is split until the bad shipment is alone; the good ones are allocated."""
     if flavour == "v2":
         api = "bulk = true\n" if strategy == LINET else ""
         system.merchant(name, v2_file(system.url, strategy, more=retry(1, 3), api=api))
@@ -61,13 +61,13 @@ def test_one_bad_shipment_among_ten_good_ones(system: System, name: str, flavour
     assert len(allocated) == 10
     assert [event["shipment"] for event in system.failed() if event["merchant"] == name] == [bad]
     assert system.counts()["allocated_twice"] == []
-    # Halves down to the bad one: about two calls a level, and not one for each shipment at every level.
+    # Halves down to the bad one: about two calls per level, and not one for each shipment at every level.
     calls = [entry for entry in calls_for(system, bad) if entry["kind"] == "allocate"]
     assert len(calls) <= 6
 
 
-def test_in_flight_counts_every_call_on_the_wire(system: System) -> None:
-    """With `in_flight = 1` no two requests of a merchant overlap, bulk calls and their read-backs included."""
+def test_in_flight_counts_every_request(system: System) -> None:
+    """With `in_flight = 1` no two requests of a merchant overlap, including bulk calls and their read-backs."""
     more = retry(1, 5) + "[limits]\nin_flight = 1\n"
     system.merchant("one", v2_file(system.url, LINET, more=more, api="bulk = true\n"))
     references = [f"sp_one{n}" for n in range(20)]
@@ -83,16 +83,16 @@ def test_in_flight_counts_every_call_on_the_wire(system: System) -> None:
     assert all(first["answered_at"] <= second["time"] + 0.01 for first, second in pairwise(entries))
 
 
-def test_retry_after_holds_up_the_merchant(system: System) -> None:
-    """A 503 that says how long it lasts is believed, for all of the merchant's shipments: hardly a call meanwhile."""
-    system.merchant("away", v2_file(system.url, LINET, more=retry(1, 3)))
-    references = [f"sp_away{n}" for n in range(12)]
-    away = {"fault": "status", "status": 503, "retry_after_s": 6, "references": references}
-    system.faults({**away, "times": 40})
+def test_retry_after_delays_the_merchant(system: System) -> None:
+    """A 503 with `Retry-After` delays all of the merchant's shipments: hardly a call meanwhile."""
+    system.merchant("unavailable", v2_file(system.url, LINET, more=retry(1, 3)))
+    references = [f"sp_unavailable{n}" for n in range(12)]
+    outage = {"fault": "status", "status": 503, "retry_after_s": 6, "references": references}
+    system.faults({**outage, "times": 40})
     before, began = system.settled(), time.time()
-    publish(system, "away", 4)
+    publish(system, "unavailable", 4)
     wait_until(lambda: len(calls_for(system, references[0])) > 0, 20, "a call")
-    system.publish([order_event("away", references[4:])])
+    system.publish([order_event("unavailable", references[4:])])
     wait_until(lambda: time.time() - began > 5, 20)
     calls = [
         entry for entry in system.log_entries() if entry.get("references") and entry["references"][0] in references
@@ -100,11 +100,11 @@ def test_retry_after_holds_up_the_merchant(system: System) -> None:
     assert len([entry for entry in calls if entry["time"] < began + 5]) <= 8
     system.faults()
     system.wait_settled(before + 12, 60)
-    assert len([event for event in system.allocated() if event["merchant"] == "away"]) == 12
+    assert len([event for event in system.allocated() if event["merchant"] == "unavailable"]) == 12
 
 
-def test_something_in_front_of_the_api(system: System) -> None:
-    """An ingress that answers 404 is an outage: nobody falls back, and everything goes on when it is gone."""
+def test_a_foreign_404_is_an_outage(system: System) -> None:
+    """An ingress that responds 404 is an outage: no shipment falls back, and work continues after it."""
     system.merchant("behind", v2_file(system.url, LINET, GROUP, more=retry(1, 3)))
     references = [f"sp_behind{n}" for n in range(5)]
     system.faults({"fault": "foreign", "status": 404, "references": references})

@@ -1,4 +1,4 @@
-"""The servers around the processes: Redis and Valkey with few rights and over TLS, and Flower."""
+"""Redis and Valkey with minimal rights and over TLS, and Flower."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from tests.acceptance.system import BIN, ROOT, System, order_event, running, v2_file, wait_until
-from tests.acceptance.tls import Certificate, TlsFront, certificate
+from tests.acceptance.tls import Certificate, TlsProxy, certificate
 from tests.perf.chaos.refusals import REFUSALS
 from worker.dispatch.broker import configure
 from worker.lab.embedded_server import EmbeddedServer, free_port
@@ -32,17 +32,17 @@ ORDERS = [
     order_event("acme", [f"sp_{n}" for n in range(7)]),
     order_event("chain", ["sp_chain"]),
     order_event("none", ["sp_none"]),
-    order_event("nobody", ["sp_x"]),
+    order_event("unknown", ["sp_x"]),
 ]
 
 
 def least_rights() -> list[str]:
-    """The rules of the user that the documentation tells to make."""
+    """The ACL rules of the documented user."""
     (line,) = re.findall(r"ACL SETUSER allocation on >PASSWORD (.+)", (ROOT / "docs/redis.md").read_text())
     return str(line).split()
 
 
-def play(system: System) -> None:
+def settle_orders(system: System) -> None:
     """Orders that are allocated, fall back, fail and are rejected, through all four processes."""
     system.merchant("acme", v2_file(system.url, LINET))
     system.merchant("chain", v2_file(system.url, '{ virtual_service = "NONE" }', '[{ carrier_service = "EXPRESS" }]'))
@@ -54,7 +54,7 @@ def play(system: System) -> None:
 
 
 def with_flower() -> dict[str, str]:
-    """The environment of a Flower that asks who is there."""
+    """The environment of a Flower with a login."""
     return {"ALLOCATION_FLOWER_PORT": str(free_port()), "ALLOCATION_FLOWER_BASIC_AUTH": ":".join(LOGIN)}
 
 
@@ -70,25 +70,25 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """All processes on each kind of server, as a user with the documented rights, after some orders."""
     binary = (shutil.which("redis-server") or "") if request.param == "Redis" else ""
     if request.param == "Redis" and not binary:
-        pytest.skip("no redis-server is installed; Valkey stands for it")
+        pytest.skip("redis-server is not installed; Valkey is used instead")
     with running(tmp_path_factory.mktemp("system"), binary=binary, **with_flower()) as system:
         setuser: Any = system.redis.execute_command
         setuser("ACL", "SETUSER", "allocation", "on", ">pa/ss", *least_rights())
         system.environment["ALLOCATION_REDIS_URL"] = f"redis://allocation:pa%2Fss@127.0.0.1:{system.server.port}/0"
-        play(system)
+        settle_orders(system)
         assert f"{request.param} " in system.logged()
         yield system
 
 
 def allocation(system: System, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command of the command line."""
+    """Run a command."""
     return subprocess.run(
         [str(BIN / "allocation"), *words], env=system.environment, cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
-def test_few_rights_are_enough(system: System) -> None:
-    """Processes and commands never ask the server for anything that the documented user may not do."""
+def test_documented_rights_are_enough(system: System) -> None:
+    """Processes and commands use only what the documented user may do."""
     for words in (["status"], ["explain", "sp_chain"], ["failed"], ["replay", "--merchant", "none"]):
         assert allocation(system, *words).returncode == 0, words
     system.wait_settled(10, 20)
@@ -98,16 +98,16 @@ def test_few_rights_are_enough(system: System) -> None:
     assert system.redis.acl_log() == []
 
 
-def test_flower_asks_who_is_there(system: System) -> None:
-    """No page that shows anything opens without the login, nor with another one."""
+def test_flower_requires_a_login(system: System) -> None:
+    """No page with data opens without the login, nor with another one."""
     paths = ("/", "/tasks", "/workers", "/broker", "/api/tasks", "/api/workers")
     for login in (None, (LOGIN[0], "guessed")):
         with flower(system, login) as client:
-            answers = [client.get(path) for path in paths]
-        assert {answer.status_code for answer in answers} == {401}
+            responses = [client.get(path) for path in paths]
+        assert {response.status_code for response in responses} == {401}
 
 
-def test_flower_only_shows(system: System) -> None:
+def test_flower_is_read_only(system: System) -> None:
     """With the login too, nothing can be sent, revoked or stopped."""
     paths = (
         "task/revoke/x",
@@ -121,7 +121,7 @@ def test_flower_only_shows(system: System) -> None:
         assert {path: client.post(f"/api/{path}").status_code for path in paths} == dict.fromkeys(paths, 403)
 
 
-def test_flower_shows_what_each_task_is_about(system: System) -> None:
+def test_flower_shows_task_arguments(system: System) -> None:
     """The list of tasks has columns for arguments: what was due when it was sent, or whose shipments a link has."""
     with flower(system) as client:
         columns = client.get("/tasks").text
@@ -137,7 +137,7 @@ def test_flower_shows_what_each_task_is_about(system: System) -> None:
 
 
 def test_flower_knows_the_workers(system: System) -> None:
-    """Flower's asking of the workers and of the broker comes to an end, and brings something."""
+    """Flower's requests to the workers and to the broker finish, with results."""
     with flower(system) as client:
         (worker,) = client.get("/api/workers", params={"refresh": "1"}).json().values()
         queues = client.get("/api/queues/length").json()["active_queues"]
@@ -149,23 +149,23 @@ def test_flower_knows_the_workers(system: System) -> None:
     ("auth", "advice"),
     [("", "set ALLOCATION_FLOWER_BASIC_AUTH=user:password"), ("shop:half,half", "a password without a comma")],
 )
-def test_flower_does_not_show_itself_to_the_world(auth: str, advice: str, server: EmbeddedServer) -> None:
-    """Beyond loopback Flower does not start without a login, nor with one that half of it would open."""
+def test_flower_is_not_exposed(auth: str, advice: str, server: EmbeddedServer) -> None:
+    """Beyond loopback Flower does not start without a login, nor with half of one."""
     environment = {
         "ALLOCATION_REDIS_URL": server.url,
         "ALLOCATION_FLOWER_ADDRESS": "0.0.0.0",  # noqa: S104  # what is refused
         "ALLOCATION_FLOWER_BASIC_AUTH": auth,
     }
-    said = subprocess.run(
+    result = subprocess.run(
         [str(BIN / "allocation"), "flower"], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert said.returncode == 2
-    assert advice in said.stderr
+    assert result.returncode == 2
+    assert advice in result.stderr
 
 
 @pytest.mark.parametrize("way", ["MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH"])
 def test_a_start_while_the_server_refuses(way: str, tmp_path: Path) -> None:
-    """Processes start and wait, a command ends with 1 and one line, and all goes on when the refusal is over."""
+    """Processes start and wait, a command ends with 1 and one line, and everything works when the refusal ends."""
     with running(tmp_path, **with_flower()) as system:
         system.merchant("acme", v2_file(system.url, LINET))
         system.publish(ORDERS[:1])
@@ -173,9 +173,9 @@ def test_a_start_while_the_server_refuses(way: str, tmp_path: Path) -> None:
         order.write_text(json.dumps(ORDERS[0]))
         with REFUSALS[way](system):
             system.start(*ROLES)
-            said = allocation(system, "publish", str(order))
-            assert said.returncode == 1
-            (line,) = said.stderr.splitlines()
+            result = allocation(system, "publish", str(order))
+            assert result.returncode == 1
+            (line,) = result.stderr.splitlines()
             assert line.startswith("Error: redis://127.0.0.1:")
             assert " refuses: " in line
             assert line.endswith("; fix the cause, then try again")
@@ -183,12 +183,12 @@ def test_a_start_while_the_server_refuses(way: str, tmp_path: Path) -> None:
             time.sleep(2)  # the fault itself
         system.wait_settled(7, 30)
         with flower(system) as client:
-            wait_until(lambda: answers(client), 20, "Flower")
+            wait_until(lambda: shows_queues(client), 20, "Flower")
         assert [role for role, process in system.processes.items() if process.poll() is not None] == []
         assert "Traceback" not in system.logged()
 
 
-def answers(client: httpx.Client) -> bool:
+def shows_queues(client: httpx.Client) -> bool:
     """Whether Flower shows its queues."""
     try:
         return client.get("/api/queues/length").status_code == 200
@@ -196,8 +196,8 @@ def answers(client: httpx.Client) -> bool:
         return False
 
 
-def test_a_user_who_may_not_ask_what_the_server_is(tmp_path: Path) -> None:
-    """Without `+info` all goes on; processes and `status` say that a change of the server will not be noticed."""
+def test_a_user_without_info(tmp_path: Path) -> None:
+    """Without `+info` everything works; processes and `status` warn that a server change will not be detected."""
     with running(tmp_path) as system:
         system.merchant("acme", v2_file(system.url, LINET))
         system.publish(ORDERS[:1])
@@ -211,15 +211,15 @@ def test_a_user_who_may_not_ask_what_the_server_is(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate of `localhost`."""
+    """A certificate for `localhost`."""
     return certificate(tmp_path_factory.mktemp("tls"))
 
 
-def test_the_whole_way_over_tls(signed: Certificate, tmp_path: Path) -> None:
-    """Ledger, broker and Flower speak TLS to a server whose CA the URL names, and check its certificate."""
-    with running(tmp_path, **with_flower()) as system, TlsFront(signed, system.server.port) as front:
+def test_orders_over_tls(signed: Certificate, tmp_path: Path) -> None:
+    """Ledger, broker and Flower use TLS to a server whose CA is in the URL, and check its certificate."""
+    with running(tmp_path, **with_flower()) as system, TlsProxy(signed, system.server.port) as front:
         system.environment["ALLOCATION_REDIS_URL"] = f"rediss://localhost:{front.port}/0?ssl_ca_certs={signed.path}"
-        play(system)
+        settle_orders(system)
         assert len(system.allocated()) == 8
         with flower(system) as client:
             assert client.get("/api/queues/length").status_code == 200
@@ -230,28 +230,30 @@ def test_the_whole_way_over_tls(signed: Certificate, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["rediss://localhost:{port}/0", "rediss://127.0.0.1:{port}/0?ssl_ca_certs={ca}"])
-def test_a_server_that_cannot_prove_its_name_is_not_used(signed: Certificate, server: EmbeddedServer, url: str) -> None:
-    """Neither ledger nor broker speak to a server with an unknown certificate, or one of another name."""
-    with TlsFront(signed, server.port) as front:
+def test_a_server_without_a_valid_certificate_is_not_used(
+    signed: Certificate, server: EmbeddedServer, url: str
+) -> None:
+    """Neither ledger nor broker use a server with an unknown certificate, or with another name."""
+    with TlsProxy(signed, server.port) as front:
         settings = Settings(_env_file=None, redis_url=SecretStr(url.format(port=front.port, ca=signed.path)))
         with pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"):
-            asyncio.run(said_of(settings))
+            asyncio.run(description_of(settings))
         app = configure(Celery(set_as_current=False), settings)
         with app.connection_for_write() as broker, pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
             broker.ensure_connection(max_retries=1, interval_start=0)
         assert front.accepted == 0
 
 
-def test_unchecked_tls_is_said(signed: Certificate, server: EmbeddedServer) -> None:
-    """Whoever switches the check off can read so at every start."""
-    with TlsFront(signed, server.port) as front:
+def test_disabled_tls_checks_are_logged(signed: Certificate, server: EmbeddedServer) -> None:
+    """With certificate checks disabled, every start logs a warning."""
+    with TlsProxy(signed, server.port) as front:
         url = f"rediss://localhost:{front.port}/0?ssl_cert_reqs=none"
-        _, unsafe = asyncio.run(said_of(Settings(_env_file=None, redis_url=SecretStr(url))))
+        _, unsafe = asyncio.run(description_of(Settings(_env_file=None, redis_url=SecretStr(url))))
         assert any("TLS" in line for line in unsafe)
 
 
-async def said_of(settings: Settings) -> tuple[str, list[str]]:
-    """What the server is, and what is unsafe there."""
+async def description_of(settings: Settings) -> tuple[str, list[str]]:
+    """The description of the server, and what is unsafe there."""
     redis = connect(settings)
     try:
         return await describe(redis, settings)

@@ -1,4 +1,4 @@
-"""Single troubles, each done for real and seen from outside."""
+"""Single faults in the running system, observed from outside."""
 
 import json
 import os
@@ -18,14 +18,14 @@ ROLES = ("intake", "worker", "beat")
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One running system with a merchant of v2."""
+    """A running system with a v2 merchant."""
     with running(tmp_path_factory.mktemp("system"), *ROLES) as system:
         system.merchant("acme", v2_file(system.url, LINET))
         yield system
 
 
-def test_allocating_for_ever(system: System) -> None:
-    """A shipment that the API never stops allocating fails as stuck_allocating, well before its deadline."""
+def test_allocating_forever(system: System) -> None:
+    """A shipment that stays allocating fails as stuck_allocating, well before its deadline."""
     retry = "[retry]\ndeadline_hours = 0.002\nquiet_seconds = 1\n"
     system.merchant("short", v2_file(system.url, LINET, more=retry, api="timeout_s = 1\n"))
     system.faults({"fault": "stuck", "on": "allocate", "references": ["sp_stuck"]})
@@ -49,7 +49,7 @@ def test_a_host_that_does_not_exist(system: System) -> None:
 
 
 def test_a_key_that_appears_later(system: System, tmp_path: Path) -> None:
-    """A merchant without a key is paused, said so once, and goes on by itself when the key is there."""
+    """A merchant without a key is paused, with one alert, and resumes when the key exists."""
     key = tmp_path / "key"
     text = v2_file(system.url, LINET).replace('{ env = "SANDBOX_KEY" }', f'{{ file = "{key}" }}')
     system.merchant("keyless", text)
@@ -57,14 +57,14 @@ def test_a_key_that_appears_later(system: System, tmp_path: Path) -> None:
     wait_until(lambda: "keyless" in system.redis.hgetall("allocation:paused"), 20, "the pause")
     system.publish([order_event("keyless", [f"sp_more{n}" for n in range(5)])])
     wait_until(lambda: system.redis.zcard("allocation:schedule:keyless") == 10, 20, "ten parked shipments")
-    said = [line for line in system.logged().splitlines() if '"merchant_paused"' in line and '"keyless"' in line]
-    assert len(said) == 1
+    result = [line for line in system.logged().splitlines() if '"merchant_paused"' in line and '"keyless"' in line]
+    assert len(result) == 1
     key.write_text("sandbox-key\n")
     wait_until(lambda: sum(e["merchant"] == "keyless" for e in system.allocated()) == 10, 20, "ten allocated")
 
 
-def test_a_key_that_is_refused(system: System, tmp_path: Path) -> None:
-    """401 pauses the merchant after few calls instead of burning its orders, and a new key resumes it."""
+def test_a_refused_key(system: System, tmp_path: Path) -> None:
+    """A 401 pauses the merchant after few calls instead of failing its orders, and a new key resumes it."""
     key = tmp_path / "key"
     key.write_text("wrong-key")
     text = v2_file(system.url, LINET).replace('{ env = "SANDBOX_KEY" }', f'{{ file = "{key}" }}')
@@ -76,31 +76,31 @@ def test_a_key_that_is_refused(system: System, tmp_path: Path) -> None:
     assert not [e for e in system.failed() if e["merchant"] == "wrong"]
 
 
-def test_a_file_that_goes_away(system: System) -> None:
-    """Unfinished shipments of a merchant without a file wait, and go on when it is back."""
+def test_a_missing_merchant_file(system: System) -> None:
+    """Unfinished shipments of a merchant without a file wait, and continue when it exists again."""
     text = v2_file(system.url, LINET)
-    system.merchant("away", text)
-    system.faults({"fault": "throttled", "references": ["sp_away"], "retry_after_s": 2, "times": 1})
-    system.publish([order_event("away", ["sp_away"])])
-    wait_until(lambda: system.redis.zcard("allocation:schedule:away") == 1, 20, "the shipment parked")
-    (system.merchants / "away.toml").unlink()
-    wait_until(lambda: "away" in system.redis.hgetall("allocation:paused"), 30, "the pause")
-    system.merchant("away", text)
-    wait_until(lambda: any(e["merchant"] == "away" for e in system.allocated()), 30, "allocated")
+    system.merchant("fileless", text)
+    system.faults({"fault": "throttled", "references": ["sp_fileless"], "retry_after_s": 2, "times": 1})
+    system.publish([order_event("fileless", ["sp_fileless"])])
+    wait_until(lambda: system.redis.zcard("allocation:schedule:fileless") == 1, 20, "the shipment parked")
+    (system.merchants / "fileless.toml").unlink()
+    wait_until(lambda: "fileless" in system.redis.hgetall("allocation:paused"), 30, "the pause")
+    system.merchant("fileless", text)
+    wait_until(lambda: any(e["merchant"] == "fileless" for e in system.allocated()), 30, "allocated")
 
 
 def test_limits_hold_over_all_workers(system: System) -> None:
-    """Calls per second of a merchant stay within its limit, however many children there are."""
+    """Calls per second of a merchant stay within its limit, whatever the number of children."""
     system.merchant("slow", v2_file(system.url, LINET, more="[limits]\nper_second = 20\n"))
     began = time.monotonic()
     system.publish(order_event("slow", [f"sp_slow{n}"]) for n in range(60))
     wait_until(lambda: sum(e["merchant"] == "slow" for e in system.allocated()) == 60, 30, "all allocated")
-    # Sixty calls at twenty a second: the first goes at once, the last after 59 gaps of 50 ms.
+    # Sixty calls at twenty a second: the first is sent at once, the last after 59 gaps of 50 ms.
     assert time.monotonic() - began > 59 * 0.05 - 0.2
 
 
 def test_a_late_task_cannot_write(tmp_path: Path) -> None:
-    """A worker stopped in mid-call loses its lease to another; when it wakes it writes nothing and calls nothing."""
+    """A worker suspended during a call loses its lease to another; afterwards it writes nothing and calls nothing."""
     with running(tmp_path, "intake", "beat", ALLOCATION_CONCURRENCY="1", ALLOCATION_LEASE_SECONDS="3") as system:
         system.merchant("acme", v2_file(system.url, LINET))
         system.faults({"fault": "slow", "on": "allocate", "latency_s": 1, "acts": True, "times": 1})
@@ -121,7 +121,7 @@ def test_a_late_task_cannot_write(tmp_path: Path) -> None:
         assert system.allocated()[0]["adopted"] is True
 
 
-def test_a_clock_that_is_off(tmp_path: Path) -> None:
+def test_a_worker_with_a_fast_clock(tmp_path: Path) -> None:
     """A worker whose clock is five minutes fast changes nothing: the server's time counts, in events too."""
     site = tmp_path / "site"
     site.mkdir()
@@ -139,12 +139,12 @@ def test_a_clock_that_is_off(tmp_path: Path) -> None:
 
 
 def test_a_shipment_that_kills_its_worker(tmp_path: Path) -> None:
-    """Handed out alone after two losses, it alone fails, as worker_lost; its neighbours are allocated."""
+    """Isolated after two losses, it alone fails, as worker_lost; the other shipments are allocated."""
     with running(tmp_path, *ROLES, ALLOCATION_LEASE_SECONDS="2", ALLOCATION_CONCURRENCY="2") as system:
         system.merchant("acme", v2_file(system.url, LINET))
         system.faults({"fault": "hang", "on": "allocate", "references": ["sp_killer"]})
         done = threading.Event()
-        killer = threading.Thread(target=_kill_whoever_calls_for, args=(system, "sp_killer", done))
+        killer = threading.Thread(target=_kill_children_calling_for, args=(system, "sp_killer", done))
         killer.start()
         try:
             system.publish([order_event("acme", [*(f"sp_ok{n}" for n in range(5)), "sp_killer"])])
@@ -157,8 +157,8 @@ def test_a_shipment_that_kills_its_worker(tmp_path: Path) -> None:
         assert (failed["shipment"], failed["reason"]) == ("sp_killer", "worker_lost")
 
 
-def _kill_whoever_calls_for(system: System, reference: str, done: threading.Event) -> None:
-    """`kill -9` all children as soon as a call for the shipment is under way, each time."""
+def _kill_children_calling_for(system: System, reference: str, done: threading.Event) -> None:
+    """`kill -9` all children as soon as a call for the shipment is in flight, each time."""
     while not done.wait(0.02):
         token = system.redis.hget("allocation:lease_tokens:acme", reference)
         if token and token.startswith("c:"):
@@ -172,8 +172,8 @@ def _wait_for_another(system: System, reference: str, token: str, done: threadin
     wait_until(lambda: done.is_set() or system.redis.hget(key, reference) != token, 30)
 
 
-def test_two_thousand_bad_events_among_a_hundred_good_ones(tmp_path: Path) -> None:
-    """Each bad event is rejected with its reason, the good ones are allocated, and all processes live on."""
+def test_many_invalid_events(tmp_path: Path) -> None:
+    """Each invalid event is rejected with its reason, the valid ones are allocated, and all processes stay alive."""
     good = [order_event("acme", [f"sp_good{n}"]) for n in range(100)]
     base = order_event("acme", ["sp_x"])
     kinds: list[tuple[str, str]] = [
@@ -203,8 +203,8 @@ def test_two_thousand_bad_events_among_a_hundred_good_ones(tmp_path: Path) -> No
         assert "\x1b" not in system.logged()
 
 
-def test_an_event_that_ends_intakes_is_rejected(tmp_path: Path) -> None:
-    """After two intakes ended with nothing but one entry in hand, it is rejected; the orders behind it are taken."""
+def test_an_event_that_kills_intakes_is_rejected(tmp_path: Path) -> None:
+    """After two intakes died with only one entry pending, it is rejected; the orders behind it are accepted."""
     with running(tmp_path, ALLOCATION_LEASE_SECONDS="2") as system:
         stream = "orders.created"
         system.merchant("acme", v2_file(system.url, LINET))

@@ -1,4 +1,4 @@
-"""The soak's judgement tells growth from rest; `make chaos` runs a short soak, `make soak` a long one."""
+"""The soak's check for growth; `make chaos` runs a short soak, `make soak` a long one."""
 
 from collections.abc import Callable
 
@@ -30,14 +30,14 @@ def judged(used: Callable[[int], float]) -> Row:
     return next(row for row in found if row.name == "Redis memory")
 
 
-def test_what_grows_with_every_order_is_found() -> None:
-    """One kilobyte for each order is growth, and the slope says how much."""
+def test_growth_with_every_order_is_found() -> None:
+    """One kilobyte per order is growth, with its slope."""
     row = judged(lambda n: 20 * MB + 300 * 1024 * n)
     assert row.grows
     assert row.slope == pytest.approx(10_000 * 1024)
 
 
-def test_what_fills_up_and_stays_is_not() -> None:
-    """What grows until the first records expire, and then stays, is no growth; nor is what goes up and down."""
+def test_bounded_growth_is_not_reported() -> None:
+    """Memory that grows until the first records expire, or that varies, is no growth."""
     assert not judged(lambda n: min(n, 20) * MB).grows
     assert not judged(lambda n: (20 + n % 5) * MB).grows

@@ -26,13 +26,13 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """One running system for all cases."""
+    """A running system for all cases."""
     with running(tmp_path_factory.mktemp("system"), *ROLES) as system:
         yield system
 
 
 def merchant_file(url: str, wire: str, strategy: str) -> str:
-    """A merchant file for a case."""
+    """The merchant file of a case."""
     if wire in ("json", "xml"):
         return v1_file(url, strategy, body_format=wire)
     text = v2_file(url, strategy)
@@ -41,7 +41,7 @@ def merchant_file(url: str, wire: str, strategy: str) -> str:
 
 @pytest.mark.parametrize(("number", "wire", "strategy"), [(n, *case) for n, case in enumerate(CASES)])
 def test_one_order_each(system: System, number: int, wire: str, strategy: str) -> None:
-    """An order ends allocated, with carrier, tracking and, where the API gave any, label links."""
+    """An order is allocated, with carrier, tracking and, if the API returned any, label links."""
     name = f"case{number}"
     system.merchant(name, merchant_file(system.url, wire, strategy))
     before = system.settled()
@@ -51,12 +51,12 @@ def test_one_order_each(system: System, number: int, wire: str, strategy: str) -
     assert next(iter(event["strategy"])) in strategy
     assert event["carrier"]["reference"]
     assert event["tracking_references"]
-    # A consignment that is read back has no label links: what the API did not say is not invented.
+    # A consignment that is read back has no label links.
     assert event["labels"] or (event["adopted"] and wire in ("json", "xml"))
 
 
 def test_a_list_of_fifty(system: System) -> None:
-    """Each entry of one answer for fifty goes its own way: allocated, refused, or missing and read back."""
+    """Each entry of a response for fifty has its own outcome: allocated, refused, or missing and read back."""
     text = v1_file(system.url, '{ carrier_service = "FF_LINET-00001" }', '[{ service_group = "freight" }]')
     system.merchant("fifty", text)
     references = [f"sp_fifty{n}" for n in range(50)]
@@ -80,7 +80,7 @@ def test_a_list_of_fifty(system: System) -> None:
 
 
 def test_ten_thousand_orders_in_few_calls(system: System) -> None:
-    """A "many" endpoint is asked for many at once: ten thousand orders need at most five hundred calls."""
+    """Bulk calls carry many shipments: ten thousand orders need at most five hundred calls."""
     system.merchant("many", v1_file(system.url, '{ carrier_service = "FF_LINET-00001" }'))
     before, puts = system.settled(), system.counts()["puts"]
     system.publish(order_event("many", [f"sp_many{n}"]) for n in range(10_000))
@@ -89,7 +89,7 @@ def test_ten_thousand_orders_in_few_calls(system: System) -> None:
 
 
 def test_throughput_needs_no_sweep(system: System) -> None:
-    """Without beat, a child takes what comes due: two thousand orders are done though nothing ever sweeps."""
+    """Without beat, children claim what is due: two thousand orders are settled without a sweep."""
     system.kill("beat")
     system.merchant("swept", v2_file(system.url, '{ virtual_service = "FF_LINET-00001" }'))
     before = system.settled()

@@ -1,4 +1,4 @@
-"""TLS for tests: a certificate that nobody has signed, and a front that speaks TLS for a server that does not."""
+"""TLS for tests: a self-signed certificate, and a TLS proxy for a server without TLS."""
 
 import contextlib
 import select
@@ -24,7 +24,7 @@ class Certificate(NamedTuple):
 
 
 def certificate(folder: Path) -> Certificate:
-    """A new self-signed certificate of `localhost` (not of 127.0.0.1); without `openssl` the test is skipped."""
+    """A new self-signed certificate for `localhost` (not for 127.0.0.1); without `openssl` the test is skipped."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("the program openssl is not installed; it makes the test's certificate")
@@ -37,14 +37,14 @@ def certificate(folder: Path) -> Certificate:
     return construct
 
 
-class TlsFront:
-    """Ends TLS on a port of its own and passes on what it carries, from `with` to its end.
+class TlsProxy:
+    """A TLS proxy on a free port, for the length of a `with`.
 
-    `accepted` counts the connections whose TLS stood: those that have seen our certificate and stayed.
+    `accepted` counts the connections whose handshake succeeded: their clients accepted the certificate.
     """
 
     def __init__(self, certificate: Certificate, backend: int) -> None:
-        """`backend`: the port on this machine to pass on to."""
+        """`backend`: the port on this machine to forward to."""
         self.accepted = 0
         self._backend = backend
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -55,11 +55,11 @@ class TlsFront:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Its port."""
         return int(self._server.server_address[1])
 
     def __enter__(self) -> Self:
-        """Begin to listen."""
+        """Start to listen."""
         self._thread.start()
         return self
 
@@ -80,7 +80,7 @@ class TlsFront:
 
 
 def _pass_on(front: ssl.SSLSocket, back: socket.socket) -> bool:
-    """Pass on what is there, either way; False when one side has ended."""
+    """Forward pending data in both directions; False when one side has ended."""
     ready = [front] if front.pending() else select.select([front, back], [], [], 0.1)[0]
     for source, target in ((front, back), (back, front)):
         if source in ready:

@@ -1,4 +1,4 @@
-"""A batch with everything around it in memory."""
+"""A batch whose ledger, API and alerts are in memory."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -15,21 +15,21 @@ from tasks.work.messages import FellBack
 from tasks.work.ports import Account, Claim, Pause
 from tests.factories.memory_ledger import TASK, MemoryLedger
 from tests.factories.merchant_files import SERVICE, V2_API, file_of
-from tests.factories.scripted_api import ScriptedApi, Told
+from tests.factories.scripted_api import RecordedAlerts, ScriptedApi
 from tests.factories.shipments import shipment
 
 KEY = "open-sesame"
 MAX_VISITS = 200
 
 
-def several(references: str, *steps: AnyStrategy, **progress: Any) -> list[Shipment]:
+def make_shipments(references: str, *steps: AnyStrategy, **progress: Any) -> list[Shipment]:
     """Shipments with these references (one a word), all with the same steps and progress."""
     return [replace(shipment(*steps, **progress), reference=reference) for reference in references.split()]
 
 
 @dataclass(kw_only=True)
-class Trial:
-    """One task's work, and what came of it."""
+class BatchRun:
+    """One batch, the settings it runs with, and its results."""
 
     shipments: list[Shipment]
     unreadable: tuple[UnreadableRecord, ...] = ()
@@ -42,17 +42,17 @@ class Trial:
     stopped: frozenset[str] = frozenset()
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     api: ScriptedApi = field(default_factory=ScriptedApi)
-    told: Told = field(default_factory=Told)
+    alerts: RecordedAlerts = field(default_factory=RecordedAlerts)
     budget: RetryBudget = field(default_factory=RetryBudget)
     in_time: list[Shipment] = field(default_factory=list)
     late: list[Shipment] = field(default_factory=list)
-    late_at: list[float] = field(default_factory=list)
+    fell_back_at: list[float] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-    alarms: list[float] = field(default_factory=list)
+    wakeups: list[float] = field(default_factory=list)
     running: asyncio.Task[None] | None = None
 
     def batch(self) -> Batch:
-        """The batch, which holds its shipments from now on."""
+        """The batch; it owns its shipments."""
         merchant = Merchant(name="acme", file=file_of(self.file), digest="d")
         self.ledger.holders |= {shipment.reference: TASK for shipment in self.shipments}
         self.ledger.holders |= {found.reference: TASK for found in self.unreadable}
@@ -71,15 +71,15 @@ class Trial:
             ),
             ledger=self.ledger,
             api=self.api,
-            alerts=self.told,
+            alerts=self.alerts,
             budget=self.budget,
-            wake_after=self.alarms.append,
+            wake_after=self.wakeups.append,
             on_finish=self.left.append,
             fell_back=self._fell_back,
         )
 
     async def work(self) -> Batch:
-        """Work for as long as a link of a chain waits; what is slow, or raised, goes on."""
+        """Run for as long as a link of a chain waits; slow calls and visits with errors continue in `running`."""
         batch = self.batch()
         work = asyncio.create_task(batch.run())
         await asyncio.wait([work], timeout=PATIENCE_S)
@@ -87,25 +87,25 @@ class Trial:
         self.running = work if not work.done() or work.exception() else None
         return batch
 
-    async def to_the_end(self) -> None:
-        """Work until the last slow call is settled."""
+    async def run_to_completion(self) -> None:
+        """Run until the last slow call is settled."""
         await self.work()
         if self.running:
             await self.running
 
-    async def visit_by_visit(self, until_s: float = float("inf")) -> None:
-        """Work, and take up again who is due, together with all who are due at that moment, until nobody is."""
+    async def run_all_visits(self, until_s: float = float("inf")) -> None:
+        """Run, and claim due shipments again, all that are due at the same time together, until none is left."""
         for _ in range(MAX_VISITS):
-            await self.to_the_end()
+            await self.run_to_completion()
             due = sorted(self.ledger.due(), key=lambda each: each[0])
             if not due or due[0][0] > until_s:
                 return
             now = max(asyncio.get_running_loop().time(), due[0][0])
             await asyncio.sleep(now - asyncio.get_running_loop().time())
             self.shipments = [shipment for at, shipment in due if at <= now + 0.005]
-        raise AssertionError(f"no end after {MAX_VISITS} visits")
+        raise AssertionError(f"not finished after {MAX_VISITS} visits")
 
     def _fell_back(self, fallen_back: FellBack) -> None:
         assert fallen_back.token == TASK
         self.late.append(fallen_back.shipment)
-        self.late_at.append(asyncio.get_running_loop().time())
+        self.fell_back_at.append(asyncio.get_running_loop().time())

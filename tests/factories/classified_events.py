@@ -7,8 +7,8 @@ from worker.processes.merchant_files import MerchantFiles
 from worker.streams.orders import Entry
 
 
-def sort_entries(entries: Sequence[Entry], merchants: MerchantFiles) -> ClassifiedEvents:
-    """All portions as one."""
+def classify_all(entries: Sequence[Entry], merchants: MerchantFiles) -> ClassifiedEvents:
+    """The results of all portions in one."""
     result = ClassifiedEvents()
     for portion, _ in classify(entries, merchants):
         result.accepted += portion.accepted

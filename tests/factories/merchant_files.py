@@ -17,18 +17,18 @@ def rule(when: str, strategy: str = '{ service_group = "freight" }', name: str =
 
 
 def file_of(text: str) -> MerchantFile:
-    """A good merchant file, from its text."""
+    """A valid merchant file, from its text."""
     return MerchantFile.model_validate(tomllib.loads(text))
 
 
 def read_text(folder: Path, text: str, name: str = "acme.toml", **more: Any) -> Merchant | list[Problem]:
-    """What is read from a file with this text."""
+    """The result of reading a file with this text."""
     path = folder / name
     path.write_text(text)
     return read(path, **more)
 
 
 def problems(folder: Path, text: str, name: str = "acme.toml") -> list[Problem]:
-    """What is wrong with a file with this text."""
+    """The problems of a file with this text."""
     found = read_text(folder, text, name)
     return [] if isinstance(found, Merchant) else found

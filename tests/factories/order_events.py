@@ -7,12 +7,12 @@ from tasks.rules.order import Order, Rejection, parse_order
 
 
 def shipment(**facts: Any) -> dict[str, Any]:
-    """A shipment of an event, with what the test says about it."""
+    """A shipment of an event, with these facts."""
     return {"reference": "sp_1", **facts}
 
 
 def event(*shipments: dict[str, Any], **data: Any) -> dict[str, Any]:
-    """An order-created event with these shipments (or one that says nothing) and these keys in `data`."""
+    """An order-created event with these shipments (or a minimal one) and these keys in `data`."""
     return {
         "specversion": "1.0",
         "id": "evt-1",
@@ -23,23 +23,23 @@ def event(*shipments: dict[str, Any], **data: Any) -> dict[str, Any]:
 
 
 def without(table: dict[str, Any], key: str) -> dict[str, Any]:
-    """The same table, one key short."""
+    """The table without one key."""
     return {name: value for name, value in table.items() if name != key}
 
 
 def read(table: Any) -> Any:
-    """What is read from an event that is written as JSON."""
+    """The result of parsing an event."""
     return parse_order(json.dumps(table).encode())
 
 
 def order(*shipments: dict[str, Any], **data: Any) -> Order:
-    """An order that can be read."""
+    """A valid order."""
     found = read(event(*shipments, **data))
     assert isinstance(found, Order)
     return found
 
 
 def reason(table: Any) -> str | None:
-    """The reason of the rejection, or None when the event was taken."""
+    """The reason of the rejection, or None when the event is accepted."""
     found = read(table)
     return found.reason if isinstance(found, Rejection) else None

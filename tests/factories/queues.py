@@ -1,4 +1,4 @@
-"""Celery's queues on the test's own server, without a worker."""
+"""Celery queues on the test server, without a worker."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from config.settings import Settings
 from worker.dispatch.broker import configure, queue_depth
 
 AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
-"""Of a broker's transport: find out at once that the broker is away."""
+"""Transport options: an unavailable broker is reported at once."""
 
 
 @contextmanager
 def application(settings: Settings, **options: Any) -> Iterator[Celery]:
-    """An application for the settings' broker; `options`: more options of Celery's."""
+    """An application for the broker of the settings; `options`: more Celery options."""
     app = configure(Celery("tests", set_as_current=False), settings)
     app.conf.update(options)
     try:
@@ -28,18 +28,18 @@ def application(settings: Settings, **options: Any) -> Iterator[Celery]:
 
 
 def _connections(app: Celery) -> Any:
-    """Celery's pool of connections, which its stubs take for one of producers."""
+    """Celery's connection pool; its stubs declare a pool of producers."""
     return app.pool
 
 
 def depth(app: Celery, queue: str) -> int:
-    """How many messages wait in a queue."""
+    """Number of messages in a queue."""
     with _connections(app).acquire(block=True) as connection:
         return queue_depth(connection, queue)
 
 
 def drain_links(app: Celery, queue: str) -> list[dict[str, Any]]:
-    """Take all links of chains out of a queue; what they would work on."""
+    """Remove all chain links from a queue; returns their arguments."""
     found = []
     with _connections(app).acquire(block=True) as connection:
         while message := connection.default_channel.basic_get(queue, no_ack=True):
@@ -49,7 +49,7 @@ def drain_links(app: Celery, queue: str) -> list[dict[str, Any]]:
 
 
 def drain(app: Celery, queue: str) -> list[dict[str, Any]]:
-    """Take all messages out of a queue; what their tasks would be called with."""
+    """Remove all messages from a queue; returns their keyword arguments."""
     found = []
     with _connections(app).acquire(block=True) as connection:
         while message := connection.default_channel.basic_get(queue, no_ack=True):

@@ -1,4 +1,4 @@
-"""An API of bare sockets that answers, or does not, byte by byte as a test says; and calls to it."""
+"""An API on bare sockets whose responses a test controls byte by byte, and calls to it."""
 
 import asyncio
 import json
@@ -17,13 +17,13 @@ from tasks.work.api import Api
 from tasks.work.clock import boottime
 from worker.carrier_api.client import CarrierApi
 
-KEY = "a-key-that-nobody-may-see"
+KEY = "a-key-that-must-stay-secret"
 REFERENCE = "sp_1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """A request as it came over the wire; header names in lower case. `connection`: its number, from 1."""
+    """A request as received; header names in lower case. `connection`: its number, from 1."""
 
     method: str
     target: str
@@ -33,95 +33,95 @@ class Request:
 
     @property
     def reference(self) -> str:
-        """The shipment it is about."""
+        """The shipment in the path."""
         return self.target.split("/")[3]
 
 
-Answer = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
-"""Writes what it likes; unless it closes the connection, the next request on it is read."""
+Handler = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
+"""Writes any response; unless it closes the connection, the next request on it is read."""
 
 
 @dataclass(kw_only=True)
 class RawApi:
-    """A listening API, and what came in."""
+    """A listening API, and the requests it received."""
 
     url: str
     requests: list[Request] = field(default_factory=list)
-    opened: int = 0
+    connections: int = 0
 
-    async def serve(self, answer: Answer, reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
-        """Answer what comes in on a connection, until it is closed."""
-        self.opened += 1
-        number = self.opened
+    async def serve(self, handler: Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Handle the requests of a connection until it is closed."""
+        self.connections += 1
+        number = self.connections
         try:
             while request := await _read(reader, number):
                 self.requests.append(request)
-                await answer(request, journal)
+                await handler(request, writer)
         finally:
-            journal.transport.abort()
+            writer.transport.abort()
 
 
 def response(status: int, body: bytes = b"", *headers: str) -> bytes:
-    """A whole answer."""
+    """A complete response."""
     head = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers, "", ""]
     return "\r\n".join(head).encode() + body
 
 
 def allocated(reference: str = REFERENCE) -> bytes:
-    """The body that says so."""
+    """The body of an allocated shipment."""
     return json.dumps({"state": "allocated", "shipment_reference": reference}).encode()
 
 
-async def allocates(request: Request, journal: asyncio.StreamWriter) -> None:
-    """The answer of an API that works."""
-    journal.write(response(200, allocated(request.reference)))
+async def allocates(request: Request, writer: asyncio.StreamWriter) -> None:
+    """Handler that allocates."""
+    writer.write(response(200, allocated(request.reference)))
 
 
-def answers(*parts: bytes) -> Answer:
-    """An API that always sends these bytes, and hangs up."""
+def responds_with(*parts: bytes) -> Handler:
+    """Handler that sends these bytes and closes the connection."""
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+    async def handler(_: Request, writer: asyncio.StreamWriter) -> None:
         for part in parts:
-            journal.write(part)
-            await journal.drain()
-        journal.close()
+            writer.write(part)
+            await writer.drain()
+        writer.close()
 
-    return answer
+    return handler
 
 
 async def hangs(_request: Request, _writer: asyncio.StreamWriter) -> None:
-    """An API that reads the request and says nothing."""
+    """Handler that reads the request and never responds."""
     await asyncio.Event().wait()
 
 
-async def resets(_: Request, journal: asyncio.StreamWriter) -> None:
-    """An API that reads the request and resets the connection."""
-    reset(journal)
+async def resets(_: Request, writer: asyncio.StreamWriter) -> None:
+    """Handler that reads the request and resets the connection."""
+    reset(writer)
 
 
-def reset(journal: asyncio.StreamWriter) -> None:
+def reset(writer: asyncio.StreamWriter) -> None:
     """End a connection with RST rather than FIN."""
-    raw: socket.socket = journal.get_extra_info("socket")
+    raw: socket.socket = writer.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    journal.transport.abort()
+    writer.transport.abort()
 
 
 @asynccontextmanager
-async def listening(answer: Answer = allocates, listener: socket.socket | None = None) -> AsyncIterator[RawApi]:
-    """An API on a free port, or on a socket that listens already, for the length of an `async with`."""
+async def listening(handler: Handler = allocates, listener: socket.socket | None = None) -> AsyncIterator[RawApi]:
+    """An API on a free port, or on a socket that already listens, for the length of an `async with`."""
     connections: set[asyncio.Task[None]] = set()
     listener = listener or socket.create_server(("127.0.0.1", 0))
     api = RawApi(url=address(listener))
 
-    def connected(reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
-        connections.add(asyncio.create_task(api.serve(answer, reader, journal)))
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.create_task(api.serve(handler, reader, writer)))
 
     server = await asyncio.start_server(connected, sock=listener)
     try:
         yield api
     finally:
         server.close()
-        # Who is accepted in this very moment is among them a turn later.
+        # A connection that is being accepted is in the set after one more iteration of the loop.
         await asyncio.sleep(0)
         for connection in connections:
             connection.cancel()
@@ -140,13 +140,13 @@ async def _read(reader: asyncio.StreamReader, connection: int) -> Request | None
 
 
 def address(listener: socket.socket) -> str:
-    """The URL of a socket that listens."""
+    """The URL of a listening socket."""
     return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @contextmanager
 def full_backlog() -> Iterator[socket.socket]:
-    """A socket that lets nobody in, until somebody listens to it."""
+    """A socket that accepts no connection until `listen` is called again."""
     with ExitStack() as open_sockets:
         listener, *waiting = [open_sockets.enter_context(socket.socket()) for _ in range(5)]
         listener.bind(("127.0.0.1", 0))
@@ -158,7 +158,7 @@ def full_backlog() -> Iterator[socket.socket]:
 
 
 def account(url: str, strategy: Mapping[str, Any] | None = None, key: str | None = KEY, **api: Any) -> ports.Account:
-    """A merchant whose API is there, and his key; `api`: more of the `[api]` table."""
+    """An account of a merchant with this API and key; `api`: more of the `[api]` table."""
     table = {"flavour": "shipments-v2", "base_url": f"{url}/pro", "api_key": {"env": "KEY"}, **api}
     file = {"api": table, "allocation": {"strategy": strategy or {"virtual_service": "X"}}}
     merchant = Merchant(name="acme", file=MerchantFile.model_validate(file), digest="digest")
@@ -166,12 +166,12 @@ def account(url: str, strategy: Mapping[str, Any] | None = None, key: str | None
 
 
 def request(*references: str, within_s: float = 60.0) -> ports.Request:
-    """Shipments to call for, within so many seconds from now."""
+    """A request for these shipments, to be written within so many seconds."""
     return ports.Request(references=references or (REFERENCE,), write_by=boottime() + within_s)
 
 
 @asynccontextmanager
-async def calling(longest_call_s: float = 30.0) -> AsyncIterator[CarrierApi]:
+async def open_client(longest_call_s: float = 30.0) -> AsyncIterator[CarrierApi]:
     """A client, for the length of an `async with`."""
     api = CarrierApi(time.time, longest_call_s)
     try:
@@ -180,41 +180,41 @@ async def calling(longest_call_s: float = 30.0) -> AsyncIterator[CarrierApi]:
         await api.close()
 
 
-def idle(api: CarrierApi) -> list[Any]:
-    """The open connections that a client could use again, as far as it knows."""
+def idle_connections(api: CarrierApi) -> list[Any]:
+    """The open connections that a client would reuse."""
     transport: Any = api._sender._http._transport
     return [each for kept in transport._connections.idle.values() for each, _ in kept if each.is_free()]
 
 
 async def allocate(api: Api, account: ports.Account, reference: str = REFERENCE, within_s: float = 60.0) -> Outcome:
-    """Ask for an allocation of one shipment."""
+    """Request an allocation of one shipment."""
     strategy = account.merchant.file.allocation.strategy
     outcomes = await api.allocate(account, strategy, request(reference, within_s=within_s))
     return outcomes[reference]
 
 
 async def call_once(url: str, **api: Any) -> Outcome:
-    """Ask once with a client of its own."""
-    async with calling() as client:
+    """Make one call with a new client."""
+    async with open_client() as client:
         return await allocate(client, account(url, **api))
 
 
 async def quote_once(url: str, strategy: Mapping[str, Any] | None = None, **api: Any) -> Any:
-    """Ask once for quotes, with a client of its own."""
-    async with calling() as client:
+    """Request quotes once with a new client."""
+    async with open_client() as client:
         here = account(url, strategy or {"quote": "cheapest"}, **api)
         return await client.quote(here, here.merchant.file.allocation.strategy, request())
 
 
 async def read_once(url: str, **api: Any) -> Finding:
-    """Read back once with a client of its own."""
-    async with calling() as client:
+    """Read back once with a new client."""
+    async with open_client() as client:
         return await client.read_back(account(url, **api), request())
 
 
 @contextmanager
-def taking_at_most(seconds: float) -> Iterator[None]:
-    """Fails when what is inside takes longer."""
+def assert_faster_than(seconds: float) -> Iterator[None]:
+    """Fails when the block takes longer."""
     began = time.monotonic()
     yield
     assert time.monotonic() - began < seconds

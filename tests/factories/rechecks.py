@@ -1,13 +1,13 @@
-"""Shipments whose carriers are read once more, and an API that says who has them."""
+"""Shipments with a scheduled recheck, and an API that names their carrier."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from tasks.rules.shipment import Shipment
-from tests.factories.children import FILE
 from tests.factories.ledger_harness import Harness
-from tests.factories.raw_api import Answer, RawApi, listening, response
+from tests.factories.raw_api import Handler, RawApi, listening, response
+from tests.factories.worker_child import FILE
 from worker.ledger.records import read_record
 from worker.observability.overview import read_overview
 from worker.processes.rechecks import Rechecks
@@ -15,8 +15,8 @@ from worker.processes.rechecks import Rechecks
 DUE = "allocation:rechecks"
 
 
-def carried_by(service: str | None) -> bytes:
-    """An API that says who has a shipment."""
+def response_with_carrier(service: str | None) -> bytes:
+    """A response that names the carrier of a shipment."""
     body: dict[str, Any] = {"state": "allocated", "reference": "a"}
     if service:
         body["allocation"] = {"carrier": {"reference": service[0], "service_reference": service}}
@@ -24,55 +24,55 @@ def carried_by(service: str | None) -> bytes:
 
 
 def event(service: str | None) -> str:
-    """What was told of it when it was settled."""
+    """The event that was published when the shipment was settled."""
     carrier = {"reference": service[0], "service_reference": service} if service else None
     return json.dumps({"id": "acme/a/allocated", "data": {"carrier": carrier}})
 
 
-async def settled(harness: Harness, service: str | None = "X1", *, again: bool = True) -> Shipment:
-    """A shipment that was allocated, and is to be read once more now."""
+async def allocated_shipment(harness: Harness, service: str | None = "X1", *, again: bool = True) -> Shipment:
+    """An allocated shipment whose recheck is due."""
     claim = await harness.claim("acme", "a")
     held = claim.shipments[0].with_progress(repeated_calls=1, entries=1)
     due = 1.0 if again else 0.0
-    told = {"entry": {"action": "allocate"}, "api": "api", "signal": "good", "repeated_calls": int(again)}
-    await harness.report_of([held], claim.lease_token, "allocated", event=event(service), due=due, **told)
+    published = {"entry": {"action": "allocate"}, "api": "api", "signal": "good", "repeated_calls": int(again)}
+    await harness.report_of([held], claim.lease_token, "allocated", event=event(service), due=due, **published)
     return held
 
 
-async def look(rechecks: Rechecks) -> None:
-    """Let the rechecks do what is due."""
+async def run_rechecks(rechecks: Rechecks) -> None:
+    """Run the due rechecks."""
     rechecks.start()
     assert rechecks._working is not None
     await rechecks._working
 
 
-async def waits(harness: Harness) -> bool:
-    """Whether the shipment is to be looked at again."""
+async def is_scheduled(harness: Harness) -> bool:
+    """Whether a recheck of the shipment is scheduled."""
     return await harness.raw.zscore(DUE, "acme:a") is not None
 
 
 async def last_entry(harness: Harness) -> dict[str, Any]:
-    """The last entry of its story."""
+    """The last entry of its history."""
     record = await read_record(harness.redis, harness.settings, "acme", "a")
     assert record is not None
     return record.history[-1][1]
 
 
-async def changed(harness: Harness) -> tuple[int, int]:
-    """How many were asked for again, and how many of them have another carrier now."""
+async def recheck_counts(harness: Harness) -> tuple[int, int]:
+    """Number of repeated calls, and of changed carriers."""
     (counts,) = (await read_overview(harness.redis, harness.settings)).merchants
     return counts.repeated_calls, counts.carrier_changed
 
 
-def write(folder: Path, api: RawApi, in_flight: int = 0) -> None:
-    """Write the merchant's file."""
+def write_merchant_file(folder: Path, api: RawApi, in_flight: int = 0) -> None:
+    """Write the merchant file."""
     (folder / "acme.toml").write_text(FILE.format(url=api.url, in_flight=in_flight))
 
 
-async def look_with(harness: Harness, rechecks: Rechecks, answer: Answer) -> list[str]:
-    """Let the rechecks do what is due with an API that answers so; what came in there."""
-    async with listening(answer) as api:
-        write(harness.settings.merchants_dir, api)
+async def recheck_with(harness: Harness, rechecks: Rechecks, handler: Handler) -> list[str]:
+    """Run the due rechecks with an API that responds so; returns its requests."""
+    async with listening(handler) as api:
+        write_merchant_file(harness.settings.merchants_dir, api)
         rechecks._merchants._looked_at = float("-inf")
-        await look(rechecks)
+        await run_rechecks(rechecks)
         return [f"{request.method} {request.target}" for request in api.requests]

@@ -1,4 +1,4 @@
-"""Records of the ledger for the tests."""
+"""Ledger records for the tests."""
 
 import json
 from functools import lru_cache
@@ -25,10 +25,10 @@ EVERY: tuple[AnyStrategy, ...] = (
 
 
 def record(**fields: Any) -> dict[str, Any]:
-    """The record of a shipment that has just come in, and these fields."""
-    claim = order()
+    """The record of a newly accepted shipment, with these fields."""
+    accepted = order()
     facts = intake_record(
-        claim, facts_of(claim.data, claim.data.shipments[0]), plan(*EVERY), "shipments-v2", "0123456789ab"
+        accepted, facts_of(accepted.data, accepted.data.shipments[0]), plan(*EVERY), "shipments-v2", "0123456789ab"
     )
     return {"intake": facts.encode(), "received": str(round(NOW * 1000)).encode(), **fields}
 
@@ -38,8 +38,8 @@ def plan(*steps: AnyStrategy) -> Plan:
     return Plan(rule="heavy", why="weight_kg 25 is over 20", steps=steps)
 
 
-def taken_up(progress: Progress | str | None = None, **fields: Any) -> Shipment:
-    """The shipment that a task finds in the ledger."""
+def loaded_shipment(progress: Progress | str | None = None, **fields: Any) -> Shipment:
+    """A shipment as loaded from the ledger by a task."""
     text = progress.as_json() if isinstance(progress, Progress) else progress
     return from_record("acme", "sp_1", record(progress=text and text.encode(), **fields))
 
@@ -49,14 +49,14 @@ PLANS = ('{ virtual_service = "V" }', '{ carrier_service = "S" }', '{ service_gr
 
 @lru_cache
 def merchant(steps: int) -> Merchant:
-    """A merchant whose file has so many steps."""
+    """A merchant whose file has this number of steps."""
     first, *others = PLANS[:steps]
     text = f"{V2_API}[allocation]\nstrategy = {first}\nfallback = [{', '.join(others)}]\n"
     return Merchant(name="acme", file=file_of(text), digest="d")
 
 
-def fresh_record(steps: int) -> dict[str, Any]:
-    """The record of a shipment that has just come in."""
+def new_record(steps: int) -> dict[str, Any]:
+    """The record of a newly accepted shipment."""
     strategies = [json.loads(f'{{"{name}": {ref}}}') for name, ref in (plan[2:-2].split(" = ") for plan in PLANS)]
     facts = {"order": "1001", "event": "evt-1", "api": "shipments-v2", "rule": "default", "why": "", "facts": {}}
     return {"intake": json.dumps(facts | {"steps": strategies[:steps]}), "received": NOW * 1000, "reported_epoch": 0.0}

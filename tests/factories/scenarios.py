@@ -1,4 +1,4 @@
-"""An API that may act after it has answered, with the truth about one shipment; and what a random life meets."""
+"""A simulated API that may act after its response, and random scenarios for one shipment."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -9,6 +9,7 @@ from config.merchant_files.retry import Retry
 from tasks.rules.outcome import Allocated, BulkRefused, Finding, Outcome, Queued, Refused, Unallocated, Unknown
 from tests.factories.shipments import (
     ALLOCATED,
+    BULK_REFUSED,
     CONFLICT,
     FOREIGN,
     GONE,
@@ -18,13 +19,12 @@ from tests.factories.shipments import (
     NOT_FOUND,
     NOT_SENT,
     NOT_YET,
-    PARTLY,
+    PARTLY_REFUSED,
     QUEUED,
     REFUSED,
     THROTTLED,
-    TOGETHER,
+    UNCERTAIN,
     UNKNOWN,
-    UNSURE,
 )
 
 LATEST = 0.95
@@ -36,28 +36,28 @@ Acts = Literal["nothing", "books", "fails"]
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """What the next request meets.
+    """What happens to the next request.
 
-    `happens`: what comes in its way. A worker that is `lost` or `stopped` has its call out; one that `crashed` has not.
-    The server `changed`, or it has `forgotten` the last report as well. `acts`: what the API makes of a call whose
-    answer leaves that open, `late`: after which share of the longest time, `shows`: from which share of that time on
-    the shipment is `allocating`. `took`: the share of the time limit until the answer.
+    `interruption`: an event before the request. A worker that is `lost` or `stopped` has a call in flight; one that
+    `crashed` has not. The server has `changed`, or has also `forgotten` the last report. `acts`: the effect of a call
+    whose response leaves it open, `late`: after which share of the longest time, `shows`: from which share of that
+    time on the shipment is `allocating`. `duration_share`: the share of the timeout until the response.
     """
 
-    answer: Outcome = ALLOCATED
+    response: Outcome = ALLOCATED
     quotes: Outcome | None = None
-    trouble: Finding | None = None
-    happens: Interruption = ""
+    read_back_error: Finding | None = None
+    interruption: Interruption = ""
     acts: Acts = "nothing"
     late: float = 0.0
     shows: float | None = None
-    took: float = 0.0
+    duration_share: float = 0.0
     wait_s: float = 0.0
     group_size: int = 2
 
 
 class Effect(NamedTuple):
-    """What a call comes to in the end, and from when on it shows."""
+    """The final effect of a call, and when it becomes visible."""
 
     at: float
     acts: Acts
@@ -66,14 +66,14 @@ class Effect(NamedTuple):
 
 @dataclass(kw_only=True)
 class LateApi:
-    """The truth about one shipment."""
+    """The actual state of one shipment at the API."""
 
     was: Literal["unallocated", "allocation_failed"] = "unallocated"
     bookings: int = 0
     pending: list[Effect] = field(default_factory=list)
 
     def read(self, now: float) -> Allocated | Queued | Unallocated:
-        """Its state at this time."""
+        """The state at this time."""
         for effect in sorted(effect for effect in self.pending if effect.at <= now):
             self.pending.remove(effect)
             self.act(effect.acts)
@@ -84,19 +84,19 @@ class LateApi:
         return Unallocated(state=self.was)
 
     def act(self, acts: Acts) -> None:
-        """Book, or find that nobody will."""
+        """Book the shipment, or fail to allocate it."""
         if acts == "books":
             self.bookings += 1
         elif acts == "fails" and not self.bookings:
             self.was = "allocation_failed"
 
     def call(self, turn: Turn, now: float, end: float, longest_s: float, *, was_partly: bool) -> Outcome:
-        """The answer to a call that arrives now and ends then; what it comes to may follow up to so much later."""
-        if not isinstance(turn.answer, Allocated | Queued | Refused | BulkRefused | Unknown):
-            return turn.answer
+        """The response to a call that arrives now and ends at `end`; its effect may follow up to `longest_s` later."""
+        if not isinstance(turn.response, Allocated | Queued | Refused | BulkRefused | Unknown):
+            return turn.response
         if not isinstance(self.read(now), Unallocated):
-            return UNKNOWN if turn.answer is UNKNOWN else INVALID_STATE
-        match turn.answer:
+            return UNKNOWN if turn.response is UNKNOWN else INVALID_STATE
+        match turn.response:
             case Allocated():
                 self.act("books")
             case Refused(reason="conflict") | Unknown() | Queued():
@@ -107,7 +107,7 @@ class LateApi:
                 self.act(turn.acts)
             case _:
                 self.act("fails" if turn.acts == "fails" else "nothing")
-        return turn.answer
+        return turn.response
 
     def _later(self, turn: Turn, end: float, longest_s: float) -> None:
         after_s = turn.late * longest_s
@@ -115,18 +115,18 @@ class LateApi:
         self.pending.append(Effect(end + after_s, turn.acts, shows_at))
 
     def will_be_booked(self) -> bool:
-        """Whether it is booked once all has happened."""
+        """Whether it is booked once all pending effects have happened."""
         return self.bookings > 0 or any(effect.acts == "books" for effect in self.pending)
 
-    def bookings_in_the_end(self) -> int:
-        """How many there are then."""
+    def final_bookings(self) -> int:
+        """Number of bookings once all pending effects have happened."""
         self.read(float("inf"))
         return self.bookings
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """The turns in their order; the last one is repeated for ever, and nothing comes in its way."""
+class Scenario:
+    """A sequence of turns; the last one repeats forever, without an interruption."""
 
     steps: int
     turns: list[Turn]
@@ -138,15 +138,27 @@ class World:
 
     def turn(self, number: int) -> Turn:
         """The nth turn, from 0."""
-        return self.turns[number] if number < len(self.turns) else replace(self.turns[-1], happens="")
+        return self.turns[number] if number < len(self.turns) else replace(self.turns[-1], interruption="")
 
 
-ANSWERS: tuple[Outcome, ...] = (
-    *(ALLOCATED, QUEUED, UNKNOWN, REFUSED, UNSURE, CONFLICT, INVALID_STATE, NOT_SENT, THROTTLED, TOGETHER, PARTLY),
+RESPONSES: tuple[Outcome, ...] = (
+    *(
+        ALLOCATED,
+        QUEUED,
+        UNKNOWN,
+        REFUSED,
+        UNCERTAIN,
+        CONFLICT,
+        INVALID_STATE,
+        NOT_SENT,
+        THROTTLED,
+        BULK_REFUSED,
+        PARTLY_REFUSED,
+    ),
     *(FOREIGN, NOT_YET, INVALID, NO_ACCESS, NOT_FOUND, GONE),
 )
-TROUBLES: tuple[Finding, ...] = (UNKNOWN, NOT_SENT, THROTTLED, NOT_YET, INVALID, NO_ACCESS)
-OF_QUOTES: tuple[Any, ...] = (None, UNKNOWN, REFUSED, UNSURE, THROTTLED, NOT_SENT, INVALID_STATE)
+READ_BACK_ERRORS: tuple[Finding, ...] = (UNKNOWN, NOT_SENT, THROTTLED, NOT_YET, INVALID, NO_ACCESS)
+QUOTE_ERRORS: tuple[Any, ...] = (None, UNKNOWN, REFUSED, UNCERTAIN, THROTTLED, NOT_SENT, INVALID_STATE)
 INTERRUPTIONS: tuple[Interruption, ...] = (
     *("", "", "", "", "", "", "", ""),
     *("lost", "stopped", "crashed", "changed", "forgotten", "redelivered", "held", "paused"),
@@ -154,14 +166,14 @@ INTERRUPTIONS: tuple[Interruption, ...] = (
 SHARES = st.sampled_from([0.0, 0.01, 0.3, 0.6, 0.9, LATEST])
 TURNS = st.builds(
     Turn,
-    answer=st.sampled_from(ANSWERS),
-    quotes=st.sampled_from(OF_QUOTES),
-    trouble=st.sampled_from([None, None, None, *TROUBLES]),
-    happens=st.sampled_from(INTERRUPTIONS),
+    response=st.sampled_from(RESPONSES),
+    quotes=st.sampled_from(QUOTE_ERRORS),
+    read_back_error=st.sampled_from([None, None, None, *READ_BACK_ERRORS]),
+    interruption=st.sampled_from(INTERRUPTIONS),
     acts=st.sampled_from(["nothing", "books", "fails"]),
     late=SHARES,
     shows=st.none() | SHARES,
-    took=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
+    duration_share=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
     wait_s=st.sampled_from([0.0, 0.5, 5.0, 100.0, 600.0]),
     group_size=st.integers(2, 5),
 )
@@ -173,8 +185,8 @@ def _retry(attempts: int, quiet_s: float, queue: float | None, more: float) -> R
     return Retry(attempts=attempts, quiet_seconds=quiet_s, queue_seconds=queue_s, deadline_hours=deadline_s / 3600)
 
 
-WORLDS = st.builds(
-    World,
+SCENARIOS = st.builds(
+    Scenario,
     steps=st.integers(1, 3),
     turns=st.lists(TURNS, min_size=1, max_size=25),
     retry=st.builds(

@@ -1,4 +1,4 @@
-"""An API that answers by its script, and who is told of what a person should know."""
+"""A scripted API, and recorded alerts."""
 
 import asyncio
 from collections import defaultdict
@@ -12,22 +12,22 @@ from tasks.rules.outcome import BulkRefused, Finding, Outcome, Quoted
 from tasks.rules.shipment import Shipment
 from tasks.rules.unreadable import UnreadableRecord
 from tasks.work.ports import Account, Request
-from tests.factories.shipments import ALLOCATED, REFUSED, TOGETHER
+from tests.factories.shipments import ALLOCATED, BULK_REFUSED, REFUSED
 
 
 @dataclass(frozen=True, kw_only=True)
-class After:
-    """An answer that takes its time; an exception in its place is a bug on the way."""
+class Delayed:
+    """A delayed result; an exception simulates a bug."""
 
     seconds: float
-    answer: Finding | Quoted | Exception
+    result: Finding | Quoted | Exception
 
 
-Said = Finding | Quoted | Exception | After
+ScriptedResult = Finding | Quoted | Exception | Delayed
 
 
-class Feedback(NamedTuple):
-    """A request as it came in, so many seconds after the beginning."""
+class RecordedRequest(NamedTuple):
+    """A received request, with its time in seconds from the start."""
 
     do: Literal["call", "read", "quote"]
     references: tuple[str, ...]
@@ -39,96 +39,96 @@ class Feedback(NamedTuple):
 
 @dataclass(kw_only=True)
 class ScriptedApi:
-    """Answers each shipment's calls and readings in the order of the test's script; after it, allocates.
+    """Responds to calls and read-backs of each shipment in the order of the script; then allocates.
 
-    A call for one of the `bad` is refused, and for everybody in it as `together` says.
+    A call that contains one of the `bad` is refused; a bulk call with `bulk_refusal` for all its shipments.
     """
 
-    calls: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
-    readings: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
-    quotes: dict[str, list[Said]] = field(default_factory=lambda: defaultdict(list))
+    calls: dict[str, list[ScriptedResult]] = field(default_factory=lambda: defaultdict(list))
+    read_backs: dict[str, list[ScriptedResult]] = field(default_factory=lambda: defaultdict(list))
+    quotes: dict[str, list[ScriptedResult]] = field(default_factory=lambda: defaultdict(list))
     bad: set[str] = field(default_factory=set)
-    together: BulkRefused = TOGETHER
-    feedback: list[Feedback] = field(default_factory=list)
+    bulk_refusal: BulkRefused = BULK_REFUSED
+    requests: list[RecordedRequest] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
-    on_wire: int = 0
-    most_on_wire: int = 0
+    in_flight: int = 0
+    most_in_flight: int = 0
 
     async def quote(self, account: Account, strategy: AnyStrategy, request: Request) -> Any:
-        """The quote that the script says, and otherwise a good one."""
+        """The scripted quote, or a good one."""
         (reference,) = request.references
-        self._hear(account, Feedback("quote", (reference,), _time(), request.write_by, str(strategy)))
-        with self._wire():
-            return await _say(self.quotes[reference], Quoted(reference=f"quote for {reference}"))
+        self._record(account, RecordedRequest("quote", (reference,), _time(), request.write_by, str(strategy)))
+        with self._count_in_flight():
+            return await _next_result(self.quotes[reference], Quoted(reference=f"quote for {reference}"))
 
     async def allocate(
         self, account: Account, strategy: AnyStrategy, request: Request, quote: str | None = None
     ) -> Mapping[str, Outcome]:
-        """One outcome for each, once all of them are there."""
+        """One outcome for each shipment, once all of them are known."""
         references = tuple(request.references)
-        self._hear(account, Feedback("call", references, _time(), request.write_by, str(strategy), quote))
-        with self._wire():
-            answers: dict[str, Any] = {}
+        self._record(account, RecordedRequest("call", references, _time(), request.write_by, str(strategy), quote))
+        with self._count_in_flight():
+            outcomes: dict[str, Any] = {}
             for reference in references:
-                answers[reference] = await _say(self.calls[reference], ALLOCATED)
+                outcomes[reference] = await _next_result(self.calls[reference], ALLOCATED)
             if self.bad.intersection(references):
-                return dict.fromkeys(references, self.together if len(references) > 1 else REFUSED)
-            return answers
+                return dict.fromkeys(references, self.bulk_refusal if len(references) > 1 else REFUSED)
+            return outcomes
 
     async def read_back(self, account: Account, request: Request) -> Finding:
-        """Where a shipment stands."""
+        """The scripted finding, or allocated."""
         (reference,) = request.references
-        self._hear(account, Feedback("read", (reference,), _time(), request.write_by))
-        with self._wire():
-            found: Finding = await _say(self.readings[reference], ALLOCATED)
+        self._record(account, RecordedRequest("read", (reference,), _time(), request.write_by))
+        with self._count_in_flight():
+            found: Finding = await _next_result(self.read_backs[reference], ALLOCATED)
             return found
 
     @property
     def called(self) -> list[tuple[str, tuple[str, ...]]]:
-        """What each call asked for, and for whom."""
-        return [(feedback.strategy, feedback.references) for feedback in self.feedback if feedback.do == "call"]
+        """Strategy and shipments of each call."""
+        return [(requests.strategy, requests.references) for requests in self.requests if requests.do == "call"]
 
     @property
     def read(self) -> list[str]:
-        """Who was read back."""
-        return [feedback.references[0] for feedback in self.feedback if feedback.do == "read"]
+        """The shipments that were read back, in order."""
+        return [requests.references[0] for requests in self.requests if requests.do == "read"]
 
     def times(self, do: str) -> list[float]:
-        """When each request of a kind came in."""
-        return [feedback.at for feedback in self.feedback if feedback.do == do]
+        """The times of the requests of one kind."""
+        return [requests.at for requests in self.requests if requests.do == do]
 
-    def _hear(self, account: Account, feedback: Feedback) -> None:
-        self.feedback.append(feedback)
+    def _record(self, account: Account, requests: RecordedRequest) -> None:
+        self.requests.append(requests)
         self.keys.add(account.key)
 
     @contextmanager
-    def _wire(self) -> Iterator[None]:
-        self.on_wire += 1
-        self.most_on_wire = max(self.most_on_wire, self.on_wire)
+    def _count_in_flight(self) -> Iterator[None]:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             yield
         finally:
-            self.on_wire -= 1
+            self.in_flight -= 1
 
 
 def _time() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _say(script: list[Said], otherwise: Any) -> Any:
-    said = script.pop(0) if script else otherwise
-    if isinstance(said, After):
-        await asyncio.sleep(said.seconds)
-        said = said.answer
+async def _next_result(script: list[ScriptedResult], otherwise: Any) -> Any:
+    result = script.pop(0) if script else otherwise
+    if isinstance(result, Delayed):
+        await asyncio.sleep(result.seconds)
+        result = result.result
     await asyncio.sleep(0)
-    if isinstance(said, Exception):
-        raise said
-    return said
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 @dataclass(kw_only=True)
-class Told:
-    """What a person was told."""
+class RecordedAlerts:
+    """The alerts that were sent."""
 
     failures: list[tuple[str, str]] = field(default_factory=list)
     pauses: list[tuple[str, str]] = field(default_factory=list)
@@ -138,7 +138,7 @@ class Told:
     unread: list[tuple[str, str]] = field(default_factory=list)
 
     def failed(self, shipment: Shipment, reason: str, _message: str) -> None:
-        """A shipment failed for good."""
+        """A shipment failed."""
         self.failures.append((shipment.reference, reason))
 
     def paused(self, merchant: str, why: str) -> None:
@@ -146,15 +146,15 @@ class Told:
         self.pauses.append((merchant, why))
 
     def resumed(self, merchant: str, shipments: int) -> None:
-        """A merchant's pause was lifted."""
+        """A merchant was resumed."""
         self.resumptions.append((merchant, shipments))
 
     def call_repeated(self, shipment: Shipment) -> None:
-        """A shipment was called for again after an open call."""
+        """A call was repeated after an open call."""
         self.again.append(shipment.reference)
 
     def response_unreadable(self, shipment: Shipment, why: str) -> None:
-        """An answer cannot be read."""
+        """A response cannot be read."""
         self.unread.append((shipment.reference, why))
 
     def unreadable(self, found: UnreadableRecord) -> None:

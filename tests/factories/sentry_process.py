@@ -1,4 +1,4 @@
-"""Ends with several kinds of errors with Sentry enabled: `python -m tests.factories.sentry_process URL`."""
+"""Process that reports several failures with Sentry enabled: `python -m tests.factories.sentry_process URL`."""
 
 import asyncio
 import sys
@@ -29,19 +29,19 @@ SHIPMENT = Shipment(
 
 
 def fail(key: str) -> None:
-    """Break with a key at hand."""
+    """Raise an error with a key in a local variable."""
     raise RuntimeError(f"a bug with {len(key)} letters")
 
 
 def main(url: str) -> None:
-    """Report failures, call an API, break, and check in."""
+    """Report failures, call an API, raise an error, and check in."""
     start_logging()
     start_sentry(load())
-    reports = SentryAlerts()
+    alerts = SentryAlerts()
     asyncio.run(call_once(url))
     for reason in ("conflict", "conflict", "worker_lost"):
-        reports.failed(SHIPMENT, reason, "words of the API")
-    reports.paused("acme", "the key is refused")
+        alerts.failed(SHIPMENT, reason, "message of the API")
+    alerts.paused("acme", "the key is refused")
     sentry_sdk.get_isolation_scope().set_extra("key_of_acme", KEY)
     try:
         fail(KEY)

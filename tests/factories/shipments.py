@@ -1,4 +1,4 @@
-"""Shipments in every state, moments and outcomes for the tests."""
+"""Shipments, contexts and outcomes for the tests."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ NOW = 1_795_000_000.0
 HOUR_S = 3600.0
 TIMEOUT_S = 20.0
 QUIET_S, QUEUE_S = 60.0, 900.0
-"""As in a file that says nothing else."""
+"""The defaults of a merchant file."""
 
 VIRTUAL: AnyStrategy = VirtualService(virtual_service="V")
 SERVICE: AnyStrategy = CarrierService(carrier_service="S")
@@ -42,8 +42,8 @@ CARRIER = Carrier(reference="FF", name="Fast Freight", service_reference="FF-1",
 ALLOCATED = Allocated(carrier=CARRIER)
 QUEUED = Queued(reason="queued")
 NOT_YET = NotYet(reason="processing")
-REFUSED = Refused(reason="allocation_failed", message="nobody would")
-UNSURE = Refused(reason="refused", message="no", certain=False)
+REFUSED = Refused(reason="allocation_failed", message="no carrier accepts it")
+UNCERTAIN = Refused(reason="refused", message="no", certain=False)
 CONFLICT = Refused(reason="conflict")
 THROTTLED = Throttled(reason="throttled")
 NOT_SENT = NotSent(reason="not_sent")
@@ -57,23 +57,23 @@ FORBIDDEN = Stopped(reason="forbidden", message="not allowed")
 INVALID = Stopped(reason="invalid_request", message="weight is missing")
 WRONG_STATE = Stopped(reason="wrong_state", message="cancelled")
 UNALLOCATED = Unallocated()
-CAME_TO_NOTHING = Unallocated(state="allocation_failed")
+ALLOCATION_FAILED = Unallocated(state="allocation_failed")
 
-TOGETHER = BulkRefused(reason="refused_together", message="refused together with other shipments: default_rules")
-PARTLY = BulkRefused(reason="refused_together", message="refused together with other shipments", partly=True)
+BULK_REFUSED = BulkRefused(reason="refused_together", message="refused together with other shipments: default_rules")
+PARTLY_REFUSED = BulkRefused(reason="refused_together", message="refused together with other shipments", partly=True)
 
 OUTCOMES: tuple[Outcome, ...] = (
-    *(ALLOCATED, QUEUED, NOT_YET, REFUSED, UNSURE, CONFLICT, THROTTLED, NOT_SENT, FOREIGN, UNKNOWN, INVALID_STATE),
+    *(ALLOCATED, QUEUED, NOT_YET, REFUSED, UNCERTAIN, CONFLICT, THROTTLED, NOT_SENT, FOREIGN, UNKNOWN, INVALID_STATE),
     *(NOT_FOUND, GONE, NO_ACCESS, FORBIDDEN, INVALID, WRONG_STATE),
 )
-"""What a call for one shipment may come to."""
+"""All outcomes of a call for one shipment."""
 
-FINDINGS: tuple[Finding, ...] = (*OUTCOMES, TOGETHER, PARTLY, UNALLOCATED, CAME_TO_NOTHING)
+FINDINGS: tuple[Finding, ...] = (*OUTCOMES, BULK_REFUSED, PARTLY_REFUSED, UNALLOCATED, ALLOCATION_FAILED)
 RANDOM = st.floats(0, 1, exclude_max=True)
 
 
 def shipment(*steps: AnyStrategy, age_s: float = 0.0, losses: int = 0, **progress: Any) -> Shipment:
-    """A shipment that came in `age_s` ago, with these steps (or one) and this progress."""
+    """A shipment accepted `age_s` ago, with these steps (or one) and this progress."""
     return Shipment(
         merchant="acme",
         reference="sp_1",
@@ -89,7 +89,7 @@ def shipment(*steps: AnyStrategy, age_s: float = 0.0, losses: int = 0, **progres
     )
 
 
-def opened(kind: str = "unknown", ago_s: float = 0.0, **more: Any) -> dict[str, Any]:
+def open_call(kind: str = "unknown", ago_s: float = 0.0, **more: Any) -> dict[str, Any]:
     """Progress with an open call that ended so long ago."""
     return {
         "open_kind": kind,
@@ -111,7 +111,7 @@ def context(
     group_size: int = 1,
     **retry: Any,
 ) -> Context:
-    """A moment of decision about a request that was sent then, or just now; `retry` as in a merchant file."""
+    """The context of a decision about a request sent at `sent`, or now; `retry` as in a merchant file."""
     return Context(
         now=now,
         random=random,

@@ -1,4 +1,4 @@
-"""A loop whose time jumps over every wait, so that a test of hours takes no time."""
+"""An event loop with virtual time, so that waits of hours take no time."""
 
 import asyncio
 import selectors
@@ -8,36 +8,36 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class _Jumping(selectors.DefaultSelector):
-    """Never waits: it adds up what it would have waited for."""
+class _VirtualSelector(selectors.DefaultSelector):
+    """Never waits; adds up the timeouts instead."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.jumped_s = 0.0
+        self.skipped_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready now."""
-        assert timeout is not None, "the test waits for something that never comes"
+        """The events that are ready now."""
+        assert timeout is not None, "the test waits forever"
         ready = super().select(0)
         if not ready:
-            self.jumped_s += max(timeout, 0)
+            self.skipped_s += max(timeout, 0)
         return ready
 
 
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop that jumps to the next timer when nothing else is to do."""
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop that jumps to the next timer when it is idle."""
 
     def __init__(self) -> None:
-        """Time begins at zero."""
-        self._jumping = _Jumping()
+        """Time starts at zero."""
+        self._jumping = _VirtualSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Seconds that were jumped over."""
-        return self._jumping.jumped_s
+        """Virtual seconds since the start."""
+        return self._jumping.skipped_s
 
 
-def play(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in time that jumps."""
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+def run_virtual(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(work)

@@ -1,4 +1,4 @@
-"""Tests that are coroutines, and a ledger for them."""
+"""Runs coroutine tests, and provides ledgers and worker children."""
 
 import asyncio
 import gc
@@ -38,7 +38,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(autouse=True)
 def runner() -> Iterator[asyncio.Runner]:
-    """The kind of loop that a worker has."""
+    """The kind of event loop that a worker uses."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         yield runner
 
@@ -60,7 +60,7 @@ def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def own_harness(own_server: EmbeddedServer, settings: Settings, runner: asyncio.Runner) -> Iterator[Harness]:
-    """A ledger on it."""
+    """A ledger on this server."""
     harness = Harness(settings.model_copy(update={"redis_url": SecretStr(own_server.url)}))
     runner.run(harness.raw.config_set("appendfsync", "always"))
     yield harness
@@ -69,7 +69,7 @@ def own_harness(own_server: EmbeddedServer, settings: Settings, runner: asyncio.
 
 @pytest.fixture
 def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
-    """An application whose broker is the shared server; the key is at hand, and a tenth second is long."""
+    """An application whose broker is the shared server; the API key is set, and a tenth of a second counts as long."""
     monkeypatch.setenv("CHILD_KEY", KEY)
     monkeypatch.setattr(child_module, "PATIENCE_S", 0.1)
     monkeypatch.setattr(child_module, "DRAIN_S", 0.1)
@@ -80,7 +80,7 @@ def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]
 
 @pytest.fixture
 def child(app: Celery, settings: Settings) -> Iterator[ChildRuntime]:
-    """A child at work."""
+    """A running child."""
     thresholds = gc.get_threshold()
     child = ChildRuntime(app, settings, Siblings(4))
     yield child
@@ -90,14 +90,14 @@ def child(app: Celery, settings: Settings) -> Iterator[ChildRuntime]:
 
 @pytest.fixture
 def merchants(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> MerchantFiles:
-    """The merchants of the folder; the key is at hand."""
+    """The merchants of the folder; the API key is set."""
     monkeypatch.setenv("CHILD_KEY", KEY)
     return MerchantFiles(harness.settings.merchants_dir, frozenset())
 
 
 @pytest.fixture
 def rechecks(runner: asyncio.Runner, harness: Harness, merchants: MerchantFiles) -> Iterator[Rechecks]:
-    """Rechecks of a worker's own client."""
+    """Rechecks with the client of a worker."""
 
     async def build() -> Rechecks:
         return Rechecks(

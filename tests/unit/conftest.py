@@ -1,4 +1,4 @@
-"""How the properties are tried: the same examples on every run, and no deadline on a machine that may stand still."""
+"""Hypothesis profile: the same examples on every run, and no deadline, as the machine may be slow."""
 
 from hypothesis import settings
 

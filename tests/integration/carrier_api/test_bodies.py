@@ -1,4 +1,4 @@
-"""Bodies that break off, do not end, are enormous or packed: what came of them counts, within bounds."""
+"""Incomplete, endless, enormous or compressed bodies: the received part counts, within bounds."""
 
 import asyncio
 import gzip
@@ -10,32 +10,32 @@ import pytest
 from tasks.rules.outcome import Allocated, Queued, Stopped, Unknown
 from tests.factories.raw_api import (
     REFERENCE,
-    Answer,
+    Handler,
     Request,
     account,
     allocated,
-    answers,
+    assert_faster_than,
     call_once,
-    calling,
     listening,
+    open_client,
     read_once,
     request,
+    responds_with,
     response,
-    taking_at_most,
 )
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 MEGABYTE = 1024 * 1024
 
 
-def cut(status: int, *headers: str, body: bytes = b"{") -> Answer:
-    """A head that promises more than comes before the connection drops."""
+def cut(status: int, *headers: str, body: bytes = b"{") -> Handler:
+    """A response that is longer by its head than its body before the connection closes."""
     whole = response(status, b" " * 1000, *headers)
-    return answers(whole[:-1000] + body)
+    return responds_with(whole[:-1000] + body)
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "reason"),
+    ("handler", "kind", "reason"),
     [
         (cut(401), Stopped, "unauthorised"),
         (cut(410), Unknown, "incomplete_response"),
@@ -48,12 +48,12 @@ def cut(status: int, *headers: str, body: bytes = b"{") -> Answer:
         (cut(202), Queued, "queued"),
         (cut(200), Unknown, "incomplete_response"),
         (cut(200, body=allocated()), Allocated, None),
-        (answers(HEAD + b"transfer-encoding: chunked\r\n\r\n40\r\n{"), Unknown, "incomplete_response"),
+        (responds_with(HEAD + b"transfer-encoding: chunked\r\n\r\n40\r\n{"), Unknown, "incomplete_response"),
     ],
 )
-async def test_an_answer_that_breaks_off(answer: Answer, kind: type, reason: str | None) -> None:
-    """A whole head with half a body is judged by its status and by what came."""
-    async with listening(answer) as api:
+async def test_a_truncated_response(handler: Handler, kind: type, reason: str | None) -> None:
+    """A complete head with half a body is parsed by its status and the received part."""
+    async with listening(handler) as api:
         outcome = await call_once(api.url)
     assert isinstance(outcome, kind)
     assert outcome.reason == reason
@@ -61,57 +61,57 @@ async def test_an_answer_that_breaks_off(answer: Answer, kind: type, reason: str
         assert outcome.retry_after_s == 7
 
 
-async def test_chunks_that_become_garbage() -> None:
+async def test_chunks_that_become_invalid() -> None:
     """A body whose second half is no chunk counts as far as it could be read."""
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(b"HTTP/1.1 503 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
-        await journal.drain()
+    async def handler(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n")
+        await writer.drain()
         await asyncio.sleep(0.05)
-        journal.write(b"no chunk\r\n")
-        journal.close()
+        writer.write(b"no chunk\r\n")
+        writer.close()
 
-    async with listening(answer) as api:
+    async with listening(handler) as api:
         outcome = await call_once(api.url, timeout_s=1)
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "server_error"
 
 
-async def test_a_body_that_never_ends() -> None:
-    """A body that trickles on counts as far as it came within the call's time."""
+async def test_an_endless_body() -> None:
+    """Of a body that never ends, the part within the call's time counts."""
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(HEAD + b"content-length: 1000000\r\n\r\n" + allocated())
-        while not journal.is_closing():
-            journal.write(b" ")
+    async def handler(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"content-length: 1000000\r\n\r\n" + allocated())
+        while not writer.is_closing():
+            writer.write(b" ")
             await asyncio.sleep(0.01)
 
-    async with listening(answer) as api:
-        with taking_at_most(5):
+    async with listening(handler) as api:
+        with assert_faster_than(5):
             assert isinstance(await call_once(api.url, timeout_s=1), Allocated)
 
 
 async def test_an_enormous_body() -> None:
-    """Of a body without end a few megabytes are read, and then no more."""
+    """Of a body without an end a few megabytes are read, and no more."""
     sent = 0
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
+    async def handler(_: Request, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
-        journal.write(b"HTTP/1.1 500 X\r\ncontent-length: 1000000000\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 X\r\ncontent-length: 1000000000\r\n\r\n")
         while sent < 1_000_000_000:
-            journal.write(b"a" * MEGABYTE)
+            writer.write(b"a" * MEGABYTE)
             sent += MEGABYTE
-            await journal.drain()
+            await writer.drain()
 
-    async with listening(answer) as api:
+    async with listening(handler) as api:
         outcome = await call_once(api.url)
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "server_error"
     assert sent < 30 * MEGABYTE
 
 
-def bomb(layers: int) -> bytes:
-    """Two hundred megabytes of blanks, packed."""
+def compressed_bomb(layers: int) -> bytes:
+    """Two hundred megabytes of spaces, compressed."""
     packer = zlib.compressobj(9, wbits=31)
     packed = b"".join(packer.compress(b" " * MEGABYTE) for _ in range(200)) + packer.flush()
     for _ in range(layers - 1):
@@ -120,10 +120,10 @@ def bomb(layers: int) -> bytes:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-async def test_a_bomb(layers: int) -> None:
-    """A small answer that unpacks into an enormous one is unpacked only as far as answers may be long."""
-    body = response(200, bomb(layers), "content-encoding: " + ", ".join(["gzip"] * layers))
-    async with listening(answers(body)) as api:
+async def test_a_compression_bomb(layers: int) -> None:
+    """A small response that decompresses into an enormous one is decompressed only up to the size limit."""
+    body = response(200, compressed_bomb(layers), "content-encoding: " + ", ".join(["gzip"] * layers))
+    async with listening(responds_with(body)) as api:
         tracemalloc.start()
         try:
             outcome = await call_once(api.url)
@@ -135,7 +135,7 @@ async def test_a_bomb(layers: int) -> None:
 
 
 def deflated(body: bytes, wbits: int) -> bytes:
-    """As zlib's stream (15) or without its frame (-15)."""
+    """A zlib stream (15) or a raw one (-15)."""
     packer = zlib.compressobj(wbits=wbits)
     return packer.compress(body) + packer.flush()
 
@@ -164,16 +164,16 @@ READ = {
     "utf-16le": (WIDE.encode("utf-16-le"), "content-type: application/json; charset=utf-16le"),
     "not utf-16": (BODY, "content-type: application/json; charset=utf-16"),
     "ascii": (BODY, "content-type: application/json; charset=us-ascii"),
-    "nobody's charset": (BODY, "content-type: application/json; charset=klingon"),
+    "an unknown charset": (BODY, "content-type: application/json; charset=klingon"),
     "packed utf-16": (gzip.compress(WIDE.encode("utf-16")), "content-encoding: gzip"),
     "a long header": (BODY, "content-security-policy: " + "a" * 60_000),
 }
 
 
 @pytest.mark.parametrize(("body", "headers"), [(body, headers) for body, *headers in READ.values()], ids=READ.keys())
-async def test_an_answer_that_others_read(body: bytes, headers: list[str]) -> None:
-    """What any client reads is read, by calls and read-backs."""
-    async with listening(answers(response(200, body, *headers))) as api:
+async def test_supported_encodings(body: bytes, headers: list[str]) -> None:
+    """Bodies that common clients can read are read, by calls and read-backs."""
+    async with listening(responds_with(response(200, body, *headers))) as api:
         found = [await call_once(api.url), await read_once(api.url)]
         assert api.requests[0].headers["accept-encoding"] == "gzip"
     assert [type(outcome) for outcome in found] == [Allocated, Allocated]
@@ -188,11 +188,11 @@ XML = {
 
 
 @pytest.mark.parametrize(("body", "header"), XML.values(), ids=XML.keys())
-async def test_xml_that_others_read(body: bytes, header: str) -> None:
+async def test_supported_encodings_of_xml(body: bytes, header: str) -> None:
     """So is XML."""
-    async with listening(answers(response(200, body, header))) as api:
+    async with listening(responds_with(response(200, body, header))) as api:
         merchant = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
-        async with calling() as client:
+        async with open_client() as client:
             found = await client.read_back(merchant, request())
     assert isinstance(found, Allocated)
 
@@ -202,9 +202,9 @@ UNREAD = {
     "no deflate": (b"nonsense", "content-encoding: deflate", "deflate: Error -3"),
     "many codings": (BODY, "content-encoding: " + "gzip, " * 9 + "gzip", "content-encoding: 10 codings"),
     "many members": (gzip.compress(b" ") * 2000 + gzip.compress(BODY), "content-encoding: gzip", "members"),
-    "nobody's coding": (b"nonsense", "content-encoding: br", "content-encoding br: JSON: Expecting value"),
+    "an unknown coding": (b"nonsense", "content-encoding: br", "content-encoding br: JSON: Expecting value"),
     "another coding": (b"(\xb5/\xfd", "content-encoding: zstd", "content-encoding zstd: JSON: Expecting value"),
-    "nobody's charset": (
+    "an unknown charset": (
         BODY.decode().encode("utf-32"),
         "content-type: application/json; charset=utf-32",
         "application/json; charset=utf-32: JSON: Expecting value",
@@ -215,9 +215,9 @@ UNREAD = {
 
 
 @pytest.mark.parametrize(("body", "header", "why"), UNREAD.values(), ids=UNREAD.keys())
-async def test_why_an_answer_is_unreadable(body: bytes, header: str, why: str) -> None:
-    """What stays unreadable says why."""
-    async with listening(answers(response(200, body, header))) as api:
+async def test_why_a_response_is_unreadable(body: bytes, header: str, why: str) -> None:
+    """An unreadable response has a reason."""
+    async with listening(responds_with(response(200, body, header))) as api:
         found = [await call_once(api.url), await read_once(api.url)]
     for outcome in found:
         assert isinstance(outcome, Unknown)
@@ -229,20 +229,20 @@ LETTERS = {
     "lost": (b"\xe9", "application/json", None),
     "latin-1": (b"\xe9", "application/json; charset=iso-8859-1", "é"),
     "windows-1252": (b"\x80", 'application/json; Charset="Windows-1252"', "€"),
-    "utf-8 that says latin-1": ("é".encode(), "application/json; charset=iso-8859-1", "Ã©"),
+    "utf-8 declared as latin-1": ("é".encode(), "application/json; charset=iso-8859-1", "Ã©"),
     "lost in windows-1252": (b"\x81", "application/json; charset=windows-1252", None),
-    "says utf-8": (b"\xe9", "application/json; charset=utf-8", None),
+    "declared as utf-8": (b"\xe9", "application/json; charset=utf-8", None),
 }
 
 
 @pytest.mark.parametrize(("letter", "content_type", "read"), LETTERS.values(), ids=LETTERS.keys())
-async def test_a_letter_beyond_ascii(letter: bytes, content_type: str, read: str | None) -> None:
-    """A lost letter is replaced in a name; a reference, a link, a price or an id with one is null."""
+async def test_an_invalid_character(letter: bytes, content_type: str, read: str | None) -> None:
+    """An invalid character is replaced in a name; a reference, a link, a price or an id with one is null."""
     body = b"""{"state": "allocated", "correlation_id": "X", "price": {"net": "1X", "currency": "X"},
         "carrier": {"name": "X", "reference": "X", "service_name": "a", "service_reference": "X"},
         "tracking_details": {"shipment": {"tracking_references": ["1", "X"]}},
         "_links": [{"rel": "label", "href": "https://h/X"}]}""".replace(b"X", letter)
-    async with listening(answers(response(200, body, f"content-type: {content_type}"))) as api:
+    async with listening(responds_with(response(200, body, f"content-type: {content_type}"))) as api:
         found = await call_once(api.url)
     assert isinstance(found, Allocated)
     assert found.carrier is not None

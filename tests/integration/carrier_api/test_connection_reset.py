@@ -1,4 +1,4 @@
-"""A connection that is given up is reset: nothing that lay unsent in a buffer is delivered afterwards."""
+"""An abandoned connection is reset: no unsent bytes in a buffer are delivered afterwards."""
 
 import asyncio
 import contextlib
@@ -16,20 +16,20 @@ import pytest
 import uvloop
 
 from tasks.rules.outcome import Unknown
-from tests.factories.raw_api import account, address, allocate, calling, request
+from tests.factories.raw_api import account, address, allocate, open_client, request
 from worker.carrier_api.client import CarrierApi
 
 ROOT = Path(__file__).parents[3]
-# Far more than the kernels of both sides take for one connection; the receiver's is bounded below.
+# Far more than the kernels of both sides buffer for one connection; the receiver's buffer is bounded below.
 REFERENCES = tuple(f"{number:04}" + "x" * 200_000 for number in range(100))
 
 PROCESS = """
 import asyncio, sys
 from tests.integration.carrier_api.test_connection_reset import call
-from tests.factories.raw_api import calling
+from tests.factories.raw_api import open_client
 
 async def main():
-    async with calling() as client:
+    async with open_client() as client:
         await call(client, sys.argv[1], 60)
 
 asyncio.run(main())
@@ -38,24 +38,24 @@ asyncio.run(main())
 
 @pytest.fixture(autouse=True, params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
-    """Either kind of loop."""
+    """Both kinds of event loop."""
     with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner
 
 
 class Peer:
-    """The API's end of a connection, which is read only when a test says so."""
+    """The API's end of a connection, which is read only on request."""
 
     def __init__(self, end: socket.socket) -> None:
-        """Takes the connection over."""
+        """Uses an accepted connection."""
         self._end = end
 
     async def arrived(self) -> int:
-        """How many bytes lie there unread, once no more come."""
+        """Number of unread bytes, once no more arrive."""
         before, now = -1, 0
         async with asyncio.timeout(20):
             while now == 0 or before != now:
-                await asyncio.sleep(0.1)  # time for more to come
+                await asyncio.sleep(0.1)  # time for more to arrive
                 before, now = now, self._unread()
         return now
 
@@ -63,12 +63,12 @@ class Peer:
         count: int = struct.unpack("i", fcntl.ioctl(self._end, termios.FIONREAD, bytes(4)))[0]
         return count
 
-    async def say(self, words: bytes) -> None:
-        """Write something."""
+    async def write_text(self, words: bytes) -> None:
+        """Write some text."""
         await asyncio.get_running_loop().sock_sendall(self._end, words)
 
     async def read_to_reset(self) -> int:
-        """Read until the reset, which must come; how many bytes came before it."""
+        """Read until the reset, which must follow; returns the number of bytes before it."""
         count = 0
         try:
             async with asyncio.timeout(20):
@@ -79,13 +79,13 @@ class Peer:
         pytest.fail(f"{count} bytes, and an orderly end")
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._end.close()
 
 
 @asynccontextmanager
 async def peer(listener: socket.socket) -> AsyncIterator[Peer]:
-    """The next connection to a listener."""
+    """The next connection of a listener."""
     async with asyncio.timeout(20):
         end, _ = await asyncio.get_running_loop().sock_accept(listener)
     found = Peer(end)
@@ -97,7 +97,7 @@ async def peer(listener: socket.socket) -> AsyncIterator[Peer]:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A socket that listens, and takes little that nobody reads."""
+    """A listening socket with a small receive buffer."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         listener.settimeout(0)
@@ -105,15 +105,17 @@ def listener() -> Iterator[socket.socket]:
 
 
 async def call(client: CarrierApi, url: str, timeout_s: float) -> None:
-    """A call whose request is too long to be taken by the kernels."""
-    here = account(url, {"default_rules": True}, timeout_s=timeout_s)
-    outcomes = await client.allocate(here, here.merchant.file.allocation.strategy, request(*REFERENCES))
+    """A call whose request is too large for the kernel buffers."""
+    merchant_account = account(url, {"default_rules": True}, timeout_s=timeout_s)
+    outcomes = await client.allocate(
+        merchant_account, merchant_account.merchant.file.allocation.strategy, request(*REFERENCES)
+    )
     assert set(outcomes.values()) == {Unknown(reason="timeout", message=f"127.0.0.1: no response in {timeout_s:g} s")}
 
 
-async def test_a_call_that_took_too_long(listener: socket.socket) -> None:
-    """After its timeout nothing more of a request is delivered, however much of it the other side had not read."""
-    async with calling() as client:
+async def test_a_call_that_timed_out(listener: socket.socket) -> None:
+    """After its timeout no more of a request is delivered, however much of it was unread at the other side."""
+    async with open_client() as client:
         calls = asyncio.create_task(call(client, address(listener), 1))
         async with peer(listener) as api:
             await calls
@@ -121,9 +123,9 @@ async def test_a_call_that_took_too_long(listener: socket.socket) -> None:
             assert await api.read_to_reset() == arrived
 
 
-async def test_a_call_that_is_cancelled(listener: socket.socket) -> None:
-    """So it is when its task is cancelled."""
-    async with calling() as client:
+async def test_a_cancelled_call(listener: socket.socket) -> None:
+    """The same holds when its task is cancelled."""
+    async with open_client() as client:
         calls = asyncio.create_task(call(client, address(listener), 30))
         async with peer(listener) as api:
             await api.arrived()
@@ -133,9 +135,9 @@ async def test_a_call_that_is_cancelled(listener: socket.socket) -> None:
             assert await api.read_to_reset() == arrived
 
 
-async def test_a_client_that_is_closed(listener: socket.socket) -> None:
-    """So it is when the client is closed under a call."""
-    async with calling() as client:
+async def test_a_closed_client(listener: socket.socket) -> None:
+    """The same holds when the client is closed during a call."""
+    async with open_client() as client:
         calls = asyncio.create_task(call(client, address(listener), 30))
         async with peer(listener) as api:
             await api.arrived()
@@ -146,8 +148,8 @@ async def test_a_client_that_is_closed(listener: socket.socket) -> None:
             assert calls.exception() is not None
 
 
-async def test_a_process_that_is_killed(listener: socket.socket) -> None:
-    """So it is when the process is killed: its kernel does not go on sending for it."""
+async def test_a_killed_process(listener: socket.socket) -> None:
+    """The same holds when the process is killed: its kernel sends no more for it."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROCESS, address(listener), cwd=ROOT)
     try:
         async with peer(listener) as api:
@@ -161,21 +163,21 @@ async def test_a_process_that_is_killed(listener: socket.socket) -> None:
             process.kill()
 
 
-async def test_a_body_that_is_given_up(listener: socket.socket) -> None:
-    """An answer that is left half read ends with a reset too."""
-    async with calling() as client:
+async def test_an_abandoned_body(listener: socket.socket) -> None:
+    """A response that is half read ends with a reset too."""
+    async with open_client() as client:
         calls = asyncio.create_task(allocate(client, account(address(listener), timeout_s=1)))
         async with peer(listener) as api:
             await api.arrived()
-            await api.say(b"HTTP/1.1 500 X\r\ncontent-length: 1000\r\n\r\n{")
+            await api.write_text(b"HTTP/1.1 500 X\r\ncontent-length: 1000\r\n\r\n{")
             assert isinstance(await calls, Unknown)
             await api.read_to_reset()
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the platform has no such option")
-async def test_the_kernel_gives_up_too(listener: socket.socket) -> None:
-    """What the other side's kernel does not acknowledge is repeated no longer than the longest call lasts."""
-    async with calling(longest_call_s=7) as client:
+async def test_the_kernel_timeout(listener: socket.socket) -> None:
+    """Unacknowledged data is retransmitted no longer than the longest call lasts."""
+    async with open_client(longest_call_s=7) as client:
         calls = asyncio.create_task(allocate(client, account(address(listener))))
         async with peer(listener) as api:
             await api.arrived()

@@ -1,4 +1,4 @@
-"""Connections to APIs: each is given back or reset whatever becomes of its call, and no answer is another's."""
+"""Connections to APIs: each is released or reset after its call, and no response belongs to another call."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ from tests.factories.raw_api import (
     address,
     allocate,
     allocated,
-    answers,
     call_once,
-    calling,
     hangs,
-    idle,
+    idle_connections,
     listening,
+    open_client,
     request,
+    responds_with,
     response,
 )
 from worker.carrier_api.client import CarrierApi
@@ -35,28 +35,28 @@ PROMISE = b"HTTP/1.1 199 Soon\r\ncontent-length: 3\r\n\r\nabc"
 
 
 def used(api: CarrierApi) -> set[Any]:
-    """The connections that carry a request, as far as the client knows."""
+    """The connections that carry a request."""
     transport: Any = api._sender._http._transport
     found: set[Any] = transport._connections.used
     return found
 
 
-async def test_a_promise_with_a_body() -> None:
-    """What comes before the answer proper is no part of it."""
-    async with listening(answers(PROMISE + response(200, allocated()))) as api:
+async def test_informational_responses() -> None:
+    """Informational responses before the final one are skipped."""
+    async with listening(responds_with(PROMISE + response(200, allocated()))) as api:
         assert isinstance(await call_once(api.url), Allocated)
 
 
 @pytest.mark.parametrize("turns", range(8))
-async def test_a_call_that_is_cancelled_as_its_answer_comes(turns: int) -> None:
-    """Its connection is in use no more, in whichever turn of the loop that happens."""
+async def test_a_call_that_is_cancelled_with_its_response(turns: int) -> None:
+    """Its connection is no longer in use, in whichever iteration of the loop it is cancelled."""
     call_record = asyncio.Event()
 
-    async def answer(request: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(response(200, allocated(request.reference)))
+    async def handler(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(response(200, allocated(request.reference)))
         call_record.set()
 
-    async with listening(answer) as api, calling() as client:
+    async with listening(handler) as api, open_client() as client:
         call = asyncio.create_task(allocate(client, account(api.url)))
         await call_record.wait()
         for _ in range(turns):
@@ -66,30 +66,30 @@ async def test_a_call_that_is_cancelled_as_its_answer_comes(turns: int) -> None:
         assert used(client) == set()
 
 
-async def test_calls_that_take_too_long_leave_nothing() -> None:
-    """A call that was given up holds neither its connection nor its deadline."""
-    async with listening(hangs) as api, calling() as client:
+async def test_calls_that_time_out_leave_nothing() -> None:
+    """A call that timed out keeps neither its connection nor its deadline."""
+    async with listening(hangs) as api, open_client() as client:
         found = await asyncio.gather(*(allocate(client, account(api.url, timeout_s=0.2)) for _ in range(5)))
         assert {type(outcome) for outcome in found} == {Unknown}
         transport: Any = client._sender._http._transport
-        assert (used(client), idle(client)) == (set(), [])
+        assert (used(client), idle_connections(client)) == (set(), [])
         await until(lambda: not transport._connections.deadlines._due)
 
 
-async def test_idle_connections_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that nobody has used for a while is reset."""
+async def test_idle_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that was not used for a while is reset."""
     monkeypatch.setattr(connections, "IDLE_CONNECTION_S", 0.1)
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         await allocate(client, account(api.url))
         transport: Any = client._sender._http._transport
-        assert len(idle(client)) == 1
+        assert len(idle_connections(client)) == 1
         await until(lambda: not transport._connections.idle)
         assert isinstance(await allocate(client, account(api.url)), Allocated)
         assert [request.connection for request in api.requests] == [1, 2]
 
 
-async def test_what_is_over_in_time_is_not_ended() -> None:
-    """A deadline concerns only what still goes on then."""
+async def test_a_finished_call_is_not_ended() -> None:
+    """A deadline applies only to a call that is still in flight."""
 
     class Job:
         ended = False
@@ -106,8 +106,8 @@ async def test_what_is_over_in_time_is_not_ended() -> None:
 
 
 @contextlib.contextmanager
-def apart(serve: Callable[[socket.socket], None]) -> Iterator[str]:
-    """An API in threads of its own, one for each connection, so that it goes on while the loop stands still."""
+def threaded_api(serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """An API with a thread for each connection, so that it continues while the loop is blocked."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:
@@ -123,8 +123,8 @@ def apart(serve: Callable[[socket.socket], None]) -> Iterator[str]:
 STRAY = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}"
 
 
-async def test_a_stray_answer_that_was_not_read_yet() -> None:
-    """What came in while the process stood still is not taken for the answer to the next call."""
+async def test_a_stray_response() -> None:
+    """Data received while the process was stopped is not the response to the next call."""
 
     def serve(end: socket.socket) -> None:
         with end, contextlib.suppress(ConnectionError):
@@ -137,36 +137,38 @@ async def test_a_stray_answer_that_was_not_read_yet() -> None:
                     is_sent.set()
 
     was_read, is_sent = threading.Event(), threading.Event()
-    with apart(serve) as url:
-        async with calling() as client:
+    with threaded_api(serve) as url:
+        async with open_client() as client:
             assert isinstance(await allocate(client, account(url), "first"), Allocated)
             was_read.set()
-            is_sent.wait()  # the loop stands still meanwhile
+            is_sent.wait()  # the loop is blocked meanwhile
             assert isinstance(await allocate(client, account(url), "second"), Allocated)
 
 
-async def test_an_answer_to_half_a_request() -> None:
-    """An API that answers before it has read the request gets no more of it afterwards."""
+async def test_a_response_to_half_a_request() -> None:
+    """An API that responds before it has read the request gets no more of it afterwards."""
     got = 0
 
-    async def answers_early(reader: asyncio.StreamReader, journal: asyncio.StreamWriter) -> None:
+    async def responds_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal got
         await reader.readuntil(b"\r\n\r\n")
-        journal.write(response(503, b"{}"))
+        writer.write(response(503, b"{}"))
         await early.wait()
         with contextlib.suppress(ConnectionError):
             while some := await reader.read(1 << 20):
                 got += len(some)
-        journal.transport.abort()
+        writer.transport.abort()
         over.set()
 
     early, over = asyncio.Event(), asyncio.Event()
-    server = await asyncio.start_server(answers_early, "127.0.0.1", 0, limit=1 << 16)
-    async with server, calling() as client:
-        here = account(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {"default_rules": True})
+    server = await asyncio.start_server(responds_early, "127.0.0.1", 0, limit=1 << 16)
+    async with server, open_client() as client:
+        merchant_account = account(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", {"default_rules": True})
         references = [f"{number:04}" + "x" * 200_000 for number in range(100)]
-        await client.allocate(here, here.merchant.file.allocation.strategy, request(*references))
-        assert (used(client), idle(client)) == (set(), [])
+        await client.allocate(
+            merchant_account, merchant_account.merchant.file.allocation.strategy, request(*references)
+        )
+        assert (used(client), idle_connections(client)) == (set(), [])
         early.set()
         await over.wait()
     assert got < sum(map(len, references))
@@ -180,24 +182,24 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("what", ENDLESS.values(), ids=ENDLESS.keys())
-async def test_what_has_no_end(what: bytes) -> None:
-    """An answer without an end, in whatever part of it, ends with the call, and holds nobody up meanwhile."""
+async def test_endless_responses(what: bytes) -> None:
+    """A response without an end, in any part of it, ends with the call, and delays no other call meanwhile."""
 
-    async def goes_on(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(b"HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n")
-        while not journal.is_closing():
-            journal.write(what * 1000)
-            await journal.drain()
+    async def never_ends(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(what * 1000)
+            await writer.drain()
 
-    async with listening(goes_on) as api:
+    async with listening(never_ends) as api:
         assert isinstance(await call_once(api.url, timeout_s=1), Unknown)
 
 
-async def test_a_loop_that_says_something_else() -> None:
-    """A connection that is lost for a reason of the loop's own counts as lost, and raises nothing else."""
+async def test_a_connection_lost_with_another_error() -> None:
+    """A connection that is lost for a reason of the loop counts as lost, and raises nothing else."""
     with socket.socket() as raw:
         connection = connections.Connection(connections.Origin("127.0.0.1", 1, is_tls=False), raw)
-        connection._response = answer = ResponseParser()
+        connection._response = parser = ResponseParser()
         connection.connection_lost(RuntimeError("unable to perform operation"))
     with pytest.raises(OSError, match="RuntimeError"):
-        await answer.head()
+        await parser.head()

@@ -1,4 +1,4 @@
-"""Wherever an answer repeats the key, and in whichever form: it is in no outcome."""
+"""A key repeated in a response, in any encoding, is in no outcome."""
 
 import base64
 import gzip
@@ -11,7 +11,16 @@ from urllib.parse import quote
 import pytest
 
 from tasks.rules.outcome import Allocated
-from tests.factories.raw_api import REFERENCE, account, allocate, answers, calling, listening, request, response
+from tests.factories.raw_api import (
+    REFERENCE,
+    account,
+    allocate,
+    listening,
+    open_client,
+    request,
+    responds_with,
+    response,
+)
 
 KEY = "Key/7f3a+Q1&zz9=B92xLm"
 
@@ -75,8 +84,8 @@ def _readings(key: str) -> list[str]:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("flavour", FLAVOURS)
-async def test_the_key_is_nowhere(flavour: str, form: str) -> None:
-    """Of the key nothing is in the outcome of a call or a read-back, whatever place it had in the answer."""
+async def test_the_key_is_removed(flavour: str, form: str) -> None:
+    """The outcome of a call or a read-back contains no part of the key, wherever it was in the response."""
     places, api = FLAVOURS[flavour]
     for place, (status, body) in places.items():
         found = await _outcomes(response(status, body.replace("K", FORMS[form](KEY)).encode()), api)
@@ -85,7 +94,7 @@ async def test_the_key_is_nowhere(flavour: str, form: str) -> None:
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize(
-    "answer",
+    "response_bytes",
     [
         response(404, b"<html>", f"content-type: {KEY}"),
         response(500, b"", f"content-type: text/{quote(KEY, safe='')}"),
@@ -96,24 +105,24 @@ async def test_the_key_is_nowhere(flavour: str, form: str) -> None:
         f"{KEY} 200\r\n\r\n".encode(),
     ],
 )
-async def test_the_key_in_a_head_or_a_packed_body(answer: bytes, flavour: str) -> None:
-    """Nor is it in one after an answer that has it in its head, or packed."""
-    found = await _outcomes(answer, FLAVOURS[flavour][1])
+async def test_the_key_in_a_head_or_a_compressed_body(response_bytes: bytes, flavour: str) -> None:
+    """Nor does it after a response with the key in its head, or compressed."""
+    found = await _outcomes(response_bytes, FLAVOURS[flavour][1])
     assert not [reading for reading in _readings(KEY) if reading in found]
 
 
 async def test_a_reference_with_the_key_is_null() -> None:
-    """What cannot be said without the key is not said; the allocation counts."""
+    """A value that contains the key is omitted; the allocation counts."""
     body = {"state": "allocated", "carrier": {"reference": f"A-{KEY}", "name": f"by {KEY}"}}
-    async with listening(answers(response(200, json.dumps(body).encode()))) as api, calling() as client:
+    async with listening(responds_with(response(200, json.dumps(body).encode()))) as api, open_client() as client:
         outcome = await allocate(client, account(api.url, key=KEY))
     assert isinstance(outcome, Allocated)
     assert outcome.carrier is not None
     assert (outcome.carrier.reference, outcome.carrier.name) == (None, "by [key]")
 
 
-async def _outcomes(answer: bytes, api: dict[str, Any]) -> str:
+async def _outcomes(response_bytes: bytes, api: dict[str, Any]) -> str:
     strategy = {"carrier_service": "X"}
-    async with listening(answers(answer)) as raw, calling() as client:
+    async with listening(responds_with(response_bytes)) as raw, open_client() as client:
         merchant = account(raw.url, strategy, key=KEY, **api)
         return repr([await allocate(client, merchant, REFERENCE), await client.read_back(merchant, request())])

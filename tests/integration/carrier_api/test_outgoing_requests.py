@@ -1,4 +1,4 @@
-"""What goes out: the path that was meant, the key and the version, and nothing else that tells of us."""
+"""Outgoing requests: the intended path, the key and the version, and nothing else about this client."""
 
 import asyncio
 import json
@@ -20,10 +20,10 @@ from tests.factories.raw_api import (
     account,
     allocate,
     allocated,
-    answers,
-    calling,
     listening,
+    open_client,
     request,
+    responds_with,
     response,
 )
 
@@ -32,15 +32,15 @@ PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size
 
 
 async def path_of(reference: str, service: str = "X") -> str:
-    """The path under which a shipment is asked for, as it stands on the wire."""
-    async with listening() as api, calling() as client:
+    """The path of a shipment's request on the wire."""
+    async with listening() as api, open_client() as client:
         await allocate(client, account(api.url, {"virtual_service": service}), reference)
         return api.requests[0].target
 
 
 @pytest.mark.parametrize("reference", ODD)
-async def test_odd_references_stay_as_they_are(reference: str) -> None:
-    """Every reference that an event may carry is in the path letter by letter."""
+async def test_unusual_references_are_unchanged(reference: str) -> None:
+    """Every reference that an event may contain is in the path unchanged."""
     assert await path_of(reference) == f"/pro/shipments/{reference}/allocate/virtual_service/X"
 
 
@@ -48,14 +48,14 @@ async def test_odd_references_stay_as_they_are(reference: str) -> None:
 @given(
     reference=st.from_regex(re.compile(r"[A-Za-z0-9._-]{1,64}"), fullmatch=True).filter(lambda r: r not in (".", ".."))
 )
-def test_every_reference_stays_as_it_is(runner: asyncio.Runner, reference: str) -> None:
-    """So it is for every combination of the letters of a reference."""
+def test_every_reference_is_unchanged(runner: asyncio.Runner, reference: str) -> None:
+    """So is every combination of the allowed characters."""
     assert runner.run(path_of(reference)) == f"/pro/shipments/{reference}/allocate/virtual_service/X"
 
 
 @pytest.mark.parametrize("service", ["a/b", "a?b", "a#b", "a%2Fb", "a%b", "../x", "a/../../b", "a b", "a;b=c"])
 async def test_services_are_escaped(service: str) -> None:
-    """A service's name from a merchant file is one segment of the path, whatever letters it has."""
+    """A service's name from a merchant file is one segment of the path, whatever its characters."""
     path = await path_of(REFERENCE, service)
     assert path.startswith(f"/pro/shipments/{REFERENCE}/allocate/virtual_service/")
     last = path.rpartition("/")[2]
@@ -78,30 +78,30 @@ def test_every_service_is_escaped_or_refused(runner: asyncio.Runner, service: st
 
 
 @pytest.mark.parametrize("offered", [".", "..", "a/b", "../../x?y#z"])
-async def test_quotes_with_odd_names(offered: str) -> None:
-    """A quote whose name would lead to another path is not asked for, and nothing is raised."""
+async def test_quotes_with_unusual_names(offered: str) -> None:
+    """A quote whose name would lead to another path is not called for, and nothing is raised."""
 
-    async def offers(asked: Request, journal: asyncio.StreamWriter) -> None:
-        if asked.target.endswith("/quote"):
-            journal.write(response(200, json.dumps({"quotes": [{"reference": offered}]}).encode()))
+    async def offers(called: Request, writer: asyncio.StreamWriter) -> None:
+        if called.target.endswith("/quote"):
+            writer.write(response(200, json.dumps({"quotes": [{"reference": offered}]}).encode()))
         else:
-            journal.write(response(200, allocated()))
+            writer.write(response(200, allocated()))
 
-    async with listening(offers) as api, calling() as client:
-        here = account(api.url, {"quote": "cheapest"})
-        strategy = here.merchant.file.allocation.strategy
-        quoted = await client.quote(here, strategy, request())
+    async with listening(offers) as api, open_client() as client:
+        merchant_account = account(api.url, {"quote": "cheapest"})
+        strategy = merchant_account.merchant.file.allocation.strategy
+        quoted = await client.quote(merchant_account, strategy, request())
         assert quoted == Quoted(reference=offered)
-        outcomes = await client.allocate(here, strategy, request(), quote=offered)
-        asked = [came.target for came in api.requests[1:]]
+        outcomes = await client.allocate(merchant_account, strategy, request(), quote=offered)
+        called = [received.target for received in api.requests[1:]]
     quotes = f"/pro/shipments/{REFERENCE}/allocate/quote/"
-    assert asked in ([], [quotes + quote(offered, safe="")])
-    assert isinstance(outcomes[REFERENCE], Allocated if asked else NotSent)
+    assert called in ([], [quotes + quote(offered, safe="")])
+    assert isinstance(outcomes[REFERENCE], Allocated if called else NotSent)
 
 
 async def test_the_headers_of_v2() -> None:
-    """A request of v2 carries the key, the version and the format, and no trace, cookie or credential of ours."""
-    async with listening() as api, calling() as client:
+    """A v2 request has the key, the version and the format, and no trace header, cookie or other credential."""
+    async with listening() as api, open_client() as client:
         await allocate(client, account(api.url))
         headers = dict(api.requests[0].headers)
     del headers["host"], headers["content-length"]
@@ -116,10 +116,10 @@ async def test_the_headers_of_v2() -> None:
 
 
 async def test_the_headers_of_v1() -> None:
-    """A request of v1 carries key and version under their older names, and the merchant's format."""
-    async with listening() as api, calling() as client:
-        here = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
-        await client.read_back(here, request())
+    """A v1 request has key and version under their older names, and the merchant's format."""
+    async with listening() as api, open_client() as client:
+        merchant_account = account(api.url, {"default_rules": True}, flavour="consignments-v1", format="xml")
+        await client.read_back(merchant_account, request())
         headers = api.requests[0].headers
     assert headers["ocp-apim-subscription-key"] == KEY
     assert headers["electio-api-version"] == "1.1"
@@ -128,40 +128,40 @@ async def test_the_headers_of_v1() -> None:
 
 
 @pytest.mark.parametrize("flavour", ["shipments-v2", "consignments-v1"])
-async def test_what_is_read_is_fresh(flavour: str) -> None:
-    """A read-back asks every cache on its way for the state as it is now; an allocation says nothing of caches."""
-    async with listening() as api, calling() as client:
-        here = account(api.url, {"default_rules": True}, flavour=flavour)
-        await client.read_back(here, request())
-        await client.allocate(here, here.merchant.file.allocation.strategy, request())
-        assert [came.headers.get("cache-control") for came in api.requests] == ["no-cache", None]
+async def test_read_backs_bypass_caches(flavour: str) -> None:
+    """A read-back requires the current state from every cache; an allocation has no cache header."""
+    async with listening() as api, open_client() as client:
+        merchant_account = account(api.url, {"default_rules": True}, flavour=flavour)
+        await client.read_back(merchant_account, request())
+        await client.allocate(merchant_account, merchant_account.merchant.file.allocation.strategy, request())
+        assert [received.headers.get("cache-control") for received in api.requests] == ["no-cache", None]
 
 
 async def test_a_merchant_without_a_key() -> None:
-    """Without a key the header is empty, and the API is asked all the same: it says what is wrong with that."""
-    async with listening(answers(response(401, b"{}"))) as api, calling() as client:
+    """Without a key the header is empty, and the request is sent: the API responds with the problem."""
+    async with listening(responds_with(response(401, b"{}"))) as api, open_client() as client:
         outcome = await allocate(client, account(api.url, key=None))
         assert api.requests[0].headers["x-api-key"] == ""
     assert outcome == Stopped(reason="unauthorised", message="HTTP 401")
 
 
 async def test_cookies_are_not_kept() -> None:
-    """What one answer sets, no later request repeats."""
+    """A cookie set by a response is in no later request."""
 
-    async def sets_a_cookie(request: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(response(200, allocated(request.reference), "set-cookie: session=1; path=/"))
+    async def sets_a_cookie(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(response(200, allocated(request.reference), "set-cookie: session=1; path=/"))
 
-    async with listening(sets_a_cookie) as api, calling() as client:
+    async with listening(sets_a_cookie) as api, open_client() as client:
         for _ in range(2):
             await allocate(client, account(api.url))
         assert "cookie" not in api.requests[1].headers
 
 
-async def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither a proxy nor a password that the machine has set up is used for calls."""
+async def test_environment_proxies_are_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither a proxy nor a password from the environment is used for calls."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    async with listening() as api, calling() as client:
+    async with listening() as api, open_client() as client:
         assert isinstance(await allocate(client, account(api.url)), Allocated)
         assert "authorization" not in api.requests[0].headers

@@ -1,4 +1,4 @@
-"""What the commands are shown: merchant files, orders, and shipments that real scripts have brought somewhere."""
+"""Merchant files, orders and shipments in various states for tests of the commands."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tasks.rules.decision import FailReason
 from tasks.rules.outcome import Allocated, Carrier
 from tasks.rules.shipment import Shipment
 from tasks.work.ports import Claim, Report
-from tests.factories.classified_events import sort_entries
+from tests.factories.classified_events import classify_all
 from worker.ledger.ledger import Ledger
 from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import Store, connect
@@ -57,8 +57,8 @@ def order(*references: str, merchant: str = "acme", weight_kg: float = 1.0, **en
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Said:
-    """What a command said, and its exit code."""
+class CommandResult:
+    """The output of a command, and its exit code."""
 
     code: int
     out: str
@@ -70,11 +70,11 @@ class Said:
         return json.loads(self.out)
 
 
-class Scene:
-    """One ledger, its merchants, and the commands."""
+class CliHarness:
+    """A ledger, its merchants, and the commands."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
-        """`folder` is the test's own."""
+        """`folder`: the temporary folder of the test."""
         self.settings = settings
         self.folder = folder
         self.environment = {
@@ -88,8 +88,8 @@ class Scene:
         """Write a merchant file."""
         (self.settings.merchants_dir / f"{name}.toml").write_text(text)
 
-    def run(self, *words: str, stdin: str = "", **environment: str) -> Said:
-        """Run `allocation` with these words."""
+    def run(self, *words: str, stdin: str = "", **environment: str) -> CommandResult:
+        """Run `allocation` with these arguments."""
         done = subprocess.run(
             [PROGRAM, *words],
             cwd=self.folder,
@@ -100,72 +100,72 @@ class Scene:
             check=False,
             timeout=30,
         )
-        return Said(code=done.returncode, out=done.stdout, err=done.stderr)
+        return CommandResult(code=done.returncode, out=done.stdout, err=done.stderr)
 
-    def do(self, act: Callable[[Store, Ledger], Awaitable[T]]) -> T:
-        """Do something in the ledger."""
+    def do(self, operation: Callable[[Store, Ledger], Awaitable[T]]) -> T:
+        """Run an operation on the ledger."""
 
         async def connected() -> T:
             redis = connect(self.settings)
             try:
-                return await act(Store(redis), Ledger(Store(redis), self.settings))
+                return await operation(Store(redis), Ledger(Store(redis), self.settings))
             finally:
                 await redis.aclose()
 
         return asyncio.run(connected())
 
     def accept(self, *events: dict[str, Any] | bytes) -> None:
-        """Take events in, as intake does."""
+        """Accept events, as intake does."""
         texts = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
         entries = [(f"1-{next(_ids)}", {b"event": text}) for text in texts]
-        read = sort_entries(entries, MerchantFiles(self.settings.merchants_dir, frozenset()))
+        read = classify_all(entries, MerchantFiles(self.settings.merchants_dir, frozenset()))
         ids = [stream_id for stream_id, _ in entries]
         self.do(lambda _, ledger: ledger.accept(read.accepted, read.rejected, ids, GROUP, read.ignored))
 
     def claim(self) -> list[Shipment]:
-        """Take all that is due into a worker's hands, and leave it there."""
-        return [shipment for claim in self.do(_take_all) for shipment in claim.shipments]
+        """Claim everything that is due, and keep the leases."""
+        return [shipment for claim in self.do(_claim_all) for shipment in claim.shipments]
 
     def park(self, wait_s: float) -> None:
-        """Take all that is due, and park it after one refused attempt."""
+        """Claim everything that is due, and park it after one refused attempt."""
         self._report(lambda ledger, _: {"verdict": "park", "due": ledger.now() + wait_s, "entry": ENTRY})
 
     def allocate(self, got: Allocated = LINETEN) -> None:
-        """Claim all that is due, and have it allocated."""
+        """Claim everything that is due, and report it as allocated."""
 
-        def told(ledger: Ledger, shipment: Shipment) -> dict[str, Any]:
+        def verdict_of(ledger: Ledger, shipment: Shipment) -> dict[str, Any]:
             event = allocated_event(shipment, got, adopted=False, now=ledger.now())
             return {"verdict": "allocated", "event": event, "entry": {**ENTRY, "outcome": "allocated"}}
 
-        self._report(told)
+        self._report(verdict_of)
 
     def fail(self, reason: FailReason = "all_steps_refused", message: str = "virtual_service V: full") -> None:
-        """Take all that is due, and have it failed after one refused attempt."""
+        """Claim everything that is due, and fail it after one refused attempt."""
 
-        def told(ledger: Ledger, shipment: Shipment) -> dict[str, Any]:
+        def verdict_of(ledger: Ledger, shipment: Shipment) -> dict[str, Any]:
             event = failed_event(shipment, reason, message, [], replay=shipment.replays, now=ledger.now())
             return {"verdict": "failed", "event": event, "reason": reason, "entry": ENTRY}
 
-        self._report(told)
+        self._report(verdict_of)
 
-    def _report(self, told: Callable[[Ledger, Shipment], dict[str, Any]]) -> None:
-        async def act(store: Store, ledger: Ledger) -> None:
-            for claim in await _take_all(store, ledger):
+    def _report(self, verdict_of: Callable[[Ledger, Shipment], dict[str, Any]]) -> None:
+        async def operation(store: Store, ledger: Ledger) -> None:
+            for claim in await _claim_all(store, ledger):
                 reports = (
-                    Report(shipment=_one_further(s), lease_token=claim.lease_token, **told(ledger, s))
+                    Report(shipment=_after_attempt(s), lease_token=claim.lease_token, **verdict_of(ledger, s))
                     for s in claim.shipments
                 )
                 assert all(await asyncio.gather(*(ledger.report(report) for report in reports)))
 
-        self.do(act)
+        self.do(operation)
 
 
-def _one_further(shipment: Shipment) -> Shipment:
+def _after_attempt(shipment: Shipment) -> Shipment:
     progress = shipment.progress
     return shipment.with_progress(attempts=progress.attempts + 1, entries=progress.entries + 1)
 
 
-async def _take_all(_: Store, ledger: Ledger) -> list[Claim]:
+async def _claim_all(_: Store, ledger: Ledger) -> list[Claim]:
     claim: list[Claim] = []
     while found := (await ledger.claim(1000, is_empty=True)).claims:
         claim += found

@@ -1,14 +1,14 @@
-"""The command line beside a real server."""
+"""The command line with a real server."""
 
 from pathlib import Path
 
 import pytest
 
 from config.settings import Settings
-from tests.integration.commands.cli_harness import Scene
+from tests.integration.commands.cli_harness import CliHarness
 
 
 @pytest.fixture
-def scene(settings: Settings, tmp_path: Path) -> Scene:
+def cli(settings: Settings, tmp_path: Path) -> CliHarness:
     """An empty ledger, no merchants, and the command line for them."""
-    return Scene(settings, tmp_path)
+    return CliHarness(settings, tmp_path)

@@ -1,4 +1,4 @@
-"""Files of events: what counts as one event, and where it stands."""
+"""Event files: how events are separated, and their line numbers."""
 
 import json
 from typing import Any
@@ -23,38 +23,38 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @given(events=EVENTS)
-def test_every_form_holds_the_same_events(form: str, events: list[dict[str, Any]]) -> None:
-    """However events are written into a file, each is found, and in order."""
-    # A surrogate alone is no UTF-8.
+def test_every_form_contains_the_same_events(form: str, events: list[dict[str, Any]]) -> None:
+    """In every file format, each event is found, in order."""
+    # A lone surrogate is not UTF-8.
     content = FORMS[form](events).encode(errors="replace")
     expected = json.loads(json.dumps(events, ensure_ascii=False).encode(errors="replace"))
     assert [json.loads(found.text) for found in split(content, "f")] == expected
 
 
 @given(st.binary())
-def test_nothing_is_lost(content: bytes) -> None:
-    """Whatever the bytes are, they are found again as they were, but for the white space between events."""
+def test_no_bytes_are_lost(content: bytes) -> None:
+    """All bytes are returned unchanged, except white space between events."""
     found = b"".join(event.text for event in split(content, "f"))
     white = b" \t\r\n"
     if not content.strip(white).startswith(b"["):
         assert found.translate(None, white) == content.removeprefix(b"\xef\xbb\xbf").translate(None, white)
 
 
-def test_the_text_is_not_touched() -> None:
-    """Spaces, key order and line ends within strings stay; so do the digits of a number."""
+def test_the_text_is_unchanged() -> None:
+    """Spaces, key order, line ends within strings and the digits of a number are kept."""
     text = '{ "b":1.50,  "a":"\u2028" }'
     assert [event.text.decode() for event in split(f"[\n {text},\n{text} ]".encode(), "f")] == [text, text]
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_files_marked_by_an_editor(mark: bytes) -> None:
-    """A byte order mark is no part of an event, also where two marked files were put together."""
+def test_files_with_a_byte_order_mark(mark: bytes) -> None:
+    """A byte order mark is no part of an event, also when two marked files were concatenated."""
     one = json.dumps(order("a")).encode()
     found = list(split(mark + one + b"\n" + mark + one + b"\n", "f"))
     assert [(event.line, wrong(event)) for event in found] == [(1, None), (2, None)]
 
 
-def test_each_event_knows_its_line() -> None:
+def test_each_event_has_its_line() -> None:
     """A problem is reported at the line where its event begins."""
     content = b'\n{"a": 1}\n\n{"b":\n2}\n{"c": 3}\n'
     assert [event.line for event in split(content, "f")] == [2, 4, 6]
@@ -71,8 +71,8 @@ def test_each_event_knows_its_line() -> None:
         pytest.param(b" \n[ ]", [], id="nothing"),
     ],
 )
-def test_what_is_broken_stays_together(content: bytes, texts: list[bytes]) -> None:
-    """What is no JSON is one event, so that it can be named and, if one insists, published."""
+def test_invalid_json_is_one_event(content: bytes, texts: list[bytes]) -> None:
+    """Text that is not JSON is one event, so that it can be reported and, if forced, published."""
     assert [event.text for event in split(content, "f")] == texts
 
 
@@ -87,7 +87,7 @@ def test_what_is_broken_stays_together(content: bytes, texts: list[bytes]) -> No
         (json.dumps(order("a")).encode(), None),
     ],
 )
-def test_wrong_is_what_intake_would_reject(event: bytes, reason: str | None) -> None:
+def test_problems_match_the_reasons_of_intake(event: bytes, reason: str | None) -> None:
     """The same reasons, before anything is published."""
     (found,) = split(event, "f")
     problem = wrong(found)

@@ -1,4 +1,4 @@
-"""`allocation replay`: failed shipments begin anew, without ever being allocated twice."""
+"""`allocation replay`: failed shipments are requeued, and never allocated twice."""
 
 import json
 from typing import Any
@@ -7,49 +7,49 @@ import pytest
 
 from tasks.rules.replay import MAX_REPLAYS
 from tasks.work.ports import Pause
-from tests.integration.commands.cli_harness import ALLOCATION, API, FILE, HEAVY, Scene, order
+from tests.integration.commands.cli_harness import ALLOCATION, API, FILE, HEAVY, CliHarness, order
 from worker.ledger.replay import Replay, ReplayFilter, prepare, requeue_failed
 
 OTHER = API + ALLOCATION.replace('"V"', '"W"') + HEAVY.replace("20", "10").replace("heavy", "bulky")
 
 
-def failed(scene: Scene, *references: str, **facts: Any) -> None:
-    """Have the shipments of an order failed."""
-    scene.accept(order(*references, **facts))
-    scene.fail()
+def fail_order(cli: CliHarness, *references: str, **facts: Any) -> None:
+    """Fail the shipments of an order."""
+    cli.accept(order(*references, **facts))
+    cli.fail()
 
 
-def due(scene: Scene) -> dict[str, float]:
-    """When each waiting shipment is due, in milliseconds."""
+def due(cli: CliHarness) -> dict[str, float]:
+    """Due times of the scheduled shipments, in milliseconds."""
 
     async def act(store: Any, _: Any) -> Any:
         return await store.redis.zrange("allocation:schedule:acme", 0, -1, withscores=True)
 
-    return {reference.decode(): score for reference, score in scene.do(act)}
+    return {reference.decode(): score for reference, score in cli.do(act)}
 
 
-def again(scene: Scene, *, force: bool = False) -> Replay:
-    """Put back all that failed, in this process."""
+def replay_failed(cli: CliHarness, *, force: bool = False) -> Replay:
+    """Replay every failed shipment, in this process."""
 
     async def act(store: Any, _: Any) -> Replay:
-        prepared = await prepare(store.redis, scene.settings, ReplayFilter(), rate=1000)
+        prepared = await prepare(store.redis, cli.settings, ReplayFilter(), rate=1000)
         return await requeue_failed(store, prepared, 0 if force else MAX_REPLAYS)
 
-    return scene.do(act)
+    return cli.do(act)
 
 
-def test_a_shipment_begins_anew(scene: Scene) -> None:
-    """Rule and plan come from today's file, the facts from the order; the first thing is a read-back."""
-    scene.merchant()
-    failed(scene, "sp_1", weight_kg=15)
-    scene.merchant(text=OTHER)
-    assert scene.run("replay", "sp_1").code == 0
-    (shipment,) = scene.claim()
+def test_a_replay(cli: CliHarness) -> None:
+    """Rule and plan come from the current file, the facts from the order; the first request is a read-back."""
+    cli.merchant()
+    fail_order(cli, "sp_1", weight_kg=15)
+    cli.merchant(text=OTHER)
+    assert cli.run("replay", "sp_1").code == 0
+    (shipment,) = cli.claim()
     assert (shipment.rule, str(shipment.strategy)) == ("bulky", "service_group freight")
     assert (shipment.replays, shipment.losses) == (1, 0)
     assert shipment.progress.must_read
     assert shipment.progress.attempts == 1
-    history = scene.run("explain", "sp_1", "--json").document["shipments"][0]
+    history = cli.run("explain", "sp_1", "--json").document["shipments"][0]
     assert (history["why"], history["replays"]) == ("weight_kg 15.0 is over 10", 1)
     assert [(entry["action"], entry.get("by")) for entry in history["history"]] == [
         ("allocate", None),
@@ -57,179 +57,179 @@ def test_a_shipment_begins_anew(scene: Scene) -> None:
     ]
 
 
-def test_a_second_failure_is_a_second_event(scene: Scene) -> None:
-    """The id of a failed event carries how often the shipment was put back before."""
-    scene.merchant()
-    failed(scene, "sp_1")
-    assert len(again(scene).items) == 1
-    scene.fail()
-    event = scene.run("explain", "sp_1", "--json").document["shipments"][0]["event"]
+def test_a_second_failure_is_a_second_event(cli: CliHarness) -> None:
+    """The id of a failed event contains the number of earlier replays."""
+    cli.merchant()
+    fail_order(cli, "sp_1")
+    assert len(replay_failed(cli).items) == 1
+    cli.fail()
+    event = cli.run("explain", "sp_1", "--json").document["shipments"][0]["event"]
     assert event["id"] == "acme/sp_1/failed/1"
 
 
-def test_the_record_is_kept_again(scene: Scene) -> None:
-    """A shipment that begins anew is forgotten no sooner than it is finished, and is not listed as failed."""
-    scene.merchant()
-    failed(scene, "sp_1")
-    again(scene)
+def test_the_record_does_not_expire(cli: CliHarness) -> None:
+    """The record of a replayed shipment expires only after it is settled, and the shipment is not listed as failed."""
+    cli.merchant()
+    fail_order(cli, "sp_1")
+    replay_failed(cli)
 
     async def left(store: Any, _: Any) -> Any:
         return await store.redis.ttl("allocation:shipment:acme:sp_1"), await store.redis.exists(
             "allocation:failed:acme"
         )
 
-    assert scene.do(left) == (-1, 0)
+    assert cli.do(left) == (-1, 0)
 
 
-def test_conditions_hold_together(scene: Scene) -> None:
-    """Merchant, reason and limit choose; a dry run changes nothing; the rate spreads what is put back."""
-    scene.merchant()
-    scene.merchant("beta")
-    failed(scene, "sp_1", "sp_2", "sp_3")
-    failed(scene, "sp_1", merchant="beta")
-    scene.accept(order("other"))
-    scene.fail("wrong_state")
+def test_conditions_are_combined(cli: CliHarness) -> None:
+    """Merchant, reason and limit select; a dry run changes nothing; the rate spreads the due times."""
+    cli.merchant()
+    cli.merchant("beta")
+    fail_order(cli, "sp_1", "sp_2", "sp_3")
+    fail_order(cli, "sp_1", merchant="beta")
+    cli.accept(order("other"))
+    cli.fail("wrong_state")
     words = ("replay", "--merchant", "acme", "--reason", "all_steps_refused", "--limit", "2", "--rate", "2")
-    dry = scene.run(*words, "--dry-run", "--json").document
+    dry = cli.run(*words, "--dry-run", "--json").document
     assert (len(dry["requeued"]), dry["left_over"]) == (2, True)
-    assert due(scene) == {}
-    said = scene.run(*words)
-    assert "requeued 2 shipments" in said.out
-    assert "more have failed" in said.out
-    first, second = due(scene).values()
+    assert due(cli) == {}
+    result = cli.run(*words)
+    assert "requeued 2 shipments" in result.out
+    assert "more have failed" in result.out
+    first, second = due(cli).values()
     assert second - first == 500
 
 
-def test_one_shipment_of_two_merchants(scene: Scene) -> None:
-    """A reference that failed for two merchants must be told apart."""
-    scene.merchant()
-    scene.merchant("beta")
-    failed(scene, "sp_1")
-    failed(scene, "sp_1", merchant="beta")
-    assert scene.run("replay", "sp_1").code == 2
-    assert scene.run("replay", "sp_1", "--merchant", "beta").code == 0
-    assert due(scene) == {}
+def test_one_shipment_of_two_merchants(cli: CliHarness) -> None:
+    """A reference that failed for two merchants requires a merchant."""
+    cli.merchant()
+    cli.merchant("beta")
+    fail_order(cli, "sp_1")
+    fail_order(cli, "sp_1", merchant="beta")
+    assert cli.run("replay", "sp_1").code == 2
+    assert cli.run("replay", "sp_1", "--merchant", "beta").code == 0
+    assert due(cli) == {}
 
 
-def test_only_what_failed_is_requeued(scene: Scene) -> None:
-    """A shipment that waits is left alone, and the exit code says that nothing was done."""
-    scene.merchant()
-    scene.accept(order("sp_1"))
-    before = due(scene)
-    said = scene.run("replay", "sp_1", "--json")
-    assert said.code == 1
-    assert "no failed shipment 'sp_1'" in said.err
-    assert due(scene) == before
+def test_only_failed_shipments_are_requeued(cli: CliHarness) -> None:
+    """A parked shipment is unchanged, and the exit code reports that nothing was requeued."""
+    cli.merchant()
+    cli.accept(order("sp_1"))
+    before = due(cli)
+    result = cli.run("replay", "sp_1", "--json")
+    assert result.code == 1
+    assert "no failed shipment 'sp_1'" in result.err
+    assert due(cli) == before
 
 
-def test_two_at_once_requeue_once(scene: Scene) -> None:
-    """Of two replays that looked at the same failure one finds it changed, even if it has failed again by then."""
-    scene.merchant()
-    failed(scene, "sp_1")
-    prepared = scene.do(lambda store, _: prepare(store.redis, scene.settings, ReplayFilter(), rate=50))
-    again(scene)
-    scene.fail()
-    late = scene.do(lambda store, _: requeue_failed(store, prepared, MAX_REPLAYS))
+def test_concurrent_replays_requeue_once(cli: CliHarness) -> None:
+    """Of two replays of the same failure the second finds it changed, even if the shipment has failed again by then."""
+    cli.merchant()
+    fail_order(cli, "sp_1")
+    prepared = cli.do(lambda store, _: prepare(store.redis, cli.settings, ReplayFilter(), rate=50))
+    replay_failed(cli)
+    cli.fail()
+    late = cli.do(lambda store, _: requeue_failed(store, prepared, MAX_REPLAYS))
     assert (late.items, [why for _, why in late.kept]) == ((), ["changed_meanwhile"])
 
 
-def test_somebody_must_insist(scene: Scene) -> None:
+def test_many_replays_must_be_forced(cli: CliHarness) -> None:
     """After ten replays a shipment stays failed, unless forced."""
-    scene.merchant()
-    failed(scene, "sp_1")
+    cli.merchant()
+    fail_order(cli, "sp_1")
     for _ in range(MAX_REPLAYS):
-        assert len(again(scene).items) == 1
-        scene.fail()
-    said = scene.run("replay", "--all")
-    assert said.code == 1
-    assert "use --force" in said.err
-    assert len(again(scene, force=True).items) == 1
-    assert scene.claim()[0].replays == MAX_REPLAYS + 1
+        assert len(replay_failed(cli).items) == 1
+        cli.fail()
+    result = cli.run("replay", "--all")
+    assert result.code == 1
+    assert "use --force" in result.err
+    assert len(replay_failed(cli, force=True).items) == 1
+    assert cli.claim()[0].replays == MAX_REPLAYS + 1
 
 
-def test_without_a_file_there_is_no_plan(scene: Scene) -> None:
-    """A merchant whose file is wrong keeps its failed shipments until it is mended."""
-    scene.merchant()
-    failed(scene, "sp_1")
-    scene.merchant(text="[api")
-    said = scene.run("replay", "--all")
-    assert said.code == 1
-    assert "sp_1 of acme was not requeued: without a valid merchant file" in said.err
+def test_without_a_file_there_is_no_plan(cli: CliHarness) -> None:
+    """Failed shipments of a merchant with an invalid file stay failed until it is fixed."""
+    cli.merchant()
+    fail_order(cli, "sp_1")
+    cli.merchant(text="[api")
+    result = cli.run("replay", "--all")
+    assert result.code == 1
+    assert "sp_1 of acme was not requeued: without a valid merchant file" in result.err
 
 
-def test_a_replay_does_not_resume(scene: Scene) -> None:
+def test_a_replay_does_not_resume(cli: CliHarness) -> None:
     """Replaying a merchant leaves its pause; `allocation resume` lifts it."""
-    scene.merchant()
-    failed(scene, "sp_1")
-    scene.do(lambda _, ledger: ledger.pause("acme", Pause(why="401"), ""))
-    assert scene.run("replay", "--merchant", "acme").code == 0
-    assert scene.do(lambda _, ledger: ledger.paused()).keys() == {"acme"}
+    cli.merchant()
+    fail_order(cli, "sp_1")
+    cli.do(lambda _, ledger: ledger.pause("acme", Pause(why="401"), ""))
+    assert cli.run("replay", "--merchant", "acme").code == 0
+    assert cli.do(lambda _, ledger: ledger.paused()).keys() == {"acme"}
 
 
 @pytest.mark.parametrize("option", [["--reason", "nonsense"], ["--merchant", "nonsense"], ["nonsense"]])
-def test_a_value_that_does_not_exist(scene: Scene, option: list[str]) -> None:
+def test_a_value_that_does_not_exist(cli: CliHarness, option: list[str]) -> None:
     """An unknown reason, merchant or reference is an error that lists the known ones."""
-    scene.merchant()
-    failed(scene, "sp_1")
-    said = scene.run("replay", *option)
-    assert said.code == 1
+    cli.merchant()
+    fail_order(cli, "sp_1")
+    result = cli.run("replay", *option)
+    assert result.code == 1
     known = {"--reason": "conflict", "--merchant": "known: acme"}.get(option[0], "known: sp_1")
-    assert known in said.err
+    assert known in result.err
 
 
-def test_a_dry_run_compares_the_plans(scene: Scene) -> None:
+def test_a_dry_run_compares_the_plans(cli: CliHarness) -> None:
     """A dry run shows the whole plan before and now."""
-    scene.merchant()
-    failed(scene, "sp_1")
-    scene.merchant(text=FILE.replace('carrier_service = "C"', 'carrier_service = "D"'))
-    (found,) = scene.run("replay", "--all", "--dry-run", "--json").document["requeued"]
+    cli.merchant()
+    fail_order(cli, "sp_1")
+    cli.merchant(text=FILE.replace('carrier_service = "C"', 'carrier_service = "D"'))
+    (found,) = cli.run("replay", "--all", "--dry-run", "--json").document["requeued"]
     assert found["plan_before"] == "default: virtual_service V, then carrier_service C"
     assert found["plan_now"] == "default: virtual_service V, then carrier_service D"
 
 
 @pytest.mark.parametrize("dry", [True, False])
-def test_rejected_events_are_published_again(scene: Scene, *, dry: bool) -> None:
+def test_rejected_events_are_published_again(cli: CliHarness, *, dry: bool) -> None:
     """Originals that would be accepted now are published unchanged, once; the others are counted."""
     text = json.dumps(order("sp_1"), indent=1).encode()
     too_large = json.dumps(order("sp_2", comment="x" * 1024 * 1024)).encode()
-    scene.accept(text, text, b"{", too_large, order("sp_3", merchant="nobody"))
-    scene.merchant()
-    said = scene.run("replay", "--rejected-all", "--json", *(["--dry-run"] if dry else []))
-    assert said.code == 0
-    assert said.document["events"] == 2
-    assert said.document["still_wrong"] == {"bad_json": 1, "unknown_merchant": 1}
+    cli.accept(text, text, b"{", too_large, order("sp_3", merchant="unknown"))
+    cli.merchant()
+    result = cli.run("replay", "--rejected-all", "--json", *(["--dry-run"] if dry else []))
+    assert result.code == 0
+    assert result.document["events"] == 2
+    assert result.document["still_wrong"] == {"bad_json": 1, "unknown_merchant": 1}
 
     async def published(store: Any, _: Any) -> Any:
-        return [fields[b"event"] for _, fields in await store.redis.xrange(scene.settings.orders_stream)]
+        return [fields[b"event"] for _, fields in await store.redis.xrange(cli.settings.orders_stream)]
 
-    assert scene.do(published) == ([] if dry else [text, text])
-    again = scene.run("replay", "--rejected-all", "--json")
+    assert cli.do(published) == ([] if dry else [text, text])
+    again = cli.run("replay", "--rejected-all", "--json")
     assert again.document["events"] == (2 if dry else 0)
 
 
-def test_fixed_events_are_published(scene: Scene) -> None:
+def test_fixed_events_are_published(cli: CliHarness) -> None:
     """A file of fixed events is validated and published."""
-    (scene.folder / "fixed.json").write_text(json.dumps(order("sp_1")))
-    assert scene.run("replay", "--rejected", "fixed.json").out == "published 1 event again\n"
-    (scene.folder / "fixed.json").write_text(json.dumps(order("sp 1")))
-    assert scene.run("replay", "--rejected", "fixed.json").code == 1
+    (cli.folder / "fixed.json").write_text(json.dumps(order("sp_1")))
+    assert cli.run("replay", "--rejected", "fixed.json").out == "published 1 event again\n"
+    (cli.folder / "fixed.json").write_text(json.dumps(order("sp 1")))
+    assert cli.run("replay", "--rejected", "fixed.json").code == 1
 
 
-def test_exported_events_are_dealt_with(scene: Scene) -> None:
+def test_exported_events_are_dealt_with(cli: CliHarness) -> None:
     """Rejected events are exported, fixed and published once; then nothing is left to deal with."""
-    scene.merchant()
+    cli.merchant()
     event = json.dumps(order("sp_1") | {"id": 5}, indent=1).replace("1.0", "1.10")
-    scene.accept(event.encode(), b"not json")
-    assert scene.run("rejected", "--export", "fix.jsonl").code == 0
-    file = scene.folder / "fix.jsonl"
+    cli.accept(event.encode(), b"not json")
+    assert cli.run("rejected", "--export", "fix.jsonl").code == 0
+    file = cli.folder / "fix.jsonl"
     (line, other) = file.read_text().splitlines()
     assert "1.10" in line
     assert json.loads(other)["event"] == "not json"
     file.write_text(line.replace('"id": 5', '"id": "evt-5"').replace('"specversion": "1.10"', '"specversion": "1.0"'))
-    assert scene.run("replay", "--rejected", "fix.jsonl").out == "published 1 event again\n"
-    said = scene.run("replay", "--rejected", "fix.jsonl")
-    assert said.out == "published 0 events again\n1 event had been dealt with before\n"
-    assert [each["reason"] for each in scene.run("rejected", "--json").document] == ["bad_json"]
-    assert scene.run("dismiss", "--rejected-all", "--why", "a test").out == "dismissed 1 rejected event\n"
-    assert scene.run("rejected", "--json").document == []
-    assert scene.run("status", "--json").document["rejected"] == []
+    assert cli.run("replay", "--rejected", "fix.jsonl").out == "published 1 event again\n"
+    result = cli.run("replay", "--rejected", "fix.jsonl")
+    assert result.out == "published 0 events again\n1 event had been dealt with before\n"
+    assert [each["reason"] for each in cli.run("rejected", "--json").document] == ["bad_json"]
+    assert cli.run("dismiss", "--rejected-all", "--why", "a test").out == "dismissed 1 rejected event\n"
+    assert cli.run("rejected", "--json").document == []
+    assert cli.run("status", "--json").document["rejected"] == []

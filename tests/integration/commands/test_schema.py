@@ -1,4 +1,4 @@
-"""`allocation schema`: what is written down is what comes in and goes out."""
+"""`allocation schema`: the schemas match the events and files."""
 
 import json
 import tomllib
@@ -24,7 +24,7 @@ from tasks.rules.order import Order, parse_order
 from tasks.rules.outcome import Allocated, Carrier, Label, Price
 from tasks.rules.progress import Progress
 from tasks.rules.shipment import Shipment
-from tests.integration.commands.cli_harness import API, FILE, Scene, order
+from tests.integration.commands.cli_harness import API, FILE, CliHarness, order
 
 WORDS = st.text(max_size=8)
 MAYBE = st.none() | WORDS
@@ -69,7 +69,7 @@ MOMENTS = st.floats(0, 4e9)
 
 
 def validator(name: str) -> Draft202012Validator:
-    """What judges by a schema."""
+    """A validator for a schema."""
     return Draft202012Validator(schema(name))
 
 
@@ -77,28 +77,28 @@ ALLOCATED_SCHEMA, FAILED_SCHEMA = validator("shipment-allocated"), validator("sh
 
 
 @given(SHIPMENTS, ALLOCATED, st.booleans(), MOMENTS)
-def test_allocated_events_are_as_described(shipment: Shipment, got: Allocated, adopted: bool, now: float) -> None:  # noqa: FBT001
-    """Every allocated event that can be made is valid by its schema."""
+def test_allocated_events_are_valid(shipment: Shipment, got: Allocated, adopted: bool, now: float) -> None:  # noqa: FBT001
+    """Every possible allocated event is valid by its schema."""
     ALLOCATED_SCHEMA.validate(json.loads(allocated_event(shipment, got, adopted=adopted, now=now)))
 
 
 @given(SHIPMENTS, st.sampled_from(get_args(FailReason)), st.lists(ATTEMPTS, max_size=2), st.integers(0, 3), MOMENTS)
-def test_failed_events_are_as_described(
+def test_failed_events_are_valid(
     shipment: Shipment, reason: FailReason, steps: list[dict[str, Any]], replay: int, now: float
 ) -> None:
-    """Every failed event that can be made is valid by its schema."""
+    """Every possible failed event is valid by its schema."""
     FAILED_SCHEMA.validate(json.loads(failed_event(shipment, reason, "why", steps, replay=replay, now=now)))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "asyncapi"])
-def test_schemas_are_schemas(name: str) -> None:
+def test_schemas_are_valid(name: str) -> None:
     """Every schema is valid by its own dialect, and refuses an empty object."""
     Draft202012Validator.check_schema(schema(name))
     assert not validator(name).is_valid({})
 
 
 @pytest.mark.parametrize("name", ["shipment-allocated", "shipment-allocation-failed", "orders-rejected"])
-def test_what_goes_out_has_all_its_keys(name: str) -> None:
+def test_published_events_have_all_keys(name: str) -> None:
     """Published events have every key of their schema and no other; only `event_base64` is optional."""
     document = schema(name)
     for each in (document, *document.get("$defs", {}).values()):
@@ -120,8 +120,8 @@ def test_what_goes_out_has_all_its_keys(name: str) -> None:
         (order("a", weight_kg=-1), False),
     ],
 )
-def test_orders_are_judged_as_by_intake(event: dict[str, Any], *, good: bool) -> None:
-    """The schema of an order-created event takes the good and refuses the bad."""
+def test_orders_are_validated_as_by_intake(event: dict[str, Any], *, good: bool) -> None:
+    """The schema of an order-created event accepts valid events and refuses invalid ones."""
     assert validator("order-created").is_valid(event) is good
 
 
@@ -142,13 +142,13 @@ def test_orders_are_judged_as_by_intake(event: dict[str, Any], *, good: bool) ->
         (API, False),
     ],
 )
-def test_merchant_files_are_judged_as_by_check(text: str, *, good: bool) -> None:
-    """The schema of a merchant file knows the short forms, and no unknown key."""
+def test_merchant_files_are_validated_as_by_check(text: str, *, good: bool) -> None:
+    """The schema of a merchant file accepts the short forms, and no unknown key."""
     assert validator("merchant-file").is_valid(tomllib.loads(text)) is good
 
 
-def test_retry_is_described() -> None:
-    """An editor is told what each key of [retry] means."""
+def test_retry_keys_have_descriptions() -> None:
+    """Each key of [retry] has a description for editors."""
     keys = schema("merchant-file")["$defs"]["Retry"]["properties"]
     assert list(keys) == ["attempts", "deadline_hours", "quiet_seconds", "queue_seconds"]
     assert all(key["description"].endswith(".") for key in keys.values())
@@ -163,8 +163,8 @@ def references(document: Any) -> Iterator[str]:
             yield from references(value)
 
 
-def test_asyncapi_names_the_four_streams() -> None:
-    """Every stream is a channel under its default name, and every reference within the document leads somewhere."""
+def test_asyncapi_contains_the_four_streams() -> None:
+    """Every stream is a channel under its default name, and every reference within the document resolves."""
     document = schema("asyncapi")
     assert document["asyncapi"] == "3.0.0"
     streams = ("orders_stream", "allocated_stream", "failed_stream", "rejected_stream")
@@ -176,12 +176,12 @@ def test_asyncapi_names_the_four_streams() -> None:
             slot = slot[step]
 
 
-def test_schemas_are_printed_and_written(scene: Scene) -> None:
-    """Without a name they are listed, with one printed; all of them can be written into a folder."""
-    assert scene.run("schema", "--json").document.keys() == set(NAMES)
-    assert scene.run("schema", "order-created").document == schema("order-created")
-    assert scene.run("schema", "--all", "out").code == 0
-    assert len(list((scene.folder / "out").glob("*.json"))) == len(NAMES)
+def test_schemas_are_printed_and_written(cli: CliHarness) -> None:
+    """Without a name the schemas are listed, with a name one is printed; all can be written into a folder."""
+    assert cli.run("schema", "--json").document.keys() == set(NAMES)
+    assert cli.run("schema", "order-created").document == schema("order-created")
+    assert cli.run("schema", "--all", "out").code == 0
+    assert len(list((cli.folder / "out").glob("*.json"))) == len(NAMES)
 
 
 V2_FILE = FILE
@@ -255,16 +255,16 @@ WRONG_FILES = {
 
 
 @pytest.mark.parametrize("text", RIGHT_FILES.values(), ids=RIGHT_FILES.keys())
-def test_right_files(tmp_path: Path, text: str) -> None:
-    """What `check` takes, an editor takes."""
+def test_valid_files(tmp_path: Path, text: str) -> None:
+    """The schema accepts what `check` accepts."""
     (tmp_path / "acme.toml").write_text(text)
     assert isinstance(read(tmp_path / "acme.toml"), Merchant)
     validator("merchant-file").validate(tomllib.loads(text))
 
 
 @pytest.mark.parametrize("text", WRONG_FILES.values(), ids=WRONG_FILES.keys())
-def test_wrong_files(tmp_path: Path, text: str) -> None:
-    """What `check` refuses, an editor refuses, as far as a schema can say it."""
+def test_invalid_files(tmp_path: Path, text: str) -> None:
+    """The schema refuses what `check` refuses, as far as a schema can express it."""
     (tmp_path / "acme.toml").write_text(text)
     assert not isinstance(read(tmp_path / "acme.toml"), Merchant)
     assert not validator("merchant-file").is_valid(tomllib.loads(text))
@@ -287,7 +287,7 @@ def test_wrong_files(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_amounts(amount: object, *, good: bool) -> None:
-    """The schema and intake agree on what the goods are worth."""
+    """The schema and intake agree on valid amounts."""
     event = order("a")
     event["data"]["shipments"][0]["value"] = {"amount": amount, "currency": "GBP"}
     assert validator("order-created").is_valid(event) is good
@@ -295,8 +295,8 @@ def test_amounts(amount: object, *, good: bool) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_key_is_described(name: str) -> None:
-    """A reader is told what each key means."""
+def test_every_key_has_a_description(name: str) -> None:
+    """Each key has a description for readers."""
     document = schema(name)
     parts = [document, *document.get("$defs", {}).values(), *document.get("components", {}).get("schemas", {}).values()]
     for part in parts:
@@ -305,7 +305,7 @@ def test_every_key_is_described(name: str) -> None:
 
 
 def test_content_types() -> None:
-    """What goes in and out as CloudEvents says so; an entry of the rejected stream is none."""
+    """CloudEvents have their content type; an entry of the rejected stream is no CloudEvent."""
     messages = schema("asyncapi")["components"]["messages"]
     assert {name: message["contentType"] for name, message in messages.items()} == {
         "order-created": "application/cloudevents+json",

@@ -1,10 +1,10 @@
-"""`allocation status`: counts of everything, and what is not healthy."""
+"""`allocation status`: counts of everything, and health problems."""
 
 from typing import Any
 
 from tasks.rules.outcome import Feedback
 from tasks.work.ports import Pause, Report
-from tests.integration.commands.cli_harness import Scene, order
+from tests.integration.commands.cli_harness import CliHarness, order
 from worker.ledger import keys
 from worker.observability.heartbeat import publish_heartbeat
 from worker.processes.maintenance import run_maintenance
@@ -12,124 +12,124 @@ from worker.processes.merchant_files import MerchantFiles
 from worker.streams.orders import OrdersStream
 
 
-def sweep(scene: Scene) -> None:
-    """Keep house, as the sweep does, with an intake and a worker alive."""
-    merchants = MerchantFiles(scene.settings.merchants_dir, frozenset())
-    scene.do(lambda store, ledger: run_maintenance(store, ledger, merchants, scene.settings))
+def sweep(cli: CliHarness) -> None:
+    """Run maintenance as the sweep does, with a live intake and a live worker."""
+    merchants = MerchantFiles(cli.settings.merchants_dir, frozenset())
+    cli.do(lambda store, ledger: run_maintenance(store, ledger, merchants, cli.settings))
     for role in ("intake", "worker", "beat"):
-        scene.do(lambda store, _ledger, role=role: publish_heartbeat(store, role, 1, "5-1"))  # type: ignore[misc]
+        cli.do(lambda store, _ledger, role=role: publish_heartbeat(store, role, 1, "5-1"))  # type: ignore[misc]
 
 
-def test_every_shipment_is_counted_once(scene: Scene) -> None:
+def test_every_shipment_is_counted_once(cli: CliHarness) -> None:
     """Failed, allocated, parked, working and due: each shipment is in one column, of its own merchant."""
-    scene.merchant()
-    scene.merchant("beta")
-    scene.accept(order("f1", "f2", "f3"))
-    scene.fail()
-    scene.accept(order("a1", "a2"))
-    scene.allocate()
-    scene.accept(order("p1"))
-    scene.park(wait_s=60)
-    scene.accept(order("w1"), order("w2", merchant="beta"))
-    scene.claim()
-    scene.accept(order("d1", "d2"), order("x", type="order.paid"), b"{")
-    sweep(scene)
-    said = scene.run("status", "--json")
-    assert said.code == 0, said.out
-    assert said.document["healthy"]
-    acme, beta = said.document["merchants"]
+    cli.merchant()
+    cli.merchant("beta")
+    cli.accept(order("f1", "f2", "f3"))
+    cli.fail()
+    cli.accept(order("a1", "a2"))
+    cli.allocate()
+    cli.accept(order("p1"))
+    cli.park(wait_s=60)
+    cli.accept(order("w1"), order("w2", merchant="beta"))
+    cli.claim()
+    cli.accept(order("d1", "d2"), order("x", type="order.paid"), b"{")
+    sweep(cli)
+    result = cli.run("status", "--json")
+    assert result.code == 0, result.out
+    assert result.document["healthy"]
+    acme, beta = result.document["merchants"]
     assert 0 <= acme.pop("oldest_due_s") < 30
     counts = {"due": 2, "parked": 1, "working": 1, "allocated": 2, "failed": 3}
     stops = {"paused": None, "paused_since": None, "on_hold": None, "in_quiet_time": 0, "near_deadline": 0}
     assert acme == {"merchant": "acme", "repeated_calls": 0, "carrier_changed": 0, **counts, **stops}
     assert (beta["working"], beta["due"], beta["oldest_due_s"]) == (1, 0, None)
-    assert said.document["rejected"] == [{"reason": "bad_json", "merchant": "", "events": 1}]
-    assert said.document["ignored"] == 1
-    assert said.document["queues"] == {"allocation": 0, "allocation.sweep": 0}
+    assert result.document["rejected"] == [{"reason": "bad_json", "merchant": "", "events": 1}]
+    assert result.document["ignored"] == 1
+    assert result.document["queues"] == {"allocation": 0, "allocation.sweep": 0}
 
 
-def test_the_table_tells_the_same(scene: Scene) -> None:
-    """A paused merchant shows why, the words of an API do no harm, and no sweep at all is not healthy."""
-    scene.merchant()
-    scene.do(lambda _, ledger: ledger.pause("acme", Pause(why="401: [red]\x1b[31mno"), ""))
-    said = scene.run("status")
-    assert said.code == 1
-    assert r"401: [red]\x1b[31mno" in said.out
-    assert "\x1b" not in said.out
-    assert "urgent: sweep_late: no sweep has run yet" in said.out
-    assert "no intake has run yet" in said.out
+def test_the_table_has_the_same_content(cli: CliHarness) -> None:
+    """A paused merchant has its reason, messages of an API are escaped, and a missing sweep is a health problem."""
+    cli.merchant()
+    cli.do(lambda _, ledger: ledger.pause("acme", Pause(why="401: [red]\x1b[31mno"), ""))
+    result = cli.run("status")
+    assert result.code == 1
+    assert r"401: [red]\x1b[31mno" in result.out
+    assert "\x1b" not in result.out
+    assert "urgent: sweep_late: no sweep has run yet" in result.out
+    assert "no intake has run yet" in result.out
 
 
-def test_what_lies_unread_is_counted(scene: Scene) -> None:
-    """Entries that no intake has read, and entries that one has read but not yet taken."""
+def test_unread_entries_are_counted(cli: CliHarness) -> None:
+    """Entries that no intake has read, and entries that were read but not accepted yet."""
 
     async def read_one(store: Any, _: Any) -> None:
-        orders = OrdersStream(store, scene.settings.orders_stream, 60)
+        orders = OrdersStream(store, cli.settings.orders_stream, 60)
         await orders.make_group()
         for number in range(3):
-            await store.redis.xadd(scene.settings.orders_stream, {"event": str(number)})
+            await store.redis.xadd(cli.settings.orders_stream, {"event": str(number)})
             if number == 0:
                 await orders.read()
 
-    scene.do(read_one)
-    orders = scene.run("status", "--json").document["orders"]
+    cli.do(read_one)
+    orders = cli.run("status", "--json").document["orders"]
     assert 0 <= orders.pop("oldest_s") < 30
     assert orders == {"undelivered": 2, "unacknowledged": 1, "has_group": True}
 
 
-def test_lateness_is_not_healthy(scene: Scene) -> None:
-    """A sweep that does not come, and shipments that nobody takes, are named; so is a broker that is away."""
-    scene.merchant()
-    scene.accept(order("a"))
+def test_delays_are_problems(cli: CliHarness) -> None:
+    """A missing sweep and overdue shipments are reported; so is an unavailable broker."""
+    cli.merchant()
+    cli.accept(order("a"))
 
     async def long_ago(store: Any, _: Any) -> None:
         await store.redis.set(keys.LAST_SWEEP, 1_000_000_000_000)
         await store.redis.zadd("allocation:schedule:acme", {"a": 1_000_000_000_000})
 
-    scene.do(long_ago)
-    said = scene.run("status", "--json", ALLOCATION_BROKER_URL="redis://127.0.0.1:1/0")
-    assert said.code == 1
-    texts = {(each["slug"], each["subject"]): each["text"] for each in said.document["problems"]}
+    cli.do(long_ago)
+    result = cli.run("status", "--json", ALLOCATION_BROKER_URL="redis://127.0.0.1:1/0")
+    assert result.code == 1
+    texts = {(each["slug"], each["subject"]): each["text"] for each in result.document["problems"]}
     assert texts["process_missing", "intake"].startswith("no intake has sent a heartbeat")
     assert texts["process_missing", "worker"].startswith("no worker has sent a heartbeat")
     assert texts["broker_unavailable", ""].startswith("broker: no response from redis://127.0.0.1:1/0")
     assert texts["sweep_late", ""].startswith("the last sweep was ")
     assert texts["due_late", "acme"].startswith("acme: a shipment has been due for ")
-    assert said.document["queues"] is None
+    assert result.document["queues"] is None
 
 
-def test_what_holds_shipments_back_is_told(scene: Scene) -> None:
-    """An open breaker is a problem and says when it is tried again; a merchant throttled lately says how slow."""
-    scene.merchant()
-    scene.accept(order(*(f"s{n}" for n in range(20))))
-    claim = scene.claim()
+def test_delaying_conditions_are_shown(cli: CliHarness) -> None:
+    """An open breaker is a problem, with its next probe; a recently throttled merchant has its current rate."""
+    cli.merchant()
+    cli.accept(order(*(f"s{n}" for n in range(20))))
+    claim = cli.claim()
 
-    async def answer(_: Any, ledger: Any) -> None:
+    async def report_responses(_: Any, ledger: Any) -> None:
         for number, shipment in enumerate(claim):
             how: Any = "throttled" if number == 0 else "bad"
             report = Report(
                 shipment=shipment,
-                lease_token="nobody",
+                lease_token="unknown",
                 verdict="keep",
                 api="api.test#1",
                 feedback=Feedback(how, "allocate"),
             )
             await ledger.report(report)
 
-    scene.do(answer)
-    sweep(scene)
-    said = scene.run("status", "--json", "--min-severity", "attention")
-    assert said.code == 1
-    (breaker,) = [each for each in said.document["problems"] if each["slug"] == "breaker_open"]
+    cli.do(report_responses)
+    sweep(cli)
+    result = cli.run("status", "--json", "--min-severity", "attention")
+    assert result.code == 1
+    (breaker,) = [each for each in result.document["problems"] if each["slug"] == "breaker_open"]
     assert (breaker["severity"], breaker["subject"]) == ("attention", "api.test")
-    assert [slow["merchant"] for slow in said.document["slowed"]] == ["acme"]
-    assert [breaker["api"] for breaker in said.document["breakers"]] == ["api.test#1"]
-    assert "throttled: acme: 429" in scene.run("status").out
+    assert [slow["merchant"] for slow in result.document["slowed"]] == ["acme"]
+    assert [breaker["api"] for breaker in result.document["breakers"]] == ["api.test#1"]
+    assert "throttled: acme: 429" in cli.run("status").out
 
 
-def test_a_server_that_is_away_is_an_answer(scene: Scene) -> None:
-    """The document is there all the same, and says why nothing is known; no password is."""
-    said = scene.run("status", "--json", ALLOCATION_REDIS_URL="redis://user:pa55word@127.0.0.1:1/0")
-    assert said.code == 1
-    assert said.document["problems"][0]["text"].startswith("no response from redis://127.0.0.1:1/0")
-    assert "pa55word" not in said.out + said.err
+def test_an_unavailable_server(cli: CliHarness) -> None:
+    """The document is complete, and states why nothing is known, without a password."""
+    result = cli.run("status", "--json", ALLOCATION_REDIS_URL="redis://user:pa55word@127.0.0.1:1/0")
+    assert result.code == 1
+    assert result.document["problems"][0]["text"].startswith("no response from redis://127.0.0.1:1/0")
+    assert "pa55word" not in result.out + result.err

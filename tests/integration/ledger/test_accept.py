@@ -1,4 +1,4 @@
-"""Taking orders into the ledger: all or nothing, each shipment once."""
+"""Accepting orders: all or nothing, each shipment once."""
 
 import pytest
 
@@ -11,7 +11,7 @@ REJECTED = RejectedRow(stream_id="1-1", event="{", reason="bad_json", error="no 
 
 
 async def published(harness: Harness, count: int) -> list[str]:
-    """The ids of entries that an intake has read and not yet taken."""
+    """The ids of entries that an intake has read and not yet accepted."""
     stream = harness.settings.orders_stream
     pipe = harness.raw.pipeline(transaction=False)
     for number in range(count):
@@ -26,13 +26,13 @@ async def published(harness: Harness, count: int) -> list[str]:
 
 
 async def unacknowledged(harness: Harness) -> int:
-    """How many entries are read and not yet taken."""
+    """Number of entries that were read and not yet accepted."""
     pending = await harness.raw.xpending(harness.settings.orders_stream, GROUP)
     return int(pending["pending"])
 
 
 async def test_the_bytes_of_a_rejected_event_are_kept(harness: Harness) -> None:
-    """An event that is not UTF-8 has a field more than others."""
+    """An event that is not UTF-8 has an additional field."""
     binary = RejectedRow(stream_id="1-2", event="\ufffd", reason="bad_json", error="no JSON", event_base64="/w==")
     await harness.ledger.accept([], [REJECTED, binary], [], GROUP)
     entries = await harness.raw.xrange(harness.settings.rejected_stream)
@@ -40,8 +40,8 @@ async def test_the_bytes_of_a_rejected_event_are_kept(harness: Harness) -> None:
     assert [fields[b"stream_id"] for _, fields in entries] == [b"1-1", b"1-2"]
 
 
-async def test_a_shipment_is_taken_once(harness: Harness) -> None:
-    """What the ledger knows is a duplicate, and stays as it is down to the last byte."""
+async def test_a_shipment_is_accepted_once(harness: Harness) -> None:
+    """A known shipment is a duplicate, and its record is unchanged."""
     assert await harness.accept("acme", "a", "b") == 2
     before = await harness.dump()
     assert await harness.accept("acme", "b", "a") == 0
@@ -49,40 +49,40 @@ async def test_a_shipment_is_taken_once(harness: Harness) -> None:
 
 
 async def test_a_repeated_event_may_bring_a_new_shipment(harness: Harness) -> None:
-    """Duplicates are decided by shipment, so that the new one among known ones is taken."""
+    """Duplicates are detected by shipment, so that a new one among known ones is accepted."""
     await harness.accept("acme", "a")
     assert await harness.accept("acme", "a", "b", "a", "b") == 1
 
 
 async def test_the_same_reference_of_two_merchants(harness: Harness) -> None:
-    """Merchant and reference together are a shipment."""
+    """A shipment is identified by merchant and reference."""
     assert (await harness.ledger.accept([*new("acme", "a"), *new("other", "a")], [], [], GROUP))[0] == 2
 
 
-async def test_a_settled_shipment_is_no_new_one(harness: Harness) -> None:
-    """An event that comes again after the shipment was allocated changes nothing."""
+async def test_a_settled_shipment_is_a_duplicate(harness: Harness) -> None:
+    """A repeated event of an allocated shipment changes nothing."""
     await harness.report(await harness.claim("acme", "a"), "allocated", event="{}")
     assert await harness.accept("acme", "a") == 0
     assert await harness.claim_all() == []
 
 
-async def test_taken_entries_are_acknowledged(harness: Harness) -> None:
-    """A read is acknowledged whole, however many entries it has."""
+async def test_accepted_entries_are_acknowledged(harness: Harness) -> None:
+    """All entries of a read are acknowledged, whatever their number."""
     ids = await published(harness, 1200)
     await harness.ledger.accept(new("acme", "a"), [REJECTED], ids[:-1], GROUP)
     assert await unacknowledged(harness) == 1
 
 
 async def test_a_rejected_event_keeps_its_text(harness: Harness) -> None:
-    """The rejected stream has the event's text, the reason, the error and where the event came from."""
+    """An entry of the rejected stream has the event's text, the reason, the error and the source entry."""
     await harness.ledger.accept([], [REJECTED], [], GROUP, ignored=3)
     ((_, entry),) = await harness.raw.xrange(harness.settings.rejected_stream)
     assert entry == {b"event": b"{", b"reason": b"bad_json", b"error": b"no JSON", b"stream_id": b"1-1"}
     assert await harness.raw.get("allocation:ignored_events") == b"3"
 
 
-async def test_a_full_server_takes_nothing(harness: Harness) -> None:
-    """Without memory a read is neither half taken nor acknowledged, and it is taken whole once there is some."""
+async def test_a_full_server_accepts_nothing(harness: Harness) -> None:
+    """Without memory a read is neither partly accepted nor acknowledged; it is accepted once there is memory."""
     ids = await published(harness, 2)
     before = await harness.dump()
     await harness.raw.config_set("maxmemory", 1)
@@ -96,8 +96,8 @@ async def test_a_full_server_takes_nothing(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("stream", ["orders_stream", "rejected_stream"])
-async def test_a_stream_that_is_none(harness: Harness, stream: str) -> None:
-    """When the name of one of the streams belongs to something else, nothing is half taken."""
+async def test_a_key_of_another_type(harness: Harness, stream: str) -> None:
+    """If the name of a stream belongs to a key of another type, nothing is partly accepted."""
     ids = await published(harness, 2)
     await harness.raw.set(getattr(harness.settings, stream), "something else")
     before = await harness.dump()
@@ -106,9 +106,9 @@ async def test_a_stream_that_is_none(harness: Harness, stream: str) -> None:
     assert await harness.dump() == before
 
 
-async def test_what_an_order_is_known_by(harness: Harness) -> None:
-    """The record says when the order came into being, and how often the server had changed when it was accepted."""
-    await harness.become_another_server()
+async def test_the_record_of_an_order(harness: Harness) -> None:
+    """The record contains the time of the order, and the epoch in which it was accepted."""
+    await harness.simulate_server_change()
     (accepted,) = new("acme", "a")
     await harness.ledger.accept([accepted._replace(earliest_at=1.5)], [], [], GROUP)
     assert await harness.raw.hmget("allocation:shipment:acme:a", "earliest_at", "epoch") == [b"1500", b"1"]

@@ -1,4 +1,4 @@
-"""Who may work on a shipment: only the task whose lease token the ledger knows."""
+"""Claims and their lease tokens: only the owner of a shipment may work on it."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.factories.ledger_harness import Harness
 from worker.ledger.scripts import CLAIM
 
 
-async def handed_on(harness: Harness, *references: str, step: int = 1) -> Link:
+async def fall_back(harness: Harness, *references: str, step: int = 1) -> Link:
     """A link for shipments that fell back to a step."""
     claim = await harness.claim("acme", *references)
     refused = [held.with_progress(step=step) for held in claim.shipments]
@@ -23,76 +23,76 @@ async def handed_on(harness: Harness, *references: str, step: int = 1) -> Link:
 
 
 def to_link(claim: Claim, refused: list[Shipment]) -> Link:
-    """What the next link is told."""
+    """The message of the next link."""
     return make_link([FellBack(shipment, claim.lease_token) for shipment in refused], {})
 
 
-def loses_one(run: Callable[..., Any]) -> Callable[..., Any]:
-    """A server whose first answer is lost after the script has run."""
-    lost = [ConnectionResetError("the answer is lost")]
+def loses_one_reply(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A server whose first reply is lost after the script has run."""
+    lost = [ConnectionResetError("the reply is lost")]
 
-    async def run_once_more(*asked: Any) -> Any:
-        answer = await run(*asked)
+    async def run_and_lose_reply(*arguments: Any) -> Any:
+        reply = await run(*arguments)
         if lost:
             raise lost.pop()
-        return answer
+        return reply
 
-    return run_once_more
+    return run_and_lose_reply
 
 
-async def test_an_answer_that_was_lost(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the answer to a take is lost, asking again brings the same shipments under the same token, and no others."""
+async def test_a_lost_reply(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the reply to a claim is lost, the retry returns the same shipments under the same token, and no others."""
     for merchant in ("acme", "other", "third"):
         await harness.accept(merchant, "a")
-    monkeypatch.setattr(harness.store, "run", loses_one(harness.store.run))
-    found = await harness.take_due(2)
+    monkeypatch.setattr(harness.store, "run", loses_one_reply(harness.store.run))
+    found = await harness.claim_due(2)
     assert len(found) == 2
-    assert {(await harness.holder(claim.merchant, "a"), claim.lease_token) for claim in found} == {
+    assert {(await harness.lease_token_of(claim.merchant, "a"), claim.lease_token) for claim in found} == {
         (found[0].lease_token,) * 2
     }
     assert len(await harness.claim_all()) == 1
 
 
-async def test_an_answer_that_was_lost_with_its_permits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The permits that were given with a lost answer are not used, and stay noted: a call may have come of them."""
+async def test_a_lost_reply_with_permits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permits of a lost reply are not used, and stay recorded: a call may have been made."""
     harness = Harness(settings, admits=True)
     await harness.accept("acme", "a")
-    monkeypatch.setattr(harness.store, "run", loses_one(harness.store.run))
-    (claim,) = await harness.take_due()
+    monkeypatch.setattr(harness.store, "run", loses_one_reply(harness.store.run))
+    (claim,) = await harness.claim_due()
     assert (set(claim.permitted), await harness.phase("acme", "a")) == (set(), "c")
     await harness.close()
 
 
-async def test_a_first_try_that_comes_late(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A try that reaches the server after its own retry takes nothing, for nobody waits for its answer."""
+async def test_a_first_try_that_is_late(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try that reaches the server after its own retry claims nothing, as its reply is not read."""
     await harness.accept("acme", "a")
     run, tries = harness.store.run, []
 
-    async def comes_late(script: Any, keys: Any, args: Any) -> Any:
+    async def run_late(script: Any, keys: Any, args: Any) -> Any:
         tries.append(args)
         if len(tries) == 1:
             raise ConnectionResetError("it is still under way")
         return await run(script, keys, args)
 
-    monkeypatch.setattr(harness.store, "run", comes_late)
-    assert len(await harness.take_due()) == 1
+    monkeypatch.setattr(harness.store, "run", run_late)
+    assert len(await harness.claim_due()) == 1
     await harness.accept("acme", "b")
     await run(CLAIM, [], tries[0])
     assert [await harness.phase("acme", name) for name in "ab"] == ["r", ""]
 
 
-async def test_a_retry_that_comes_late(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A retry that reaches the server when a call is under way already does not take its mark away."""
+async def test_a_retry_that_is_late(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A retry that reaches the server while a call is in flight does not remove its mark."""
     tries: list[Any] = []
     run = harness.store.run
 
-    async def kept(script: Any, keys: Any, args: Any) -> Any:
+    async def run_late(script: Any, keys: Any, args: Any) -> Any:
         tries.append(args)
         return await run(script, keys, args)
 
-    monkeypatch.setattr(harness.store, "run", kept)
+    monkeypatch.setattr(harness.store, "run", run_late)
     await harness.accept("acme", "a")
-    (claim,) = await harness.take_due()
+    (claim,) = await harness.claim_due()
     (first,) = [args for args in tries if args[:2] == (harness.ledger._child, claim.lease_token)]
     await harness.permit(claim.shipments[0], claim.lease_token)
     before = await harness.field("lease_tokens:acme", "a")
@@ -101,40 +101,40 @@ async def test_a_retry_that_comes_late(harness: Harness, monkeypatch: pytest.Mon
     assert await harness.field("lease_tokens:acme", "a") == before
 
 
-async def test_a_link_is_taken_once(harness: Harness) -> None:
-    """The same message a second time gets nothing."""
-    link = await handed_on(harness, "a", "b")
+async def test_a_link_is_claimed_once(harness: Harness) -> None:
+    """The same message a second time claims nothing."""
+    link = await fall_back(harness, "a", "b")
     (first,) = await harness.ledger.claim_link(link)
     assert sorted(held.reference for held in first.shipments) == ["a", "b"]
     assert await harness.ledger.claim_link(link) == ()
 
 
-async def test_copies_of_a_link_race(settings: Settings, harness: Harness) -> None:
-    """Of many copies of a message taken at once, each shipment goes to one."""
-    link = await handed_on(harness, *(f"sp_{n}" for n in range(50)))
+async def test_concurrent_copies_of_a_link(settings: Settings, harness: Harness) -> None:
+    """Of many concurrent copies of a message, one claims each shipment."""
+    link = await fall_back(harness, *(f"sp_{n}" for n in range(50)))
     others = [Harness(settings) for _ in range(8)]
     found = await asyncio.gather(*(other.ledger.claim_link(link) for other in others))
     await asyncio.gather(*(other.close() for other in others))
     assert sorted(sum(len(claim.shipments) for claim in one) for one in found) == [0] * 7 + [50]
 
 
-async def test_a_stale_link_gets_nothing(harness: Harness) -> None:
-    """A message whose lease ran out gets nothing, also when nobody has taken the shipment since."""
-    link = await handed_on(harness, "a")
-    await harness.end_leases("acme")
+async def test_a_stale_link(harness: Harness) -> None:
+    """A message whose lease expired claims nothing, also if the shipment has no other owner since."""
+    link = await fall_back(harness, "a")
+    await harness.expire_leases("acme")
     assert len(await harness.claim_all()) == 1
     assert await harness.ledger.claim_link(link) == ()
 
 
 @pytest.mark.parametrize("wrong", [{"token": "invented"}, {"references": ("unheard_of",)}, {"step": 2}])
-async def test_an_invented_link_gets_nothing(harness: Harness, wrong: dict[str, Any]) -> None:
-    """Shipments go to nobody whose token the ledger did not make, nor to other shipments or another step."""
-    (held,) = (await handed_on(harness, "a")).claims
+async def test_an_invented_link(harness: Harness, wrong: dict[str, Any]) -> None:
+    """An unknown token claims nothing, and a known one claims no other shipments and no other step."""
+    (held,) = (await fall_back(harness, "a")).claims
     assert await harness.ledger.claim_link(Link(claims=(held._replace(**wrong),))) == ()
 
 
 async def test_a_link_of_many_merchants(harness: Harness) -> None:
-    """Each shipment is taken under its own merchant, whatever the token it was held by."""
+    """Each shipment is claimed under its own merchant, whatever the token that owned it."""
     held: list[LinkClaim] = []
     for merchant in ("acme", "other"):
         claim = await harness.claim(merchant, "a")
@@ -148,8 +148,8 @@ async def test_a_link_of_many_merchants(harness: Harness) -> None:
     ]
 
 
-async def test_a_chain_goes_on_to_its_end(harness: Harness) -> None:
-    """Each link is handed what the one before was refused, until the last step."""
+async def test_a_chain_runs_to_its_end(harness: Harness) -> None:
+    """Each link gets the shipments that the one before was refused, until the last step."""
     claim = await harness.claim("acme", "a")
     steps = [str(claim.shipments[0].strategy)]
     while claim.shipments[0].has_fallback:
@@ -160,19 +160,19 @@ async def test_a_chain_goes_on_to_its_end(harness: Harness) -> None:
     assert steps == ["virtual_service FIRST", "carrier_service SECOND", "service_group THIRD"]
 
 
-async def test_a_link_that_never_ran(harness: Harness) -> None:
-    """When a chain is lost, its shipments are due again at the step where they stand, and have lost no worker."""
-    await handed_on(harness, "a", step=2)
-    await harness.end_leases("acme")
+async def test_a_lost_chain(harness: Harness) -> None:
+    """When a chain is lost, its shipments are due again at their current step, without a loss."""
+    await fall_back(harness, "a", step=2)
+    await harness.expire_leases("acme")
     (claim,) = await harness.claim_all()
     (held,) = claim.shipments
     assert (held.progress.step, held.losses, held.progress.open_kind) == (2, 0, None)
 
 
-async def test_who_lost_the_lease_may_not_call(harness: Harness) -> None:
-    """A task whose shipment was given to another is told so before its call, and does not disturb the new holder."""
+async def test_a_task_without_a_lease_may_not_call(harness: Harness) -> None:
+    """A task whose shipment has another owner gets no permit, and does not disturb the new owner."""
     late = await harness.claim("acme", "a")
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (now,) = await harness.claim_all()
     before = await harness.schedule("acme")
     assert not (await harness.permit(late.shipments[0], late.lease_token)).owned
@@ -180,8 +180,8 @@ async def test_who_lost_the_lease_may_not_call(harness: Harness) -> None:
     assert (await harness.permit(now.shipments[0], now.lease_token)).owned
 
 
-async def test_what_is_fixed_at_intake_comes_out(harness: Harness) -> None:
-    """A task gets order, event, rule and plan as they were fixed when the shipment came in."""
+async def test_the_intake_record_is_loaded(harness: Harness) -> None:
+    """A task gets order, event, rule and plan as they were fixed at intake."""
     claim = await harness.claim("acme", "a")
     (held,) = claim.shipments
     assert (held.merchant, held.reference, held.order, held.order_event) == ("acme", "a", "order-a", "evt-a")

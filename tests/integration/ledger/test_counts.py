@@ -1,4 +1,4 @@
-"""How much there is of everything, as an operator's overview reads it."""
+"""The counts for an operator's overview."""
 
 import json
 
@@ -9,39 +9,39 @@ API = "api.example#1"
 
 
 async def counts_of(harness: Harness, merchant: str = "acme") -> MerchantCounts:
-    """What is counted of one merchant."""
+    """The counts of one merchant."""
     counts = await read_overview(harness.redis, harness.settings)
     return next(each for each in counts.merchants if each.merchant == merchant)
 
 
-async def test_nothing_yet(harness: Harness) -> None:
-    """Of a merchant that has nothing but a file everything is 0."""
+async def test_initial_counts(harness: Harness) -> None:
+    """For a merchant with only a file every count is 0."""
     (harness.settings.merchants_dir / "acme.toml").write_text("")
     counts = await counts_of(harness)
     assert (counts.due, counts.parked, counts.working, counts.allocated, counts.failed) == (0, 0, 0, 0, 0)
     assert (counts.repeated_calls, counts.carrier_changed, counts.oldest_due_s, counts.paused) == (0, 0, None, None)
 
 
-async def test_calls_after_an_open_one_are_counted(harness: Harness) -> None:
-    """Each such call counts once for its merchant, if who reports it holds the shipment."""
+async def test_repeated_calls_are_counted(harness: Harness) -> None:
+    """Each call after an open one counts once for its merchant, if the reporting task owns the shipment."""
     claim = await harness.claim("acme", "a", "b")
-    told = {"api": API, "signal": "good", "repeated_calls": 1}
-    await harness.report_of(claim.shipments, "another", "keep", **told)
-    await harness.report_of(claim.shipments[:1], claim.lease_token, "keep", **told)
-    await harness.report_of(claim.shipments, claim.lease_token, "allocated", event="{}", **told)
+    feedback = {"api": API, "signal": "good", "repeated_calls": 1}
+    await harness.report_of(claim.shipments, "another", "keep", **feedback)
+    await harness.report_of(claim.shipments[:1], claim.lease_token, "keep", **feedback)
+    await harness.report_of(claim.shipments, claim.lease_token, "allocated", event="{}", **feedback)
     counts = await counts_of(harness)
     assert (counts.repeated_calls, counts.allocated, counts.carrier_changed) == (3, 2, 0)
 
 
 async def test_a_pause_is_shown(harness: Harness) -> None:
-    """Why a merchant is paused is told with its counts."""
+    """The reason of a merchant's pause is part of its counts."""
     await harness.accept("acme", "a")
     await harness.pause("acme")
     assert (await counts_of(harness)).paused == "the key is refused"
 
 
 async def test_open_breakers_are_shown(harness: Harness) -> None:
-    """A breaker is named by host and key, or by the host alone, with the time until one call tries."""
+    """A breaker has its host and key, or its host alone, and the time until its probe."""
     for merchant in ("one", "two"):
         claim = await harness.claim(merchant, *(f"sp_{n}" for n in range(10)))
         await harness.report(claim, "keep", api=f"foreign.example#{merchant}", signal="foreign")
@@ -51,8 +51,8 @@ async def test_open_breakers_are_shown(harness: Harness) -> None:
     assert all(0 < breaker.probe_in_s <= 1 for breaker in breakers)
 
 
-async def test_counts_go_into_json(harness: Harness) -> None:
-    """The figures are plain numbers."""
+async def test_counts_can_be_encoded(harness: Harness) -> None:
+    """All figures are plain numbers."""
     await harness.report(await harness.claim("acme", "a"), "allocated", event="{}", repeated_calls=1)
     counts = await counts_of(harness)
     figures = [counts.allocated, counts.repeated_calls, counts.carrier_changed]

@@ -1,4 +1,4 @@
-"""Merchants are served in turn, however much each of them has."""
+"""Merchants get turns in order, however many shipments each of them has."""
 
 import asyncio
 from itertools import pairwise
@@ -12,19 +12,19 @@ from tests.factories.ledger_harness import Harness
 
 
 async def turns(harness: Harness, most: int) -> list[str]:
-    """Who is served, in order, until nothing is due; what was taken is settled at once."""
+    """The merchants of all claims, in order; claimed shipments are settled at once."""
     served: list[str] = []
-    while found := await harness.take_due(most):
+    while found := await harness.claim_due(most):
         served += [claim.merchant for claim in found]
         await harness.settle(found)
     return served
 
 
 async def test_a_quiet_merchant_beside_a_noisy_one(harness: Harness) -> None:
-    """Twenty shipments behind four thousand of another merchant are taken with the second turn."""
+    """Twenty shipments behind four thousand of another merchant are claimed in the second turn."""
     await harness.accept("noisy", *(f"sp_{n}" for n in range(4000)))
     await harness.accept("quiet", *(f"sp_{n}" for n in range(20)))
-    assert [claim.merchant for _ in range(2) for claim in await harness.take_due(100)][:2] == ["noisy", "quiet"]
+    assert [claim.merchant for _ in range(2) for claim in await harness.claim_due(100)][:2] == ["noisy", "quiet"]
 
 
 @tried(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -32,10 +32,10 @@ async def test_a_quiet_merchant_beside_a_noisy_one(harness: Harness) -> None:
     sizes=st.lists(st.integers(min_value=1, max_value=12), min_size=2, max_size=7),
     most=st.integers(min_value=1, max_value=8),
 )
-def test_nobody_waits_for_more_than_a_round(
+def test_no_merchant_waits_for_more_than_a_round(
     settings: Settings, runner: asyncio.Runner, sizes: list[int], most: int
 ) -> None:
-    """Between two turns of a merchant nobody else has two, whatever there is of each however much is taken at once."""
+    """Between two turns of a merchant no other has two, for any numbers of shipments and any size of the claims."""
     runner.run(_one_round_each(settings.model_copy(update={"batch": 2}), sizes, most))
 
 

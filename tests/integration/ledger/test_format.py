@@ -1,4 +1,4 @@
-"""The ledger's format: set once, and met by nobody who cannot read it."""
+"""The ledger's format: set once, and checked by every process."""
 
 import subprocess
 import sys
@@ -19,27 +19,27 @@ from worker.ledger.scripts import ACCEPT
 
 @pytest.fixture
 def process() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that would run for long."""
+    """A process that would run for a long time."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
         yield process
         process.kill()
 
 
 def test_scripts_and_processes_agree() -> None:
-    """Both name the same number."""
+    """Scripts and Python have the same number."""
     assert f"local FORMAT = {FORMAT}\n" in ACCEPT.text
 
 
 async def test_an_empty_ledger(harness: Harness) -> None:
-    """Who comes first says in which format the ledger is."""
+    """The first process sets the format."""
     await harness.raw.delete(keys.FORMAT)
     await check_format(harness.redis)
     assert await harness.raw.get(keys.FORMAT) == str(FORMAT).encode()
     await check_format(harness.redis)
 
 
-async def test_who_only_looks(harness: Harness) -> None:
-    """Who must not write leaves an empty ledger empty, and meets another format like anybody."""
+async def test_a_read_only_command(harness: Harness) -> None:
+    """A read-only command leaves an empty ledger empty, and checks the format like any other."""
     await harness.raw.delete(keys.FORMAT)
     await check_format(harness.redis, note=False)
     assert await harness.raw.get(keys.FORMAT) is None
@@ -49,7 +49,7 @@ async def test_who_only_looks(harness: Harness) -> None:
 
 
 async def test_the_first_order_sets_it(harness: Harness) -> None:
-    """So does the first shipment that is taken in, and no later one."""
+    """Accepting the first shipment sets it too, later ones do not."""
     await harness.raw.delete(keys.FORMAT)
     await harness.accept("acme", "a")
     assert await harness.raw.get(keys.FORMAT) == str(FORMAT).encode()
@@ -60,7 +60,7 @@ async def test_the_first_order_sets_it(harness: Harness) -> None:
 
 @pytest.mark.parametrize("found", [str(FORMAT + 1), "99", "two"])
 async def test_a_newer_one(harness: Harness, found: str) -> None:
-    """A process that meets a newer format says in one line that the newer version is to be started."""
+    """A process that finds a newer format reports in one line that the newer version must be started."""
     await harness.raw.set(keys.FORMAT, found)
     with pytest.raises(FormatError, match="start the newer version") as error:
         await check_format(harness.redis)
@@ -69,7 +69,7 @@ async def test_a_newer_one(harness: Harness, found: str) -> None:
 
 @pytest.mark.parametrize("found", [None, "0"])
 async def test_an_older_one(harness: Harness, found: str | None) -> None:
-    """One that meets an older format, or a ledger from before there was a number, says in one line how to migrate."""
+    """A process that finds an older format, or a ledger without one, reports in one line how to migrate."""
     await harness.accept("acme", "a")
     await (harness.raw.delete(keys.FORMAT) if found is None else harness.raw.set(keys.FORMAT, found))
     with pytest.raises(FormatError, match="stop every intake") as error:
@@ -78,8 +78,8 @@ async def test_an_older_one(harness: Harness, found: str | None) -> None:
     assert await harness.raw.get(keys.FORMAT) == (found and found.encode())
 
 
-async def test_a_process_that_starts(harness: Harness) -> None:
-    """It does not start beside a ledger in another format; it does while the server is away."""
+async def test_a_starting_process(harness: Harness) -> None:
+    """It does not start with a ledger in another format; it does while the server is unavailable."""
     await introduce(harness.settings)
     await harness.raw.set(keys.FORMAT, FORMAT + 1)
     with pytest.raises(FormatError):
@@ -88,8 +88,8 @@ async def test_a_process_that_starts(harness: Harness) -> None:
     await introduce(harness.settings.model_copy(update={"redis_url": url}))
 
 
-async def test_a_process_that_runs(harness: Harness, process: "subprocess.Popen[bytes]") -> None:
-    """When a newer version takes the ledger over, a process that runs is told to end; else it is left alone."""
+async def test_a_running_process(harness: Harness, process: "subprocess.Popen[bytes]") -> None:
+    """When a newer version migrates the ledger, a running process is terminated; otherwise it is not."""
     await stop_if_other(harness.redis, process.pid)
     assert process.poll() is None
     await harness.raw.set(keys.FORMAT, FORMAT + 1)

@@ -1,4 +1,4 @@
-"""After two losses in company a shipment is taken alone, until a call of it comes back."""
+"""After two losses among others a shipment is isolated, until one of its calls has a response."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 from config.settings import Settings
 from tasks.work.messages import Link, LinkClaim
 from tests.factories.ledger_harness import Harness, is_isolated, references
-from tests.factories.lost_leases import lost, only, take_alone
+from tests.factories.lost_leases import claim_after_losses, claim_isolated, single_shipment
 from worker.ledger.ledger import HOST
 
 
@@ -21,34 +21,34 @@ def harness(settings: Settings, runner: asyncio.Runner) -> Iterator[Harness]:
     runner.run(harness.close())
 
 
-async def test_an_id_says_whose_it_is(harness: Harness) -> None:
-    """A task's id begins with its host; it ends with a letter when its child owns nothing else."""
+async def test_lease_tokens(harness: Harness) -> None:
+    """A lease token begins with its host, and ends with a letter when it isolates a shipment."""
     together = await harness.claim("acme", "a", "b")
-    alone = await take_alone(harness, merchant="other")
+    alone = await claim_isolated(harness, merchant="other")
     assert together.lease_token.startswith(f"{HOST}.")
     assert (together.lease_token.endswith(".a"), alone.lease_token.endswith(".a")) == (False, True)
 
 
 @pytest.mark.parametrize("purpose", ["read", "allocate"])
-async def test_losses_in_company_lead_to_isolation(harness: Harness, purpose: str) -> None:
-    """After two of them a shipment is handed out in a message of its own; they count as no loss of its."""
+async def test_losses_among_others_lead_to_isolation(harness: Harness, purpose: str) -> None:
+    """After two of them a shipment is claimed alone; they do not count as its own losses."""
     claim = await harness.claim("acme", "a", "b")
     for alone in (False, True):
         for held in claim.shipments:
             await harness.permit(held, claim.lease_token, purpose=purpose)
-        batches = await lost(harness)
+        batches = await claim_after_losses(harness)
         assert [is_isolated(batch) for batch in batches] == ([True, True] if alone else [False])
         claim = batches[0]
         assert {held.losses for held in claim.shipments} == {0}
     assert sorted(references(batch) for batch in batches) == [["a"], ["b"]]
 
 
-async def test_the_others_go_on_together(harness: Harness) -> None:
-    """Those who were never lost do not suffer from those who were."""
+async def test_the_others_stay_together(harness: Harness) -> None:
+    """Shipments that were never lost are claimed together."""
     await harness.claim("acme", "bad1", "bad2")
-    await lost(harness)
+    await claim_after_losses(harness)
     await harness.accept("acme", "good1", "good2")
-    found = await lost(harness)
+    found = await claim_after_losses(harness)
     assert sorted((is_isolated(batch), sorted(references(batch))) for batch in found) == [
         (False, ["good1", "good2"]),
         (True, ["bad1"]),
@@ -56,92 +56,94 @@ async def test_the_others_go_on_together(harness: Harness) -> None:
     ]
 
 
-async def test_who_waited_longest_is_served_first(harness: Harness) -> None:
-    """With room for one message a shipment that goes alone neither waits for ever nor holds up who came before it."""
+async def test_the_longest_wait_is_served_first(harness: Harness) -> None:
+    """With room for one claim, an isolated shipment neither waits forever nor delays earlier ones."""
     await harness.claim("acme", "bad1", "bad2")
-    await lost(harness)
-    await harness.end_leases("acme")
-    (first,) = await harness.take_due()
+    await claim_after_losses(harness)
+    await harness.expire_leases("acme")
+    (first,) = await harness.claim_due()
     await harness.next_millisecond()
     await harness.accept("acme", "good")
-    (second,), (third,) = await harness.take_due(), await harness.take_due()
+    (second,), (third,) = await harness.claim_due(), await harness.claim_due()
     assert [references(batch) for batch in (first, second, third)] == [["bad1"], ["bad2"], ["good"]]
 
 
-async def test_who_came_before_is_not_held_up(harness: Harness) -> None:
-    """A shipment that goes alone does not stand before those who have waited for longer."""
+async def test_earlier_shipments_are_not_delayed(harness: Harness) -> None:
+    """An isolated shipment does not precede those that have waited longer."""
     await harness.claim("acme", "bad")
-    await lost(harness)
+    await claim_after_losses(harness)
     await harness.accept("acme", "good1", "good2")
     await harness.next_millisecond()
-    await harness.end_leases("acme")
-    first, second = [*await harness.take_due(), *await harness.take_due()]
+    await harness.expire_leases("acme")
+    first, second = [*await harness.claim_due(), *await harness.claim_due()]
     assert [sorted(references(batch)) for batch in (first, second)] == [["good1", "good2"], ["bad"]]
 
 
 async def all_lost(harness: Harness, count: int) -> None:
-    """Shipments that are due, and each of which is to go alone."""
+    """Due shipments that must be isolated."""
     await harness.claim("acme", *(f"bad{n}" for n in range(count)))
-    await lost(harness)
-    await harness.end_leases("acme")
+    await claim_after_losses(harness)
+    await harness.expire_leases("acme")
 
 
-async def test_a_part_of_the_children_at_the_most(harness: Harness) -> None:
-    """However many are to go alone, most children are left to all others; those who may not yet wait for their turn."""
+async def test_isolation_is_limited_to_some_children(harness: Harness) -> None:
+    """However many must be isolated, most children work on other shipments; the rest wait for their turn."""
     await all_lost(harness, 15)
     await harness.accept("acme", "good")
     first = await harness.claim_all()
     assert [is_isolated(batch) for batch in first].count(True) == 10
     assert [references(batch) for batch in first if not is_isolated(batch)] == [["good"]]
-    settled, given_up, *_ = (batch for batch in first if is_isolated(batch))
+    settled, unfinished, *_ = (batch for batch in first if is_isolated(batch))
     await harness.settle([settled])
     assert [is_isolated(batch) for batch in await harness.claim_all()] == [True]
-    await harness.report(given_up, "park", due=4e9)
+    await harness.report(unfinished, "park", due=4e9)
     assert [is_isolated(batch) for batch in await harness.claim_all()] == [True]
 
 
-async def test_who_is_lost_alone_makes_room(harness: Harness) -> None:
-    """A child that is lost with its one shipment is not waited for."""
+async def test_a_lost_isolated_shipment_makes_room(harness: Harness) -> None:
+    """A child that was lost with its one shipment is not waited for."""
     await all_lost(harness, 11)
     first = await harness.claim_all()
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (last,) = await harness.claim_all()
     assert references(last) not in [references(batch) for batch in first]
 
 
-async def test_a_merchants_turn_is_one_shipment(harness: Harness) -> None:
-    """Many shipments that go alone leave their turn to other merchants."""
+async def test_a_turn_is_one_isolated_shipment(harness: Harness) -> None:
+    """Many isolated shipments of a merchant leave turns to other merchants."""
     await harness.claim("acme", *(f"bad{n}" for n in range(5)))
-    await lost(harness)
-    await harness.end_leases("acme")
+    await claim_after_losses(harness)
+    await harness.expire_leases("acme")
     await harness.accept("other", "x")
-    assert [claim.merchant for _ in range(2) for claim in await harness.take_due()][:2] == ["acme", "other"]
+    assert [claim.merchant for _ in range(2) for claim in await harness.claim_due()][:2] == ["acme", "other"]
 
 
 @pytest.mark.parametrize("verdict", ["hand", "park"])
-async def test_a_call_that_came_back_forgives_losses(harness: Harness, verdict: Any) -> None:
-    """Whose call was answered did not kill; it goes in company again."""
-    claim = await take_alone(harness)
+async def test_a_response_clears_losses(harness: Harness, verdict: Any) -> None:
+    """A shipment whose call had a response did not kill its worker; it is claimed with others again."""
+    claim = await claim_isolated(harness)
     await harness.report(claim, verdict, api="api", signal="bad", purpose="allocate", entry={"action": "allocate"})
     if verdict == "hand":
-        await harness.end_leases("acme")
+        await harness.expire_leases("acme")
     (batch,) = await harness.claim_all()
-    assert (is_isolated(batch), only(batch).losses) == (False, 0)
+    assert (is_isolated(batch), single_shipment(batch).losses) == (False, 0)
 
 
-@pytest.mark.parametrize("told", [{}, {"api": "api", "signal": "good", "purpose": "read", "entry": {"action": "read"}}])
-async def test_a_read_back_forgives_nothing(harness: Harness, told: dict[str, Any]) -> None:
-    """What kills in a call is always read back before the next one: else it would kill for ever."""
-    await take_alone(harness)
-    (batch,) = await lost(harness)
-    await harness.report(batch, "park", **told)
+@pytest.mark.parametrize(
+    "feedback", [{}, {"api": "api", "signal": "good", "purpose": "read", "entry": {"action": "read"}}]
+)
+async def test_a_read_back_clears_no_losses(harness: Harness, feedback: dict[str, Any]) -> None:
+    """A shipment that kills in a call is always read back before the next call, so this must not count."""
+    await claim_isolated(harness)
+    (batch,) = await claim_after_losses(harness)
+    await harness.report(batch, "park", **feedback)
     (again,) = await harness.claim_all()
-    assert (is_isolated(again), only(again).losses) == (True, 1)
+    assert (is_isolated(again), single_shipment(again).losses) == (True, 1)
 
 
-async def test_a_fallback_goes_alone_too(harness: Harness) -> None:
-    """A link of a chain leaves a shipment that needs a child of its own to the hand-out."""
-    claim = await take_alone(harness)
+async def test_a_fallback_is_isolated_too(harness: Harness) -> None:
+    """A chain link releases a shipment that must be isolated."""
+    claim = await claim_isolated(harness)
     refused = claim.shipments[0].with_progress(step=1)
     await harness.report_of(
         [refused], claim.lease_token, "hand", api="api", signal="good", purpose="read", entry={"action": "read"}
@@ -149,5 +151,5 @@ async def test_a_fallback_goes_alone_too(harness: Harness) -> None:
     link = Link(claims=(LinkClaim(token=claim.lease_token, merchant="acme", step=1, references=("a",)),))
     assert await harness.ledger.claim_link(link) == ()
     (batch,) = await harness.claim_all()
-    held = only(batch)
+    held = single_shipment(batch)
     assert (is_isolated(batch), held.progress.step) == (True, 1)

@@ -30,8 +30,8 @@ def write(folder: Path, name: str, in_flight: int, per_second: float, flavour: s
     (folder / f"{name}.toml").write_text(text)
 
 
-async def test_in_flight_holds_over_all_claimers(settings: Settings, harness: Harness) -> None:
-    """However many claim at once, no more of a merchant's shipments are at work than its file says."""
+async def test_in_flight_holds_over_all_claims(settings: Settings, harness: Harness) -> None:
+    """However many claims are concurrent, no more of a merchant's shipments are working than its file allows."""
     await harness.ledger.set_limits("acme", 30, 0)
     await harness.accept("acme", *(f"sp_{n}" for n in range(300)))
     claimers = [Harness(settings) for _ in range(6)]
@@ -43,16 +43,16 @@ async def test_in_flight_holds_over_all_claimers(settings: Settings, harness: Ha
     assert sum(len(batch.shipments) for batch in await harness.claim_all()) == len(batches[0].shipments)
 
 
-async def test_a_limit_that_is_gone(harness: Harness) -> None:
-    """Without a limit the window alone decides."""
+async def test_a_removed_limit(harness: Harness) -> None:
+    """Without a limit only the window counts."""
     await harness.ledger.set_limits("acme", 5, 0)
     await harness.ledger.set_limits("acme", 0, 0)
     await harness.accept("acme", *(f"sp_{n}" for n in range(150)))
     assert sum(len(batch.shipments) for batch in await harness.claim_all()) == 150
 
 
-async def test_a_common_call_that_may_not_go(harness: Harness) -> None:
-    """When the first of a common call gets no place, the others are not asked for: none counts as called for."""
+async def test_a_bulk_call_without_a_slot(harness: Harness) -> None:
+    """If the first permit of a bulk call is refused, the others are not requested: none is marked as called for."""
     claim = await harness.claim("acme", "a", "b", "c")
     slow = [
         PermitRequest(shipment=s, lease_token=claim.lease_token, purpose="allocate", per_second=0.5)
@@ -64,8 +64,8 @@ async def test_a_common_call_that_may_not_go(harness: Harness) -> None:
     assert [await harness.phase("acme", one.shipment.reference) for one in slow] == ["c", "r", "r"]
 
 
-async def test_a_common_call_takes_one_place(harness: Harness) -> None:
-    """The first of a common call takes its place, the others go with it; who is not held any more is left out."""
+async def test_a_bulk_call_takes_one_turn(harness: Harness) -> None:
+    """The first shipment of a bulk call takes its turn, the others share it; one that lost its lease is left out."""
     claim = await harness.claim("acme", "a", "b", "c")
     first, second, third = (
         PermitRequest(shipment=s, lease_token=claim.lease_token, purpose="allocate", per_second=per_second)
@@ -76,7 +76,7 @@ async def test_a_common_call_takes_one_place(harness: Harness) -> None:
 
 
 async def test_calls_are_spaced(settings: Settings, harness: Harness) -> None:
-    """Calls that two workers ask for get places one after the other, as far apart as the limit says."""
+    """Calls of two workers get turns one after the other, at the interval of the limit."""
     claim = await harness.claim("acme", *(f"sp_{n}" for n in range(10)))
     other = Harness(settings)
     began = await server_ms(harness.redis)
@@ -89,8 +89,8 @@ async def test_calls_are_spaced(settings: Settings, harness: Harness) -> None:
     assert next_place - began >= 10 * 50
 
 
-async def test_who_must_wait_for_long_takes_no_place(harness: Harness) -> None:
-    """A place further off than half a second is not taken: the shipment is to be parked, and the place stays free."""
+async def test_a_long_wait_takes_no_turn(harness: Harness) -> None:
+    """A turn after more than half a second is not taken: the shipment is parked, and the turn stays free."""
     claim = await harness.claim("acme", *(f"sp_{n}" for n in range(6)))
     permits = await asyncio.gather(
         *(harness.permit(held, claim.lease_token, per_second=4.0) for held in claim.shipments)
@@ -99,28 +99,28 @@ async def test_who_must_wait_for_long_takes_no_place(harness: Harness) -> None:
     assert [permit.wait_s for permit in permits] == pytest.approx([0, 0.25, 0.5, 0.75, 0.75, 0.75], abs=0.002)
 
 
-async def test_no_more_is_handed_out_than_may_be_called(harness: Harness) -> None:
-    """A merchant with calls per second gets what can be called within half a second, at least one shipment."""
+async def test_a_claim_is_limited_by_calls_per_second(harness: Harness) -> None:
+    """A merchant with calls per second gets what can be called for within half a second, at least one shipment."""
     for merchant, per_second in {"slow": 0.2, "ten": 10.0}.items():
         await harness.ledger.set_limits(merchant, 0, per_second)
         await harness.accept(merchant, *(f"sp_{n}" for n in range(50)))
-    found = sorted((claim.merchant, len(claim.shipments)) for claim in await harness.take_due())
+    found = sorted((claim.merchant, len(claim.shipments)) for claim in await harness.claim_due())
     assert found == [("slow", 1), ("ten", 5)]
 
 
-async def test_a_file_tells_its_limits(harness: Harness) -> None:
-    """The hand-out learns the limits of every file, as shipments: a call for a hundred counts a hundred."""
+async def test_the_limits_of_files(harness: Harness) -> None:
+    """The ledger gets the limits of every file, in shipments: a call for a hundred counts a hundred."""
     folder = harness.settings.merchants_dir
     write(folder, "single", 5, 2.5)
     write(folder, "many", 5, 2.5, "consignments-v1")
     write(folder, "free", 0, 0)
     await Limits(harness.ledger, MerchantFiles(folder, frozenset())).write()
-    told = {name: await harness.raw.hvals(f"allocation:window:{name}") for name in ("single", "many", "free")}
-    assert told == {"single": [b"5", b"2.5"], "many": [b"500", b"250.0"], "free": []}
+    limits = {name: await harness.raw.hvals(f"allocation:window:{name}") for name in ("single", "many", "free")}
+    assert limits == {"single": [b"5", b"2.5"], "many": [b"500", b"250.0"], "free": []}
 
 
-async def test_a_file_that_changes_while_it_is_told(harness: Harness) -> None:
-    """A limit that changes in the middle of telling the others is told the next time."""
+async def test_a_file_that_changes_meanwhile(harness: Harness) -> None:
+    """A limit that changes while the others are sent is sent the next time."""
     folder = harness.settings.merchants_dir
     for name in ("a", "b"):
         write(folder, name, 1, 0)

@@ -1,4 +1,4 @@
-"""A call that may still take effect is known to the ledger before it goes out, and until somebody reports it."""
+"""A call is recorded before it is sent, and until it is reported."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from tests.factories.ledger_harness import Harness
 from worker.ledger.leases import MAX_CALL_OF_LEASE
 
 
-async def taken_again(harness: Harness) -> Shipment:
-    """The one shipment after its lease ran out, in another task's hands."""
-    await harness.end_leases("acme")
+async def claim_again(harness: Harness) -> Shipment:
+    """The one shipment after its lease expired, claimed by another task."""
+    await harness.expire_leases("acme")
     (batch,) = await harness.claim_all()
     (held,) = batch.shipments
     return held
@@ -23,19 +23,19 @@ def is_open(held: Shipment) -> bool:
     return held.progress.open_kind is not None
 
 
-async def test_the_permit_notes_the_call(harness: Harness) -> None:
-    """Before a call goes out its kind and its time are in the token; before a read-back they are not."""
+async def test_the_permit_records_the_call(harness: Harness) -> None:
+    """The permit of a call writes its kind and time into the token; the permit of a read-back does not."""
     claim = await harness.claim("acme", "a")
     await harness.permit(claim.shipments[0], claim.lease_token, purpose="read")
     assert await harness.field("lease_tokens:acme", "a") == f"r:{claim.lease_token}:0"
     await harness.permit(claim.shipments[0], claim.lease_token)
-    phase, holder, epoch, called = (await harness.field("lease_tokens:acme", "a")).split(":")
-    assert (phase, holder, epoch) == ("c", claim.lease_token, "0")
+    phase, lease_token_of, epoch, called = (await harness.field("lease_tokens:acme", "a")).split(":")
+    assert (phase, lease_token_of, epoch) == ("c", claim.lease_token, "0")
     assert int(called) / 1000 == pytest.approx(harness.ledger.now(), abs=2)
 
 
-async def test_a_call_that_waits_is_noted_for_its_time(harness: Harness) -> None:
-    """A call that waits for its place within the calls per second is noted for the time at which it goes out."""
+async def test_a_delayed_call_is_recorded_with_its_time(harness: Harness) -> None:
+    """A call that waits within the calls per second is recorded with the time at which it will be sent."""
     claim = await harness.claim("acme", "a", "b")
     permits = [await harness.permit(held, claim.lease_token, per_second=2.5) for held in claim.shipments]
     called = [int((await harness.field("lease_tokens:acme", held.reference)).split(":")[3]) for held in claim.shipments]
@@ -44,11 +44,11 @@ async def test_a_call_that_waits_is_noted_for_its_time(harness: Harness) -> None
 
 
 async def test_a_worker_lost_during_a_call(harness: Harness) -> None:
-    """Its call is open, as if it had lasted for as long as the longest one may after its permit."""
+    """Its call is open, as if it had lasted as long as possible after its permit."""
     claim = await harness.claim("acme", "a")
     await harness.permit(claim.shipments[0], claim.lease_token)
     called = int((await harness.field("lease_tokens:acme", "a")).split(":")[3]) / 1000
-    held = await taken_again(harness)
+    held = await claim_again(harness)
     longest_s = harness.settings.lease_seconds * MAX_CALL_OF_LEASE
     assert (held.progress.open_kind, held.progress.attempts) == ("unknown", 0)
     assert held.progress.open_at == pytest.approx(called + longest_s)
@@ -56,30 +56,30 @@ async def test_a_worker_lost_during_a_call(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("reads", [False, True])
-async def test_who_made_no_call_left_none_open(harness: Harness, *, reads: bool) -> None:
-    """A worker lost before its call or in a read-back leaves nothing open."""
+async def test_a_worker_lost_without_a_call(harness: Harness, *, reads: bool) -> None:
+    """A worker lost before its call or in a read-back leaves no open call."""
     claim = await harness.claim("acme", "a")
     if reads:
         await harness.permit(claim.shipments[0], claim.lease_token, purpose="read")
     assert await harness.phase("acme", "a") == "r"
-    assert not is_open(await taken_again(harness))
+    assert not is_open(await claim_again(harness))
 
 
 async def test_it_survives_until_a_report(harness: Harness) -> None:
-    """Further workers may be lost before anybody has read it back: the time of the lost call stays what it was."""
+    """If further workers are lost before a read-back, the time of the lost call is unchanged."""
     claim = await harness.claim("acme", "a")
     await harness.permit(claim.shipments[0], claim.lease_token)
-    first = await taken_again(harness)
-    again = await taken_again(harness)
+    first = await claim_again(harness)
+    again = await claim_again(harness)
     assert is_open(again)
     assert again.progress.open_at == first.progress.open_at
 
 
-async def test_a_report_puts_it_into_the_progress(harness: Harness) -> None:
-    """From the first report on the open call is part of the shipment's progress, and no lost call any more."""
+async def test_a_report_moves_it_into_the_progress(harness: Harness) -> None:
+    """From the first report on, the open call is part of the shipment's progress, and no longer a lost call."""
     claim = await harness.claim("acme", "a")
     await harness.permit(claim.shipments[0], claim.lease_token)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (again,) = await harness.claim_all()
     await harness.report(again, "park")
     assert await harness.field("shipment:acme:a", "lost_call_at") == "0"
@@ -89,29 +89,29 @@ async def test_a_report_puts_it_into_the_progress(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("verdict", ["keep", "park"])
-async def test_a_call_that_was_reported_is_not_lost(harness: Harness, verdict: Any) -> None:
-    """Once it is written what a call came to, the loss of a worker opens nothing: so a call withdraws its own mark."""
+async def test_a_reported_call_is_not_lost(harness: Harness, verdict: Any) -> None:
+    """Once its outcome is written, the loss of a worker opens no call."""
     claim = await harness.claim("acme", "a")
     await harness.permit(claim.shipments[0], claim.lease_token)
     await harness.report(claim, verdict)
-    assert not is_open(await taken_again(harness))
+    assert not is_open(await claim_again(harness))
 
 
-async def test_a_common_call_is_noted_for_everybody(harness: Harness) -> None:
-    """A worker lost in a call for many leaves an open call for each of them."""
+async def test_a_bulk_call_is_recorded_for_each(harness: Harness) -> None:
+    """A worker lost in a bulk call leaves an open call for each shipment."""
     claim = await harness.claim("acme", "a", "b", "c")
     requests = [PermitRequest(shipment=s, lease_token=claim.lease_token, purpose="allocate") for s in claim.shipments]
     await harness.ledger.permit_bulk(requests)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (batch,) = await harness.claim_all()
     assert [is_open(held) for held in batch.shipments] == [True] * 3
 
 
-async def test_a_clock_that_was_put_back(harness: Harness) -> None:
-    """A call of a time that is still to come, by a clock that was put back, is over after the longest call from now."""
+async def test_a_clock_that_was_set_back(harness: Harness) -> None:
+    """A call with a time in the future, after the clock was set back, is over after the longest call from now."""
     claim = await harness.claim("acme", "a")
     await harness.permit(claim.shipments[0], claim.lease_token)
     await harness.raw.hset("allocation:lease_tokens:acme", "a", f"c:{claim.lease_token}:0:{10**15}")
-    held = await taken_again(harness)
+    held = await claim_again(harness)
     longest_s = harness.settings.lease_seconds * MAX_CALL_OF_LEASE
     assert held.progress.open_at == pytest.approx(harness.ledger.now() + longest_s, abs=2)

@@ -1,4 +1,4 @@
-"""What is written about shipments: by their holder only, and the verdict in the same transaction as its event."""
+"""Reports: written for the owner only, and the verdict in the same transaction as its event."""
 
 import asyncio
 from typing import Any
@@ -19,12 +19,12 @@ async def events(harness: Harness, stream: str) -> list[str]:
 
 
 async def test_a_settled_shipment_leaves_the_schedule(harness: Harness) -> None:
-    """An allocated shipment has its event, is not due any more, and its record is kept as long as the settings say."""
+    """An allocated shipment has its event, is not scheduled, and its record is kept as long as the settings require."""
     claim = await harness.claim("acme", "a")
     assert await harness.report(claim, "allocated", event="the event") == [True]
     assert await events(harness, harness.settings.allocated_stream) == ["the event"]
     assert await events(harness, harness.settings.failed_stream) == []
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     assert await harness.claim_all() == []
     assert (
         await harness.raw.zcard("allocation:working:acme") == await harness.raw.zcard("allocation:schedule:acme") == 0
@@ -33,7 +33,7 @@ async def test_a_settled_shipment_leaves_the_schedule(harness: Harness) -> None:
     assert await harness.field("counts:acme", "allocated") == "1"
 
 
-async def test_a_failed_shipment_is_on_the_list(harness: Harness) -> None:
+async def test_a_failed_shipment_is_listed(harness: Harness) -> None:
     """A failed shipment has its event and reason, and is among its merchant's failures until its record expires."""
     claim = await harness.claim("acme", "a")
     await harness.raw.zadd("allocation:failed:acme", {"expired": 1})
@@ -44,8 +44,8 @@ async def test_a_failed_shipment_is_on_the_list(harness: Harness) -> None:
     assert await harness.raw.ttl("allocation:shipment:acme:a") > 0
 
 
-async def test_an_event_goes_out_once(harness: Harness) -> None:
-    """Who settles a shipment a second time is told that it is not his, and no second event goes out."""
+async def test_an_event_is_published_once(harness: Harness) -> None:
+    """A second report of a settled shipment is rejected, and no second event is published."""
     claim = await harness.claim("acme", "a")
     assert await harness.report(claim, "allocated", event="first") == [True]
     assert await harness.report(claim, "failed", event="second", reason="conflict") == [False]
@@ -55,10 +55,10 @@ async def test_an_event_goes_out_once(harness: Harness) -> None:
 
 @pytest.mark.parametrize("first", ["park", "allocated", "failed"])
 async def test_two_reports_in_one_round_trip(harness: Harness, first: Any) -> None:
-    """Of two reports of a shipment that travel together only the first counts, once it has let the shipment go."""
+    """Of two reports of a shipment in one round trip only the first counts, if it ends the lease."""
     claim = await harness.claim("acme", "a")
-    told: dict[str, Any] = {"shipment": claim.shipments[0], "lease_token": claim.lease_token, "event": "the event"}
-    reports = [Report(verdict=first, **told), Report(verdict="allocated", **told), Report(verdict="park", **told)]
+    fields: dict[str, Any] = {"shipment": claim.shipments[0], "lease_token": claim.lease_token, "event": "the event"}
+    reports = [Report(verdict=first, **fields), Report(verdict="allocated", **fields), Report(verdict="park", **fields)]
     assert await harness.ledger.report_all(reports) == [True, False, False]
     out = await events(harness, harness.settings.allocated_stream) + await events(
         harness, harness.settings.failed_stream
@@ -68,9 +68,9 @@ async def test_two_reports_in_one_round_trip(harness: Harness, first: Any) -> No
 
 
 @pytest.mark.parametrize("first", ["keep", "hand"])
-async def test_what_leaves_last_has_left(harness: Harness, first: Any) -> None:
-    """A task that is ended may report "goes on" and "given back" in one round trip: then nobody holds the shipment."""
-    # Many merchants, as what is gathered is written in the order of a hash of its keys.
+async def test_the_last_report_counts(harness: Harness, first: Any) -> None:
+    """A stopping task may report `keep` and a release in one round trip: then the shipment has no owner."""
+    # Many merchants, as concurrent reports are written in hash order of their keys.
     for merchant in (f"merchant{n}" for n in range(30)):
         claim = await harness.claim(merchant, "a", "b")
         leaves, given_back = (
@@ -83,8 +83,8 @@ async def test_what_leaves_last_has_left(harness: Harness, first: Any) -> None:
         assert await harness.raw.hlen(f"allocation:lease_tokens:{merchant}") == 0
 
 
-async def test_a_late_hand_back_leaves_a_link_alone(harness: Harness) -> None:
-    """What was handed to the next link stays with it, also when its task is told to end and gives back all it had."""
+async def test_a_late_release_does_not_affect_a_link(harness: Harness) -> None:
+    """Shipments passed to the next link stay with it, also when their task is stopped and releases all it had."""
     claim = await harness.claim("acme", "a")
     refused = [claim.shipments[0].with_progress(step=1)]
     assert await harness.report_of(refused, claim.lease_token, "hand") == [True]
@@ -94,7 +94,7 @@ async def test_a_late_hand_back_leaves_a_link_alone(harness: Harness) -> None:
 
 
 async def test_more_reports_than_one_round_trip_takes(harness: Harness) -> None:
-    """Reports of several merchants, more than go at once, are all written and answered in their order."""
+    """Reports of several merchants, more than fit into a round trip, are all written, with results in order."""
     reports: list[Report] = []
     for merchant, count in (("acme", 100), ("other", 30), ("third", 1)):
         claim = await harness.claim(merchant, *(f"sp_{n}" for n in range(count)))
@@ -118,20 +118,20 @@ async def test_more_reports_than_one_round_trip_takes(harness: Harness) -> None:
 
 @pytest.mark.parametrize("verdict", ["keep", "hand", "park", "allocated", "failed"])
 async def test_a_late_task_changes_nothing(harness: Harness, verdict: Any) -> None:
-    """Of what a task reports after its lease was given to another, the ledger learns that its worker lives, no more."""
+    """The late report of a task that lost its lease only shows that its worker is alive."""
     late = await harness.claim("acme", "a")
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (now,) = await harness.claim_all()
     await harness.ledger.renew([(late.shipments[0], late.lease_token)])
     before = await harness.dump()
-    told = await harness.report(late, verdict, entry={"action": "allocate"}, event="late", reason="conflict", due=1.0)
-    assert told == [False]
+    fields = await harness.report(late, verdict, entry={"action": "allocate"}, event="late", reason="conflict", due=1.0)
+    assert fields == [False]
     assert await harness.dump() == before
     assert await harness.report(now, "allocated", event="in time") == [True]
 
 
-async def test_settling_is_one_step(settings: Settings, harness: Harness) -> None:
-    """At no moment is a shipment neither in the schedule nor told of, and at none is it both."""
+async def test_settling_is_atomic(settings: Settings, harness: Harness) -> None:
+    """At no time is a shipment neither scheduled nor published, and at none is it both."""
     references = [f"sp_{n}" for n in range(100)]
     claim = await harness.claim("acme", *references)
     watcher = Harness(settings)
@@ -149,8 +149,8 @@ async def test_settling_is_one_step(settings: Settings, harness: Harness) -> Non
     assert seen == {100}
 
 
-async def test_progress_outlives_its_worker(harness: Harness) -> None:
-    """What was reported on the way is there for whoever takes the shipment next."""
+async def test_progress_survives_its_worker(harness: Harness) -> None:
+    """Reported progress is available to the next owner of the shipment."""
     claim = await harness.claim("acme", "a")
     with_changes = claim.shipments[0].with_progress(step=1, attempts=3, open_calls=2, waits=4, last_refusal="conflict")
     await harness.report_of([with_changes], claim.lease_token, "park")
@@ -159,8 +159,8 @@ async def test_progress_outlives_its_worker(harness: Harness) -> None:
     assert str(again.shipments[0].strategy) == "carrier_service SECOND"
 
 
-async def test_unfinished_records_stay(harness: Harness) -> None:
-    """No record of a shipment expires before it is settled, whatever was reported of it."""
+async def test_unfinished_records_do_not_expire(harness: Harness) -> None:
+    """No record of a shipment expires before it is settled, whatever the reports."""
     claim = await harness.claim("acme", "a")
     for verdict in ("keep", "hand", "park"):
         await harness.report(claim, verdict, due=harness.ledger.now() + 3600)
@@ -168,8 +168,8 @@ async def test_unfinished_records_stay(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("entries", [1, 20, 21, 40, 41, 75])
-async def test_a_story_keeps_its_beginning_and_its_end(harness: Harness, entries: int) -> None:
-    """Of a long story the first twenty and the last twenty entries are kept, in order; of a short one all."""
+async def test_history_is_bounded(harness: Harness, entries: int) -> None:
+    """Of a long history the first twenty and the last twenty entries are kept, in order; of a short one all."""
     claim = await harness.claim("acme", "a")
     held = claim.shipments[0]
     for number in range(1, entries + 1):
@@ -180,14 +180,14 @@ async def test_a_story_keeps_its_beginning_and_its_end(harness: Harness, entries
     assert kept == [*wanted[:20], *wanted[20:][-20:]]
 
 
-async def test_a_story_of_nothing(harness: Harness) -> None:
-    """A shipment to which nothing has happened has no story."""
+async def test_an_empty_history(harness: Harness) -> None:
+    """A shipment without reports has no history."""
     claim = await harness.claim("acme", "a")
     assert await harness.ledger.history(claim.shipments[0]) == []
 
 
-async def test_many_reports_at_once(harness: Harness) -> None:
-    """Whoever reports beside hundreds of others gets his own answer."""
+async def test_concurrent_reports(harness: Harness) -> None:
+    """Each of hundreds of concurrent reports gets its own result."""
     first = await harness.claim("acme", *(f"sp_{n}" for n in range(100)))
     other = await harness.claim("other", *(f"sp_{n}" for n in range(100)))
     settled, stale, kept = await asyncio.gather(
@@ -200,8 +200,8 @@ async def test_many_reports_at_once(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("stream", ["allocated_stream", "failed_stream"])
-async def test_a_stream_that_is_none(harness: Harness, stream: str) -> None:
-    """When an out stream's name belongs to something else, nothing is written, not even what was told before it."""
+async def test_a_key_of_another_type(harness: Harness, stream: str) -> None:
+    """If the name of an out stream belongs to a key of another type, nothing is written, not even earlier reports."""
     claim = await harness.claim("acme", "a", "b")
     await harness.raw.set(getattr(harness.settings, stream), "something else")
     before = await harness.dump()
@@ -214,8 +214,8 @@ async def test_a_stream_that_is_none(harness: Harness, stream: str) -> None:
     assert await harness.dump() == before
 
 
-async def test_a_full_server_is_waited_for(harness: Harness) -> None:
-    """Without memory a report changes nothing and waits; it is written whole once there is some."""
+async def test_a_full_server(harness: Harness) -> None:
+    """Without memory a report changes nothing and waits; it is written completely once there is memory."""
     claim = await harness.claim("acme", "a")
     before = await harness.dump()
     await harness.raw.config_set("maxmemory", 1)

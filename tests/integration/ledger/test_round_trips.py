@@ -1,4 +1,4 @@
-"""What a batch costs at the server, counted by the server itself."""
+"""The cost of a batch at the server, counted by the server itself."""
 
 import asyncio
 import re
@@ -25,35 +25,35 @@ A_TIME = re.compile(r"1[6-9]\d{8}(\d{3})?(\.\d+)?")
 
 @pytest.fixture
 def harness(settings: Settings, runner: asyncio.Runner) -> Iterator[Harness]:
-    """An empty ledger where first calls are permitted as shipments are taken."""
+    """An empty ledger that permits first calls with the claim."""
     harness = Harness(settings, admits=True)
     yield harness
     runner.run(harness.close())
 
 
 @dataclass(kw_only=True)
-class Seen:
-    """Commands in the order in which the server ran them: those that came over the wire, and those of scripts."""
+class ServerCommands:
+    """Commands in the order in which the server ran them: from clients, and from scripts."""
 
-    came: list[str] = field(default_factory=list)
-    inside: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
+    nested: list[str] = field(default_factory=list)
 
 
 @asynccontextmanager
-async def watching(harness: Harness) -> AsyncIterator[Seen]:
-    """What the server does for the length of an `async with`."""
-    seen = Seen()
+async def watching(harness: Harness) -> AsyncIterator[ServerCommands]:
+    """The commands that the server runs during an `async with`."""
+    seen = ServerCommands()
     watcher = Harness(harness.settings)
     async with watcher.raw.monitor() as monitor:
         yield seen
         await harness.raw.echo("the end")
         while (command := await monitor.next_command())["command"] != "ECHO the end":
-            (seen.inside if command["client_type"] == "lua" else seen.came).append(command["command"])
+            (seen.nested if command["client_type"] == "lua" else seen.received).append(command["command"])
     await watcher.close()
 
 
-async def work_through(harness: Harness, count: int) -> None:
-    """The whole way of shipments whose API answers all at once."""
+async def settle_all(harness: Harness, count: int) -> None:
+    """Accept, claim, permit and settle shipments whose API responds at once."""
     claim = await harness.claim("acme", *(f"sp_{uuid.uuid4().hex}" for n in range(count)))
     assert len(claim.permitted) == count
     entry = {"action": "allocate"}
@@ -61,38 +61,38 @@ async def work_through(harness: Harness, count: int) -> None:
 
 
 async def test_round_trips_of_a_batch(harness: Harness) -> None:
-    """A batch of a hundred goes through the ledger in three round trips, from intake to event."""
-    await work_through(harness, 1)
+    """A batch of a hundred takes three round trips, from intake to event."""
+    await settle_all(harness, 1)
     await harness.raw.echo("connected")
     async with watching(harness) as seen:
-        await work_through(harness, 100)
-    assert [command.partition(" ")[0] for command in seen.came] == ["EVALSHA"] * len(ROUND_TRIPS)
+        await settle_all(harness, 100)
+    assert [command.partition(" ")[0] for command in seen.received] == ["EVALSHA"] * len(ROUND_TRIPS)
 
 
 async def test_commands_of_a_shipment(harness: Harness) -> None:
-    """Inside the scripts a shipment costs a bounded number of commands, however many share its batch."""
-    await work_through(harness, 1)
+    """Within the scripts a shipment takes a bounded number of commands, however many share its batch."""
+    await settle_all(harness, 1)
     await harness.raw.echo("connected")
     async with watching(harness) as seen:
-        await work_through(harness, 100)
-    most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()
-    assert len(seen.inside) <= COMMANDS_OF_A_SHIPMENT * 100, most
+        await settle_all(harness, 100)
+    most = Counter(command.partition(" ")[0] for command in seen.nested).most_common()
+    assert len(seen.nested) <= COMMANDS_OF_A_SHIPMENT * 100, most
 
 
-async def test_commands_of_one_alone(harness: Harness) -> None:
-    """What the scripts of a message cost however few shipments it brings is bounded as well."""
-    await work_through(harness, 1)
+async def test_commands_of_a_single_shipment(harness: Harness) -> None:
+    """The commands per message are bounded for a single shipment as well."""
+    await settle_all(harness, 1)
     async with watching(harness) as seen:
-        await work_through(harness, 1)
-    most = Counter(command.partition(" ")[0] for command in seen.inside).most_common()
-    assert len(seen.inside) <= COMMANDS_OF_ONE_ALONE, most
+        await settle_all(harness, 1)
+    most = Counter(command.partition(" ")[0] for command in seen.nested).most_common()
+    assert len(seen.nested) <= COMMANDS_OF_ONE_ALONE, most
 
 
-async def test_no_client_tells_the_time(harness: Harness) -> None:
-    """Handing out, taking and holding go by the server's clock alone: no time is sent to it."""
+async def test_no_client_sends_a_time(harness: Harness) -> None:
+    """Claims, permits and leases use the server's clock only: no time is sent to it."""
     async with watching(harness) as seen:
         claim = await harness.claim("acme", "a")
         await harness.permit(claim.shipments[0], claim.lease_token, per_second=5.0, api="api")
         await harness.ledger.renew([(claim.shipments[0], claim.lease_token)])
-    sent = [word for command in seen.came for word in command.split()[1:]]
+    sent = [word for command in seen.received for word in command.split()[1:]]
     assert [word for word in sent if A_TIME.fullmatch(word)] == []

@@ -1,4 +1,4 @@
-"""What a newer version wrote beside what this one knows is carried along unchanged."""
+"""Fields written by a newer version are kept unchanged."""
 
 import json
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tasks.work.messages import parse_link
-from tests.factories.children import FILE
 from tests.factories.ledger_harness import Harness
+from tests.factories.worker_child import FILE
 from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 
 RECORD = "allocation:shipment:acme:a"
@@ -15,7 +15,7 @@ UNKNOWN = {"colour": "blue", "nested": {"list": [1, None]}}
 
 
 async def newer(harness: Harness) -> None:
-    """Let a newer version have written more into the record, the facts and the progress."""
+    """Add unknown fields to the record, the intake record and the progress."""
     await harness.raw.hset(RECORD, mapping={"unheard_of": "kept", "progress": json.dumps({"waits": 3, **UNKNOWN})})
     facts = json.loads(await harness.field("shipment:acme:a", "intake"))
     facts["facts"] |= {"weather": "fine"}
@@ -23,14 +23,14 @@ async def newer(harness: Harness) -> None:
 
 
 async def kept(harness: Harness) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """What of it is in the record now."""
+    """The unknown fields of the record."""
     progress, facts = [json.loads(await harness.field("shipment:acme:a", name)) for name in ("progress", "intake")]
     return await harness.field("shipment:acme:a", "unheard_of"), progress, facts
 
 
 @pytest.mark.parametrize("verdict", ["keep", "hand", "park", "allocated", "failed"])
 async def test_a_report_keeps_them(harness: Harness, verdict: Any) -> None:
-    """Whatever is reported, fields of the record and of the progress stay."""
+    """Whatever is reported, fields of the record and of the progress are kept."""
     await harness.accept("acme", "a")
     await newer(harness)
     (claim,) = await harness.claim_all()
@@ -45,7 +45,7 @@ async def test_a_report_keeps_them(harness: Harness, verdict: Any) -> None:
 
 
 async def test_a_known_shipment_keeps_them(harness: Harness) -> None:
-    """An order that comes again leaves them alone."""
+    """A repeated order leaves them unchanged."""
     await harness.accept("acme", "a")
     await newer(harness)
     before = await harness.raw.hgetall(RECORD)
@@ -58,7 +58,7 @@ async def test_a_lost_worker_keeps_them(harness: Harness) -> None:
     claim = await harness.claim("acme", "a")
     await newer(harness)
     await harness.permit(claim.shipments[0], claim.lease_token)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     (again,) = await harness.claim_all()
     await harness.report(again, "park")
     field, progress, _ = await kept(harness)
@@ -66,7 +66,7 @@ async def test_a_lost_worker_keeps_them(harness: Harness) -> None:
 
 
 async def test_a_replay_keeps_them(harness: Harness) -> None:
-    """A shipment that is put back begins anew with them."""
+    """A replayed shipment keeps them."""
     (harness.settings.merchants_dir / "acme.toml").write_text(FILE.format(url="http://127.0.0.1:9", in_flight=0))
     await harness.report(await harness.claim("acme", "a"), "failed", event="{}", reason="conflict")
     await newer(harness)
@@ -80,7 +80,7 @@ async def test_a_replay_keeps_them(harness: Harness) -> None:
 
 
 def test_a_message_keeps_them() -> None:
-    """A link's message is passed on with what a newer version wrote into it, without the counts of the link before."""
+    """A link's message is passed on with its unknown fields, without the counts of the link before."""
     message = {"shipments": 1, "claims": ["token acme 1 a"], **UNKNOWN}
     link = parse_link({**message, "allocated": 3, "in_progress": 1})
     assert link.as_message() == message

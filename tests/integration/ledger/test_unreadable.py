@@ -1,4 +1,4 @@
-"""A record that this version cannot read: it concerns nobody else, stays as it is, and fails only at its deadline."""
+"""A record that this version cannot read: it affects no other shipment, is unchanged, and fails at its deadline."""
 
 import json
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tasks.work.ports import Claim
-from tests.factories.children import none_in_flight, serve, write
 from tests.factories.ledger_harness import Harness, new
-from tests.factories.raw_api import Answer, answers, listening, response
+from tests.factories.raw_api import Handler, listening, responds_with, response
+from tests.factories.worker_child import none_in_flight, serve, write_merchant_file
 from worker.ledger.records import failures, read_record
 from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 from worker.processes.child import ChildRuntime
@@ -38,39 +38,39 @@ EVERY_DAMAGE = pytest.mark.parametrize("damage", DAMAGES)
 
 
 async def damage_record(harness: Harness, damage: str) -> None:
-    """Let a record be one of a newer version, or a damaged one."""
+    """Make a record one of a newer version, or a damaged one."""
     for name, value in DAMAGES[damage].items():
         await harness.raw.hset(RECORD, name, value.encode(errors="surrogateescape"))
 
 
 async def claim_due(harness: Harness, damage: str) -> Claim:
-    """A good shipment and a bad one in a task's hands."""
+    """A claim of a good shipment and a damaged one."""
     await harness.accept("acme", "bad", "good")
     await damage_record(harness, damage)
     (batch,) = await harness.claim_all()
     return batch
 
 
-def says(state: str) -> Answer:
+def responds_with_state(state: str) -> Handler:
     """An API where every shipment is in this state."""
-    return answers(response(200, json.dumps({"state": state, "shipment_reference": "bad"}).encode()))
+    return responds_with(response(200, json.dumps({"state": state, "shipment_reference": "bad"}).encode()))
 
 
 async def visit(child: ChildRuntime, harness: Harness) -> None:
     """Let the child work on what is due."""
-    await harness.end_waits("acme")
+    await harness.make_due("acme")
     await serve(child)
     await none_in_flight(child)
 
 
 async def overdue(harness: Harness) -> None:
-    """Let the record be from long ago."""
+    """Set the record's times to long ago."""
     await harness.raw.hset(RECORD, "received", 1)
 
 
 @EVERY_DAMAGE
-async def test_it_concerns_nobody_else(harness: Harness, damage: str) -> None:
-    """The others of its message are taken as ever, and it is told apart with the reason."""
+async def test_it_affects_no_other_shipment(harness: Harness, damage: str) -> None:
+    """The others in the claim are normal, and it is listed separately with the reason."""
     claim = await claim_due(harness, damage)
     assert [held.reference for held in claim.shipments] == ["good"]
     (bad,) = claim.unreadable
@@ -78,8 +78,8 @@ async def test_it_concerns_nobody_else(harness: Harness, damage: str) -> None:
     assert (bad.received > 0) == ("received" not in DAMAGES[damage])
 
 
-async def test_a_time_that_is_lost(harness: Harness) -> None:
-    """Without the time of its intake a record's deadline counts from when its order came into being."""
+async def test_a_missing_intake_time(harness: Harness) -> None:
+    """Without the time of its intake a record's deadline counts from the earliest time of its order."""
     (accepted,) = new("acme", "bad")
     await harness.ledger.accept([accepted._replace(earliest_at=1795255200.0)], [], [], GROUP)
     await damage_record(harness, "a time that is none")
@@ -89,13 +89,13 @@ async def test_a_time_that_is_lost(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("damage", ["facts that are no JSON", "a step beyond the last", "losses that are no number"])
-async def test_it_stays_as_it_is(child: ChildRuntime, harness: Harness, damage: str) -> None:
-    """It is read back and parked, again and again, and not a byte of its record changes; it is never called for."""
+async def test_it_is_unchanged(child: ChildRuntime, harness: Harness, damage: str) -> None:
+    """It is read back and parked repeatedly, and its record does not change; it is never called for."""
     await harness.accept("acme", "bad")
     await damage_record(harness, damage)
     before = await harness.raw.hgetall(RECORD)
-    async with listening(says("unallocated")) as api:
-        write(harness.settings, api.url)
+    async with listening(responds_with_state("unallocated")) as api:
+        write_merchant_file(harness.settings, api.url)
         for _ in range(2):
             await visit(child, harness)
         assert [(request.method, request.reference) for request in api.requests] == [("GET", "bad")] * 2
@@ -103,11 +103,11 @@ async def test_it_stays_as_it_is(child: ChildRuntime, harness: Harness, damage: 
     assert await harness.raw.zscore("allocation:schedule:acme", "bad") is not None
 
 
-async def test_a_lost_call_stays_known(harness: Harness) -> None:
-    """When a call was open before, whoever can read the record learns of it, however often it was parked meanwhile."""
+async def test_a_lost_call_is_kept(harness: Harness) -> None:
+    """If a call was open, a worker that can read the record gets it, however often it was parked meanwhile."""
     claim = await harness.claim("acme", "bad")
     await harness.permit(claim.shipments[0], claim.lease_token)
-    await harness.end_leases("acme")
+    await harness.expire_leases("acme")
     await harness.raw.hset(RECORD, "progress", "newer")
     (again,) = await harness.claim_all()
     lost_at_ms = await harness.field("shipment:acme:bad", "lost_call_at")
@@ -118,10 +118,10 @@ async def test_a_lost_call_stays_known(harness: Harness) -> None:
     assert held.progress.open_at == int(lost_at_ms) / 1000
 
 
-async def test_a_doubt_stays_too(harness: Harness) -> None:
-    """A change of the server is not forgotten for being parked by somebody who cannot read the record."""
+async def test_a_doubt_is_kept(harness: Harness) -> None:
+    """A change of the server is kept when a worker that cannot read the record parks it."""
     await harness.accept("acme", "bad")
-    await harness.become_another_server()
+    await harness.simulate_server_change()
     await harness.raw.hset(RECORD, "progress", "newer")
     (batch,) = await harness.claim_all()
     await harness.park_unreadable(batch)
@@ -132,11 +132,11 @@ async def test_a_doubt_stays_too(harness: Harness) -> None:
 
 
 async def test_it_is_adopted(child: ChildRuntime, harness: Harness) -> None:
-    """Found allocated, it has its event; what only the record knew is null."""
+    """If it is found allocated, it has its event; values from its record are null."""
     await harness.accept("acme", "bad")
     await damage_record(harness, "facts that are no JSON")
-    async with listening(says("allocated")) as api:
-        write(harness.settings, api.url)
+    async with listening(responds_with_state("allocated")) as api:
+        write_merchant_file(harness.settings, api.url)
         await visit(child, harness)
     ((_, entry),) = await harness.raw.xrange(harness.settings.allocated_stream)
     data = json.loads(entry[b"event"])["data"]
@@ -145,11 +145,11 @@ async def test_it_is_adopted(child: ChildRuntime, harness: Harness) -> None:
 
 
 async def test_it_fails_at_its_deadline(child: ChildRuntime, harness: Harness) -> None:
-    """Not earlier; and then it is among the failures, which can be listed and explained, and not put back."""
+    """Not earlier; and then it is among the failures, which can be listed and explained, but not replayed."""
     await harness.accept("acme", "bad")
     await damage_record(harness, "progress that is no JSON")
-    async with listening(says("unallocated")) as api:
-        write(harness.settings, api.url)
+    async with listening(responds_with_state("unallocated")) as api:
+        write_merchant_file(harness.settings, api.url)
         await visit(child, harness)
         assert await harness.raw.xlen(harness.settings.failed_stream) == 0
         await overdue(harness)
@@ -168,8 +168,8 @@ async def test_it_fails_at_its_deadline(child: ChildRuntime, harness: Harness) -
 
 
 @EVERY_DAMAGE
-async def test_a_person_can_look_at_it(harness: Harness, damage: str) -> None:
-    """What explains a shipment says that its record cannot be read, and why, and where it is."""
+async def test_it_can_be_explained(harness: Harness, damage: str) -> None:
+    """`allocation explain` states that its record cannot be read, why, and its key."""
     await harness.accept("acme", "bad")
     await harness.raw.hset(RECORD, "entry:1", json.dumps({"at": "2026-01-01T00:00:00.000Z", "action": "read"}))
     await damage_record(harness, damage)
@@ -180,11 +180,11 @@ async def test_a_person_can_look_at_it(harness: Harness, damage: str) -> None:
 
 
 async def test_failed_records_of_a_newer_version(harness: Harness) -> None:
-    """Facts that cannot be read keep a failed shipment where it is, and the others are put back."""
+    """Unreadable facts keep a failed shipment as it is, and the others are replayed."""
     claim = await harness.claim("acme", "bad", "good")
     await harness.report(claim, "failed", event="{}", reason="conflict")
     await damage_record(harness, "facts that are no JSON")
-    write(harness.settings, "http://127.0.0.1:9")
+    write_merchant_file(harness.settings, "http://127.0.0.1:9")
     replay = await prepare(harness.redis, harness.settings, ReplayFilter(merchant="acme"), 50)
     assert [items.failure.reference for items in replay.items] == ["good"]
     assert [(failure.reference, why) for failure, why in replay.kept] == [("bad", "unreadable_record")]

@@ -8,10 +8,10 @@ from celery import Celery
 from config.celery_options import BATCHES
 from config.settings import Settings
 from tasks.work.messages import IN_PROGRESS, FellBack, Link, LinkClaim, parse_link
-from tests.factories.children import FILE, allocates_after, none_in_flight, serve, write
 from tests.factories.ledger_harness import Harness, until
 from tests.factories.queues import drain_links
 from tests.factories.raw_api import KEY, Request, hangs, listening, response
+from tests.factories.worker_child import FILE, allocates_after, none_in_flight, serve, write_merchant_file
 from worker.lab.embedded_server import free_port
 from worker.processes import child as child_module
 from worker.processes import in_flight
@@ -20,13 +20,13 @@ from worker.processes.child import ChildRuntime
 from worker.processes.siblings import Siblings
 
 REFUSED = response(
-    521, b'{"code": "allocation_failed", "message": "nobody takes it"}', "content-type: application/json"
+    521, b'{"code": "allocation_failed", "message": "no carrier accepts it"}', "content-type: application/json"
 )
 
 
-async def refuses(_: Request, journal: asyncio.StreamWriter) -> None:
-    """An API that refuses every allocation."""
-    journal.write(REFUSED)
+async def refuses(_: Request, writer: asyncio.StreamWriter) -> None:
+    """Handler that refuses every allocation."""
+    writer.write(REFUSED)
 
 
 async def allocated(harness: Harness) -> int:
@@ -43,7 +43,7 @@ async def test_the_result_of_a_task(child: ChildRuntime, harness: Harness) -> No
     """It claims the due shipments of all merchants, and counts how they left."""
     async with listening() as api:
         for merchant in ("acme", "other"):
-            write(harness.settings, api.url, merchant=merchant)
+            write_merchant_file(harness.settings, api.url, merchant=merchant)
             await harness.accept(merchant, "a", "b")
         assert (await serve(child)).counts == {"allocated": 4, IN_PROGRESS: 0}
     assert await allocated(harness) == 4
@@ -52,7 +52,7 @@ async def test_the_result_of_a_task(child: ChildRuntime, harness: Harness) -> No
 async def test_settled_shipments_make_room(child: ChildRuntime, harness: Harness) -> None:
     """With a limit on calls in flight, more shipments are claimed once the first are settled, without a sweep."""
     async with listening() as api:
-        write(harness.settings, api.url, in_flight=5)
+        write_merchant_file(harness.settings, api.url, in_flight=5)
         await harness.ledger.set_limits("acme", 5, 0)
         await harness.accept("acme", *(f"sp_{n}" for n in range(20)))
         async with asyncio.timeout(20):
@@ -63,15 +63,15 @@ async def test_settled_shipments_make_room(child: ChildRuntime, harness: Harness
 
 async def test_shipments_that_become_due(child: ChildRuntime, harness: Harness) -> None:
     """A claim loop is woken by shipments that become due, also while it has calls in flight."""
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        write(harness.settings, api.url)
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
+        write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a")
         loop = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
         await harness.accept("acme", "b")
         await until(lambda: len(api.requests) == 2)
-        may_answer.set()
+        may_respond.set()
         await loop
         await none_in_flight(child)
     assert await allocated(harness) == 2
@@ -100,7 +100,7 @@ async def test_a_merchant_without_a_file(child: ChildRuntime, harness: Harness) 
     assert (await harness.ledger.paused())["acme"]["why"] == "it has no valid merchant file"
     assert await harness.claim_all() == []
     async with listening() as api:
-        write(harness.settings, api.url)
+        write_merchant_file(harness.settings, api.url)
         child._merchants._looked_at = float("-inf")
         assert (await asyncio.to_thread(child.sweep))["resumed"] == ["acme"]
         await serve(child)
@@ -126,7 +126,7 @@ async def test_a_merchant_without_a_key(child: ChildRuntime, harness: Harness, m
     """Shipments of a merchant without a key are parked without a call, and worked on once the key exists."""
     monkeypatch.delenv("CHILD_KEY")
     async with listening() as api:
-        write(harness.settings, api.url)
+        write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a", "b")
         await serve(child)
         assert api.requests == []
@@ -139,14 +139,14 @@ async def test_a_merchant_without_a_key(child: ChildRuntime, harness: Harness, m
 
 async def test_a_slow_api_does_not_block_a_child(child: ChildRuntime, harness: Harness) -> None:
     """A task returns while its call is in flight; the response settles the shipment later."""
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        write(harness.settings, api.url)
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
+        write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a")
         assert (await serve(child)).counts == {IN_PROGRESS: 1}
         await until(lambda: bool(api.requests))
         assert await harness.phase("acme", "a") == "c"
-        may_answer.set()
+        may_respond.set()
         await none_in_flight(child)
     assert await allocated(harness) == 1
 
@@ -154,14 +154,14 @@ async def test_a_slow_api_does_not_block_a_child(child: ChildRuntime, harness: H
 async def test_the_last_free_child_is_kept_free(child: ChildRuntime, harness: Harness) -> None:
     """A task waits for its work only while another child is free; otherwise it returns and the work continues."""
     children = child._children
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        write(harness.settings, api.url)
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
+        write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a")
         children._shared[2:5] = b"\x01\x01\x01"
         await serve(child)
         await until(lambda: bool(api.requests))
-        may_answer.set()
+        may_respond.set()
         await none_in_flight(child)
     assert await allocated(harness) == 1
 
@@ -171,8 +171,8 @@ async def test_a_full_child_claims_no_more(
 ) -> None:
     """A child with the maximum of young shipments claims more once some have ended, or are no longer young."""
     monkeypatch.setattr(in_flight, "MAX_YOUNG", 101)
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
         for merchant in ("acme", "other"):
             (harness.settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=api.url, in_flight=0))
         await harness.accept("acme", "a", "b")
@@ -181,7 +181,7 @@ async def test_a_full_child_claims_no_more(
         await harness.accept("other", "c")
         monkeypatch.setattr(in_flight, "YOUNG_S", 0.0)
         await until(lambda: len(api.requests) == 3)
-        may_answer.set()
+        may_respond.set()
         await loop
         await none_in_flight(child)
     assert await allocated(harness) == 3
@@ -191,7 +191,7 @@ async def test_a_child_that_shuts_down(app: Celery, settings: Settings, harness:
     """At shutdown, shipments with a slow call are requeued: due at once, and read back first."""
     child = ChildRuntime(app, settings, Siblings(4))
     async with listening(hangs) as api:
-        write(settings, api.url)
+        write_merchant_file(settings, api.url)
         await harness.accept("acme", "a")
         await serve(child)
         await until(lambda: bool(api.requests))
@@ -204,7 +204,7 @@ async def test_a_child_that_shuts_down(app: Celery, settings: Settings, harness:
 
 async def test_an_unreachable_api(child: ChildRuntime, harness: Harness) -> None:
     """A shipment that could not be sent is parked, and the child sets a timer for its due time."""
-    write(harness.settings, f"http://127.0.0.1:{free_port()}")
+    write_merchant_file(harness.settings, f"http://127.0.0.1:{free_port()}")
     await harness.accept("acme", "a")
     await serve(child)
     await none_in_flight(child)
@@ -218,7 +218,7 @@ async def test_shipments_that_fall_back_together_share_a_chain(
     """Shipments of several merchants that fall back together share one message, each with its lease token."""
     async with listening(refuses) as api:
         for merchant in ("acme", "other"):
-            write(harness.settings, api.url, merchant=merchant)
+            write_merchant_file(harness.settings, api.url, merchant=merchant)
             await harness.accept(merchant, "a", "b")
         assert (await serve(child)).counts == {"fell_back": 4, IN_PROGRESS: 0}
         await chains_sent(child)
@@ -230,14 +230,14 @@ async def test_shipments_that_fall_back_together_share_a_chain(
     ]
 
 
-async def test_a_link_passes_on_what_falls_back_again(child: ChildRuntime, harness: Harness) -> None:
+async def test_a_link_passes_on_further_fallbacks(child: ChildRuntime, harness: Harness) -> None:
     """A link works on the shipments it owns; those that fall back in time go to the next link of its chain."""
     async with listening(refuses) as api:
-        write(harness.settings, api.url)
+        write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a")
         await serve(child)
         await chains_sent(child)
-        link = Link(claims=(LinkClaim(await harness.holder("acme", "a"), "acme", 1, ("a",)),))
+        link = Link(claims=(LinkClaim(await harness.lease_token_of("acme", "a"), "acme", 1, ("a",)),))
         worked, again = [await asyncio.to_thread(child.follow, link) for _ in range(2)]
     assert worked is not None
     assert again is not None
@@ -249,24 +249,24 @@ async def test_a_link_passes_on_what_falls_back_again(child: ChildRuntime, harne
 async def test_a_slow_link(app: Celery, child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link does not wait for a slow API; shipments that fall back later start a chain of their own."""
     monkeypatch.setattr(child_module, "PATIENCE_S", 0.05)
-    may_answer = asyncio.Event()
+    may_respond = asyncio.Event()
 
-    async def refuses_the_second_late(request: Request, journal: asyncio.StreamWriter) -> None:
+    async def refuses_the_second_late(request: Request, writer: asyncio.StreamWriter) -> None:
         if "FIRST" not in request.target:
-            await may_answer.wait()
-        await refuses(request, journal)
+            await may_respond.wait()
+        await refuses(request, writer)
 
     async with listening(refuses_the_second_late) as api:
-        write(harness.settings, api.url)
+        write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a")
         await serve(child)
         await chains_sent(child)
-        link = Link(claims=(LinkClaim(await harness.holder("acme", "a"), "acme", 1, ("a",)),))
+        link = Link(claims=(LinkClaim(await harness.lease_token_of("acme", "a"), "acme", 1, ("a",)),))
         worked = await asyncio.to_thread(child.follow, link)
         assert worked is not None
         assert (worked.counts, worked.fell_back) == ({IN_PROGRESS: 1}, [])
         await asyncio.to_thread(drain_links, app, BATCHES)
-        may_answer.set()
+        may_respond.set()
         await none_in_flight(child)
         await chains_sent(child)
     (message,) = await asyncio.to_thread(drain_links, app, BATCHES)

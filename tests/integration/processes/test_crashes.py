@@ -8,9 +8,9 @@ import pytest
 from celery import Celery
 
 from config.settings import Settings
-from tests.factories.children import none_in_flight, serve, write
 from tests.factories.ledger_harness import Harness, is_isolated, until
 from tests.factories.raw_api import listening
+from tests.factories.worker_child import none_in_flight, serve, write_merchant_file
 from worker.processes import dispatch_timer, periodic
 from worker.processes.child import ChildRuntime
 from worker.processes.siblings import Siblings
@@ -26,13 +26,13 @@ async def losses(harness: Harness, reference: str) -> list[Any]:
 def breaking_for(reference: str, allocate: Callable[..., Any]) -> Callable[..., Any]:
     """An API client with a bug that shows after this shipment was called for."""
 
-    async def breaks(*asked: Any) -> Any:
-        outcomes = await allocate(*asked)
+    async def fails(*arguments: Any) -> Any:
+        outcomes = await allocate(*arguments)
         if reference in outcomes:
             raise RuntimeError("a bug")
         return outcomes
 
-    return breaks
+    return fails
 
 
 async def test_a_bug_in_the_work_on_a_shipment(
@@ -43,12 +43,12 @@ async def test_a_bug_in_the_work_on_a_shipment(
     # No timer may start a claim loop for it.
     monkeypatch.setattr(dispatch_timer, "MAX_S", -1.0)
     async with listening() as api:
-        write(harness.settings, api.url)
+        write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "bad", "good")
         await serve(child)
         await none_in_flight(child)
     assert await harness.raw.xlen(harness.settings.allocated_stream) == 1
-    await harness.end_waits("acme")
+    await harness.make_due("acme")
     (claim,) = await harness.claim_all()
     assert await losses(harness, "bad") == [None, None, None]
     (shipment,) = claim.shipments
@@ -60,10 +60,10 @@ async def test_a_batch_that_cannot_be_started(
 ) -> None:
     """If a batch cannot be started, its shipments are parked, and no loss is counted."""
 
-    def breaks(_name: str) -> None:
+    def fails(_name: str) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(child._merchants, "account", breaks)
+    monkeypatch.setattr(child._merchants, "account", fails)
     await harness.accept("acme", "a", "b")
     await serve(child)
     assert child._in_flight.count() == 0

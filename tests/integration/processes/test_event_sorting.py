@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories.classified_events import sort_entries
+from tests.factories.classified_events import classify_all
 from tests.integration.processes.test_merchant_files import FILE
 from worker.processes.merchant_files import MerchantFiles
 
@@ -33,11 +33,11 @@ def test_every_entry_is_classified_once(merchants: MerchantFiles) -> None:
         ("3-0", {b"event": b"{"}),
         ("4-0", {}),
         ("5-0", {b"evt": event()}),
-        ("6-0", {b"event": event(data={"merchant": "nobody", "order": "1", "shipments": [{"reference": "a"}]})}),
+        ("6-0", {b"event": event(data={"merchant": "unknown", "order": "1", "shipments": [{"reference": "a"}]})}),
         ("7-0", {b"event": b""}),
         ("8-0", {b"event": b"\xff\xfe"}),
     ]
-    found = sort_entries(entries, merchants)
+    found = classify_all(entries, merchants)
     assert [shipment.reference for shipment in found.accepted] == ["a", "b"]
     assert found.ignored == 1
     assert [(rejected.stream_id, rejected.reason) for rejected in found.rejected] == [
@@ -53,7 +53,7 @@ def test_every_entry_is_classified_once(merchants: MerchantFiles) -> None:
 
 def test_other_fields_are_ignored(merchants: MerchantFiles) -> None:
     """An entry may carry fields in addition to its event."""
-    found = sort_entries([("1-0", {b"trace": b"x", b"event": event(), b"event2": b"{"})], merchants)
+    found = classify_all([("1-0", {b"trace": b"x", b"event": event(), b"event2": b"{"})], merchants)
     assert len(found.accepted) == 2
     assert found.rejected == []
 
@@ -61,14 +61,14 @@ def test_other_fields_are_ignored(merchants: MerchantFiles) -> None:
 def test_an_entry_without_an_event_keeps_its_fields(merchants: MerchantFiles) -> None:
     """A rejected row contains the whole event, or all fields of an entry without one."""
     odd = event(type=5)
-    found = sort_entries([("1-0", {b"evt": b"x"}), ("2-0", {b"event": odd})], merchants)
+    found = classify_all([("1-0", {b"evt": b"x"}), ("2-0", {b"event": odd})], merchants)
     assert [rejected.event for rejected in found.rejected] == ['{"evt":"x"}', odd.decode()]
 
 
 @pytest.mark.parametrize("event", [b'{"id": "\xe4"}', b"\xff\xfe{\x00}\x00", b"\xed\xa0\x80", b"{\xc3"])
-def test_what_is_not_utf8_is_kept_as_text_and_bytes(merchants: MerchantFiles, event: bytes) -> None:
+def test_invalid_utf8_is_kept_as_text_and_bytes(merchants: MerchantFiles, event: bytes) -> None:
     """Clients that decode text can read the rejected stream; the bytes are there as well."""
-    (rejected,) = sort_entries([("1-0", {b"event": event})], merchants).rejected
+    (rejected,) = classify_all([("1-0", {b"event": event})], merchants).rejected
     assert "\ufffd" in rejected.event
     assert b64decode(rejected.event_base64) == event
 
@@ -76,7 +76,7 @@ def test_what_is_not_utf8_is_kept_as_text_and_bytes(merchants: MerchantFiles, ev
 def test_a_large_event_is_cut_between_characters(merchants: MerchantFiles) -> None:
     """The kept beginning of a text event is text."""
     large = ("ä" * 600_000).encode()
-    (rejected,) = sort_entries([("1-0", {b"event": b" " + large})], merchants).rejected
+    (rejected,) = classify_all([("1-0", {b"event": b" " + large})], merchants).rejected
     assert rejected.event == " " + "ä" * (32 * 1024 - 1)
     assert rejected.event_base64 == ""
 
@@ -85,7 +85,7 @@ def test_too_large_an_event(merchants: MerchantFiles) -> None:
     """Of an event over a mebibyte the first 64 KiB are kept; one of exactly a mebibyte is accepted."""
     room = 1024 * 1024 - len(event(padding=""))
     fits, too_large = event(padding="x" * room), event(padding="x" * (room + 1))
-    found = sort_entries([("1-0", {b"event": fits}), ("2-0", {b"event": too_large})], merchants)
+    found = classify_all([("1-0", {b"event": fits}), ("2-0", {b"event": too_large})], merchants)
     assert len(found.accepted) == 2
     (rejected,) = found.rejected
     assert (rejected.reason, rejected.event) == ("event_too_large", too_large[: 64 * 1024].decode())
@@ -95,7 +95,7 @@ def test_a_plan_is_fixed_with_its_facts(merchants: MerchantFiles) -> None:
     """The intake record has rule, plan and facts, and no address."""
     shipment = {"reference": "a", "destination": {"country": "GB", "postcode": "M1 1AE", "name": "A. Person"}}
     data = {"merchant": "acme", "order": "1", "shipments": [shipment]}
-    (accepted,) = sort_entries([("1-0", {b"event": event(data=data)})], merchants).accepted
+    (accepted,) = classify_all([("1-0", {b"event": event(data=data)})], merchants).accepted
     assert json.loads(accepted.intake)["rule"] == "default"
     assert accepted.strategy == "default_rules"
     assert "Person" not in accepted.intake
@@ -108,5 +108,5 @@ def test_a_plan_is_fixed_with_its_facts(merchants: MerchantFiles) -> None:
 def test_the_earliest_time_of_an_order(merchants: MerchantFiles, time: str | None, earliest_at: float) -> None:
     """The time of its entry or of its event, whichever is earlier."""
     changes = {} if time is None else {"time": time}
-    for accepted in sort_entries([("1800000000000-7", {b"event": event(**changes)})], merchants).accepted:
+    for accepted in classify_all([("1800000000000-7", {b"event": event(**changes)})], merchants).accepted:
         assert accepted.earliest_at == earliest_at

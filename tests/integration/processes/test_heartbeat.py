@@ -120,11 +120,9 @@ def another_owner(folder: Path) -> None:
         a_link,
         lambda folder: folder.write_text(""),
         lambda folder: (folder.mkdir(), folder.chmod(0o777)),
-        pytest.param(
-            another_owner, marks=pytest.mark.skipif(os.getuid() != 0, reason="only root may give a folder away")
-        ),
+        pytest.param(another_owner, marks=pytest.mark.skipif(os.getuid() != 0, reason="only root may change an owner")),
     ],
-    ids=["a link", "a file", "anybody may write there", "another owner"],
+    ids=["a link", "a file", "any user may write there", "another owner"],
 )
 def test_a_folder_of_another_user(folder: Path, make: Callable[[Path], object]) -> None:
     """Nothing is written there, its files are ignored, and a warning is logged."""

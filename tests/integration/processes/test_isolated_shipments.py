@@ -8,9 +8,9 @@ from celery import Celery
 
 from config.settings import Settings
 from tasks.work.messages import IN_PROGRESS, Link, LinkClaim
-from tests.factories.children import allocates_after, none_in_flight, serve, write
 from tests.factories.ledger_harness import Harness, is_isolated, references, until
 from tests.factories.raw_api import hangs, listening
+from tests.factories.worker_child import allocates_after, none_in_flight, serve, write_merchant_file
 from worker.processes import claim_loop
 from worker.processes.child import ChildRuntime
 from worker.processes.in_flight import InFlight
@@ -22,20 +22,20 @@ ALONE = "allocation:isolated"
 async def lost_twice(harness: Harness, merchant: str = "alone") -> None:
     """A shipment that must be isolated once its lease expires."""
     await harness.claim(merchant, "a")
-    await harness.end_leases(merchant)
+    await harness.expire_leases(merchant)
     assert [is_isolated(claim) for claim in await harness.claim_all() if claim.merchant == merchant] == [False]
 
 
-async def is_due(harness: Harness) -> None:
+async def lose_again(harness: Harness) -> None:
     """The shipment is lost for the second time."""
-    await harness.end_leases("alone")
+    await harness.expire_leases("alone")
     await harness.ledger.notify_due()
 
 
-def files(settings: Settings, url: str) -> None:
+def write_files(settings: Settings, url: str) -> None:
     """Merchant files of all merchants in use."""
     for merchant in ("alone", "other"):
-        write(settings, url, merchant=merchant)
+        write_merchant_file(settings, url, merchant=merchant)
 
 
 async def allocated(harness: Harness) -> int:
@@ -56,34 +56,34 @@ async def reserved(harness: Harness) -> None:
 
 
 async def test_it_is_settled(child: ChildRuntime, harness: Harness) -> None:
-    """A child that owns nothing claims it at once, under a lease token that says so, and settles it."""
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        files(harness.settings, api.url)
+    """A child that owns nothing claims it at once, under a lease token that marks it as isolated, and settles it."""
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
+        write_files(harness.settings, api.url)
         await lost_twice(harness)
-        await is_due(harness)
+        await lose_again(harness)
         working = asyncio.create_task(serve(child))
         await until(lambda: bool(api.requests))
-        assert (await harness.holder("alone", "a")).endswith(".a")
-        may_answer.set()
+        assert (await harness.lease_token_of("alone", "a")).endswith(".a")
+        may_respond.set()
         await working
     assert await allocated(harness) == 1
 
 
 async def test_it_waits_for_an_empty_child(child: ChildRuntime, harness: Harness) -> None:
     """While the child owns something else, neither it nor anything else is claimed; it is, once the child is empty."""
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        files(harness.settings, api.url)
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
+        write_files(harness.settings, api.url)
         await lost_twice(harness)
         await harness.accept("other", "x")
         working = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
-        await is_due(harness)
+        await lose_again(harness)
         await reserved(harness)
         await harness.accept("other", "y")
         assert await harness.phase("alone", "a") == ""
-        may_answer.set()
+        may_respond.set()
         await until(lambda: len(api.requests) == 3)
         await working
         await none_in_flight(child)
@@ -95,16 +95,16 @@ async def test_a_child_that_stays_full(child: ChildRuntime, harness: Harness, mo
     """A child that does not become empty in time leaves it to others, without a loss."""
     monkeypatch.setattr(claim_loop, "EMPTY_WAIT_S", 0.1)
     async with listening(hangs) as api:
-        files(harness.settings, api.url)
+        write_files(harness.settings, api.url)
         await lost_twice(harness)
         before = await losses(harness)
         await harness.accept("other", "x")
         working = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
-        await is_due(harness)
+        await lose_again(harness)
         await reserved(harness)
         await working
-        await harness.end_leases("other", 4e12)
+        await harness.expire_leases("other", 4e12)
         (claim,) = [each for each in await harness.claim_all() if each.merchant == "alone"]
     assert (is_isolated(claim), references(claim)) == (True, ["a"])
     assert (await losses(harness))[0] == before[0]
@@ -112,13 +112,13 @@ async def test_a_child_that_stays_full(child: ChildRuntime, harness: Harness, mo
 
 async def test_nothing_else_starts(child: ChildRuntime, harness: Harness) -> None:
     """While the child owns it, nothing else starts there: due shipments wait, and messages go to another child."""
-    may_answer = asyncio.Event()
-    async with listening(allocates_after(may_answer)) as api:
-        files(harness.settings, api.url)
+    may_respond = asyncio.Event()
+    async with listening(allocates_after(may_respond)) as api:
+        write_files(harness.settings, api.url)
         claim = await harness.claim("other", "linked")
         await harness.report_of([claim.shipments[0].with_progress(step=1)], claim.lease_token, "hand")
         await lost_twice(harness)
-        await is_due(harness)
+        await lose_again(harness)
         working = asyncio.create_task(serve(child))
         await until(lambda: len(api.requests) == 1)
         await harness.accept("other", "x")
@@ -126,7 +126,7 @@ async def test_nothing_else_starts(child: ChildRuntime, harness: Harness) -> Non
         assert await asyncio.to_thread(child.follow, link) is None
         assert await asyncio.to_thread(child.serve) is None
         assert [request.reference for request in api.requests] == ["a"]
-        may_answer.set()
+        may_respond.set()
         await working
         await asyncio.to_thread(child.follow, link)
         await serve(child)
@@ -160,9 +160,9 @@ async def test_a_child_that_shuts_down(app: Celery, settings: Settings, harness:
     """The child requeues the shipment: the call is open, and no loss is counted."""
     child = ChildRuntime(app, settings, Siblings(1))
     async with listening(hangs) as api:
-        files(settings, api.url)
+        write_files(settings, api.url)
         await lost_twice(harness)
-        await is_due(harness)
+        await lose_again(harness)
         await serve(child)
         await until(lambda: bool(api.requests))
         await asyncio.to_thread(child.stop)
@@ -174,9 +174,9 @@ async def test_a_child_that_shuts_down(app: Celery, settings: Settings, harness:
 async def test_one_without_a_file(child: ChildRuntime, harness: Harness) -> None:
     """A shipment that is parked at once leaves the child free for others."""
     async with listening() as api:
-        write(harness.settings, api.url, merchant="other")
+        write_merchant_file(harness.settings, api.url, merchant="other")
         await lost_twice(harness)
-        await is_due(harness)
+        await lose_again(harness)
         await harness.accept("other", "x")
         assert (await serve(child)).counts == {"allocated": 1, IN_PROGRESS: 0}
     assert await allocated(harness) == 1

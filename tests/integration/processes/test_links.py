@@ -21,7 +21,7 @@ from worker.processes.child import ChildRuntime
 
 
 @pytest.fixture
-def away(settings: Settings) -> Iterator[Celery]:
+def unavailable(settings: Settings) -> Iterator[Celery]:
     """An application whose broker is unavailable."""
     url = SecretStr(f"redis://127.0.0.1:{free_port()}/1")
     with application(
@@ -45,9 +45,9 @@ def test_a_link_is_sent(app: Celery) -> None:
     assert depth(app, BATCHES) == 1
 
 
-def test_a_link_that_cannot_be_sent(away: Celery) -> None:
+def test_a_link_that_cannot_be_sent(unavailable: Celery) -> None:
     """Without a broker one line is logged, and nothing is raised: the task before it has done its work."""
-    assert sent(away) == [FALLBACK_TASKS[SERVICE.name].name]
+    assert sent(unavailable) == [FALLBACK_TASKS[SERVICE.name].name]
 
 
 @pytest.mark.parametrize("name", [ALLOCATE_TASK, FALLBACK_TASKS[SERVICE.name].name])
@@ -57,7 +57,7 @@ async def test_a_message_is_requeued_as_often_as_needed(app: Celery, child: Chil
     task: Any = app.tasks[name]
     here = {"delivery_info": {"routing_key": BATCHES}, "called_directly": False, "is_eager": False}
 
-    def comes_back_once_more() -> None:
+    def requeues_once() -> None:
         arguments: list[Any] = [] if name == ALLOCATE_TASK else [{"claims": []}]
         task.push_request(id="a", args=arguments, kwargs={}, retries=50, ignore_result=True, **here)
         try:
@@ -66,5 +66,5 @@ async def test_a_message_is_requeued_as_often_as_needed(app: Celery, child: Chil
             task.pop_request()
 
     with child._in_flight.reserved(), pytest.raises(Retry):
-        await asyncio.to_thread(comes_back_once_more)
+        await asyncio.to_thread(requeues_once)
     assert depth(app, BATCHES) == 1

@@ -26,20 +26,20 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z \[")
 
 
 @contextmanager
-def talking(stderr: int) -> Iterator[None]:
-    """Run the talker for the length of a `with`; its output goes to the given file."""
-    talker = subprocess.Popen([sys.executable, "-m", "tests.factories.log_process"], cwd=ROOT, stderr=stderr)
+def log_process(stderr: int) -> Iterator[None]:
+    """Run the log process for the length of a `with`; its output goes to the given file."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.factories.log_process"], cwd=ROOT, stderr=stderr)
     try:
         yield
     finally:
-        assert talker.wait(30) == 0
+        assert process.wait(30) == 0
 
 
-def said_to_a_terminal() -> str:
+def terminal_output() -> str:
     """Everything written to a terminal, with the line ends of a file."""
     ours, theirs = pty.openpty()
     parts = []
-    with talking(theirs), os.fdopen(ours, "rb", buffering=0) as terminal:
+    with log_process(theirs), os.fdopen(ours, "rb", buffering=0) as terminal:
         os.close(theirs)
         # Reading a terminal fails once its other end is closed.
         with suppress(OSError):
@@ -50,7 +50,7 @@ def said_to_a_terminal() -> str:
 
 def test_lines_in_a_file(tmp_path: Path) -> None:
     """Outside a terminal every event is one line of JSON, whatever it contains."""
-    with (tmp_path / "log").open("wb") as log, talking(log.fileno()):
+    with (tmp_path / "log").open("wb") as log, log_process(log.fileno()):
         pass
     text = (tmp_path / "log").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
@@ -69,7 +69,7 @@ def test_lines_in_a_file(tmp_path: Path) -> None:
 
 def test_lines_on_a_terminal() -> None:
     """On a terminal there are colours, but nothing unprintable; tracebacks are indented and show no values."""
-    text = COLOUR.sub("", said_to_a_terminal())
+    text = COLOUR.sub("", terminal_output())
     lines = text.splitlines()
     assert all(line.isprintable() for line in lines)
     assert sum(bool(TIME.match(line)) for line in lines) == 7
@@ -114,7 +114,7 @@ def record(logger: str, error: BaseException) -> logging.LogRecord:
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("logger", ["celery.worker.consumer", "celery.beat", "kombu", "tornado.application", "flower"])
-def test_trouble_of_a_library_is_one_line(logger: str, error: BaseException) -> None:
+def test_library_errors_are_one_line(logger: str, error: BaseException) -> None:
     """An unavailable server, a refused connection or a lost child is logged with its cause and without a traceback."""
     written = record(logger, error)
     assert (written.exc_info, written.exc_text) == (None, None)

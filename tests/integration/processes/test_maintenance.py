@@ -122,16 +122,16 @@ async def test_which_merchants_are_probed(
     assert account is not None
     await harness.ledger.pause("acme", Pause(why="refused", purpose=purpose), account.digest)
     await harness.report(await harness.claim("acme", "a"), "park", due=harness.ledger.now() + 600)
-    await harness.probe_is_due("acme")
+    await harness.make_probe_due("acme")
     await run_maintenance(harness.store, harness.ledger, merchants, harness.settings)
     assert (await harness.claim_all() != []) == probed
 
 
 async def test_a_paused_merchant_without_a_file(harness: Harness, merchants: MerchantFiles) -> None:
     """A merchant without a file is not probed."""
-    await harness.pause("nobody")
-    await harness.report(await harness.claim("nobody", "a"), "park", due=harness.ledger.now() + 600)
-    await harness.probe_is_due("nobody")
+    await harness.pause("unknown")
+    await harness.report(await harness.claim("unknown", "a"), "park", due=harness.ledger.now() + 600)
+    await harness.make_probe_due("unknown")
     await run_maintenance(harness.store, harness.ledger, merchants, harness.settings)
     assert await harness.claim_all() == []
 
@@ -179,7 +179,7 @@ async def test_old_events_are_trimmed(harness: Harness, merchants: MerchantFiles
 
 @pytest.mark.parametrize("trim", [False, True])
 async def test_orders_are_trimmed_if_wanted(harness: Harness, merchants: MerchantFiles, trim: bool) -> None:  # noqa: FBT001
-    """The orders stream is trimmed behind its readers only if the settings say so; it need not exist."""
+    """The orders stream is trimmed behind its readers only if the settings allow it; it need not exist."""
     settings = harness.settings.model_copy(update={"trim_orders": trim})
     await run_maintenance(harness.store, harness.ledger, merchants, settings)
     stream = settings.orders_stream

@@ -104,7 +104,7 @@ def test_invalid_names(merchants: MerchantFiles, name: str) -> None:
     assert timeout_s(merchants, name) is None
 
 
-def test_only_what_changed_is_read(merchants: MerchantFiles) -> None:
+def test_only_changed_files_are_read(merchants: MerchantFiles) -> None:
     """A scan reads only the changed file of a thousand, and scans run at most once a second."""
     for number in range(1000):
         write(merchants, f"merchant{number}")
@@ -134,18 +134,18 @@ def test_a_key_in_a_file(merchants: MerchantFiles, tmp_path: Path) -> None:
 
 def test_a_key_in_the_environment(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """No text representation of an account contains its key."""
-    monkeypatch.setenv("KEY", "nobody-may-see-this")
+    monkeypatch.setenv("KEY", "key-of-acme")
     write(merchants, "acme")
     account = merchants.account("acme")
     assert account is not None
-    assert account.key == "nobody-may-see-this"
-    assert "nobody-may-see-this" not in f"{account!r} {account.api} {account.digest}"
+    assert account.key == "key-of-acme"
+    assert "key-of-acme" not in f"{account!r} {account.api} {account.digest}"
     assert account.api.startswith("127.0.0.1:9#")
 
 
 def test_no_account_without_a_file(merchants: MerchantFiles) -> None:
     """Without a file there is no account."""
-    assert merchants.account("nobody") is None
+    assert merchants.account("unknown") is None
 
 
 def test_merchants_that_share_an_api(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,11 +209,11 @@ def test_a_file_that_is_never_finished(merchants: MerchantFiles, monkeypatch: py
     path.write_text("")
     waited: list[float] = []
 
-    def goes_on(seconds: float) -> None:
+    def keep_writing(seconds: float) -> None:
         waited.append(seconds)
         path.write_text("#" * len(waited))
 
-    monkeypatch.setattr("worker.processes.merchant_files.time.sleep", goes_on)
+    monkeypatch.setattr("worker.processes.merchant_files.time.sleep", keep_writing)
     monkeypatch.setattr("worker.processes.merchant_files.WRITTEN_WITHIN_S", 0.1)
     assert merchants.get("acme", since=time.monotonic()) is None
     waited.clear()

@@ -4,8 +4,15 @@ import pytest
 
 from tasks.work.ports import Account
 from tests.factories.ledger_harness import Harness, until
-from tests.factories.raw_api import answers, hangs, listening
-from tests.factories.rechecks import DUE, carried_by, look, settled, waits, write
+from tests.factories.raw_api import hangs, listening, responds_with
+from tests.factories.rechecks import (
+    DUE,
+    allocated_shipment,
+    is_scheduled,
+    response_with_carrier,
+    run_rechecks,
+    write_merchant_file,
+)
 from worker.ledger.scripts import DUE_RECHECKS
 from worker.processes.merchant_files import MerchantFiles
 from worker.processes.rechecks import MAX_PER_RUN, Rechecks
@@ -16,18 +23,18 @@ async def test_it_obeys_limits(
     harness: Harness, rechecks: Rechecks, merchants: MerchantFiles, stands_against: str
 ) -> None:
     """A recheck waits for a pause, a breaker and a limit like any read-back, and is made later."""
-    await settled(harness)
-    async with listening(answers(carried_by("X1"))) as api:
-        write(harness.settings.merchants_dir, api, in_flight=1)
+    await allocated_shipment(harness)
+    async with listening(responds_with(response_with_carrier("X1"))) as api:
+        write_merchant_file(harness.settings.merchants_dir, api, in_flight=1)
         account = merchants.account("acme")
         assert account is not None
-        await stand_against(harness, stands_against, account)
-        await look(rechecks)
+        await block_calls(harness, stands_against, account)
+        await run_rechecks(rechecks)
         assert api.requests == []
-    assert await waits(harness)
+    assert await is_scheduled(harness)
 
 
-async def stand_against(harness: Harness, what: str, account: Account) -> None:
+async def block_calls(harness: Harness, what: str, account: Account) -> None:
     """Block the merchant's calls."""
     match what:
         case "a pause":
@@ -40,10 +47,10 @@ async def stand_against(harness: Harness, what: str, account: Account) -> None:
 
 async def test_it_returns_its_slot(harness: Harness, rechecks: Rechecks) -> None:
     """After a recheck its slot is returned, and its feedback is recorded."""
-    await settled(harness)
-    async with listening(answers(carried_by("X1"))) as api:
-        write(harness.settings.merchants_dir, api, in_flight=1)
-        await look(rechecks)
+    await allocated_shipment(harness)
+    async with listening(responds_with(response_with_carrier("X1"))) as api:
+        write_merchant_file(harness.settings.merchants_dir, api, in_flight=1)
+        await run_rechecks(rechecks)
         assert len(api.requests) == 1
     assert await harness.raw.zcard("allocation:in_flight:acme") == 0
     (calls,) = [key for key in await harness.raw.keys("allocation:call_stats:*") if b"127.0.0.1" in key]
@@ -60,12 +67,12 @@ async def test_two_workers_do_not_recheck_the_same(harness: Harness, rechecks: R
 
 async def test_it_can_be_stopped(harness: Harness, rechecks: Rechecks) -> None:
     """A recheck without a response does not delay shutdown."""
-    await settled(harness)
+    await allocated_shipment(harness)
     async with listening(hangs) as api:
-        write(harness.settings.merchants_dir, api)
+        write_merchant_file(harness.settings.merchants_dir, api)
         rechecks.start()
         await until(lambda: bool(api.requests))
         rechecks.start()
         await rechecks.stop()
         assert len(api.requests) == 1
-    assert await waits(harness)
+    assert await is_scheduled(harness)

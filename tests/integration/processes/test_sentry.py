@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @dataclass(kw_only=True)
-class Told:
+class Received:
     """The received envelopes, and the headers of calls to the API."""
 
     envelopes: list[bytes] = field(default_factory=list)
@@ -35,20 +35,20 @@ class Told:
 
 
 @contextmanager
-def collecting(told: Told) -> Iterator[str]:
+def collecting(received: Received) -> Iterator[str]:
     """The address of a server that acts as Sentry and as the API."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            told.envelopes.append(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
-            self._answer(b"{}")
+            received.envelopes.append(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
+            self._respond(b"{}")
 
         def do_PUT(self) -> None:
-            told.api_headers.append({name.lower() for name in self.headers})
-            self._answer(allocated())
+            received.api_headers.append({name.lower() for name in self.headers})
+            self._respond(allocated())
 
-        def _answer(self, body: bytes) -> None:
+        def _respond(self, body: bytes) -> None:
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
@@ -66,11 +66,11 @@ def collecting(told: Told) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
+def received() -> Received:
     """Everything that one process sent."""
-    told = Told()
+    received = Received()
     # Two of them, as Sentry adds no header to calls to its own host.
-    with collecting(told) as sentry, collecting(told) as api:
+    with collecting(received) as sentry, collecting(received) as api:
         subprocess.run(
             [sys.executable, "-m", "tests.factories.sentry_process", f"http://{api}"],
             cwd=ROOT,
@@ -83,12 +83,12 @@ def told() -> Told:
             capture_output=True,
             timeout=60,
         )
-    return told
+    return received
 
 
-def test_a_failure_is_one_report(told: Told) -> None:
+def test_a_failure_is_one_report(received: Received) -> None:
     """Each failed shipment is one event, and events with the same reason are one group."""
-    fingerprints = [event["fingerprint"] for event in told.items("event") if "fingerprint" in event]
+    fingerprints = [event["fingerprint"] for event in received.items("event") if "fingerprint" in event]
     assert fingerprints == [
         ["shipment_failed", "conflict"],
         ["shipment_failed", "conflict"],
@@ -97,35 +97,35 @@ def test_a_failure_is_one_report(told: Told) -> None:
     ]
 
 
-def test_a_report_names_the_shipment(told: Told) -> None:
+def test_a_report_names_the_shipment(received: Received) -> None:
     """An event names merchant, shipment and rule, and contains nothing of the order's event."""
-    report = told.items("event")[0]
+    report = received.items("event")[0]
     assert report["message"] == "shipment failed: conflict"
     assert (report["tags"]["merchant"], report["tags"]["reason"]) == ("acme", "conflict")
     assert report["contexts"]["shipment"] == {"reference": "sp_1", "rule": "default"}
 
 
-def test_a_bug_is_one_report(told: Told) -> None:
+def test_a_bug_is_one_report(received: Received) -> None:
     """A bug is sent once, with its traceback and without the values of its variables."""
-    (bug,) = [event for event in told.items("event") if "exception" in event]
+    (bug,) = [event for event in received.items("event") if "exception" in event]
     (raised,) = bug["exception"]["values"]
     assert raised["type"] == "RuntimeError"
     assert not any("vars" in frame for frame in raised["stacktrace"]["frames"])
 
 
-def test_no_key_leaves(told: Told) -> None:
+def test_no_key_leaves(received: Received) -> None:
     """Neither a call, a variable nor a field named like a key sends a key to Sentry."""
-    assert told.envelopes != []
-    assert not any(KEY.encode() in envelope for envelope in told.envelopes)
+    assert received.envelopes != []
+    assert not any(KEY.encode() in envelope for envelope in received.envelopes)
 
 
-def test_calls_carry_no_sentry_header(told: Told) -> None:
+def test_calls_carry_no_sentry_header(received: Received) -> None:
     """With Sentry on, calls carry none of its headers."""
-    (headers,) = told.api_headers
+    (headers,) = received.api_headers
     assert not {"sentry-trace", "baggage", "traceparent"} & headers
     assert "x-api-key" in headers
 
 
-def test_a_sweep_checks_in(told: Told) -> None:
+def test_a_sweep_checks_in(received: Received) -> None:
     """A sweep checks in with the monitor at its start and at its successful end."""
-    assert [check["status"] for check in told.items("check_in")] == ["in_progress", "ok"]
+    assert [check["status"] for check in received.items("check_in")] == ["in_progress", "ok"]

@@ -1,4 +1,4 @@
-"""Connections to Redis that are kept: an answer goes to its command, and a server that is away or silent is noticed."""
+"""Pooled connections to Redis: a reply belongs to its command, and an unavailable or silent server is detected."""
 
 import asyncio
 import os
@@ -22,12 +22,12 @@ def redis(own_server: EmbeddedServer, settings: Settings) -> Redis:
 
 
 async def clients(kept: ConnectionCache) -> int:
-    """How many connections the server has."""
+    """Number of connections at the server."""
     return len((await kept.command("CLIENT LIST")).splitlines())
 
 
-async def test_one_connection_for_commands_in_turn(redis: Redis) -> None:
-    """Commands that follow each other share a connection."""
+async def test_sequential_commands_share_a_connection(redis: Redis) -> None:
+    """Commands one after another use one connection."""
     kept = ConnectionCache(redis)
     for number in range(20):
         assert await kept.command("ECHO", str(number)) == str(number).encode()
@@ -35,8 +35,8 @@ async def test_one_connection_for_commands_in_turn(redis: Redis) -> None:
     await redis.aclose()
 
 
-async def test_many_at_once(redis: Redis) -> None:
-    """Commands side by side have a connection each, and get their own answers; few of these are kept."""
+async def test_concurrent_commands(redis: Redis) -> None:
+    """Concurrent commands each have a connection and get their own replies; few of these connections are kept."""
     kept = ConnectionCache(redis)
     found = await asyncio.gather(*(kept.command("ECHO", str(number)) for number in range(50)))
     assert found == [str(number).encode() for number in range(50)]
@@ -44,8 +44,8 @@ async def test_many_at_once(redis: Redis) -> None:
     await redis.aclose()
 
 
-async def test_a_command_that_is_cancelled(redis: Redis) -> None:
-    """Its connection is given up: its answer would be taken for that of the next command."""
+async def test_a_cancelled_command(redis: Redis) -> None:
+    """Its connection is closed: its reply would be read as that of the next command."""
     kept = ConnectionCache(redis)
     await kept.command("ECHO", "connected")
     waiting = asyncio.create_task(kept.command("BLPOP", "nothing", 0))
@@ -57,8 +57,8 @@ async def test_a_command_that_is_cancelled(redis: Redis) -> None:
     await redis.aclose()
 
 
-async def test_a_refusal_keeps_the_connection(redis: Redis) -> None:
-    """An error is an answer."""
+async def test_an_error_reply_keeps_the_connection(redis: Redis) -> None:
+    """An error is a reply."""
     kept = ConnectionCache(redis)
     await kept.command("SET", "text", "a")
     with pytest.raises(ResponseError):
@@ -67,8 +67,8 @@ async def test_a_refusal_keeps_the_connection(redis: Redis) -> None:
     await redis.aclose()
 
 
-async def test_a_server_that_comes_back(redis: Redis, own_server: EmbeddedServer) -> None:
-    """A connection that the server has closed is not used again, however lately it was used."""
+async def test_a_server_that_is_restarted(redis: Redis, own_server: EmbeddedServer) -> None:
+    """A connection that the server has closed is not reused, however recently it was used."""
     kept = ConnectionCache(redis)
     await kept.command("ECHO", "connected")
     ((line, _),) = kept._kept
@@ -80,7 +80,7 @@ async def test_a_server_that_comes_back(redis: Redis, own_server: EmbeddedServer
 
 
 async def test_connections_that_were_reset(redis: Redis) -> None:
-    """Of several that were kept and then reset none is used again."""
+    """Of several pooled connections that were reset, none is reused."""
     kept = ConnectionCache(redis)
     await asyncio.gather(*(kept.command("ECHO", str(number)) for number in range(5)))
     for line, _ in kept._kept:
@@ -89,8 +89,8 @@ async def test_connections_that_were_reset(redis: Redis) -> None:
     await redis.aclose()
 
 
-async def test_a_burst_is_given_back(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a burst the pool has its connections again, even if commands go on without a pause."""
+async def test_a_burst_releases_its_connections(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a burst the pool has its connections again, even if commands continue without a pause."""
     monkeypatch.setattr(connections, "KEPT_S", 0.05)
     kept = ConnectionCache(redis)
     await asyncio.gather(*(kept.command("ECHO", str(number)) for number in range(100)))
@@ -100,8 +100,8 @@ async def test_a_burst_is_given_back(redis: Redis, monkeypatch: pytest.MonkeyPat
     await redis.aclose()
 
 
-async def test_a_server_that_is_silent(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that answers nothing is away; what it says later is nobody's answer."""
+async def test_a_silent_server(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not reply is unavailable; a late reply belongs to no other command."""
     kept = ConnectionCache(redis)
     await kept.command("ECHO", "connected")
     pid = int((await redis.info("server"))["process_id"])

@@ -12,14 +12,14 @@ from worker.redis_client.safety import announce, describe
 
 
 def is_open(port: int) -> bool:
-    """Whether somebody listens there."""
+    """Whether a port accepts connections."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-def test_it_comes_back_with_what_it_had(own_server: EmbeddedServer, end: str) -> None:
-    """After a crash or a stop a start brings everything back at the same address."""
+def test_a_restart_keeps_the_data(own_server: EmbeddedServer, end: str) -> None:
+    """After a crash or a stop, a start restores all data at the same address."""
     with redis.Redis(port=own_server.port, decode_responses=True) as client:
         client.set("kept", "x")
         getattr(own_server, end)()
@@ -28,8 +28,8 @@ def test_it_comes_back_with_what_it_had(own_server: EmbeddedServer, end: str) ->
         assert client.get("kept") == "x"
 
 
-def test_nothing_is_left_running(tmp_path: Path) -> None:
-    """The process ends with the `with`, also when what is inside fails, and ending it twice does no harm."""
+def test_no_process_is_left(tmp_path: Path) -> None:
+    """The process ends with the `with`, also when the block raises, and stopping it twice does no harm."""
     with pytest.raises(KeyError), embedded_server(tmp_path) as server:
         raise KeyError
     assert not is_open(server.port)
@@ -38,14 +38,14 @@ def test_nothing_is_left_running(tmp_path: Path) -> None:
 
 
 def test_it_is_not_reachable_from_elsewhere(own_server: EmbeddedServer) -> None:
-    """It listens on loopback only, evicts nothing and writes everything down."""
+    """It listens on loopback only, evicts nothing and persists every write."""
     with redis.Redis(port=own_server.port, decode_responses=True) as client:
         options = {name: client.config_get(name)[name] for name in ("bind", "maxmemory-policy", "appendonly")}
     assert options == {"bind": "127.0.0.1", "maxmemory-policy": "noeviction", "appendonly": "yes"}
 
 
-def test_a_start_that_fails(own_server: EmbeddedServer, tmp_path: Path) -> None:
-    """A server that does not start says why."""
+def test_a_failed_start(own_server: EmbeddedServer, tmp_path: Path) -> None:
+    """A server that does not start reports why."""
     with pytest.raises(ServerError, match="did not start"):
         EmbeddedServer(tmp_path / "other").start("--no-such-option", "1")
     claim = EmbeddedServer(tmp_path / "third", own_server.port)
@@ -55,12 +55,12 @@ def test_a_start_that_fails(own_server: EmbeddedServer, tmp_path: Path) -> None:
 
 
 def test_a_free_port_is_free() -> None:
-    """Nobody listens on it."""
+    """It accepts no connection."""
     assert not is_open(free_port())
 
 
-async def test_what_is_unsafe_is_said(own_harness: Harness) -> None:
-    """A server that may forget or drop shipments is described as such; one that does neither has nothing to say."""
+async def test_unsafe_settings_are_described(own_harness: Harness) -> None:
+    """A server that may forget or drop shipments is described as such; a safe one has no description."""
     line, unsafe = await describe(own_harness.redis, own_harness.settings)
     assert line.startswith("Valkey ")
     assert unsafe == []

@@ -1,4 +1,4 @@
-"""A server that is up and says no: what is in hand is kept until that is over; our own faults are not repeated."""
+"""Error replies: temporary refusals are retried with all results kept; errors of scripts are raised."""
 
 import asyncio
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from worker.redis_client.store import TRANSIENT_ERRORS, ResponseError
 
 @dataclass
 class Admin:
-    """A server, and a client that may do everything there."""
+    """A server, and an admin client for it."""
 
     redis: Any
     server: EmbeddedServer
 
 
 @pytest.mark.parametrize("way", REFUSALS)
-async def test_a_result_in_hand_is_kept(way: str, own_server: EmbeddedServer, own_harness: Harness) -> None:
-    """It is reported again and again, with one line when that begins and one when it is over."""
+async def test_a_result_is_kept(way: str, own_server: EmbeddedServer, own_harness: Harness) -> None:
+    """It is reported again and again, with one log line at the start and one at the end."""
     claim = await own_harness.claim("acme", "a")
     with redis.Redis(port=own_server.port, decode_responses=True) as client:
         with REFUSALS[way](Admin(client, own_server)):
@@ -48,8 +48,8 @@ async def test_a_result_in_hand_is_kept(way: str, own_server: EmbeddedServer, ow
         "return redis.call('NOSUCH', 'x')",
     ],
 )
-async def test_our_own_fault_is_not_repeated(own_harness: Harness, script: str) -> None:
-    """What a script brings upon itself is raised at once, as the bug that it is."""
+async def test_a_script_error_is_not_retried(own_harness: Harness, script: str) -> None:
+    """An error of a script itself is raised at once, as a bug."""
     with pytest.raises(ResponseError) as raised:
         await own_harness.store.retry(lambda: own_harness.raw.eval(script, 0), 5)
     assert not isinstance(raised.value, TRANSIENT_ERRORS)
@@ -59,22 +59,22 @@ async def test_our_own_fault_is_not_repeated(own_harness: Harness, script: str) 
     ("words", "passes"),
     [
         ("UNBLOCKED force unblock from blocking operation", True),
-        ("NEWWORD something that no server says today", True),
-        ("ERR something that no server says today", True),
+        ("NEWWORD something that no server returns today", True),
+        ("ERR something that no server returns today", True),
         ("ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command not allowed", True),
         ("ERR Error running script (call to f_1): @user_script:1: user_script:1: attempt to index a nil value", False),
         ("ERR wrong number of arguments for 'get' command", False),
     ],
 )
-async def test_words_of_other_servers(own_harness: Harness, words: str, *, passes: bool) -> None:
-    """What no script of ours can provoke passes, whatever it is; servers before Redis 7 wrap what a script was told."""
+async def test_error_texts_of_other_servers(own_harness: Harness, words: str, *, passes: bool) -> None:
+    """Errors that no script can cause are temporary; servers before Redis 7 wrap the errors of a script."""
     connection = await own_harness.raw.connection_pool.get_connection()
     assert isinstance(connection._parser.parse_error(words), TRANSIENT_ERRORS) is passes
     await own_harness.raw.connection_pool.release(connection)
 
 
-async def test_a_user_who_may_not_ask_who_the_server_is(own_server: EmbeddedServer, own_harness: Harness) -> None:
-    """Without `+info` all goes on, and it is said that a change of the server will not be noticed."""
+async def test_a_user_without_info(own_server: EmbeddedServer, own_harness: Harness) -> None:
+    """Without `+info` everything works, and a log line states that a change of the server will not be detected."""
     with redis.Redis(port=own_server.port) as client:
         client.acl_setuser("default", enabled=True, nopass=True, commands=["-info"])
     line, unsafe = await describe(own_harness.redis, own_harness.settings)
@@ -101,15 +101,15 @@ async def test_a_user_who_may_not_ask_who_the_server_is(own_server: EmbeddedServ
         "UNKILLABLE Sorry the script already executed write commands against the dataset.",
     ],
 )
-async def test_words_of_a_server_that_refuses(own_harness: Harness, words: str) -> None:
-    """Whatever a server says that our scripts cannot provoke is waited out."""
+async def test_error_texts_of_a_refusing_server(own_harness: Harness, words: str) -> None:
+    """Every error that the scripts cannot cause is retried."""
     connection = await own_harness.raw.connection_pool.get_connection()
     assert isinstance(connection._parser.parse_error(words), TRANSIENT_ERRORS)
     await own_harness.raw.connection_pool.release(connection)
 
 
-async def test_a_node_of_a_cluster(own_harness: Harness, tmp_path: Path) -> None:
-    """A server that was put into a cluster, and has no slots, refuses; it is taken for one that is away."""
+async def test_a_cluster_node(own_harness: Harness, tmp_path: Path) -> None:
+    """A server that joined a cluster without slots refuses commands, and counts as unavailable."""
     node = EmbeddedServer(tmp_path / "node")
     node.start("--cluster-enabled", "yes", "--cluster-port", str(free_port()))  # by default its port plus 10,000
     try:
@@ -122,7 +122,7 @@ async def test_a_node_of_a_cluster(own_harness: Harness, tmp_path: Path) -> None
         node.stop()
 
 
-async def test_a_password_that_was_changed(own_server: EmbeddedServer, own_harness: Harness) -> None:
+async def test_a_changed_password(own_server: EmbeddedServer, own_harness: Harness) -> None:
     """After a rotation the old password is refused until the processes have the new one: results are kept meanwhile."""
     with redis.Redis(port=own_server.port) as client:
         client.config_set("requirepass", "old")
@@ -140,8 +140,8 @@ async def test_a_password_that_was_changed(own_server: EmbeddedServer, own_harne
     await harness.close()
 
 
-async def test_all_connections_to_a_replica_are_left(own_server: EmbeddedServer, own_harness: Harness) -> None:
-    """One that refuses as a replica speaks for the others that wait in the pool."""
+async def test_all_connections_to_a_replica_are_closed(own_server: EmbeddedServer, own_harness: Harness) -> None:
+    """If one connection gets a refusal of a replica, all others in the pool are closed."""
     pool: Any = own_harness.redis.connection_pool
     connections = [await pool.get_connection() for _ in range(3)]
     for connection in connections:
@@ -152,8 +152,8 @@ async def test_all_connections_to_a_replica_are_left(own_server: EmbeddedServer,
     assert [connection.is_connected for connection in connections] == [False] * 3
 
 
-async def test_a_replica_is_left(own_server: EmbeddedServer, own_harness: Harness) -> None:
-    """The connection on which a replica refused is not used again: behind the same address there may be another."""
+async def test_a_connection_to_a_replica_is_closed(own_server: EmbeddedServer, own_harness: Harness) -> None:
+    """A connection to a replica is not reused: another server may have the same address by now."""
     before = await own_harness.raw.client_id()
     admin = Admin(redis.Redis(port=own_server.port), own_server)
     with admin.redis, REFUSALS["READONLY"](admin), pytest.raises(TRANSIENT_ERRORS):

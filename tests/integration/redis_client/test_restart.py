@@ -1,4 +1,4 @@
-"""The server goes away and comes back, or forgets something: nothing is lost, and nothing is taken for granted."""
+"""Restarts of the server, and data that it forgets: nothing is lost."""
 
 import asyncio
 from typing import Any
@@ -14,18 +14,18 @@ from worker.redis_client.store import TRANSIENT_ERRORS
 
 
 def start(server: EmbeddedServer) -> None:
-    """Let it come back, and forget nothing of what it has answered however slow the disk is."""
+    """Start it again, with every acknowledged write on disk."""
     server.start("--appendfsync", "always")
 
 
 def restart(server: EmbeddedServer) -> None:
-    """Let it crash and come back."""
+    """Crash and start it again."""
     server.kill()
     start(server)
 
 
 async def test_a_restart_is_a_change(own_server: EmbeddedServer, own_harness: Harness) -> None:
-    """Who was due before a restart is in doubt, who was owned has lost the lease; whoever takes it then may call."""
+    """Shipments due before a restart are in doubt, owned ones have lost their lease; the next owner may call."""
     owned = await own_harness.claim("other", "x")
     await own_harness.report(await own_harness.claim("acme", "a"), "park")
     restart(own_server)
@@ -36,8 +36,8 @@ async def test_a_restart_is_a_change(own_server: EmbeddedServer, own_harness: Ha
     assert [(await own_harness.permit(each.shipments[0], each.lease_token)).owned for each in claim] == [True, True]
 
 
-async def test_a_restart_counts_once(own_server: EmbeddedServer, own_harness: Harness) -> None:
-    """A change is noted once for each start, whoever notices it, and not by those who find the server as it was."""
+async def test_a_restart_is_counted_once(own_server: EmbeddedServer, own_harness: Harness) -> None:
+    """A change is recorded once for each start, whichever process detects it."""
     for number in range(3):
         for _ in range(2):
             await own_harness.ledger.watch_clock()
@@ -46,21 +46,21 @@ async def test_a_restart_counts_once(own_server: EmbeddedServer, own_harness: Ha
         await own_harness.store.retry(own_harness.redis.ping, 10)
 
 
-async def test_everything_is_still_there(own_server: EmbeddedServer, own_harness: Harness) -> None:
-    """A crash of the server loses neither what waits nor what is held."""
+async def test_all_data_is_kept(own_server: EmbeddedServer, own_harness: Harness) -> None:
+    """A crash of the server loses neither scheduled nor owned shipments."""
     await own_harness.claim("acme", "held")
     await own_harness.accept("acme", "waiting")
     restart(own_server)
     await own_harness.store.retry(own_harness.redis.ping, 10)
-    await own_harness.end_leases("acme")
+    await own_harness.expire_leases("acme")
     assert [sorted(references(batch)) for batch in await own_harness.claim_all()] == [["held", "waiting"]]
 
 
 async def test_a_task_waits_for_the_server(own_server: EmbeddedServer, own_harness: Harness) -> None:
-    """Whoever holds shipments goes on when the server is back, within the lease."""
+    """A task with shipments continues when the server is available again within the lease."""
     await own_harness.accept("acme", "a")
     own_server.kill()
-    taking = asyncio.create_task(own_harness.take_due())
+    taking = asyncio.create_task(own_harness.claim_due())
     await until(lambda: own_harness.store._trouble_since is not None)
     await asyncio.to_thread(start, own_server)
     (claim,) = await taking
@@ -73,8 +73,10 @@ async def test_a_task_waits_for_the_server(own_server: EmbeddedServer, own_harne
     assert await reporting == [True]
 
 
-async def test_a_server_that_stays_away(own_server: EmbeddedServer, own_harness: Harness, settings: Settings) -> None:
-    """After a whole lease a task gives its shipments up, as they may be another's by then, and raises nothing."""
+async def test_a_server_that_stays_unavailable(
+    own_server: EmbeddedServer, own_harness: Harness, settings: Settings
+) -> None:
+    """After a whole lease a task abandons its shipments, which may have another owner by then, and raises nothing."""
     claim = await own_harness.claim("acme", "a")
     own_server.kill()
     url = SecretStr(own_server.url)
@@ -82,17 +84,17 @@ async def test_a_server_that_stays_away(own_server: EmbeddedServer, own_harness:
     assert not (await hasty.permit(claim.shipments[0], claim.lease_token)).owned
     assert await hasty.report(claim, "allocated", event="{}") == [False]
     with pytest.raises(TRANSIENT_ERRORS):
-        await hasty.take_due()
+        await hasty.claim_due()
     await hasty.close()
 
 
-async def test_scripts_that_were_forgotten(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every script is loaded anew by itself when the server does not know it any more."""
+async def test_scripts_are_loaded_again(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that the server has forgotten is loaded automatically."""
     run = harness.store.run
 
-    async def forgotten(*asked: Any) -> Any:
+    async def forgotten(*arguments: Any) -> Any:
         await harness.raw.script_flush()
-        return await run(*asked)
+        return await run(*arguments)
 
     monkeypatch.setattr(harness.store, "run", forgotten)
     await harness.accept("acme", "a", "b")
@@ -100,7 +102,7 @@ async def test_scripts_that_were_forgotten(harness: Harness, monkeypatch: pytest
     assert (await harness.permit(claim.shipments[0], claim.lease_token)).owned
     assert await harness.report(claim, "park", due=harness.ledger.now() + 600) == [True, True]
     assert await harness.pause("acme")
-    await harness.probe_is_due("acme")
+    await harness.make_probe_due("acme")
     assert await harness.ledger.probe("acme") in ("a", "b")
     await harness.ledger.watch_clock()
     assert await harness.ledger.resume("acme") == 1

@@ -1,4 +1,4 @@
-"""The choice of what goes wrong, as a function of seed, fault and shipment."""
+"""The choice of faulty calls, as a function of seed, fault and shipment."""
 
 from random import Random
 
@@ -18,8 +18,8 @@ def _struck(seed: int, calls: list[str], *faults: Fault, kind: Kind = "allocate"
 
 
 @given(st.integers(), st.integers(0, 9), references, st.integers(1, 99))
-def test_a_draw_is_below_one_and_repeats(seed: int, place: int, reference: str, nth: int) -> None:
-    """The same meeting draws the same number in every run."""
+def test_draws_are_reproducible(seed: int, place: int, reference: str, nth: int) -> None:
+    """The same call draws the same number below one in every run."""
     first = draw(seed, place, reference, nth)
     assert 0 <= first < 1
     assert draw(seed, place, reference, nth) == first
@@ -42,37 +42,37 @@ def test_a_share_is_kept() -> None:
 
 
 @given(st.integers(), st.lists(references, max_size=20))
-def test_nothing_and_everything_are_shares(seed: int, calls: list[str]) -> None:
+def test_zero_and_one_are_shares(seed: int, calls: list[str]) -> None:
     """A share of 0 strikes no call and a share of 1 all."""
     assert set(_struck(seed, calls, Fault(fault="drop", share=0))) <= {None}
     assert set(_struck(seed, calls, Fault(fault="drop"))) <= {"drop"}
 
 
-def test_times_count_over_all_shipments() -> None:
-    """A fault with `times` is over after so many strikes, whoever met it."""
+def test_times_counts_all_shipments() -> None:
+    """A fault with `times` ends after that number of strikes, for any shipments."""
     assert _struck(0, ["a", "b", "a"], Fault(fault="drop", times=2)) == ["drop", "drop", None]
 
 
-def test_times_each_count_for_each_shipment() -> None:
-    """A fault with `times_each` strikes every shipment so many times."""
+def test_times_each_counts_each_shipment() -> None:
+    """A fault with `times_each` strikes every shipment that number of times."""
     assert _struck(0, ["a", "a", "b", "b"], Fault(fault="drop", times_each=1)) == ["drop", None, "drop", None]
 
 
 def test_the_first_fault_wins() -> None:
-    """A call meets the first fault that strikes it, and then the next one's turn comes."""
+    """A call is struck by the first matching fault, and then by the next one."""
     faults = Fault(fault="drop", times=1), Fault(fault="hang", references=frozenset({"a"}))
     assert _struck(0, ["a", "a", "b"], *faults) == ["drop", "hang", None]
 
 
-def test_a_fault_keeps_to_its_endpoints() -> None:
+def test_a_fault_applies_to_its_endpoints() -> None:
     """A fault on reads does not strike an allocation; a fault on any endpoint does."""
     assert _struck(0, ["a"], Fault(fault="drop", on="read")) == [None]
     assert _struck(0, ["a"], Fault(fault="drop", on="read"), kind="read") == ["drop"]
     assert _struck(0, ["a"], Fault(fault="drop"), kind="label") == ["drop"]
 
 
-def test_some_faults_concern_single_shipments_of_a_call() -> None:
-    """In a call for many, an omission strikes its shipment and a drop the whole call, drawn once."""
+def test_some_faults_strike_single_shipments_of_a_call() -> None:
+    """In a bulk call, an omission strikes single shipments, and a drop the whole call, with one draw."""
     faults = Faults(0)
     faults.add([Fault(fault="omit", references=frozenset({"b"})), Fault(fault="drop", times=1)])
     struck = faults.draw_for("allocate", ["a", "b"])
@@ -80,8 +80,8 @@ def test_some_faults_concern_single_shipments_of_a_call() -> None:
     assert faults.draw_for("allocate", ["a", "b"]).whole is None
 
 
-def test_actions_that_never_happen_are_drawn_separately() -> None:
-    """About the given share of struck shipments is acted on, of a whole call or singly, and a second run repeats it."""
+def test_acting_is_a_separate_draw() -> None:
+    """About the given share of struck shipments is acted on, as a whole call or singly, reproducibly."""
     references = [f"sp_{each}" for each in range(2000)]
     for name in ("status", "late"):
         runs = []

@@ -1,17 +1,17 @@
-"""The oracle: what the sandbox says about what it did."""
+"""The oracle: the sandbox's counts of its own actions."""
 
 from collections.abc import Callable
 
-from tests.integration.sandbox.running import Running
+from tests.integration.sandbox.running_sandbox import RunningSandbox
 from worker.lab.sandbox.options import Options
 
-StartMessage = Callable[[Options], Running]
+StartMessage = Callable[[Options], RunningSandbox]
 
 LINETEN = "FF_LINET-00001"
 
 
-def test_a_good_run_counts_short(sandbox: Running) -> None:
-    """When every shipment is allocated once, no shipment is named."""
+def test_a_good_run_lists_no_shipment(sandbox: RunningSandbox) -> None:
+    """When every shipment is allocated once, no shipment is listed."""
     for reference in ("sp_1", "sp_2"):
         sandbox.put(reference, "service", LINETEN)
         sandbox.state(reference)
@@ -27,16 +27,16 @@ def test_a_good_run_counts_short(sandbox: Running) -> None:
     }
 
 
-def test_shipments_without_an_allocation_are_named(sandbox: Running) -> None:
-    """A shipment that is known and not allocated is named with 0."""
+def test_shipments_without_an_allocation_are_listed(sandbox: RunningSandbox) -> None:
+    """A known shipment without an allocation is listed with 0."""
     sandbox.put("sp_1", "service", "ALWAYS_REFUSES")
     counts = sandbox.counts()
     assert (counts["allocated"], counts["allocations"]) == (0, {"sp_1": 0})
     assert counts["shipments"] == {"allocation_failed": 1}
 
 
-def test_a_second_allocation_is_told(sandbox: Running) -> None:
-    """A shipment that was allocated, opened again and allocated again is named as allocated twice."""
+def test_a_second_allocation_is_listed(sandbox: RunningSandbox) -> None:
+    """A shipment that was allocated, reopened and allocated again is listed as allocated twice."""
     sandbox.put("sp_1", "service", LINETEN)
     sandbox.create({"reference": "sp_1", "state": "unallocated"})
     sandbox.put("sp_1", "service", LINETEN)
@@ -44,17 +44,17 @@ def test_a_second_allocation_is_told(sandbox: Running) -> None:
     assert (counts["allocated_twice"], counts["allocations"]) == (["sp_1"], {"sp_1": 2})
 
 
-def test_every_put_counts(sandbox: Running) -> None:
-    """A PUT counts when it arrives, turned away or struck by a fault as well."""
-    sandbox.break_with({"fault": "status", "references": ["sp_1"]})
+def test_every_put_counts(sandbox: RunningSandbox) -> None:
+    """A PUT counts when it arrives, also if it is rejected or struck by a fault."""
+    sandbox.set_faults({"fault": "status", "references": ["sp_1"]})
     sandbox.put("sp_1", "service", LINETEN)
     sandbox.put("sp_2", "service", LINETEN, headers={"x-api-key": "another"})
     assert sandbox.counts()["puts"] == 2
 
 
-def test_blind_repeats_are_counted_for_each_call(sandbox: Running) -> None:
-    """An allocation of what is already allocated or allocating is a blind repeat, struck by a fault or not."""
-    sandbox.break_with(
+def test_each_blind_repeat_is_counted(sandbox: RunningSandbox) -> None:
+    """A call for a shipment that is allocated or allocating is a blind repeat, struck by a fault or not."""
+    sandbox.set_faults(
         {"fault": "status", "acts": True, "references": ["sp_1"], "times": 1},
         {"fault": "stuck", "references": ["sp_2"]},
         {"fault": "unauthorised", "references": ["sp_2"], "times": 1},
@@ -64,15 +64,15 @@ def test_blind_repeats_are_counted_for_each_call(sandbox: Running) -> None:
     assert sandbox.counts()["blind_repeats"] == ["sp_1", "sp_2"]
 
 
-def test_blind_repeats_within_calls_for_many(sandbox: Running) -> None:
-    """In a call for many each shipment that the API has in hand counts, and the others do not."""
+def test_blind_repeats_within_bulk_calls(sandbox: RunningSandbox) -> None:
+    """In a bulk call each shipment that is allocated or allocating counts, and the others do not."""
     sandbox.put("sp_1", "service", LINETEN)
     sandbox.client.put("/shipments/allocate", json={"shipments": ["sp_1", "sp_2"]})
     sandbox.v1.put("/allocation/allocate", json={"ConsignmentReferences": ["sp_1", "sp_3"]})
     assert sandbox.counts()["blind_repeats"] == ["sp_1", "sp_1"]
 
 
-def test_a_refused_shipment_may_be_asked_for_again(sandbox: Running) -> None:
+def test_a_refused_shipment_may_be_called_for_again(sandbox: RunningSandbox) -> None:
     """A call after a refusal is no blind repeat."""
     sandbox.put("sp_1", "service", "ALWAYS_REFUSES")
     sandbox.put("sp_1", "service", LINETEN)
@@ -80,7 +80,7 @@ def test_a_refused_shipment_may_be_asked_for_again(sandbox: Running) -> None:
 
 
 def test_merchants_have_their_own_shipments(start: StartMessage) -> None:
-    """Two keys with the same reference are two shipments, and each can be asked about."""
+    """The same reference with two keys is two shipments, each with its own counts."""
     sandbox = start(Options(keys=("one", "two")))
     for key in ("one", "two"):
         assert sandbox.put("sp_1", "service", LINETEN, headers={"x-api-key": key}).status_code == 200
@@ -92,15 +92,15 @@ def test_merchants_have_their_own_shipments(start: StartMessage) -> None:
     assert len(sandbox.history("sp_1", key="two")["calls"]) == 2
 
 
-def test_a_history_tells_each_call(sandbox: Running) -> None:
+def test_a_history_contains_each_call(sandbox: RunningSandbox) -> None:
     """A shipment's history has time, method, path, status and fault of each call, in order."""
-    sandbox.break_with({"fault": "status", "status": 503, "times": 1})
+    sandbox.set_faults({"fault": "status", "status": 503, "times": 1})
     sandbox.put("sp_1", "service", LINETEN)
     sandbox.put("sp_1", "service", LINETEN)
     sandbox.client.get("/pro/shipments/sp_1")
     history = sandbox.history("sp_1")
-    told = [(each["method"], each["path"], each["status"], each["fault"]) for each in history["calls"]]
-    assert told == [
+    entries = [(each["method"], each["path"], each["status"], each["fault"]) for each in history["calls"]]
+    assert entries == [
         ("PUT", f"/pro/shipments/sp_1/allocate/service/{LINETEN}", 503, "status"),
         ("PUT", f"/pro/shipments/sp_1/allocate/service/{LINETEN}", 200, None),
         ("GET", "/pro/shipments/sp_1", 200, None),
@@ -109,15 +109,15 @@ def test_a_history_tells_each_call(sandbox: Running) -> None:
     assert (history["state"], history["allocations"], history["blind_repeats"]) == ("allocated", 1, 0)
 
 
-def test_a_history_is_bounded(sandbox: Running) -> None:
-    """Of many calls the last 50 are remembered."""
+def test_a_history_is_bounded(sandbox: RunningSandbox) -> None:
+    """Of many calls the last 50 are kept."""
     for _ in range(60):
         sandbox.client.get("/shipments/sp_1")
     assert len(sandbox.history("sp_1")["calls"]) == 50
     assert sandbox.counts()["reads"] == 60
 
 
-def test_created_shipments_have_their_state(sandbox: Running) -> None:
+def test_created_shipments_have_their_state(sandbox: RunningSandbox) -> None:
     """A shipment can be created in a later state: it then has a carrier, which counts as no allocation."""
     sandbox.create({"reference": "sp_1", "state": "dispatched"}, {"reference": "sp_2", "state": "cancelled"})
     assert sandbox.client.get("/shipments/sp_1").json()["allocation"]["carrier"]["service_reference"] == LINETEN
@@ -126,8 +126,8 @@ def test_created_shipments_have_their_state(sandbox: Running) -> None:
     assert sandbox.counts()["allocated"] == 0
 
 
-def test_the_control_endpoints_say_no(sandbox: Running) -> None:
-    """A shipment that cannot be read, one that nobody named, and any other path are refused."""
+def test_control_endpoints_refuse_invalid_requests(sandbox: RunningSandbox) -> None:
+    """An invalid shipment, an unknown one, and any other path are refused."""
     assert sandbox.client.post("/_sandbox/shipments", json=[{"reference": "a b"}]).status_code == 400
     assert sandbox.client.get("/_sandbox/shipments/sp_9").status_code == 404
     assert sandbox.client.get("/_sandbox/other").status_code == 404

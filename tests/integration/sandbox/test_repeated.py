@@ -1,17 +1,17 @@
-"""A gateway that sends a call twice: the caller is answered by the second pass."""
+"""A gateway that sends a call twice: the caller gets the response to the second pass."""
 
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.integration.sandbox.running import Running
+from tests.integration.sandbox.running_sandbox import RunningSandbox
 
 LINETEN = "FF_LINET-00001"
 
 
-def _cause(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["details"][0]["code"]
+def _cause(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["details"][0]["code"]
 
 
 @pytest.mark.parametrize(
@@ -19,23 +19,23 @@ def _cause(answer: httpx.Response) -> tuple[int, str]:
 )
 @pytest.mark.parametrize("late_s", [0, 0.05])
 def test_the_second_pass_is_refused(
-    sandbox: Running, late_s: float, status: int, cause: str, *, conflict: bool
+    sandbox: RunningSandbox, late_s: float, status: int, cause: str, *, conflict: bool
 ) -> None:
-    """The caller hears of a wrong state or a conflict; the first pass allocates, at once or later, and only once."""
-    sandbox.break_with({"fault": "repeated", "conflict": conflict, "late_s": late_s})
+    """The caller gets a wrong state or a conflict; the first pass allocates, at once or later, and only once."""
+    sandbox.set_faults({"fault": "repeated", "conflict": conflict, "late_s": late_s})
     assert _cause(sandbox.put("sp_1", "service", LINETEN)) == (status, cause)
     assert (sandbox.allocations("sp_1"), sandbox.counts()["blind_repeats"]) == (1, [])
-    assert [each["state_before"] for each in sandbox.acted()] == (["unallocated"] if late_s else [])
+    assert [each["state_before"] for each in sandbox.late_actions()] == (["unallocated"] if late_s else [])
 
 
 @pytest.mark.parametrize("late_s", [0, 0.05])
-def test_a_repeated_call_for_many(sandbox: Running, late_s: float) -> None:
-    """v2 rejects every shipment that the first pass queued, and says of the others what it said before."""
-    sandbox.break_with({"fault": "repeated", "late_s": late_s})
+def test_a_repeated_bulk_call(sandbox: RunningSandbox, late_s: float) -> None:
+    """v2 rejects every shipment that the first pass queued, and repeats its response for the others."""
+    sandbox.set_faults({"fault": "repeated", "late_s": late_s})
     body = {"shipments": ["sp_1", "sp_2", "not a reference"]}
-    answer = sandbox.client.put("/shipments/allocate", json=body).json()
-    assert answer["queued"] == []
-    assert {each["code"]: each["references"] for each in answer["rejected"]} == {
+    response = sandbox.client.put("/shipments/allocate", json=body).json()
+    assert response["queued"] == []
+    assert {each["code"]: each["references"] for each in response["rejected"]} == {
         "invalid_state_for_operation": ["sp_1", "sp_2"],
         "shipment_not_found": ["not a reference"],
     }
@@ -44,9 +44,9 @@ def test_a_repeated_call_for_many(sandbox: Running, late_s: float) -> None:
 
 @pytest.mark.parametrize("late_s", [0, 0.05])
 @pytest.mark.parametrize(("conflict", "status"), [(False, 400), (True, 429)])
-def test_consignments_are_refused_too(sandbox: Running, late_s: float, status: int, *, conflict: bool) -> None:
+def test_consignments_are_refused_too(sandbox: RunningSandbox, late_s: float, status: int, *, conflict: bool) -> None:
     """v1 refuses the second pass, alone or in every entry."""
-    sandbox.break_with({"fault": "repeated", "conflict": conflict, "late_s": late_s})
+    sandbox.set_faults({"fault": "repeated", "conflict": conflict, "late_s": late_s})
     one = sandbox.v1.put("/allocation/EC-1/allocatewithcheapestquote")
     many = sandbox.v1.put("/allocation/allocate", json={"ConsignmentReferences": ["EC-2", "EC-3"]})
     assert (one.status_code, [each["StatusCode"] for each in many.json()]) == (status, [status, status])
@@ -58,16 +58,18 @@ def test_consignments_are_refused_too(sandbox: Running, late_s: float, status: i
     [(("service", "ALWAYS_REFUSES"), 521), (("service", "nothing"), 400), (("quote", "nothing"), 404)],
 )
 @pytest.mark.parametrize("late_s", [0, 600])
-def test_what_is_refused_is_refused_twice(sandbox: Running, path: tuple[str, str], status: int, late_s: float) -> None:
-    """A first pass that was refused leaves the second pass nothing to conflict with."""
-    sandbox.break_with({"fault": "repeated", "conflict": True, "late_s": late_s})
+def test_a_refused_call_is_refused_twice(
+    sandbox: RunningSandbox, path: tuple[str, str], status: int, late_s: float
+) -> None:
+    """After a refused first pass, the second one has nothing to conflict with."""
+    sandbox.set_faults({"fault": "repeated", "conflict": True, "late_s": late_s})
     late_refusal = late_s and status == 521
     assert sandbox.put("sp_1", *path).status_code == (429 if late_refusal else status)
 
 
-def test_only_allocations_are_repeated(sandbox: Running) -> None:
+def test_only_allocations_are_repeated(sandbox: RunningSandbox) -> None:
     """A read is not struck by it."""
-    sandbox.break_with({"fault": "repeated"})
+    sandbox.set_faults({"fault": "repeated"})
     assert sandbox.state("sp_1") == "unallocated"
-    told: list[Any] = sandbox.history("sp_1")["calls"]
-    assert told[0]["fault"] is None
+    entries: list[Any] = sandbox.history("sp_1")["calls"]
+    assert entries[0]["fault"] is None

@@ -1,4 +1,4 @@
-"""The sandbox as a process of its own, and what its options do to connections and times."""
+"""The sandbox as a separate process, and the effect of its options on connections and times."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ from time import monotonic
 import httpx
 import uvloop
 
-from tests.integration.sandbox.running import Running
+from tests.integration.sandbox.running_sandbox import RunningSandbox
 from worker.lab.sandbox.app import runner
 from worker.lab.sandbox.listening import EagerSite
 from worker.lab.sandbox.options import Options
@@ -20,10 +20,10 @@ from worker.lab.sandbox.options import Options
 MANY = 200
 A_FEW_TURNS = 5
 
-StartMessage = Callable[[Options], Running]
+StartMessage = Callable[[Options], RunningSandbox]
 
 
-def test_the_process_says_where_it_listens_and_ends_when_told() -> None:
+def test_the_process_prints_its_address_and_ends_on_sigterm() -> None:
     """One line on stdout has the address; SIGTERM ends the process at once."""
     command = [sys.executable, "-c", "from worker.lab.sandbox.app import serve; serve()"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -48,16 +48,16 @@ def test_idle_connections_are_closed(start: StartMessage) -> None:
         assert connection.recv(65536) == b""
 
 
-def test_every_call_takes_its_time(start: StartMessage) -> None:
-    """A latency is added to every call of the API, and to none of the sandbox's own."""
+def test_latency(start: StartMessage) -> None:
+    """A latency is added to every call of the API, and to none of the control endpoints."""
     sandbox = start(Options(latency_s=0.1))
     started = monotonic()
     sandbox.client.get("/shipments/sp_1")
     assert monotonic() - started >= 0.1
 
 
-def test_connections_that_wait_are_accepted_at_once() -> None:
-    """A burst of new connections does not wait for one turn of the loop each."""
+def test_waiting_connections_are_accepted_at_once() -> None:
+    """The connections of a burst do not each wait for an iteration of the loop."""
 
     async def accepted() -> int:
         served = runner(Options())

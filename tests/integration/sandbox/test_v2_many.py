@@ -1,10 +1,10 @@
-"""v2's "many" calls: every shipment is queued or rejected."""
+"""v2's bulk calls: every shipment is queued or rejected."""
 
 from typing import Any
 
 import pytest
 
-from tests.integration.sandbox.running import Running, shipment_reference
+from tests.integration.sandbox.running_sandbox import RunningSandbox, shipment_reference
 
 FILTERS = {"direction": "outbound", "pickup": False, "drop_off": True, "tags": ["Oil"]}
 WAYS: dict[str, dict[str, Any]] = {
@@ -15,7 +15,7 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def _ask(sandbox: Running, path: str, references: object, **rest: object) -> Any:
+def _allocate(sandbox: RunningSandbox, path: str, references: object, **rest: object) -> Any:
     return sandbox.client.put(path, json={"shipments": references, **WAYS[path], **rest})
 
 
@@ -23,12 +23,12 @@ def _ask(sandbox: Running, path: str, references: object, **rest: object) -> Any
     ("path", "service"),
     list(zip(WAYS, ["FF_LINET-00001", "FF_LINET-00001", "HAUL-PALLET", "DNQ72"], strict=True)),
 )
-def test_many_are_queued_and_then_allocated(sandbox: Running, path: str, service: str) -> None:
-    """A call for many answers 202; each shipment is `allocating` until it has the service that the strategy picks."""
+def test_bulk_calls_are_queued_and_then_allocated(sandbox: RunningSandbox, path: str, service: str) -> None:
+    """The response is 202; each shipment is `allocating` until it has the service that the strategy selects."""
     references = [shipment_reference(), shipment_reference()]
-    answer = _ask(sandbox, path, references)
-    assert answer.status_code == 202
-    accepted = answer.json().get("queued") or [each["reference"] for each in answer.json()["shipments"]]
+    response = _allocate(sandbox, path, references)
+    assert response.status_code == 202
+    accepted = response.json().get("queued") or [each["reference"] for each in response.json()["shipments"]]
     assert accepted == references
     assert [sandbox.settled(each) for each in references] == ["allocated", "allocated"]
     carrier = sandbox.client.get(f"/shipments/{references[0]}").json()["allocation"]["carrier"]
@@ -36,37 +36,37 @@ def test_many_are_queued_and_then_allocated(sandbox: Running, path: str, service
 
 
 @pytest.mark.parametrize(("path", "status"), list(zip(WAYS, [407, 207, 407, 202], strict=True)))
-def test_some_may_be_rejected(sandbox: Running, path: str, status: int) -> None:
-    """A shipment that is in the making or in the wrong state is rejected by its cause, the others are queued."""
+def test_some_may_be_rejected(sandbox: RunningSandbox, path: str, status: int) -> None:
+    """A shipment that is processed or in the wrong state is rejected with its code, the others are queued."""
     good, early, taken = (shipment_reference() for _ in range(3))
     sandbox.create({"reference": early, "exists_after_s": 60}, {"reference": taken, "state": "allocated"})
-    answer = _ask(sandbox, path, [good, early, taken, "not a reference"])
-    assert answer.status_code == status
+    response = _allocate(sandbox, path, [good, early, taken, "not a reference"])
+    assert response.status_code == status
     if status == 202:
-        assert [each["reference"] for each in answer.json()["shipments"]] == [good]
+        assert [each["reference"] for each in response.json()["shipments"]] == [good]
         return
-    assert answer.json()["queued"] == [good]
-    assert {each["code"]: each["references"] for each in answer.json()["rejected"]} == {
+    assert response.json()["queued"] == [good]
+    assert {each["code"]: each["references"] for each in response.json()["rejected"]} == {
         "processing": [early],
         "invalid_state_for_operation": [taken],
         "shipment_not_found": ["not a reference"],
     }
 
 
-def test_a_queued_shipment_may_fail(sandbox: Running) -> None:
-    """A queued shipment that nobody takes ends as `allocation_failed`."""
+def test_a_queued_shipment_may_fail(sandbox: RunningSandbox) -> None:
+    """A queued shipment without an eligible service ends as `allocation_failed`."""
     reference = shipment_reference()
     sandbox.create({"reference": reference, "weight_kg": 5000})
-    _ask(sandbox, "/shipments/allocate", [reference])
+    _allocate(sandbox, "/shipments/allocate", [reference])
     assert sandbox.settled(reference) == "allocation_failed"
 
 
 @pytest.mark.parametrize("path", WAYS)
 @pytest.mark.parametrize("references", [[], ["sp_1", "sp_1"], [f"sp_{each}" for each in range(101)], [1], None])
-def test_the_list_must_be_sound(sandbox: Running, path: str, references: object) -> None:
+def test_invalid_lists_are_refused(sandbox: RunningSandbox, path: str, references: object) -> None:
     """1 to 100 different references are allowed; anything else is refused as a whole."""
-    answer = _ask(sandbox, path, references)
-    assert (answer.status_code, answer.json()["code"]) == (400, "validation_error")
+    response = _allocate(sandbox, path, references)
+    assert (response.status_code, response.json()["code"]) == (400, "validation_error")
     assert sandbox.counts()["shipments"] == {}
 
 
@@ -78,14 +78,14 @@ def test_the_list_must_be_sound(sandbox: Running, path: str, references: object)
         ("/shipments/allocate/filters", {"filters": {}}, 400),
     ],
 )
-def test_the_choice_must_be_sound(sandbox: Running, path: str, rest: dict[str, object], status: int) -> None:
+def test_invalid_choices_are_refused(sandbox: RunningSandbox, path: str, rest: dict[str, object], status: int) -> None:
     """An unknown service or group, or filters without a direction, refuse the whole call."""
     reference = shipment_reference()
-    assert _ask(sandbox, path, [reference], **rest).status_code == status
+    assert _allocate(sandbox, path, [reference], **rest).status_code == status
     assert sandbox.state(reference) == "unallocated"
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{"])
-def test_the_body_must_be_an_object(sandbox: Running, body: bytes) -> None:
+def test_the_body_must_be_an_object(sandbox: RunningSandbox, body: bytes) -> None:
     """A body that is no JSON object is refused."""
     assert sandbox.client.put("/shipments/allocate", content=body).status_code == 400

@@ -1,4 +1,4 @@
-"""v2's answers against the vendor's own OpenAPI document."""
+"""v2's responses against the vendor's OpenAPI document."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import httpx
 import jsonschema
 import pytest
 
-from tests.integration.sandbox.running import Running, shipment_reference
+from tests.integration.sandbox.running_sandbox import RunningSandbox, shipment_reference
 
 DOCUMENT = Path(__file__).parents[4] / "shared" / "pro-api" / "openapi" / "shipments-v2.json"
 LINETEN = "FF_LINET-00001"
@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def _json_schema(node: Any) -> Any:
-    """OpenAPI 3.0 as JSON Schema: what is `nullable` may also be null."""
+    """OpenAPI 3.0 as JSON Schema: `nullable` values may also be null."""
     if isinstance(node, list):
         return [_json_schema(each) for each in node]
     if not isinstance(node, dict):
@@ -35,23 +35,23 @@ def components() -> Any:
     return _json_schema(json.loads(DOCUMENT.read_text())["components"])
 
 
-def _check(components: Any, name: str, answer: httpx.Response, status: int) -> None:
-    assert answer.status_code == status
+def _check(components: Any, name: str, response: httpx.Response, status: int) -> None:
+    assert response.status_code == status
     schema = {"$ref": f"#/components/schemas/{name}", "components": components}
-    jsonschema.validate(answer.json(), schema, format_checker=jsonschema.FormatChecker())
+    jsonschema.validate(response.json(), schema, format_checker=jsonschema.FormatChecker())
 
 
-def test_allocate_results_are_valid(sandbox: Running, components: Any) -> None:
+def test_allocate_results_are_valid(sandbox: RunningSandbox, components: Any) -> None:
     """An AllocateResult is valid for a service, within a group with exclusions, and when it is queued."""
     heavy, queued = shipment_reference(), shipment_reference()
     sandbox.create({"reference": heavy, "weight_kg": 50})
-    sandbox.break_with({"fault": "queued", "references": [queued]})
+    sandbox.set_faults({"fault": "queued", "references": [queued]})
     _check(components, "AllocateResult", sandbox.put(shipment_reference(), "service", LINETEN), 200)
     _check(components, "AllocateResult", sandbox.put(heavy, "service_group", "valuableGoods"), 200)
     _check(components, "AllocateResult", sandbox.put(queued, "service", LINETEN), 202)
 
 
-def test_shipments_are_valid(sandbox: Running, components: Any) -> None:
+def test_shipments_are_valid(sandbox: RunningSandbox, components: Any) -> None:
     """A Shipment is valid before and after its allocation and after its label was fetched."""
     reference = shipment_reference()
     _check(components, "Shipment", sandbox.client.get(f"/pro/shipments/{reference}"), 200)
@@ -61,16 +61,16 @@ def test_shipments_are_valid(sandbox: Running, components: Any) -> None:
     _check(components, "Shipment", sandbox.client.get(f"/pro/shipments/{reference}"), 200)
 
 
-def test_quote_results_are_valid(sandbox: Running, components: Any) -> None:
+def test_quote_results_are_valid(sandbox: RunningSandbox, components: Any) -> None:
     """A QuoteResult is valid, and so is the allocation with one of its quotes."""
     reference = shipment_reference()
-    answer = sandbox.client.post(f"/pro/shipments/{reference}/quote")
-    _check(components, "QuoteResult", answer, 201)
-    quote = answer.json()["quotes"][-1]["reference"]
+    response = sandbox.client.post(f"/pro/shipments/{reference}/quote")
+    _check(components, "QuoteResult", response, 201)
+    quote = response.json()["quotes"][-1]["reference"]
     _check(components, "AllocateResult", sandbox.put(reference, "quote", quote), 200)
 
 
-def test_filter_results_are_valid(sandbox: Running, components: Any) -> None:
+def test_filter_results_are_valid(sandbox: RunningSandbox, components: Any) -> None:
     """An AllocateWithFiltersResult is valid."""
     body = {"shipments": [shipment_reference()], "filters": {"direction": "outbound"}}
     _check(components, "AllocateWithFiltersResult", sandbox.client.put("/shipments/allocate/filters", json=body), 202)
@@ -85,16 +85,16 @@ def test_filter_results_are_valid(sandbox: Running, components: Any) -> None:
         (("service_group", "nobody"), 521),
     ],
 )
-def test_errors_are_valid(sandbox: Running, components: Any, path: tuple[str, str], status: int) -> None:
+def test_errors_are_valid(sandbox: RunningSandbox, components: Any, path: tuple[str, str], status: int) -> None:
     """An ApiError is valid, with and without details."""
     _check(components, "ApiError", sandbox.put(shipment_reference(), *path), status)
 
 
-def test_errors_of_faults_are_valid(sandbox: Running, components: Any) -> None:
-    """The errors that stand for a broken API are ApiErrors too, and so is a 531."""
+def test_errors_of_faults_are_valid(sandbox: RunningSandbox, components: Any) -> None:
+    """Errors that simulate a broken API are ApiErrors too, and so is a 531."""
     broken, heavy = shipment_reference(), shipment_reference()
     sandbox.create({"reference": heavy, "weight_kg": 5000})
     for status, fault in [(500, "status"), (401, "unauthorised"), (403, "forbidden"), (410, "gone"), (429, "conflict")]:
-        sandbox.break_with({"fault": fault, "references": [broken], "times": 1})
+        sandbox.set_faults({"fault": fault, "references": [broken], "times": 1})
         _check(components, "ApiError", sandbox.put(broken, "service", LINETEN), status)
     _check(components, "ApiError", sandbox.client.post(f"/pro/shipments/{heavy}/quote"), 531)

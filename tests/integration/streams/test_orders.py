@@ -1,4 +1,4 @@
-"""The orders stream: many intakes share it, none loses an entry, and it is cut only behind everybody."""
+"""The orders stream: several intakes share it, none loses an entry, and it is trimmed behind all readers."""
 
 from tasks.rules.order import MAX_EVENT_BYTES
 from tests.factories.ledger_harness import Harness
@@ -16,7 +16,7 @@ STREAM = "orders.created"
 
 
 async def publish(harness: Harness, count: int) -> None:
-    """Put numbered events on the stream."""
+    """Add numbered events to the stream."""
     pipe = harness.raw.pipeline(transaction=False)
     for number in range(count):
         pipe.xadd(STREAM, {"event": str(number)})
@@ -28,18 +28,18 @@ def numbers(entries: list[tuple[str, dict[bytes, bytes]]]) -> list[int]:
     return [int(fields[b"event"]) for _, fields in entries]
 
 
-async def taken_over(orders: OrdersStream) -> list[Entry]:
-    """All that another intake left."""
+async def reclaimed(orders: OrdersStream) -> list[Entry]:
+    """Every entry that another intake left."""
     return [entry async for found in orders.reclaim() for entry in found.entries]
 
 
-async def left(harness: Harness) -> set[str]:
-    """The ids of the entries that are still on the stream."""
+async def remaining(harness: Harness) -> set[str]:
+    """The ids of the entries that are still in the stream."""
     return {stream_id.decode() for stream_id, _ in await harness.raw.xrange(STREAM)}
 
 
-async def test_what_was_published_before_the_first_start(harness: Harness) -> None:
-    """The group begins at the very first entry, and making it again changes nothing."""
+async def test_entries_from_before_the_first_start(harness: Harness) -> None:
+    """The group begins at the first entry, and creating it again changes nothing."""
     await publish(harness, 3)
     orders = OrdersStream(harness.store, STREAM, 60)
     await orders.make_group()
@@ -49,7 +49,7 @@ async def test_what_was_published_before_the_first_start(harness: Harness) -> No
     assert numbers(await orders.read()) == [0]
 
 
-async def test_a_stream_that_is_not_there_yet(harness: Harness) -> None:
+async def test_a_missing_stream(harness: Harness) -> None:
     """An intake may start before the first event."""
     orders = OrdersStream(harness.store, STREAM, 60)
     await orders.make_group()
@@ -67,20 +67,20 @@ async def test_intakes_share_the_stream(harness: Harness) -> None:
     assert found == list(range(500))
 
 
-async def test_what_a_dead_intake_left(harness: Harness) -> None:
-    """Entries that lie unacknowledged for a lease are taken over by another intake, and not before."""
+async def test_entries_of_a_dead_intake(harness: Harness) -> None:
+    """Entries that were not acknowledged for a lease are reclaimed by another intake, and not before."""
     await publish(harness, 3)
     dead, other = OrdersStream(harness.store, STREAM, 60), OrdersStream(harness.store, STREAM, 60)
     await dead.make_group()
     ids = [stream_id for stream_id, _ in await dead.read()]
-    assert await taken_over(other) == []
+    assert await reclaimed(other) == []
     await harness.raw.xclaim(STREAM, GROUP, dead.consumer, 0, ids, idle=61_000)
-    assert numbers(await taken_over(other)) == [0, 1, 2]
-    assert await taken_over(other) == []
+    assert numbers(await reclaimed(other)) == [0, 1, 2]
+    assert await reclaimed(other) == []
 
 
-async def test_a_read_has_few_bytes(harness: Harness) -> None:
-    """However large the entries are, and however many: a read brings what an intake can hold, and the next one more."""
+async def test_a_read_is_bounded(harness: Harness) -> None:
+    """However large or many the entries are, a read returns what an intake can hold, and the next one more."""
     for _ in range(40):
         await harness.raw.xadd(STREAM, {"event": b"x" * 1_000_000})
     orders = OrdersStream(harness.store, STREAM, 60)
@@ -92,8 +92,8 @@ async def test_a_read_has_few_bytes(harness: Harness) -> None:
     assert max(sizes) < READ_BYTES + 20_000_000
 
 
-async def test_a_value_that_is_too_large_is_cut(harness: Harness) -> None:
-    """Of an event that is too large no more is read than tells so, at first and when it is taken over."""
+async def test_a_large_value_is_truncated(harness: Harness) -> None:
+    """Of an event that is too large, only the size is relevant: the rest is not read, nor when it is reclaimed."""
     dead = OrdersStream(harness.store, STREAM, 60)
     await dead.make_group()
     await publish(harness, 16)
@@ -104,17 +104,17 @@ async def test_a_value_that_is_too_large_is_cut(harness: Harness) -> None:
         b"event": MAX_EVENT_BYTES + 1,
         b"more": MAX_EVENT_BYTES + 1,
     }
-    *_, (_, fields) = await taken_over(OrdersStream(harness.store, STREAM, 0))
+    *_, (_, fields) = await reclaimed(OrdersStream(harness.store, STREAM, 0))
     assert len(fields[b"event"]) == MAX_EVENT_BYTES + 1
 
 
 async def portions_of(orders: OrdersStream) -> list[ReclaimedEntries]:
-    """What is taken over, as it comes."""
+    """The reclaimed entries, portion by portion."""
     return [found async for found in orders.reclaim()]
 
 
-async def test_what_was_delivered_often_is_taken_over_alone(harness: Harness) -> None:
-    """Entries are taken over a few at a time, and one by one when that did not help."""
+async def test_a_frequently_delivered_entry_is_reclaimed_alone(harness: Harness) -> None:
+    """Entries are reclaimed a few at a time, and one by one if that failed before."""
     await publish(harness, 20)
     dead = OrdersStream(harness.store, STREAM, 60)
     await dead.make_group()
@@ -128,8 +128,8 @@ async def test_what_was_delivered_often_is_taken_over_alone(harness: Harness) ->
     assert sorted(numbers([entry for each in found for entry in each.entries])) == list(range(20))
 
 
-async def test_intakes_that_ended_with_an_entry(harness: Harness) -> None:
-    """Who had an entry alone in hand is remembered until it is done, each intake once."""
+async def test_intakes_that_died_with_an_entry(harness: Harness) -> None:
+    """Each intake that died with only this entry is remembered once, until the entry is done."""
     first, second, third = (OrdersStream(harness.store, STREAM, 60) for _ in range(3))
     assert [await each.ended_with("1-1") for each in (first, first, second, third)] == [0, 0, 1, 2]
     assert await first.ended_with("1-2") == 0
@@ -137,8 +137,8 @@ async def test_intakes_that_ended_with_an_entry(harness: Harness) -> None:
     assert await second.ended_with("1-1") == 0
 
 
-async def test_who_was_interrupted_did_not_end(harness: Harness) -> None:
-    """A server that was away ends no intake: whoever comes back is not counted any more."""
+async def test_an_interrupted_intake_did_not_die(harness: Harness) -> None:
+    """An unavailable server ends no intake: one that returns is not counted any more."""
     first, second = (OrdersStream(harness.store, STREAM, 60) for _ in range(2))
     await first.make_group()
     assert await first.ended_with("1-1") == 0
@@ -146,8 +146,8 @@ async def test_who_was_interrupted_did_not_end(harness: Harness) -> None:
     assert await second.ended_with("1-1") == 0
 
 
-async def test_what_is_gone_is_told(harness: Harness) -> None:
-    """An entry that was read, and trimmed before it was taken, is named once, and is pending no more."""
+async def test_trimmed_entries_are_reported(harness: Harness) -> None:
+    """An entry that was read, and trimmed before it was accepted, is reported once, and is no longer pending."""
     await publish(harness, 3)
     dead = OrdersStream(harness.store, STREAM, 60)
     await dead.make_group()
@@ -160,23 +160,23 @@ async def test_what_is_gone_is_told(harness: Harness) -> None:
     assert await harness.raw.get("allocation:lost_orders") == b"2"
 
 
-async def test_an_entry_that_was_deleted_meanwhile(harness: Harness) -> None:
-    """What somebody deleted from the stream is not taken over, and does not stand in the way."""
+async def test_an_entry_that_was_deleted(harness: Harness) -> None:
+    """An entry that was deleted from the stream is not reclaimed, and blocks nothing."""
     await publish(harness, 2)
     dead = OrdersStream(harness.store, STREAM, 60)
     await dead.make_group()
     first, _ = await dead.read()
     await harness.raw.xdel(STREAM, first[0])
-    assert numbers(await taken_over(OrdersStream(harness.store, STREAM, 0))) == [1]
+    assert numbers(await reclaimed(OrdersStream(harness.store, STREAM, 0))) == [1]
 
 
-async def test_who_leaves_in_order(harness: Harness) -> None:
-    """An intake that ends leaves the group; one that still has entries in its name stays for others to find them."""
+async def test_a_clean_shutdown(harness: Harness) -> None:
+    """An intake that shuts down leaves the group; one with pending entries stays so that others can reclaim them."""
     await publish(harness, 1)
     busy, idle = OrdersStream(harness.store, STREAM, 60), OrdersStream(harness.store, STREAM, 60)
     await busy.make_group()
     await busy.read()
-    await taken_over(idle)
+    await reclaimed(idle)
     await busy.leave()
     await idle.leave()
     assert [consumer["name"].decode() for consumer in await harness.raw.xinfo_consumers(STREAM, GROUP)] == [

@@ -1,4 +1,4 @@
-"""Short ways to write down an answer and to read it."""
+"""Building and parsing API responses."""
 
 import json
 from datetime import UTC, datetime
@@ -33,22 +33,24 @@ QUOTE = Quote(quote="earliest")
 ALL: tuple[Strategy, ...] = (VIRTUAL, SERVICE, GROUP, DEFAULT, CHEAPEST, FILTERS, QUOTE)
 
 
-def response(status: int, body: Any = b"", **more: Any) -> ApiResponse:
-    """An answer; a body that is not bytes is written as JSON."""
+def api_response(status: int, body: Any = b"", **more: Any) -> ApiResponse:
+    """A response; a body that is not bytes is encoded as JSON."""
     return ApiResponse(status=status, body=body if isinstance(body, bytes) else json.dumps(body).encode(), **more)
 
 
-def error(status: int, *children: str, parent: str | None = None, **headers: str) -> ApiResponse:
+def api_error(status: int, *children: str, parent: str | None = None, **headers: str) -> ApiResponse:
     """A v2 error with these child codes."""
     details = [{"code": child, "message": f"about {child}"} for child in children]
-    return response(status, {"code": parent, "message": "no", "correlation_id": "c-1", "details": details}, **headers)
+    return api_response(
+        status, {"code": parent, "message": "no", "correlation_id": "c-1", "details": details}, **headers
+    )
 
 
-def v2(answer: ApiResponse, strategy: Strategy = VIRTUAL) -> Outcome:
-    """What v2 says about the one shipment that was asked for."""
-    return V2.read(strategy, [REF], answer, NOW)[REF]
+def v2(response: ApiResponse, strategy: Strategy = VIRTUAL) -> Outcome:
+    """The v2 outcome of one shipment."""
+    return V2.read(strategy, [REF], response, NOW)[REF]
 
 
-def v1(answer: ApiResponse) -> Outcome:
-    """What v1 says about the one consignment that was asked for."""
-    return V1.read(DEFAULT, [EC], answer, NOW)[EC]
+def v1(response: ApiResponse) -> Outcome:
+    """The v1 outcome of one consignment."""
+    return V1.read(DEFAULT, [EC], response, NOW)[EC]

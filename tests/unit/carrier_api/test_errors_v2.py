@@ -1,4 +1,4 @@
-"""v2's errors: the child code decides, then the parent, then the status."""
+"""v2 errors: the child code decides, then the parent, then the status."""
 
 import pytest
 
@@ -16,8 +16,8 @@ from tests.unit.carrier_api.responses import (
     SERVICE,
     V2,
     VIRTUAL,
-    error,
-    response,
+    api_error,
+    api_response,
     v2,
 )
 
@@ -71,17 +71,17 @@ BODIES = [b"", b"<html><h1>Bad Gateway</h1></html>", b"null", b"[]", b'"no"', b'
 @pytest.mark.parametrize("strategy", ALL, ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize(("status", "code", "kind", "reason"), MEANT)
 def test_child_code(status: int, code: str, kind: type[Outcome], reason: str, strategy: Strategy) -> None:
-    """Each documented child code means the same for every strategy."""
-    outcome = v2(error(status, code, parent="validation_error"), strategy)
+    """Each documented child code has the same meaning for every strategy."""
+    outcome = v2(api_error(status, code, parent="validation_error"), strategy)
     assert (type(outcome), outcome.reason) == (kind, reason)
     assert not isinstance(outcome, Refused) or outcome.certain
 
 
 @pytest.mark.parametrize(("status", "code", "kind", "reason"), MEANT)
 def test_parent_code(status: int, code: str, kind: type[Outcome], reason: str) -> None:
-    """Without a child the parent decides, and a child that nobody knows does not hide it."""
-    for answer in (error(status, parent=code.upper()), error(status, "no_such_code", parent=code)):
-        outcome = v2(answer)
+    """Without a known child code, the parent code decides."""
+    for response in (api_error(status, parent=code.upper()), api_error(status, "no_such_code", parent=code)):
+        outcome = v2(response)
         assert (type(outcome), outcome.reason) == (kind, reason)
 
 
@@ -89,19 +89,19 @@ def test_parent_code(status: int, code: str, kind: type[Outcome], reason: str) -
 @pytest.mark.parametrize(("status", "kind", "reason"), BODILESS)
 def test_bare_status(status: int, kind: type[Outcome], reason: str, body: bytes) -> None:
     """Without a code, as in a proxy's page or an empty body, the status decides."""
-    outcome = v2(response(status, body))
+    outcome = v2(api_response(status, body))
     assert (type(outcome), outcome.reason) == (kind, reason)
 
 
-def test_child_outranks_parent_and_status() -> None:
-    """A missing shipment is one also under `allocation_failed` and 521, or under a status of no meaning."""
-    assert isinstance(v2(error(521, "shipment_not_found", parent="allocation_failed")), Stopped)
-    assert isinstance(v2(error(418, "shipment_not_found", parent="allocation_failed")), Stopped)
+def test_child_takes_precedence() -> None:
+    """A missing shipment is recognized under `allocation_failed` and 521, or under a meaningless status."""
+    assert isinstance(v2(api_error(521, "shipment_not_found", parent="allocation_failed")), Stopped)
+    assert isinstance(v2(api_error(418, "shipment_not_found", parent="allocation_failed")), Stopped)
 
 
-def test_invalid_state_outranks_every_code() -> None:
-    """It may be our own earlier call that went through, so it is read back whatever else is said."""
-    outcome = v2(error(521, "carrier_service_not_found", "shipment_invalid_state", parent="allocation_failed"))
+def test_invalid_state_takes_precedence() -> None:
+    """The worker's own earlier call may have taken effect, so the shipment is read back whatever the other codes."""
+    outcome = v2(api_error(521, "carrier_service_not_found", "shipment_invalid_state", parent="allocation_failed"))
     assert (type(outcome), outcome.reason) == (Unknown, "invalid_state")
 
 
@@ -119,39 +119,39 @@ def test_invalid_state_outranks_every_code() -> None:
     ],
 )
 def test_404_without_a_cause(strategy: Strategy, kind: type[Outcome], reason: str, parent: str | None) -> None:
-    """It is the reference that the step names, where it names one, and else the shipment."""
-    outcome = v2(error(404, parent=parent), strategy)
+    """It refers to the step's reference, if the step has one, and otherwise to the shipment."""
+    outcome = v2(api_error(404, parent=parent), strategy)
     assert (type(outcome), outcome.reason) == (kind, reason)
 
 
 @pytest.mark.parametrize("status", [400, 404, 410])
 @pytest.mark.parametrize("code", ["quote_expired", "quote_not_found", "invalid_quote_reference"])
-def test_lost_quote_is_fetched_again(status: int, code: str) -> None:
-    """A quote that is no longer there is no refusal of the step; where no quote was sent, it is nothing of the kind."""
-    assert v2(error(status, code), QUOTE).reason == v2(error(status, code), CHEAPEST).reason == "quote_expired"
-    assert isinstance(v2(error(status, code), QUOTE), NotYet)
-    assert not isinstance(v2(error(status, code), DEFAULT), NotYet)
+def test_missing_quote_is_requested_again(status: int, code: str) -> None:
+    """A quote that no longer exists is no refusal of the step; the code counts only if a quote was sent."""
+    assert v2(api_error(status, code), QUOTE).reason == v2(api_error(status, code), CHEAPEST).reason == "quote_expired"
+    assert isinstance(v2(api_error(status, code), QUOTE), NotYet)
+    assert not isinstance(v2(api_error(status, code), DEFAULT), NotYet)
 
 
-def test_throttled_says_how_long() -> None:
-    """`Retry-After` is passed on in seconds; without it there is None."""
-    assert v2(error(429, retry_after="30")) == Throttled(
+def test_throttled_has_retry_after() -> None:
+    """`Retry-After` is parsed into seconds; None without it."""
+    assert v2(api_error(429, retry_after="30")) == Throttled(
         reason="throttled", message="no", correlation_id="c-1", retry_after_s=30.0
     )
-    assert v2(response(429)) == Throttled(reason="throttled", message="HTTP 429", retry_after_s=None)
+    assert v2(api_response(429)) == Throttled(reason="throttled", message="HTTP 429", retry_after_s=None)
 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 503, 599])
-def test_others_say_how_long_too(status: int) -> None:
-    """A refused key and a server's fault may come with a `Retry-After` as well."""
-    outcome = v2(error(status, retry_after="30"))
+def test_other_errors_have_retry_after(status: int) -> None:
+    """A refused key and a server error may contain a `Retry-After` as well."""
+    outcome = v2(api_error(status, retry_after="30"))
     assert isinstance(outcome, Stopped | Unknown)
     assert outcome.retry_after_s == 30.0
-    assert V2.find(REF, error(status, retry_after="30"), NOW) == outcome
-    assert V2.parse_quotes(REF, error(status, retry_after="30"), NOW) == outcome
+    assert V2.find(REF, api_error(status, retry_after="30"), NOW) == outcome
+    assert V2.parse_quotes(REF, api_error(status, retry_after="30"), NOW) == outcome
 
 
-def test_message_is_for_a_person() -> None:
+def test_message_is_readable() -> None:
     """A message is one short line of the error, its details and the excluded services."""
     body = {
         "message": "No quotes\r\ncould be generated",
@@ -162,15 +162,15 @@ def test_message_is_for_a_person() -> None:
         ],
     }
     expected = "No quotes could be generated; $.weight: is too heavy; Next Day: over 30 kg; no route"
-    assert v2(response(531, body)) == Refused(reason="no_quotes_available", message=expected)
-    long = v2(response(531, {"message": "x" * 1000}))
+    assert v2(api_response(531, body)) == Refused(reason="no_quotes_available", message=expected)
+    long = v2(api_response(531, {"message": "x" * 1000}))
     assert isinstance(long, Refused)
     assert len(long.message) == 300
 
 
-def test_proxy_page_is_named() -> None:
-    """A page that is no answer of the API is told apart by its status and type; its content is not repeated."""
-    outcome = v2(response(502, b"<html>secret</html>", content_type="text/html"))
+def test_proxy_page_is_recognized() -> None:
+    """A page that is not from the API is recognized by status and type; its content is not repeated."""
+    outcome = v2(api_response(502, b"<html>secret</html>", content_type="text/html"))
     assert outcome == Unknown(reason="server_error", message="HTTP 502 text/html")
 
 
@@ -194,6 +194,6 @@ FOUND: list[tuple[int, str | None, type[Finding], str]] = [
 
 @pytest.mark.parametrize(("status", "code", "kind", "reason"), FOUND)
 def test_read_back_is_never_refused(status: int, code: str | None, kind: type[Finding], reason: str) -> None:
-    """An error on a read-back says what is wrong with the shipment or the key; a refusal cannot be meant."""
-    finding = V2.find(REF, error(status, parent=code), NOW)
+    """An error on a read-back is about the shipment or the key; it is never a refusal."""
+    finding = V2.find(REF, api_error(status, parent=code), NOW)
     assert (type(finding), finding.reason) == (kind, reason)

@@ -1,4 +1,4 @@
-"""Every answer of v2 that the vendor prints is read into the right outcome, field by field."""
+"""Every v2 response that the vendor prints is parsed into the right outcome, field by field."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Label, Price, Queued, Stopped, Unallocated
-from tests.factories.vendor import example, needs_vendor, seed
-from tests.unit.carrier_api.responses import DEFAULT, NOW, SERVICE, V2, VIRTUAL, response
+from tests.factories.vendor_documents import example, needs_vendor, seed
+from tests.unit.carrier_api.responses import DEFAULT, NOW, SERVICE, V2, VIRTUAL, api_response
 from worker.carrier_api.quotes import Offer, choose
 
 pytestmark = needs_vendor
@@ -90,10 +90,10 @@ V2_ALLOCATED = {
 
 @pytest.mark.parametrize("name", V2_ALLOCATED)
 def test_v2_allocated(name: str) -> None:
-    """An allocated shipment, with everything that the answer says about it."""
+    """An allocated shipment, with every field of the response."""
     reference, expected = V2_ALLOCATED[name]
     for status in (200, 202):
-        assert V2.read(VIRTUAL, [reference], response(status, example(name)), NOW) == {reference: expected}
+        assert V2.read(VIRTUAL, [reference], api_response(status, example(name)), NOW) == {reference: expected}
 
 
 def test_v2_page() -> None:
@@ -101,7 +101,7 @@ def test_v2_page() -> None:
     reference, expected = V2_ALLOCATED["v2-virtual-service-1.json"]
     body = seed("uid: pro-api-help-shipments-allocating-with-a-virtual-service", '{\n    "shipment_reference"', "```")
     price = Price(net="2.00", gross="2.00", currency="GBP")
-    assert V2.read(VIRTUAL, [reference], response(200, body), NOW) == {reference: replace(expected, price=price)}
+    assert V2.read(VIRTUAL, [reference], api_response(200, body), NOW) == {reference: replace(expected, price=price)}
 
 
 V2_QUEUED = {
@@ -128,9 +128,9 @@ V2_QUEUED = {
 @pytest.mark.parametrize("status", [202, 207, 407])
 @pytest.mark.parametrize("name", V2_QUEUED)
 def test_v2_queued(name: str, status: int) -> None:
-    """All shipments but the last are queued; that one does not exist."""
+    """All shipments but the last are queued; the last one does not exist."""
     *queued, rejected = references = V2_QUEUED[name]
-    outcomes = V2.read(SERVICE, references, response(status, example(name)), NOW)
+    outcomes = V2.read(SERVICE, references, api_response(status, example(name)), NOW)
     assert [outcomes[reference] for reference in queued] == [Queued(reason="queued")] * len(queued)
     last = outcomes[rejected]
     assert isinstance(last, Stopped)
@@ -139,7 +139,7 @@ def test_v2_queued(name: str, status: int) -> None:
 
 def test_v2_error() -> None:
     """A validation error stops the shipment with its details."""
-    assert V2.read(DEFAULT, ["x"], response(400, example("v2-error-1.json")), NOW) == {
+    assert V2.read(DEFAULT, ["x"], api_response(400, example("v2-error-1.json")), NOW) == {
         "x": Stopped(
             reason="invalid_request",
             message="A provided property has an invalid format; "
@@ -152,7 +152,7 @@ def test_v2_error() -> None:
 def test_v2_shipment() -> None:
     """A shipment that may be allocated."""
     reference = "sp_00792693789526132644358207963136"
-    finding = V2.find(reference, response(200, example("v2-get-shipment-1.json")), NOW)
+    finding = V2.find(reference, api_response(200, example("v2-get-shipment-1.json")), NOW)
     assert finding == Unallocated(state="unallocated")
 
 
@@ -174,11 +174,11 @@ def _v2_offer(prefix: str, digit: int, gross: str, end: str, expires: str) -> Of
     ],
 )
 def test_v2_quotes(name: str, prefix: str, first: int, day: int) -> None:
-    """Two offers: one is cheaper, the other earlier."""
+    """Two quotes: one is cheaper, the other earlier."""
     expires = f"2020-07-{day - 2}T23:59:00+00:00"
     early = _v2_offer(prefix, first, "20.0", f"2020-07-{day}T12:00:00+00:00", expires)
     cheap = _v2_offer(prefix, first + 1, "12.0", f"2020-07-{day}T15:45:00+00:00", expires)
-    offers = V2.parse_quotes("sp_00662089297971405204020773257216", response(201, example(name)), NOW)
+    offers = V2.parse_quotes("sp_00662089297971405204020773257216", api_response(201, example(name)), NOW)
     assert offers == (early, cheap)
     at_the_time = datetime(2020, 7, 1, tzinfo=UTC)
     assert choose((early, cheap), "cheapest", at_the_time) == cheap

@@ -1,11 +1,11 @@
-"""Which links of v2 are labels, and of which format."""
+"""v2 links to labels, and their formats."""
 
 from typing import Any
 
 import pytest
 
 from tasks.rules.outcome import Allocated, Label
-from tests.unit.carrier_api.responses import response, v2
+from tests.unit.carrier_api.responses import api_response, v2
 from tests.unit.carrier_api.test_results_v2 import LABEL, result
 
 
@@ -22,8 +22,8 @@ from tests.unit.carrier_api.test_results_v2 import LABEL, result
     ],
 )
 def test_label(link: dict[str, Any], label: str | None) -> None:
-    """A label is known by its type or relation, its format by the path or the relation."""
-    outcome = v2(response(200, result(_links=[link])))
+    """A label is recognized by its type or relation, its format by the path or the relation."""
+    outcome = v2(api_response(200, result(_links=[link])))
     assert isinstance(outcome, Allocated)
     assert outcome.labels == (Label(href=link["href"], format=label),)
 
@@ -41,5 +41,5 @@ def test_label(link: dict[str, Any], label: str | None) -> None:
     ],
 )
 def test_no_label(link: object) -> None:
-    """Only http links that say they are labels are labels."""
-    assert v2(response(200, result(_links=[link, LABEL, LABEL]))) == v2(response(200, result(_links=[LABEL])))
+    """Only http links with the type or relation of a label are labels."""
+    assert v2(api_response(200, result(_links=[link, LABEL, LABEL]))) == v2(api_response(200, result(_links=[LABEL])))

@@ -1,4 +1,4 @@
-"""Every request that v2 builds is valid by the vendor's OpenAPI document; bodies look like the vendor's examples."""
+"""Every v2 request is valid by the vendor's OpenAPI document; bodies have the shape of the vendor's examples."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 
 from config.strategies.quote import quotes_request, request_with_quote
 from config.strategies.strategy import V1, V2, RequestSpec
-from tests.factories.vendor import example, needs_vendor, openapi
+from tests.factories.vendor_documents import example, needs_vendor, openapi
 from tests.unit.carrier_api.responses import ALL, DEFAULT, EC, OTHER, REF, SERVICE
 from worker.carrier_api.dialect import dialect_for, target
 from worker.carrier_api.states import allocation_state
@@ -27,7 +27,7 @@ CALLS = [
 
 
 def _operation(document: Any, call: RequestSpec) -> Any:
-    """The operation of the document that the call is meant for; a literal path wins over a template."""
+    """The operation of the document for a request; a literal path takes precedence over a template."""
     paths = sorted(document["paths"], key=lambda path: path.count("{"))
     matches = (path for path in paths if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), target(call)))
     return document["paths"][next(matches)][call.method.lower()]
@@ -48,7 +48,7 @@ def test_request_is_valid(call: RequestSpec) -> None:
 
 
 def test_key_header_is_the_documented_one() -> None:
-    """The key travels in the header that the document's security scheme names."""
+    """The key is in the header that the document's security scheme names."""
     scheme = openapi("shipments-v2.json")["components"]["securitySchemes"]["API Key"]
     assert WIRE.headers("secret")[scheme["name"]] == "secret"
 
@@ -62,7 +62,7 @@ def test_key_header_is_the_documented_one() -> None:
     ],
 )
 def test_body_has_the_shape_of_the_example(name: str, call: RequestSpec) -> None:
-    """A body has exactly the keys that the vendor's example has."""
+    """A body has exactly the keys of the vendor's example."""
     assert call.body is not None
     assert call.body.keys() == json.loads(example(name)).keys()
 

@@ -1,4 +1,4 @@
-"""Prices: which numbers a text may stand for, and that no choice among quotes hangs on a guess."""
+"""Prices: possible readings of a text, and choices among quotes that are independent of them."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from config.strategies.strategy import QuoteChoice
 from tasks.rules.outcome import Refused
-from tests.unit.carrier_api.responses import EC, NOW, REF, V1, V2, response
+from tests.unit.carrier_api.responses import EC, NOW, REF, V1, V2, api_response
 from worker.carrier_api.prices import UNREADABLE, readings
 from worker.carrier_api.quotes import Offer, choose
 
@@ -78,13 +78,13 @@ from worker.carrier_api.quotes import Offer, choose
     ],
 )
 def test_readings(text: str, numbers: list[str]) -> None:
-    """Each text stands for the numbers that people or XML Schema mean by it, and for no others."""
+    """Each text has the values that people or XML Schema mean by it, and no others."""
     assert readings(text) == tuple(map(Decimal, numbers))
 
 
 @given(st.text("0123456789.,' \u00a0+-eE", max_size=12) | st.text())
-def test_any_text_can_be_asked(text: str) -> None:
-    """No text is too odd, none means more than two numbers, and they come in order."""
+def test_any_text_can_be_read(text: str) -> None:
+    """Any text has at most two values, in order."""
     found = readings(text)
     assert len(found) <= 2
     assert list(found) == sorted(set(found))
@@ -92,7 +92,7 @@ def test_any_text_can_be_asked(text: str) -> None:
 
 @given(st.decimals(0, 10**9, places=2))
 def test_grouped_prices_mean_the_same(price: Decimal) -> None:
-    """A price with two digits after its mark has one reading, however it is grouped."""
+    """A price with two digits after its separator has one value, however it is grouped."""
     english = f"{price:,}"
     marks = [str.maketrans(",.", pair) for pair in (",.", ".,", " ,", "'.", "\u00a0,", "\u202f.")]
     assert {readings(english.translate(table)) for table in marks} == {(price,)}
@@ -115,7 +115,7 @@ Way = tuple[Offer, Decimal | None]
 
 
 def _every_way(offers: Sequence[Offer]) -> Iterator[list[Way]]:
-    """The offers with their prices read in every combination of ways; what cannot be read may be anything."""
+    """The offers with every combination of price readings; an unreadable price may be anything."""
     anything = (Decimal(0), Decimal(10**9))
     ways = [[None] if offer.gross is None else readings(offer.gross) or anything for offer in offers]
     for prices in itertools.product(*ways):
@@ -123,7 +123,7 @@ def _every_way(offers: Sequence[Offer]) -> Iterator[list[Way]]:
 
 
 def _best(ways: Sequence[Way], by: QuoteChoice) -> str:
-    """The reference of the best offer, when every price is one number."""
+    """The reference of the best offer, with one number as each price."""
 
     def rank(way: Way) -> tuple[Any, ...]:
         offer, price = way
@@ -149,8 +149,10 @@ def test_a_choice_is_the_same_however_prices_are_read(offers: list[Offer], by: Q
 
 
 @given(OFFERS, CHOICES, st.sampled_from([Decimal("0.0001"), Decimal(1), Decimal(10000)]), CURRENCIES)
-def test_no_choice_hangs_on_a_rate(offers: list[Offer], by: QuoteChoice, rate: Decimal, currency: str | None) -> None:
-    """Whatever one currency, or one that is not stated, is worth in another, the chosen quote stays the best."""
+def test_no_choice_depends_on_an_exchange_rate(
+    offers: list[Offer], by: QuoteChoice, rate: Decimal, currency: str | None
+) -> None:
+    """Whatever the exchange rate of a currency, or of a missing one, the chosen quote stays the best."""
     chosen = choose(offers, by, NOW)
     if isinstance(chosen, Offer):
         for way in _every_way(offers):
@@ -186,21 +188,21 @@ def _offer(reference: str, gross: str | None, currency: str | None = "GBP") -> O
     ],
 )
 def test_cheapest(offers: list[Offer], chosen: str | None) -> None:
-    """The cheapest is chosen when it is beyond doubt; of earliest offers at one time likewise."""
+    """The cheapest quote is chosen if it is certain; of the earliest quotes with the same time likewise."""
     for by in ("cheapest", "earliest"):
         found = choose(offers, by, NOW)
         assert (found.reference if isinstance(found, Offer) else found and found.certain and None) == chosen
 
 
 def test_an_earlier_quote_needs_no_price() -> None:
-    """For the earliest, prices matter only among those of one time."""
+    """For the earliest, prices matter only among quotes with the same time."""
     early = replace(_offer("early", "n/a", "EUR"), delivery_end=NOW)
     assert choose([_offer("late", "1"), early], "earliest", NOW) == early
     assert isinstance(choose([_offer("late", "1"), early], "cheapest", NOW), Refused)
 
 
 def test_a_refusal_names_the_quotes() -> None:
-    """Why, and each quote with price and currency; what is in doubt stands first, and the text has an end."""
+    """The reason, and each quote with price and currency, uncertain ones first; the text is bounded."""
     offers = [_offer("a", "500.00"), _offer("b", "1,050", None), _offer("c", "?\n" * 90, "EUR"), _offer("d", None)]
     found = choose(offers, "cheapest", NOW)
     assert isinstance(found, Refused)
@@ -226,22 +228,22 @@ def test_a_refusal_names_the_quotes() -> None:
     ],
 )
 def test_price_of_a_quote(price: Any, gross: str | None, currency: str | None) -> None:
-    """The price stays the API's own text in both flavours; what is no text is there, but cannot be read."""
+    """The price is the API's own text in both flavours; a price of another type is present but unreadable."""
     v1_price = {name.capitalize(): value for name, value in price.items()} if isinstance(price, dict) else price
     for found in (
-        V2.parse_quotes(REF, response(200, {"quotes": [{"reference": "q", "price": price}]}), NOW),
-        V1.parse_quotes(EC, response(200, {"Quotes": [{"QuoteReference": "q", "Price": v1_price}]}), NOW),
+        V2.parse_quotes(REF, api_response(200, {"quotes": [{"reference": "q", "price": price}]}), NOW),
+        V1.parse_quotes(EC, api_response(200, {"Quotes": [{"QuoteReference": "q", "Price": v1_price}]}), NOW),
     ):
         assert found == (Offer(reference="q", gross=gross, currency=currency),)
 
 
 @pytest.mark.parametrize(("dear", "chosen"), [(1.125, "q"), (1125, "q"), ("1.125", None)])
 def test_the_point_of_a_json_number(dear: Any, chosen: str | None) -> None:
-    """A number of JSON has one reading; the same digits in quotes may be a thousand."""
+    """A JSON number has one reading; the same digits as text may have a thousands separator."""
     quotes = [{"reference": "p", "price": {"gross": dear}}, {"reference": "q", "price": {"gross": "1.10"}}]
     if dear == "1.125":
         quotes[1]["price"] = {"gross": "9.90"}
-    offers = V2.parse_quotes(REF, response(200, json.dumps({"quotes": quotes}).encode()), NOW)
+    offers = V2.parse_quotes(REF, api_response(200, json.dumps({"quotes": quotes}).encode()), NOW)
     assert isinstance(offers, tuple)
     found = choose(offers, "cheapest", NOW)
     assert (found.reference if isinstance(found, Offer) else None) == chosen

@@ -1,4 +1,4 @@
-"""Quotes: which are read, and which is chosen."""
+"""Quotes: which are parsed, and which is chosen."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from config.strategies.strategy import QuoteChoice
 from tasks.rules.outcome import NotYet, Outcome, Refused, Stopped, Throttled, Unknown
-from tests.unit.carrier_api.responses import EC, NOW, OTHER, REF, V1, V2, error, response
+from tests.unit.carrier_api.responses import EC, NOW, OTHER, REF, V1, V2, api_error, api_response
 from worker.carrier_api.quotes import Offer, choose
 
 TIMES = st.none() | st.timedeltas(timedelta(days=-9), timedelta(days=9)).map(lambda delta: NOW + delta)
@@ -35,8 +35,8 @@ def _measure(offer: Offer, by: QuoteChoice) -> Any:
 
 
 @given(OFFERS, st.sampled_from(["cheapest", "earliest"]))
-def test_choice_is_the_best_of_those_that_live(offers: list[Offer], by: QuoteChoice) -> None:
-    """No offer that has not expired beats the chosen one, and there is a choice whenever there is such an offer."""
+def test_choice_is_the_best_valid_quote(offers: list[Offer], by: QuoteChoice) -> None:
+    """No unexpired quote is better than the chosen one, and there is a choice whenever there is an unexpired quote."""
     living = [offer for offer in offers if offer.expires is None or offer.expires > NOW]
     chosen = choose(offers, by, NOW)
     assert (chosen is None) == (not living)
@@ -48,22 +48,22 @@ def test_choice_is_the_best_of_those_that_live(offers: list[Offer], by: QuoteCho
 
 
 def test_ties() -> None:
-    """Of equal prices the earlier wins, of equal times the cheaper; what is unknown comes last."""
+    """Of equal prices the earlier is chosen, of equal times the cheaper; unknown values come last."""
     slow, fast, dear, blank = _offer("a", "2", 3), _offer("b", "2.00", 1), _offer("c", "3", 1), _offer("d", None, None)
     for offers in ([slow, fast, dear, blank], [blank, dear, fast, slow]):
         assert choose(offers, "cheapest", NOW) == choose(offers, "earliest", NOW) == fast
     assert choose([blank], "cheapest", NOW) == blank
 
 
-def test_expired_at_this_moment() -> None:
-    """An offer is dead from the moment at which it expires."""
+def test_expired_at_its_expiry() -> None:
+    """A quote is invalid from its time of expiry on."""
     offer = Offer(reference="a", expires=NOW)
     assert choose([offer], "cheapest", NOW) is None
     assert choose([offer], "cheapest", NOW - timedelta(microseconds=1)) == offer
 
 
 def test_quote_of_v2() -> None:
-    """A v2 quote is read field by field; a nameless one and one for another shipment are left out."""
+    """A v2 quote is parsed field by field; one without a reference or for another shipment is omitted."""
     quote: dict[str, Any] = {
         "reference": "qu_1",
         "shipment_reference": REF,
@@ -73,7 +73,7 @@ def test_quote_of_v2() -> None:
         "expires": "2026-11-21T11:00:00Z",
     }
     quotes = [quote, {**quote, "shipment_reference": OTHER}, {**quote, "reference": None}, None]
-    assert V2.parse_quotes(REF, response(201, {"quotes": quotes}), NOW) == (
+    assert V2.parse_quotes(REF, api_response(201, {"quotes": quotes}), NOW) == (
         Offer(
             reference="qu_1",
             gross="1.32",
@@ -85,13 +85,13 @@ def test_quote_of_v2() -> None:
 
 
 def test_quote_of_v1_as_xml() -> None:
-    """A v1 quote in XML is read like one in JSON."""
+    """A v1 quote in XML is parsed like one in JSON."""
     body = f"""<QuotesResponse><Quotes><Quote><QuoteReference>q</QuoteReference><ConsignmentReference>{EC}
         </ConsignmentReference><Price><Net>1</Net><Gross>1.20</Gross><Currency>
         <IsoCode>EUR</IsoCode></Currency></Price><ExpiryDate>2026-11-21T12:00:00+01:00
         </ExpiryDate><Legs><Leg><CarrierService><CarrierReference>RM</CarrierReference></CarrierService></Leg></Legs>
         </Quote></Quotes></QuotesResponse>"""
-    assert V1.parse_quotes(EC, response(200, body.encode()), NOW) == (
+    assert V1.parse_quotes(EC, api_response(200, body.encode()), NOW) == (
         Offer(
             reference="q",
             gross="1.20",
@@ -120,18 +120,18 @@ EXCLUDED = [{"carrier": {"service_name": "Fast"}, "exclusion": {"reason": "too h
     ],
 )
 def test_no_quotes_from_v2(status: int, body: Any, expected: object) -> None:
-    """Without a usable quote, what asking for them came to."""
-    outcome = V2.parse_quotes(REF, response(status, body), NOW)
+    """Without a usable quote, the outcome of the quote request."""
+    outcome = V2.parse_quotes(REF, api_response(status, body), NOW)
     assert not isinstance(outcome, tuple)
     assert (type(outcome), outcome.reason) == expected
 
 
 def test_excluded_services_are_named() -> None:
-    """That no carrier quotes is said with the reasons, alike under 201 and 531."""
+    """A response without quotes lists the reasons, both under 201 and 531."""
     expected = Refused(reason="no_quotes_available", message="Fast: too heavy")
-    assert V2.parse_quotes(REF, response(201, {"quotes": [], "excluded_services": EXCLUDED}), NOW) == expected
-    assert V2.parse_quotes(REF, response(531, {"excluded_services": EXCLUDED}), NOW) == expected
-    assert V2.parse_quotes(REF, error(429, "rule_conflict"), NOW) == Refused(
+    assert V2.parse_quotes(REF, api_response(201, {"quotes": [], "excluded_services": EXCLUDED}), NOW) == expected
+    assert V2.parse_quotes(REF, api_response(531, {"excluded_services": EXCLUDED}), NOW) == expected
+    assert V2.parse_quotes(REF, api_error(429, "rule_conflict"), NOW) == Refused(
         reason="conflict", message="no; about rule_conflict", correlation_id="c-1"
     )
 
@@ -153,6 +153,6 @@ def test_excluded_services_are_named() -> None:
 )
 def test_no_quotes_from_v1(status: int, body: Any, expected: object) -> None:
     """v1 names a cause only in its list of unqualified services; without one a refusal is uncertain."""
-    outcome: Outcome | tuple[Offer, ...] = V1.parse_quotes(EC, response(status, body), NOW)
+    outcome: Outcome | tuple[Offer, ...] = V1.parse_quotes(EC, api_response(status, body), NOW)
     assert not isinstance(outcome, tuple)
     assert (type(outcome), outcome.reason, getattr(outcome, "certain", None)) == expected

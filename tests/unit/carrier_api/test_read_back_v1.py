@@ -1,22 +1,22 @@
-"""What a read-back finds in v1."""
+"""Findings of a v1 read-back."""
 
 from typing import Any
 
 import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Finding, Price, Queued, Stopped, Throttled, Unallocated, Unknown
-from tests.unit.carrier_api.responses import EC, NOW, V1, response
+from tests.unit.carrier_api.responses import EC, NOW, V1, api_response
 from tests.unit.carrier_api.test_v1 import LEG, OTHER
 
 
 def find(**consignment: Any) -> Finding:
-    """What a read-back of this consignment finds."""
-    return V1.find(EC, response(200, {"Reference": EC, **consignment}), NOW)
+    """The finding of a read-back with this consignment."""
+    return V1.find(EC, api_response(200, {"Reference": EC, **consignment}), NOW)
 
 
 @pytest.mark.parametrize("key", ["ConsignmentState", "Status"])
 def test_read_back_states(key: str) -> None:
-    """The state of the whole consignment or of the short form, in every spelling of the vendor."""
+    """The state of the full or the short form, in every spelling of the vendor."""
     later = ("Allocated", "ManifestFailed", "In Transit - Waiting", "Dispatched", "Collected", "Return to Sender ")
     assert [find(**{key: state}) for state in later] == [Allocated()] * len(later)
     failed = Unallocated(reason="allocation_failed", state="allocation_failed")
@@ -27,13 +27,13 @@ def test_read_back_states(key: str) -> None:
     assert find(**{key: "Teleported"}).reason == "unknown_state"
 
 
-def test_read_back_of_nothing() -> None:
-    """No state, no form, or another consignment: unknown."""
+def test_read_back_without_a_state() -> None:
+    """No state, no known form, or another consignment: unknown."""
     assert find().reason == "unreadable_response"
-    assert V1.find(EC, response(200, b"<html>"), NOW).reason == "unreadable_response"
+    assert V1.find(EC, api_response(200, b"<html>"), NOW).reason == "unreadable_response"
     assert find(Reference=OTHER, ConsignmentState="Allocated").reason == "other_shipment"
     short = {"ConsignmentReferenceForAllLegsAssignedByMpd": OTHER, "Status": "Allocated"}
-    assert V1.find(EC, response(200, short), NOW).reason == "other_shipment"
+    assert V1.find(EC, api_response(200, short), NOW).reason == "other_shipment"
 
 
 CONSIGNMENT: dict[str, Any] = {
@@ -53,14 +53,14 @@ ADOPTED = Allocated(
 
 
 def test_read_back_collects_the_allocation() -> None:
-    """Carrier and tracking stand in the legs, service and price in `Allocation`; labels are not made up."""
+    """Carrier and tracking come from the legs, service and price from `Allocation`; there are no labels."""
     assert find(**CONSIGNMENT) == ADOPTED
     single = {key: value for key, value in LEG.items() if key != "TrackingReferences"}
     assert find(**{**CONSIGNMENT, "ConsignmentLegs": [{**single, "TrackingReference": "T1"}]}) == ADOPTED
 
 
-def test_legs_of_packages_stand_in() -> None:
-    """Where the consignment has no tracking of its own, that of its packages is taken."""
+def test_tracking_of_packages_is_used() -> None:
+    """If the consignment has no tracking of its own, that of its packages is used."""
     packages = [{"ConsignmentLegs": [LEG]}, {}, {"ConsignmentLegs": [{**LEG, "TrackingReferences": ["T2"]}]}]
     finding = find(**{**CONSIGNMENT, "ConsignmentLegs": [], "Packages": packages})
     assert isinstance(finding, Allocated)
@@ -68,7 +68,7 @@ def test_legs_of_packages_stand_in() -> None:
 
 
 def test_read_back_as_xml() -> None:
-    """The same consignment in XML is the same finding."""
+    """The same consignment in XML has the same finding."""
     body = f"""<?xml version="1.0" encoding="utf-8"?>
         <Consignment xmlns:i="http://www.w3.org/2001/XMLSchema-instance" xmlns="urn:any"><Reference>{EC}</Reference>
         <ConsignmentState>Allocated</ConsignmentState><DateShipped i:nil="true"/><Allocation>
@@ -78,7 +78,7 @@ def test_read_back_as_xml() -> None:
         <ConsignmentLegs><ConsignmentLeg><Leg>0</Leg><TrackingReferences><string>T1</string></TrackingReferences>
         <CarrierReference>CX</CarrierReference><CarrierName>Carrier X</CarrierName></ConsignmentLeg></ConsignmentLegs>
         <Packages><Package><ConsignmentLegs/></Package></Packages></Consignment>"""
-    assert V1.find(EC, response(200, body.encode(), content_type="application/xml"), NOW) == ADOPTED
+    assert V1.find(EC, api_response(200, body.encode(), content_type="application/xml"), NOW) == ADOPTED
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,6 @@ def test_read_back_as_xml() -> None:
     ],
 )
 def test_read_back_is_never_refused(status: int, kind: type[Finding], reason: str) -> None:
-    """An error on a read-back says what is wrong with the consignment or the key."""
-    finding = V1.find(EC, response(status, {"Message": "no"}), NOW)
+    """An error on a read-back is about the consignment or the key."""
+    finding = V1.find(EC, api_response(status, {"Message": "no"}), NOW)
     assert (type(finding), finding.reason) == (kind, reason)

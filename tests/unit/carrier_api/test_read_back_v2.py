@@ -1,17 +1,17 @@
-"""What a read-back finds in v2."""
+"""Findings of a v2 read-back."""
 
 from typing import Any
 
 import pytest
 
 from tasks.rules.outcome import Allocated, Carrier, Finding, Label, Price, Queued, Unallocated, Unknown
-from tests.unit.carrier_api.responses import NOW, OTHER, REF, V2, response
+from tests.unit.carrier_api.responses import NOW, OTHER, REF, V2, api_response
 from tests.unit.carrier_api.test_results_v2 import LABEL
 
 
 def find(**shipment: Any) -> Finding:
-    """What a read-back of this shipment finds."""
-    return V2.find(REF, response(200, {"reference": REF, **shipment}), NOW)
+    """The finding of a read-back with this shipment."""
+    return V2.find(REF, api_response(200, {"reference": REF, **shipment}), NOW)
 
 
 @pytest.mark.parametrize("state", ["allocated", "manifesting", "booking_failed", "Dispatched", "lost", "delivered"])
@@ -21,19 +21,19 @@ def test_later_states_are_adopted(state: str) -> None:
 
 
 def test_read_back_states() -> None:
-    """The other states say whether to wait, to try again or to stop; an unknown word says nothing."""
+    """Other states mean waiting, a new call or the end; an unknown state is unknown."""
     assert find(state="allocating") == Queued(reason="allocating")
     assert find(state="Unallocated") == Unallocated(state="unallocated")
     assert find(state="allocation_failed") == Unallocated(reason="allocation_failed", state="allocation_failed")
     assert [find(state=state).reason for state in ("cancelling", "cancelled", "destroyed")] == ["wrong_state"] * 3
     assert find(state="teleported") == Unknown(reason="unknown_state", message="state teleported")
     assert find().reason == find(state=None).reason == "unreadable_response"
-    assert V2.find(REF, response(200, b"<html>"), NOW).reason == "unreadable_response"
-    assert V2.find(REF, response(200, {"reference": OTHER, "state": "allocated"}), NOW).reason == "other_shipment"
+    assert V2.find(REF, api_response(200, b"<html>"), NOW).reason == "unreadable_response"
+    assert V2.find(REF, api_response(200, {"reference": OTHER, "state": "allocated"}), NOW).reason == "other_shipment"
 
 
 def test_read_back_collects_the_allocation() -> None:
-    """Carrier, price and tracking stand in `allocation`; label links in three places, each taken once."""
+    """Carrier, price and tracking come from `allocation`; label links from three places, each used once."""
     zpl = {**LABEL, "href": "https://h/zpl", "rel": "ZPL"}
     finding = find(
         state="delivered",

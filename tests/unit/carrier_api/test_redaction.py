@@ -1,4 +1,4 @@
-"""The key is taken out of an answer, in whichever form it stands there."""
+"""The key is removed from a response, in every encoding."""
 
 import base64
 import html
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from worker.carrier_api.redaction import redacted, redacted_text
 
-KEYS = ("a-key-that-nobody-may-see", "7f3aQ1/z+B92<x&L'm\"z", "0123456789abcdef0123456789abcdef")
+KEYS = ("a-key-that-must-stay-secret", "7f3aQ1/z+B92<x&L'm\"z", "0123456789abcdef0123456789abcdef")
 
 FORMS: dict[str, Callable[[str], str]] = {
     "plain": lambda key: key,
@@ -42,7 +42,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_key_in_any_form(form: str, key: str) -> None:
-    """Nothing that can be read as the key is left, and what stands around it stays where that can be."""
+    """Nothing that can be decoded to the key is left, and the surrounding text is kept where possible."""
     written = FORMS[form](key)
     left = redacted(f"bad key {written}!".encode(), key).decode()
     assert written not in left
@@ -51,27 +51,27 @@ def test_a_key_in_any_form(form: str, key: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("form", ["plain", "JSON", "JSON, all letters", "URL", "base64", "HTML", "HTML, hex"])
-def test_what_stands_around_it_stays(form: str, key: str) -> None:
-    """The usual forms are cut out of the text."""
+def test_surrounding_text_is_kept(form: str, key: str) -> None:
+    """The usual encodings are cut out of the text."""
     assert redacted_text(f"bad key {FORMS[form](key)} of acme", key).startswith("bad key [key]")
     assert redacted_text(f"bad key {FORMS[form](key)} of acme", key).endswith(" of acme")
 
 
 @given(st.binary(max_size=200))
-def test_an_answer_without_the_key_stays(body: bytes) -> None:
-    """Any other bytes stay as they are."""
+def test_a_response_without_the_key_is_unchanged(body: bytes) -> None:
+    """Other bytes are unchanged."""
     assert redacted(body, KEYS[0]) == body
     assert redacted(body, "") == body
 
 
-def test_our_own_reference_stays() -> None:
-    """A reference that we sent is no secret of the answer's: without it nobody would know whom the answer means."""
+def test_a_reference_of_the_request_is_kept() -> None:
+    """A reference that was sent is no secret of the response, and is needed to match its entries."""
     body = b'{"shipment_reference": "test-1", "message": "test", "href": "https://h/test-1?key=test"}'
     left = b'{"shipment_reference": "test-1", "message": "[key]", "href": "https://h/test-1?key=[key]"}'
     assert redacted(body, "test", ["test-1"]) == left
 
 
-def test_looking_is_cheap() -> None:
-    """A common answer costs a few microseconds."""
+def test_redaction_is_cheap() -> None:
+    """A common response takes a few microseconds."""
     body = json.dumps({"state": "allocated", "links": [{"href": "https://h/labels/sp_1/pdf"}] * 20}).encode()
     assert min(timeit.repeat(lambda: redacted(body, KEYS[0]), number=1000, repeat=5)) < 0.1

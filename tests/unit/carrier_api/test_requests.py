@@ -9,7 +9,7 @@ from worker.carrier_api.v1.dialect import ConsignmentsV1
 
 
 def test_headers_of_v1() -> None:
-    """Key and version have v1's own names, and the merchant's format is asked for and sent."""
+    """Key and version have v1's own names, and the merchant's format is accepted and sent."""
     assert ConsignmentsV1(format="xml").headers("secret") == {
         "ocp-apim-subscription-key": "secret",
         "electio-api-version": "1.1",
@@ -20,7 +20,7 @@ def test_headers_of_v1() -> None:
 
 
 def test_bodies_of_v1() -> None:
-    """A v1 body is JSON or XML as the merchant chose; a call without a body has none in either."""
+    """A v1 body is JSON or XML, as the merchant chose; a call without a body has none in either format."""
     call = DEFAULT.request(V1, [EC])
     assert json.loads(dialect_for(V1).encode(call) or b"") == {"ConsignmentReferences": [EC]}
     assert b"<AllocateConsignmentsRequest" in (dialect_for(V1, "xml").encode(call) or b"")
@@ -28,5 +28,5 @@ def test_bodies_of_v1() -> None:
 
 
 def test_read_back_of_v1() -> None:
-    """A consignment is read whole, not by its short status: the answer must name carrier and price."""
+    """The full consignment is read, not its short status: the response must contain carrier and price."""
     assert target(dialect_for(V1).read_back_request(EC)) == f"/consignments/{EC}"

@@ -1,4 +1,4 @@
-"""v2's good answers, for one shipment and for many."""
+"""v2 responses with results, for one shipment and for many."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tasks.rules.outcome import (
     Stopped,
     Unknown,
 )
-from tests.unit.carrier_api.responses import DEFAULT, FILTERS, NOW, OTHER, REF, SERVICE, V2, response, v2
+from tests.unit.carrier_api.responses import DEFAULT, FILTERS, NOW, OTHER, REF, SERVICE, V2, api_response, v2
 
 LABEL = {"href": f"https://api.sorted.com/pro/labels/{REF}/pdf", "rel": "label", "type": "label"}
 
@@ -26,8 +26,8 @@ def result(reference: str = REF, state: str | None = "allocated", **more: Any) -
 
 
 def many(body: Any, status: int = 202) -> list[tuple[type[Outcome], str | None]]:
-    """What an answer says about two shipments."""
-    outcomes = V2.read(DEFAULT, [REF, OTHER], response(status, body), NOW)
+    """The outcomes of a response for two shipments."""
+    outcomes = V2.read(DEFAULT, [REF, OTHER], api_response(status, body), NOW)
     assert list(outcomes) == [REF, OTHER]
     return [(type(outcome), outcome.reason) for outcome in outcomes.values()]
 
@@ -40,8 +40,8 @@ ALLOCATED = (Allocated, None)
 @pytest.mark.parametrize("status", [200, 202, 207, 407])
 @pytest.mark.parametrize("state", ["allocated", "Allocated", "ALLOCATED", "manifested"])
 def test_state_decides(status: int, state: str) -> None:
-    """The state of the body decides, in any case of its letters and under each status that carries a result."""
-    assert v2(response(status, result(state=state))) == Allocated(correlation_id="c-1")
+    """The state in the body decides, in any case and under each status that has a result."""
+    assert v2(api_response(status, result(state=state))) == Allocated(correlation_id="c-1")
 
 
 @pytest.mark.parametrize(
@@ -61,68 +61,68 @@ def test_state_decides(status: int, state: str) -> None:
     ],
 )
 def test_other_states(state: Any, on_200: object, on_202: object) -> None:
-    """What is not allocated is never taken for it; where 200 leaves a doubt, 202 means queued."""
+    """Other states are never an allocation; an uncertain 200 is unknown, a 202 queued."""
     for status, expected in ((200, on_200), (202, on_202)):
-        outcome = v2(response(status, result(state=state)))
+        outcome = v2(api_response(status, result(state=state)))
         assert (type(outcome), outcome.reason) == expected
 
 
-def test_success_in_words_is_no_success() -> None:
-    """A message that speaks of success decides nothing."""
+def test_a_success_message_is_no_success() -> None:
+    """A message that mentions success decides nothing."""
     body = {"message": f"Shipment {REF} has been allocated successfully", "shipment_reference": REF}
-    assert isinstance(v2(response(200, body)), Unknown)
+    assert isinstance(v2(api_response(200, body)), Unknown)
 
 
-def test_failure_says_why() -> None:
-    """A result whose state is a failure is a definite no, with the codes and words of its details."""
+def test_failure_has_a_reason() -> None:
+    """A result with a failure state is a definite refusal, with the codes and messages of its details."""
     details = [{"code": "allocation_failed", "message": "no", "details": [{"code": "carrier_service_not_found"}]}]
-    assert v2(response(200, result(state="allocation_failed", details=details))) == Refused(
+    assert v2(api_response(200, result(state="allocation_failed", details=details))) == Refused(
         reason="carrier_service_not_found", message="no", correlation_id="c-1"
     )
-    odd = v2(response(200, result(state="allocation_failed", details=[{"code": "shipment_invalid_state"}])))
+    odd = v2(api_response(200, result(state="allocation_failed", details=[{"code": "shipment_invalid_state"}])))
     assert (type(odd), odd.reason) == (Refused, "shipment_invalid_state")
-    clash = v2(response(200, result(state="allocation_failed", details=[{"code": "rule_conflict"}])))
+    clash = v2(api_response(200, result(state="allocation_failed", details=[{"code": "rule_conflict"}])))
     assert (type(clash), clash.reason) == (Refused, "conflict")
 
 
-def test_another_shipment_is_no_answer() -> None:
-    """An allocation of another shipment says nothing about ours."""
-    assert isinstance(v2(response(200, result(OTHER))), Unknown)
+def test_result_of_another_shipment_is_ignored() -> None:
+    """An allocation of another shipment is no information about the requested one."""
+    assert isinstance(v2(api_response(200, result(OTHER))), Unknown)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{}", b'"allocated"', b'{"code": "x"}'])
-def test_unreadable_answer(body: bytes) -> None:
-    """A body without a known form is unknown, or queued where the status says so."""
+def test_unreadable_response(body: bytes) -> None:
+    """A body without a known form is unknown, or queued if the status is 202."""
     for status in (200, 407):
-        assert v2(response(status, body)).reason == "unreadable_response"
+        assert v2(api_response(status, body)).reason == "unreadable_response"
     for status in (202, 207):
         assert many(body, status) == [QUEUED] * 2
 
 
 @pytest.mark.parametrize("status", [200, 202, 207, 407])
 def test_a_page_queues_nothing(status: int) -> None:
-    """A page in the API's place is unknown, whatever its status says."""
+    """A page from a proxy is unknown, whatever its status."""
     assert many(b"<html>please wait</html>", status) == [(Unknown, "unreadable_response")] * 2
 
 
 def test_list_of_results() -> None:
-    """Each entry of a list speaks for its own shipment; who is not mentioned is unknown."""
+    """Each entry of a list is the result of its own shipment; a missing one is unknown."""
     assert many([result(OTHER), result(REF, "allocating")], 207) == [(Queued, "allocating"), ALLOCATED]
     assert many([result(OTHER)], 407) == [MISSING, ALLOCATED]
     for status in (202, 207):
         assert many([result(OTHER, None), "rubbish", None], status) == [MISSING, QUEUED]
 
 
-def test_nameless_success_is_not_guessed() -> None:
-    """In an answer for several, a success that names no shipment belongs to none."""
+def test_success_without_a_reference_is_ignored() -> None:
+    """In a response for several shipments, a success without a reference is attributed to none."""
     nameless = {"state": "allocated"}
     assert many([nameless]) == many(nameless) == many([nameless, nameless]) == [MISSING] * 2
-    assert isinstance(v2(response(200, nameless)), Allocated)
-    assert isinstance(v2(response(200, [nameless, nameless])), Unknown)
+    assert isinstance(v2(api_response(200, nameless)), Allocated)
+    assert isinstance(v2(api_response(200, [nameless, nameless])), Unknown)
 
 
 def test_contradiction_is_unknown() -> None:
-    """A shipment of which an answer says two things is read back."""
+    """A shipment with two contradicting results is read back."""
     assert many([result(), result(state="allocation_failed")])[0] == (Unknown, "contradictory_response")
     assert many({"queued": [REF], "rejected": [{"code": "x", "references": [REF]}]})[0][0] is Unknown
     assert many([result(), result()])[0] == ALLOCATED
@@ -148,38 +148,38 @@ def test_queued_and_rejected(entry: dict[str, str], expected: tuple[type[Outcome
 
 
 def test_rejection_without_a_code_is_uncertain() -> None:
-    """A rejection that names no cause is read back before it counts."""
+    """A rejection without a cause is read back before it counts."""
     body = {"rejected": [{"references": [REF]}, {"code": "too_heavy", "references": [OTHER]}]}
-    outcomes = V2.read(SERVICE, [REF, OTHER], response(202, body), NOW)
+    outcomes = V2.read(SERVICE, [REF, OTHER], api_response(202, body), NOW)
     assert [isinstance(o, Refused) and o.certain for o in outcomes.values()] == [False, True]
 
 
-def test_answer_of_filters() -> None:
-    """Filters name the shipments they took in by links; the others are unknown."""
+def test_response_of_filters() -> None:
+    """A response to filters has links to the accepted shipments; the others are unknown."""
     body = {"reference": "r", "message": "m", "shipments": [{"reference": REF, "rel": "shipment", "href": "x"}]}
-    outcomes = V2.read(FILTERS, [REF, OTHER], response(202, body), NOW)
+    outcomes = V2.read(FILTERS, [REF, OTHER], api_response(202, body), NOW)
     assert [(type(o), o.reason) for o in outcomes.values()] == [QUEUED, MISSING]
     assert many({**body, "shipments": None}) == [QUEUED] * 2
 
 
-def test_what_is_not_said_is_null() -> None:
-    """Fields that are missing, empty or of another type become None, never something made up."""
+def test_missing_fields_are_null() -> None:
+    """Fields that are missing, empty or of another type are None."""
     price: dict[str, Any] = {"net": "free", "gross": 2.5, "currency": ""}
     carrier = {"reference": 5.0, "name": ["x"], "service_reference": "S"}
     tracking: dict[str, Any] = {"shipment": {"tracking_references": ["T", "", None, {}]}}
     body = result(price=price, carrier=carrier, tracking_details=tracking)
-    assert v2(response(200, body)) == Allocated(
+    assert v2(api_response(200, body)) == Allocated(
         carrier=Carrier(reference="5.0", service_reference="S"),
         price=Price(gross="2.5"),
         tracking_references=("T",),
         correlation_id="c-1",
     )
-    assert v2(response(200, result(price={}, carrier=[], tracking_details="x"))) == Allocated(correlation_id="c-1")
+    assert v2(api_response(200, result(price={}, carrier=[], tracking_details="x"))) == Allocated(correlation_id="c-1")
 
 
-def test_tracking_of_contents_stands_in() -> None:
-    """Where the carrier gave no reference for the whole, those of the contents are taken."""
+def test_tracking_of_contents_is_used() -> None:
+    """If the carrier has no reference for the shipment, those of its contents are used."""
     details = {"shipment": {"tracking_references": []}, "contents": [{"tracking_references": ["A"]}, {}, {"x": 1}]}
-    outcome = v2(response(200, result(tracking_details=details)))
+    outcome = v2(api_response(200, result(tracking_details=details)))
     assert isinstance(outcome, Allocated)
     assert outcome.tracking_references == ("A",)

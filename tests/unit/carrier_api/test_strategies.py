@@ -1,4 +1,4 @@
-"""Strategies: read from a merchant file, written back, and the calls they build."""
+"""Strategies: parsed from a merchant file, written back, and the requests they build."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ TABLES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize(("table", "strategy"), list(zip(TABLES, ALL, strict=True)))
 def test_table_and_strategy_are_the_same(table: dict[str, Any], strategy: Strategy) -> None:
-    """A strategy is read from its table, from Python and from JSON, and written back as the same table."""
+    """A strategy is parsed from its table, from Python and from JSON, and written back as the same table."""
     assert ADAPTER.validate_python(table) == strategy
     assert ADAPTER.validate_json(ADAPTER.dump_json(strategy)) == strategy
     assert ADAPTER.dump_python(strategy) == strategy.table == table
@@ -38,7 +38,7 @@ def test_table_and_strategy_are_the_same(table: dict[str, Any], strategy: Strate
 
 
 def test_tags_are_written_as_a_list() -> None:
-    """Tags travel as a JSON array and come back."""
+    """Tags are a JSON array, and are read back."""
     assert TAGGED.table == {"filters": {"direction": "inbound", "tags": ["Oil", "b&w"]}}
     assert ADAPTER.validate_python(TAGGED.table) == TAGGED
 
@@ -63,8 +63,8 @@ def test_tags_are_written_as_a_list() -> None:
         ({"filters": {"direction": "outbound", "tags": ["x"] * 11}}, ("filters", "tags"), "at most 10"),
     ],
 )
-def test_wrong_table_is_explained(value: object, where: tuple[str, ...], words: str) -> None:
-    """Whatever is wrong is said once, at its own key, in words that help."""
+def test_wrong_table_has_one_problem(value: object, where: tuple[str, ...], words: str) -> None:
+    """Each problem is reported once, at its own key, with a helpful message."""
     with pytest.raises(ValidationError) as caught:
         ADAPTER.validate_python(value)
     (problem,) = caught.value.errors()
@@ -72,7 +72,7 @@ def test_wrong_table_is_explained(value: object, where: tuple[str, ...], words: 
     assert words in problem["msg"]
 
 
-def test_schema_takes_what_the_type_takes() -> None:
+def test_schema_accepts_what_the_type_accepts() -> None:
     """The JSON Schema accepts each table, and refuses none or two keys at once."""
     validator = jsonschema.Draft202012Validator(ADAPTER.json_schema())
     assert [table for table in TABLES if not validator.is_valid(table)] == []
@@ -82,7 +82,7 @@ def test_schema_takes_what_the_type_takes() -> None:
 
 
 def test_catalogue_is_the_contract() -> None:
-    """The strategies of each flavour, in the order of the contract; only v2 knows virtual services."""
+    """The strategies of each flavour, in the order of the contract; only v2 has virtual services."""
     names = (
         "virtual_service",
         "carrier_service",
@@ -96,8 +96,8 @@ def test_catalogue_is_the_contract() -> None:
     assert available(V1) == names[1:]
 
 
-def test_unfit_strategies_say_so() -> None:
-    """A strategy that the flavour does not have, and tags with v1, are explained; all else fits."""
+def test_unsupported_strategies_have_a_reason() -> None:
+    """A strategy that the flavour does not have, and tags with v1, have a reason; all others are supported."""
     assert VIRTUAL.unsupported_reason(V1) is not None
     assert TAGGED.unsupported_reason(V1) == "filters has no tags in consignments-v1"
     fits: list[tuple[Strategy, Flavour]] = [(TAGGED, V2), *((s, V2) for s in ALL), *((s, V1) for s in ALL[1:])]
@@ -105,7 +105,7 @@ def test_unfit_strategies_say_so() -> None:
 
 
 def test_shipments_per_call() -> None:
-    """Only the "many" endpoints take more than one shipment, and those of v2's service and group only when asked to."""
+    """Only the "many" endpoints take more than one shipment, and v2's service and group only if bulk is set."""
     assert [s.per_call(V2) for s in ALL] == [1, 1, 1, 100, 1, 100, 1]
     assert [s.per_call(V2, bulk=True) for s in ALL] == [1, 100, 100, 100, 1, 100, 1]
     assert [s.per_call(V1) for s in ALL[1:]] == [100, 1, 100, 1, 100, 1]
@@ -141,13 +141,13 @@ def test_shipments_per_call() -> None:
     ],
 )
 def test_calls_of_v1(call: RequestSpec, path: str, body: dict[str, Any] | None, root: str | None) -> None:
-    """v1's calls, which no OpenAPI document describes: path, body and XML root of the vendor's help pages."""
+    """v1 requests, which no OpenAPI document describes: path, body and XML root of the vendor's help pages."""
     assert (call.method, target(call), call.body, call.root) == ("PUT", path, body, root)
 
 
 @pytest.mark.parametrize("flavour", [V1, V2])
 def test_quotes_come_first(flavour: Flavour) -> None:
-    """Where a strategy needs a quote, its call asks for the quotes; v1 finds the cheapest by itself."""
+    """A strategy that needs a quote requests the quotes first; v1 finds the cheapest by itself."""
     assert QUOTE.request(flavour, [REF]) == quotes_request(flavour, REF)
     assert flavour in QUOTE.needs_quote
     assert (flavour in CHEAPEST.needs_quote) == (flavour == V2)
@@ -165,7 +165,7 @@ def test_choice_of_the_quote() -> None:
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=4))
 def test_segments_cannot_escape(path: list[str]) -> None:
-    """A path has as many segments as were meant, none of them `.` or `..`, and no query, whatever a reference holds."""
+    """A path has exactly the intended segments, none of them `.` or `..`, and no query, for any reference."""
     if {".", ".."} & set(path):
         with pytest.raises(ValueError, match="no such path"):
             target(RequestSpec(method="GET", path=tuple(path)))
@@ -176,7 +176,7 @@ def test_segments_cannot_escape(path: list[str]) -> None:
 
 
 @pytest.mark.parametrize("segment", ["", ".", ".."])
-def test_no_segment_is_resolved_away(segment: str) -> None:
+def test_dot_segments_are_refused(segment: str) -> None:
     """A reference that a URL would resolve to another path is refused."""
     with pytest.raises(ValueError, match="no such path"):
         target(RequestSpec(method="GET", path=("shipments", segment)))

@@ -1,4 +1,4 @@
-"""v1's answers to a call: summaries in three forms, and errors without codes."""
+"""v1 responses to a call: summaries in three forms, and errors without codes."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tasks.rules.outcome import (
     Throttled,
     Unknown,
 )
-from tests.unit.carrier_api.responses import ALL, EC, NOW, V1, response, v1
+from tests.unit.carrier_api.responses import ALL, EC, NOW, V1, api_response, v1
 
 OTHER = "EC-000-05B-MMA"
 DETAIL = {"Rel": "detail", "Href": f"https://api.electioapp.com/consignments/{EC}"}
@@ -25,8 +25,8 @@ MISSING = (Unknown, "missing_in_response")
 
 
 def many(body: Any, status: int = 200) -> list[tuple[type[Outcome], str | None]]:
-    """What an answer says about two consignments."""
-    outcomes = V1.read(ALL[3], [EC, OTHER], response(status, body), NOW)
+    """The outcomes of a response for two consignments."""
+    outcomes = V1.read(ALL[3], [EC, OTHER], api_response(status, body), NOW)
     assert list(outcomes) == [EC, OTHER]
     return [(type(outcome), outcome.reason) for outcome in outcomes.values()]
 
@@ -55,18 +55,20 @@ def many(body: Any, status: int = 200) -> list[tuple[type[Outcome], str | None]]
     ],
 )
 def test_own_flag_decides(summary: dict[str, Any], expected: object) -> None:
-    """A summary succeeds or fails by its flag or its own status code, alone or in a list, never by its words."""
+    """A summary succeeds or fails by its flag or its own status code, alone or in a list, never by its message."""
     for body in (summary, [summary]):
-        outcome = v1(response(200, body))
+        outcome = v1(api_response(200, body))
         assert (type(outcome), outcome.reason) == expected
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_refusal_names_no_cause(status: int) -> None:
-    """A refusal may just as well mean that the consignment is already allocated: it is uncertain, with its words."""
-    assert v1(response(status, {"Message": "no"})) == Refused(reason="refused", message="no", certain=False)
-    assert v1(response(200, [{"IsSuccess": False, "Message": "no"}])) == v1(response(status, {"Description": "no"}))
-    assert v1(response(status)) == Refused(reason="refused", message=f"HTTP {status}", certain=False)
+def test_refusal_has_no_cause(status: int) -> None:
+    """A refusal may also mean that the consignment is allocated already: it is uncertain, with its message."""
+    assert v1(api_response(status, {"Message": "no"})) == Refused(reason="refused", message="no", certain=False)
+    assert v1(api_response(200, [{"IsSuccess": False, "Message": "no"}])) == v1(
+        api_response(status, {"Description": "no"})
+    )
+    assert v1(api_response(status)) == Refused(reason="refused", message=f"HTTP {status}", certain=False)
 
 
 @pytest.mark.parametrize(
@@ -81,38 +83,38 @@ def test_refusal_names_no_cause(status: int) -> None:
     ],
 )
 def test_status(status: int, kind: type[Outcome], reason: str) -> None:
-    """Where v1 has no other meaning for a status, it is that of v2; v2's two own statuses are server errors here."""
+    """If v1 has no other meaning for a status, v2's applies; v2's two own statuses are server errors here."""
     for body in (b"", b"<html></html>", b'{"message": "no"}', b'[{"IsSuccess": true}]'):
-        outcome = v1(response(status, body))
+        outcome = v1(api_response(status, body))
         assert (type(outcome), outcome.reason) == (kind, reason)
 
 
-def test_throttled_says_how_long() -> None:
-    """The gateway's words and its `Retry-After` are passed on."""
-    answer = response(429, {"statusCode": 429, "message": "Rate limit is exceeded."}, retry_after="7")
-    assert v1(answer) == Throttled(reason="throttled", message="Rate limit is exceeded.", retry_after_s=7.0)
+def test_throttled_has_retry_after() -> None:
+    """The gateway's message and its `Retry-After` are kept."""
+    response = api_response(429, {"statusCode": 429, "message": "Rate limit is exceeded."}, retry_after="7")
+    assert v1(response) == Throttled(reason="throttled", message="Rate limit is exceeded.", retry_after_s=7.0)
 
 
 def test_202_is_queued() -> None:
-    """202 is only queued, also where it was successfully so, unless a summary says more."""
+    """202 is queued, also with a success flag, unless a summary has more."""
     for body in (b"", b"{}", b"[{}]", b"[]", b'[{"IsSuccess": true}]', b'{"StatusCode": 202, "IsSuccess": true}'):
-        assert v1(response(202, body)) == Queued(reason="queued")
-    assert v1(response(200, [{"StatusCode": 202}])) == Queued(reason="queued")
-    assert isinstance(v1(response(202, [{"StatusCode": 200, "IsSuccess": True}])), Allocated)
-    assert v1(response(202, [{"IsSuccess": False}])).reason == "refused"
+        assert v1(api_response(202, body)) == Queued(reason="queued")
+    assert v1(api_response(200, [{"StatusCode": 202}])) == Queued(reason="queued")
+    assert isinstance(v1(api_response(202, [{"StatusCode": 200, "IsSuccess": True}])), Allocated)
+    assert v1(api_response(202, [{"IsSuccess": False}])).reason == "refused"
     assert many(b"", 202) == [(Queued, "queued")] * 2
-    assert v1(response(202, b"<html><body>please wait</body></html>")).reason == "unreadable_response"
+    assert v1(api_response(202, b"<html><body>please wait</body></html>")).reason == "unreadable_response"
 
 
-def test_207_is_several_answers() -> None:
-    """In a 207 each summary speaks for itself, and what is left open was taken in."""
-    answer = [{"IsSuccess": True, "Data": EC}, {"Data": OTHER}]
-    assert many(answer, 207) == [(Allocated, None), (Queued, "queued")]
+def test_207_has_several_results() -> None:
+    """Each summary of a 207 is the result of its consignment; missing ones are queued."""
+    response = [{"IsSuccess": True, "Data": EC}, {"Data": OTHER}]
+    assert many(response, 207) == [(Allocated, None), (Queued, "queued")]
     assert many(b"", 207) == [(Queued, "queued")] * 2
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b'"allocated"', b"<!DOCTYPE html><html></html>"])
-def test_unreadable_answer(body: bytes) -> None:
+def test_unreadable_response(body: bytes) -> None:
     """A 200 without a summary is unknown."""
     assert many(body) == [(Unknown, "unreadable_response")] * 2
 
@@ -129,13 +131,13 @@ def test_unreadable_answer(body: bytes) -> None:
         {"ApiLinks": [{**DETAIL, "Href": "https://h/consignments/EC%2D000-05A-Z6S/?v=1"}]},
     ],
 )
-def test_whom_a_summary_speaks_of(naming: dict[str, Any]) -> None:
+def test_reference_of_a_summary(naming: dict[str, Any]) -> None:
     """`Data`, else the end of the link to the consignment."""
     assert many([{"IsSuccess": True, **naming}]) == [(Allocated, None), MISSING]
 
 
 def test_each_succeeds_by_itself() -> None:
-    """In a list each consignment has its own outcome, in whatever order; who is not mentioned is unknown."""
+    """In a list each consignment has its own outcome, in any order; a missing one is unknown."""
     assert many([{"IsSuccess": False, "Data": OTHER}, {"StatusCode": 200, "ApiLinks": [DETAIL]}]) == [
         (Allocated, None),
         REFUSED,
@@ -143,35 +145,35 @@ def test_each_succeeds_by_itself() -> None:
     assert many([{"IsSuccess": False, "Data": OTHER}, "rubbish"]) == [MISSING, REFUSED]
 
 
-def test_nameless_success_is_not_guessed() -> None:
-    """In an answer for several, a success that names nobody belongs to nobody; the words may name anybody."""
+def test_success_without_a_reference_is_ignored() -> None:
+    """In a response for several consignments, a success without a reference is attributed to none."""
     nameless = {"IsSuccess": True, "Message": f"Consignment {EC} has been allocated", "ApiLinks": None}
     assert many([nameless]) == many([nameless, nameless]) == many(nameless) == [MISSING] * 2
-    assert v1(response(200, [nameless, nameless])).reason == "missing_in_response"
-    assert v1(response(200, [{"IsSuccess": True, "Data": OTHER}])).reason == "missing_in_response"
+    assert v1(api_response(200, [nameless, nameless])).reason == "missing_in_response"
+    assert v1(api_response(200, [{"IsSuccess": True, "Data": OTHER}])).reason == "missing_in_response"
 
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_legs(first: int) -> None:
-    """Tracking references of all legs in the order of their numbers, from 0 or from 1; the carrier is the first's."""
+    """Tracking references of all legs, ordered by number, from 0 or from 1; the carrier is the first leg's."""
     legs = [{**LEG, "Leg": first + 1, "TrackingReferences": ["T2", "T3"], "CarrierName": "Y"}, {**LEG, "Leg": first}]
-    assert v1(response(200, {"StatusCode": 200, "ConsignmentLegs": legs})) == Allocated(
+    assert v1(api_response(200, {"StatusCode": 200, "ConsignmentLegs": legs})) == Allocated(
         carrier=Carrier(reference="CX", name="Carrier X"), tracking_references=("T1", "T2", "T3")
     )
 
 
 def test_summary_names_the_carrier() -> None:
-    """Where the summary itself names a carrier, the legs do not."""
+    """A carrier in the summary takes precedence over the legs."""
     body = {"StatusCode": 200, "ConsignmentLegs": [LEG, None], "CarrierName": "Z", "CarrierServiceReference": "Z1"}
-    outcome = v1(response(200, body))
+    outcome = v1(api_response(200, body))
     assert isinstance(outcome, Allocated)
     assert outcome.carrier == Carrier(name="Z", service_reference="Z1")
 
 
-def test_labels_have_the_format_that_is_said() -> None:
+def test_labels_have_the_stated_format() -> None:
     """A label link without a format in its path has none."""
     links = [{"Rel": "Label", "Href": f"https://h/labels/{EC}"}, {"Rel": "label", "Href": f"https://h/labels/{EC}/ZPL"}]
-    outcome = v1(response(200, {"StatusCode": 200, "ApiLinks": links}))
+    outcome = v1(api_response(200, {"StatusCode": 200, "ApiLinks": links}))
     assert isinstance(outcome, Allocated)
     assert outcome.labels == (
         Label(href=f"https://h/labels/{EC}"),

@@ -1,15 +1,15 @@
-"""v1's XML: read into the shape of its JSON, without any of XML's dangers; written in the vendor's namespace."""
+"""v1 XML: parsed into the shape of its JSON, without XML's dangers; written in the vendor's namespace."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.carrier_api.responses import response
+from tests.unit.carrier_api.responses import api_response
 from worker.carrier_api.v1.xml import NAMESPACE, parse_xml, why_no_document, write_xml
 
 
-def test_namespaces_are_left_out() -> None:
-    """Elements are known by their local name, in whichever namespace they are."""
+def test_namespaces_are_ignored() -> None:
+    """Elements are known by their local name, in any namespace."""
     assert parse_xml(b'<a xmlns="u:1"><B xmlns="u:2"> 1 </B><p:C xmlns:p="u:3"/></a>') == {"B": "1", "C": None}
 
 
@@ -40,13 +40,13 @@ def test_lists_stay_lists(count: int) -> None:
         b"\xff<a/>",
     ],
 )
-def test_dangerous_or_broken_is_nothing(body: bytes) -> None:
-    """A document with a DOCTYPE, and so with entities, is refused; a broken one is nothing."""
+def test_dangerous_or_broken_is_none(body: bytes) -> None:
+    """A document with a DOCTYPE, and so with entities, is refused; a malformed one is None."""
     assert parse_xml(body) is None
 
 
-def test_a_word_is_no_document_type() -> None:
-    """What only looks like a document type is text."""
+def test_text_that_resembles_a_doctype() -> None:
+    """Text that only resembles a document type is text."""
     assert parse_xml(b"<a><b><![CDATA[<!DOCTYPE x>]]></b></a>") == {"b": "<!DOCTYPE x>"}
 
 
@@ -54,37 +54,37 @@ def test_a_word_is_no_document_type() -> None:
     ("body", "why"),
     [(b"<!DOCTYPE a><a/>", "a document type"), (b"<a><b></a>", "mismatched tag"), (b"<a/>", "")],
 )
-def test_why_it_is_no_document(body: bytes, why: str) -> None:
-    """What cannot be read says why, in the words of the parser."""
+def test_unreadable_documents_have_a_reason(body: bytes, why: str) -> None:
+    """An unreadable document has a reason, in the parser's own message."""
     assert why in why_no_document(body)
     assert bool(why) == bool(why_no_document(body))
 
 
-def test_a_lost_letter_is_replaced() -> None:
-    """A letter that is not UTF-8 costs no more than itself."""
+def test_an_invalid_character_is_replaced() -> None:
+    """A character that is not UTF-8 is replaced; the rest is kept."""
     assert parse_xml(b"<a><b>caf\xe9</b></a>") == {"b": "caf\ufffd"}
 
 
-def test_depth_costs_nothing() -> None:
-    """A document as deep as it is long is read without recursion."""
+def test_depth_is_cheap() -> None:
+    """A document as deep as it is long is parsed without recursion."""
     assert parse_xml(b"<a>" * 50_000 + b"</a>" * 50_000) is not None
 
 
-def test_declared_encoding_is_not_believed() -> None:
-    """.NET writes documents that say utf-16 and are utf-8."""
+def test_declared_encoding_is_ignored() -> None:
+    """.NET writes documents that declare utf-16 and are utf-8."""
     assert parse_xml('<?xml version="1.0" encoding="utf-16"?><a><b>é</b></a>'.encode()) == {"b": "é"}
 
 
 @given(st.binary(max_size=100).map(lambda tail: b"<a>" + tail) | st.text("<>/ab&;! ").map(str.encode))
-def test_reading_never_raises(body: bytes) -> None:
-    """Any bytes can be read."""
+def test_parsing_never_raises(body: bytes) -> None:
+    """Any bytes can be parsed."""
     parse_xml(body)
 
 
-def test_first_character_tells_the_format() -> None:
-    """XML is read as XML even where the headers say JSON, and after a byte order mark."""
+def test_first_character_decides_the_format() -> None:
+    """XML is parsed as XML even if the headers declare JSON, and after a byte order mark."""
     xml, json = b"\xef\xbb\xbf\r\n <?xml version='1.0'?><a><b>1</b></a>", b' {"b": 1}'
-    assert response(200, xml).content == response(200, json).content == {"b": "1"}
+    assert api_response(200, xml).content == api_response(200, json).content == {"b": "1"}
 
 
 def test_request_is_written_in_order() -> None:

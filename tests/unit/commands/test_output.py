@@ -1,4 +1,4 @@
-"""What the commands print is harmless, whatever an event or an API said."""
+"""Command output is harmless, whatever an event or an API contains."""
 
 import pytest
 from hypothesis import given
@@ -8,14 +8,14 @@ from worker.observability.text import count, duration, visible
 
 
 @given(st.text())
-def test_no_letter_steers_a_terminal(text: str) -> None:
-    """Whatever the text was, what is printed holds printable letters only, and those unchanged."""
+def test_only_printable_characters_are_printed(text: str) -> None:
+    """For any text, the output contains printable characters only, and those unchanged."""
     assert visible(text).isprintable()
     assert visible(visible(text)) == visible(text)
 
 
-def test_control_characters_are_written_out() -> None:
-    """Escape sequences, line ends and direction marks can be seen, but do nothing."""
+def test_control_characters_are_escaped() -> None:
+    """Escape sequences, line ends and direction marks are visible and have no effect."""
     assert visible("a\x1b[31mb\nc\u202ed\x9be é") == r"a\x1b[31mb\nc\u202ed\x9be é"
 
 
@@ -23,8 +23,8 @@ def test_control_characters_are_written_out() -> None:
     ("seconds", "words"),
     [(0.04, "0.0 s"), (42.9, "42 s"), (60, "1 min"), (185, "3 min 5 s"), (7500, "2 h 5 min"), (90000, "1 d 1 h")],
 )
-def test_spans_have_two_units_at_the_most(seconds: float, words: str) -> None:
-    """A time span is told in the two units that matter."""
+def test_durations_have_two_units_at_most(seconds: float, words: str) -> None:
+    """A duration is printed in its two largest units."""
     assert duration(seconds) == words
 
 

@@ -1,4 +1,4 @@
-"""How many cores a process may use, as its cgroups say it."""
+"""The number of cores of a process, from its cgroups."""
 
 import os
 from pathlib import Path
@@ -31,7 +31,7 @@ V1 = "12:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n"
     ],
 )
 def test_quotas(tmp_path: Path, own: str, files: dict[str, str], expected: int) -> None:
-    """The tightest quota of a cgroup or of one above it counts, a part of a core as a whole one."""
+    """The tightest quota of a cgroup or its parents counts, and a part of a core counts as one."""
     (tmp_path / "own").write_text(own)
     for name, text in files.items():
         file = tmp_path / "mounted" / name

@@ -1,4 +1,4 @@
-"""Merchant files that are good: what each key may be, and what its absence means."""
+"""Valid merchant files: the values of each key, and the defaults."""
 
 from pathlib import Path
 
@@ -22,8 +22,8 @@ STRATEGIES = {
 APIS: dict[Flavour, str] = {V2: V2_API, V1: V1_API}
 
 
-def test_defaults_are_the_contracts() -> None:
-    """What a file leaves out has the value that the contract states."""
+def test_defaults_match_the_contract() -> None:
+    """Omitted keys have the defaults of the contract."""
     file = file_of(V2_API + SERVICE)
     assert (file.api.format, file.api.bulk, file.api.timeout_s) == ("json", False, 20)
     assert (file.retry.attempts, file.retry.deadline_hours) == (8, 48)
@@ -34,7 +34,7 @@ def test_defaults_are_the_contracts() -> None:
 
 
 def test_everything_can_be_stated() -> None:
-    """A file that uses every key is read as it is written; whole numbers will do wherever a number is wanted."""
+    """A file with every key is read as written; whole numbers are accepted wherever a number is expected."""
     file = file_of(
         V2_API
         + 'bulk = true\nformat = "json"\ntimeout_s = 5\n'
@@ -54,7 +54,7 @@ def test_everything_can_be_stated() -> None:
 @pytest.mark.parametrize("flavour", [V2, V1])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_strategies_of_a_flavour(tmp_path: Path, strategy: str, flavour: Flavour) -> None:
-    """A strategy is good exactly where its flavour has it, as the first step, as a fallback and in a rule."""
+    """A strategy is valid exactly where its flavour has it, as the first step, as a fallback and in a rule."""
     first = f"[allocation]\nstrategy = {strategy}\n"
     last = f"{SERVICE}fallback = [{{ default_rules = true }}, {strategy}]\n"
     in_rule = SERVICE + rule('{ country = "GB" }', strategy)
@@ -63,14 +63,14 @@ def test_strategies_of_a_flavour(tmp_path: Path, strategy: str, flavour: Flavour
     assert keys == ([[], [], []] if flavour in STRATEGIES[strategy] else places)
 
 
-def test_xml_is_spoken_by_v1_alone(tmp_path: Path) -> None:
-    """The format xml is good for consignments-v1 and a problem for shipments-v2."""
+def test_xml_is_for_v1_only(tmp_path: Path) -> None:
+    """The format xml is valid for consignments-v1 and a problem for shipments-v2."""
     assert file_of(V1_API + 'format = "xml"\n' + SERVICE).api.format == "xml"
     assert [p.key for p in problems(tmp_path, V2_API + 'format = "xml"\n' + SERVICE)] == ["api.format"]
 
 
-def test_bulk_is_a_choice_of_v2_alone(tmp_path: Path) -> None:
-    """The switch bulk means nothing to consignments-v1, whose file may not set it."""
+def test_bulk_is_for_v2_only(tmp_path: Path) -> None:
+    """A consignments-v1 file must not set bulk."""
     assert file_of(V1_API + "bulk = false\n" + SERVICE).api.bulk is False
     assert [p.key for p in problems(tmp_path, V1_API + "bulk = true\n" + SERVICE)] == ["api.bulk"]
 
@@ -88,15 +88,15 @@ def test_bulk_is_a_choice_of_v2_alone(tmp_path: Path) -> None:
         ("http://localhost.example.com", False),
     ],
 )
-def test_the_key_travels_by_tls(tmp_path: Path, url: str, good: bool) -> None:  # noqa: FBT001  # a row of the table
-    """Plain http is good for this machine and for the hosts that the settings allow, and for no other."""
+def test_the_key_requires_tls(tmp_path: Path, url: str, good: bool) -> None:  # noqa: FBT001  # a row of the table
+    """Plain http is valid for loopback and for the hosts in the settings, and for no other."""
     text = V2_API.replace("https://api.test/pro", url) + SERVICE
     found = read_text(tmp_path, text, http_hosts=frozenset({"carrier.internal"}))
     assert isinstance(found, Merchant) is good
 
 
-def test_a_merchant_is_called_like_its_file(tmp_path: Path) -> None:
-    """The name is the file's without its ending, and the digest changes with the content alone."""
+def test_a_merchant_is_named_after_its_file(tmp_path: Path) -> None:
+    """The name is the file's without its suffix, and the digest changes only with the content."""
     first = read_text(tmp_path, V2_API + SERVICE)
     again = read_text(tmp_path, V2_API + SERVICE, name="other.toml")
     changed = read_text(tmp_path, V2_API + SERVICE + "\n")
@@ -107,8 +107,8 @@ def test_a_merchant_is_called_like_its_file(tmp_path: Path) -> None:
     assert first.digest == again.digest != changed.digest
 
 
-def test_a_bad_file_concerns_only_its_merchant(tmp_path: Path) -> None:
-    """The good files of a folder are read beside the bad ones, and other files are not looked at."""
+def test_an_invalid_file_affects_only_its_merchant(tmp_path: Path) -> None:
+    """Valid files are read beside invalid ones, and other files are ignored."""
     (tmp_path / "good.toml").write_text(V2_API + SERVICE)
     (tmp_path / "broken.toml").write_text("[api")
     (tmp_path / "empty.toml").write_text("")
@@ -119,14 +119,14 @@ def test_a_bad_file_concerns_only_its_merchant(tmp_path: Path) -> None:
 
 
 def key_of(tmp_path: Path, source: str) -> str | None:
-    """The key that a file with this source finds."""
+    """The key read from a file with this source."""
     found = read_text(tmp_path, V2_API.replace('{ env = "ACME_KEY" }', source) + SERVICE)
     assert isinstance(found, Merchant)
     return find_key(found.file.api.api_key)
 
 
 def test_key_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key is read from its variable when it is needed; one that is missing or empty is no key, and no bad file."""
+    """A key is read from its variable when it is needed; a missing or empty one is no key, but the file is valid."""
     monkeypatch.delenv("ACME_KEY", raising=False)
     assert key_of(tmp_path, '{ env = "ACME_KEY" }') is None
     for text, key in [
@@ -142,7 +142,7 @@ def test_key_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_key_from_a_file(tmp_path: Path) -> None:
-    """A key is read from its file, without the line's end; what cannot be read is no key, and no bad file."""
+    """A key is read from its file, without the line end; an unreadable one is no key, but the file is valid."""
     place = tmp_path / "key"
     source = f'{{ file = "{place}" }}'
     assert key_of(tmp_path, source) is None

@@ -1,4 +1,4 @@
-"""Merchant files that are wrong: every problem is found, has its key, and says what to do."""
+"""Invalid merchant files: every problem is found, with its key and advice."""
 
 from pathlib import Path
 
@@ -112,15 +112,15 @@ URL, KEY, FLAVOUR = '"https://api.test/pro"', '{ env = "ACME_KEY" }', '"shipment
     ],
 )
 def test_problem(tmp_path: Path, text: str, key: str, advice: str) -> None:
-    """A problem is the only one, names the file and the key as the file writes it, and says what to do."""
+    """Exactly one problem, with the file, the key as written in the file, and advice."""
     (problem,) = problems(tmp_path, text)
     assert (problem.file, problem.key) == ("acme.toml", key)
     assert advice in problem.text
     assert str(problem) == f"acme.toml: {key}: {problem.text}"
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
-    """A file with several problems, of several kinds, is mended in one go."""
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    """A file with several problems of several kinds can be fixed in one pass."""
     text = (
         V1_API
         + "bulk = true\ncolour = 1\n"
@@ -135,8 +135,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "rules.0.name",
         "retry.attempts",
     }
-    mended = text.replace("bulk = true\ncolour = 1\n", "").replace("nothing = 1", "default_rules = true")
-    assert {p.key for p in problems(tmp_path, mended)} == {
+    fixed = text.replace("bulk = true\ncolour = 1\n", "").replace("nothing = 1", "default_rules = true")
+    assert {p.key for p in problems(tmp_path, fixed)} == {
         "allocation.strategy",
         "rules.0.name",
         "rules.0.strategy",
@@ -148,15 +148,15 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["[api", "= 1", "a = 1\na = 2", "a = " + "[" * 50_000, "a = " + "9" * 5000, "a = 2026-02-31", "a = '\0'"]
 )
-def test_what_is_no_toml(tmp_path: Path, text: str) -> None:
+def test_invalid_toml(tmp_path: Path, text: str) -> None:
     """A file that cannot be parsed, also for its depth or a number's length, is one problem of the whole file."""
     (problem,) = problems(tmp_path, text)
     assert problem.key == ""
     assert problem.text.startswith("is not TOML: ")
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    """A folder in a file's place, text in another encoding, or an enormous file is a problem, not an exception."""
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    """A directory in place of a file, another encoding, or an enormous file is a problem, not an exception."""
     (tmp_path / "folder.toml").mkdir()
     (tmp_path / "latin.toml").write_bytes(b'a = "\xe9"')
     (tmp_path / "large.toml").write_bytes(b"#" * (MAX_FILE_BYTES + 1))
@@ -168,21 +168,21 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def problems_of(folder: Path, name: str) -> str:
-    """The text of the one problem of a file that is there (or not)."""
+    """The text of the one problem of a file, which may be missing."""
     found = read(folder / name)
     assert not isinstance(found, Merchant)
     return found[0].text
 
 
 @pytest.mark.parametrize("name", ["a b.toml", "a:b.toml", "a.b.toml", ".toml", "-a.toml", "é.toml", "a" * 65 + ".toml"])
-def test_a_name_that_no_merchant_has(tmp_path: Path, name: str) -> None:
-    """A merchant's name goes into keys and labels, so its letters are few."""
+def test_invalid_merchant_names(tmp_path: Path, name: str) -> None:
+    """A merchant's name is part of keys and labels, so only few characters are allowed."""
     (problem,) = problems(tmp_path, V2_API + SERVICE, name)
     assert (problem.file, problem.key) == (name, "")
     assert "rename it" in problem.text
 
 
 def test_a_key_in_the_file_is_not_repeated(tmp_path: Path) -> None:
-    """Whoever writes the key itself into the file is told so without showing it."""
+    """A key written into the file is reported without its value."""
     for place in ('"open-sesame"', '{ key = "open-sesame" }', '["open-sesame"]'):
         assert not any("open-sesame" in str(p) for p in problems(tmp_path, api(place, KEY)))

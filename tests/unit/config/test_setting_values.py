@@ -1,4 +1,4 @@
-"""Values of settings, good and wrong: one table, through the very function that every process begins with."""
+"""Valid and invalid settings, in one table, loaded by the function that every process uses."""
 
 import os
 from pathlib import Path
@@ -119,7 +119,7 @@ WRONG = [
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What stands in for the environment: a variable of an operating system holds no NUL."""
+    """The environment; a real variable cannot contain NUL."""
     stated = {
         name: value for name, value in os.environ.items() if not name.startswith("ALLOCATION_") and name != "SENTRY_DSN"
     }
@@ -130,8 +130,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
 
 
 @pytest.mark.parametrize(("setting", "text"), GOOD)
-def test_good_values(environment: dict[str, str], setting: str, text: str) -> None:
-    """A good value is taken, without what stands around it, and `check` has nothing against it."""
+def test_valid_values(environment: dict[str, str], setting: str, text: str) -> None:
+    """A valid value is accepted, without surrounding white space, and `check` reports no problem."""
     environment[variable(setting)] = text
     found = load()
     assert [remark for remark in _of_settings() if remark.severity == "problem"] == []
@@ -140,22 +140,22 @@ def test_good_values(environment: dict[str, str], setting: str, text: str) -> No
 
 
 @pytest.mark.parametrize(("setting", "text"), WRONG)
-def test_wrong_values(environment: dict[str, str], setting: str, text: str) -> None:
-    """A wrong one is one line: variable, place, what to do; not a part of it is repeated. `check` says the same."""
+def test_invalid_values(environment: dict[str, str], setting: str, text: str) -> None:
+    """An invalid value is one line: variable, place, advice, no part of the value. `check` reports the same."""
     environment[variable(setting)] = text
     with pytest.raises(SettingsError) as raised:
         load()
-    said = str(raised.value)
-    assert said.startswith(f"{variable(setting)}: ")
-    assert "\n" not in said
-    assert said.isprintable()
-    assert "sesame" not in said
-    assert [str(remark) for remark in _of_settings()] == [f"problem: environment: {said}"]
+    message = str(raised.value)
+    assert message.startswith(f"{variable(setting)}: ")
+    assert "\n" not in message
+    assert message.isprintable()
+    assert "sesame" not in message
+    assert [str(remark) for remark in _of_settings()] == [f"problem: environment: {message}"]
 
 
 @pytest.mark.parametrize("redis", ["unix:///run/redis.sock", "unix://me:sesame@/run/redis.sock?db=2"])
 def test_a_socket(environment: dict[str, str], redis: str) -> None:
-    """A server may listen on a socket of the machine; then the broker must be named."""
+    """A server may listen on a Unix socket; then the broker must be set."""
     environment["ALLOCATION_REDIS_URL"] = redis
     with pytest.raises(SettingsError, match=r"^ALLOCATION_BROKER_URL: .* set it$"):
         load()
@@ -170,18 +170,18 @@ IN_FILE = {
 }
 
 
-@pytest.mark.parametrize(("written", "said"), IN_FILE.values(), ids=IN_FILE.keys())
-def test_a_wrong_file(tmp_path: Path, written: bytes, said: str) -> None:
-    """What is wrong with the file `.env`, or in it, is one line, too."""
+@pytest.mark.parametrize(("written", "message"), IN_FILE.values(), ids=IN_FILE.keys())
+def test_an_invalid_file(tmp_path: Path, written: bytes, message: str) -> None:
+    """A problem of the file `.env`, or in it, is one line, too."""
     (tmp_path / ".env").write_bytes(written)
-    with pytest.raises(SettingsError, match=said) as raised:
+    with pytest.raises(SettingsError, match=message) as raised:
         load()
     assert "sesame" not in str(raised.value)
     assert [remark.severity for remark in _of_settings()] == ["problem"]
 
 
-def test_a_file_that_nobody_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of the file system is said in its own words; `root`, who may read all, is refused here all the same."""
+def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system error is reported in its own words; `root`, which can read every file, is refused here too."""
     (tmp_path / ".env").symlink_to("/proc/self/mem")
     monkeypatch.setattr(Path, "is_file", lambda _: True)
     with pytest.raises(SettingsError, match=r"^\.env: cannot be read: .+; check its permissions$"):
@@ -191,14 +191,14 @@ def test_a_file_that_nobody_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "written", [b"ALLOCATION_BATCH=7\r\n", b"\xef\xbb\xbfALLOCATION_BATCH=7\n", b"ALLOCATION_BATCH = '7'\n"]
 )
-def test_a_file_as_editors_write_it(tmp_path: Path, written: bytes) -> None:
-    """Line ends of Windows, a byte order mark and quotes are no part of a value or a name."""
+def test_a_file_from_an_editor(tmp_path: Path, written: bytes) -> None:
+    """Windows line ends, a byte order mark and quotes are not part of a value or a name."""
     (tmp_path / ".env").write_bytes(written)
     assert load().batch == 7
 
 
-def test_names_that_are_no_settings(environment: dict[str, str], tmp_path: Path) -> None:
-    """A name that looks like a setting and is none is warned of, wherever it is set."""
+def test_unknown_names(environment: dict[str, str], tmp_path: Path) -> None:
+    """A name that resembles a setting causes a warning, wherever it is set."""
     environment["ALLOCATION_BATHC"] = "7"
     (tmp_path / ".env").write_text("ALLOCATION_REDISURL=x\nOTHER=1\n")
     assert [(remark.severity, remark.file, remark.key) for remark in _of_settings()] == [

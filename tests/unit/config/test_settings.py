@@ -1,4 +1,4 @@
-"""Settings from the environment: names, defaults, and what is said about a wrong one."""
+"""Settings from the environment: names, defaults, and errors."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ REDIS = "redis://redis.test:6379/0"
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment with a Redis and nothing else, in a folder without a `.env`."""
+    """An environment with a Redis URL only, in a folder without a `.env`."""
     for name in os.environ:
         if name.startswith("ALLOCATION_") or name == "SENTRY_DSN":
             monkeypatch.delenv(name)
@@ -24,8 +24,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.Monke
     return monkeypatch
 
 
-def test_defaults_are_the_contracts() -> None:
-    """Every setting but the address of Redis has the default that the contract states."""
+def test_defaults_match_the_contract() -> None:
+    """Every setting but the Redis URL has the default of the contract."""
     settings = load()
     assert settings.broker == "redis://redis.test:6379/1"
     assert settings.merchants_dir == Path("config/merchants")
@@ -61,13 +61,13 @@ def test_defaults_are_the_contracts() -> None:
 def test_each_is_read_from_its_variable(
     environment: pytest.MonkeyPatch, name: str, text: str, expected: object
 ) -> None:
-    """A setting is called like its variable, in lower case and without the prefix."""
+    """A setting is named like its variable, in lower case and without the prefix."""
     environment.setenv(name, text)
     assert getattr(load(), name.removeprefix("ALLOCATION_").lower()) == expected
 
 
-def test_secrets_are_read_and_not_shown(environment: pytest.MonkeyPatch) -> None:
-    """What may carry a password is there for its user and hidden from every log."""
+def test_secrets_are_read_and_hidden(environment: pytest.MonkeyPatch) -> None:
+    """Values that may contain a password are readable in code and hidden in every log."""
     environment.setenv("ALLOCATION_REDIS_URL", "redis://me:sesame@redis.test/0")
     environment.setenv("ALLOCATION_BROKER_URL", "redis://me:sesame@broker.test/3")
     environment.setenv("ALLOCATION_FLOWER_BASIC_AUTH", "me:sesame")
@@ -77,8 +77,8 @@ def test_secrets_are_read_and_not_shown(environment: pytest.MonkeyPatch) -> None
     assert "sesame" not in f"{settings!r} {settings} {settings.model_dump()}"
 
 
-def test_the_environment_comes_before_the_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A `.env` file is read too; a variable that is set counts more, and one that is empty counts as not set."""
+def test_the_environment_takes_precedence(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A `.env` file is read too; a set variable takes precedence, and an empty one counts as not set."""
     (tmp_path / ".env").write_text("ALLOCATION_BATCH=7\nALLOCATION_KEEP_DAYS=3\nUNRELATED=1\n")
     environment.setenv("ALLOCATION_KEEP_DAYS", "5")
     environment.setenv("ALLOCATION_SWEEP_SECONDS", "")
@@ -87,7 +87,7 @@ def test_the_environment_comes_before_the_file(environment: pytest.MonkeyPatch, 
 
 
 def test_redis_is_required(environment: pytest.MonkeyPatch) -> None:
-    """Without the address of Redis the error says which variable to set, and to what."""
+    """Without the Redis URL the error names the variable and an example value."""
     environment.delenv("ALLOCATION_REDIS_URL")
     with pytest.raises(SettingsError, match=r"^ALLOCATION_REDIS_URL: is not set; .*redis://localhost:6379/0") as raised:
         load()
@@ -110,8 +110,8 @@ def test_redis_is_required(environment: pytest.MonkeyPatch) -> None:
         ("ALLOCATION_FLOWER_PORT", "65536"),
     ],
 )
-def test_a_wrong_one_is_named_and_not_repeated(environment: pytest.MonkeyPatch, name: str, text: str) -> None:
-    """The error names the variable and says what it should be; what stands there may be a secret."""
+def test_an_invalid_value_is_named_and_not_repeated(environment: pytest.MonkeyPatch, name: str, text: str) -> None:
+    """The error names the variable and the expected value, but not the actual one, which may be secret."""
     environment.setenv(name, text)
     with pytest.raises(SettingsError) as raised:
         load()
@@ -121,7 +121,7 @@ def test_a_wrong_one_is_named_and_not_repeated(environment: pytest.MonkeyPatch, 
     assert "sesame" not in advice
 
 
-def test_all_wrong_ones_are_told_at_once(environment: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_reported_at_once(environment: pytest.MonkeyPatch) -> None:
     """Several problems are several lines."""
     environment.setenv("ALLOCATION_BATCH", "none")
     environment.setenv("ALLOCATION_KEEP_DAYS", "-1")
@@ -146,13 +146,13 @@ def test_all_wrong_ones_are_told_at_once(environment: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_the_broker_is_the_next_database(environment: pytest.MonkeyPatch, redis: str, broker: str) -> None:
-    """Unless it is named, the broker is the same server, one database further."""
+    """By default, the broker is the next database of the same server."""
     environment.setenv("ALLOCATION_REDIS_URL", redis)
     assert load().broker == broker
 
 
-def test_a_broker_that_cannot_be_derived_must_be_named(environment: pytest.MonkeyPatch) -> None:
-    """The broker's client knows no sockets of the machine."""
+def test_a_broker_that_cannot_be_derived_is_required(environment: pytest.MonkeyPatch) -> None:
+    """The broker's client does not support Unix sockets."""
     environment.setenv("ALLOCATION_REDIS_URL", "unix:///run/redis.sock")
     with pytest.raises(SettingsError, match=r"^ALLOCATION_BROKER_URL: .*set it$"):
         load()
@@ -177,7 +177,7 @@ def test_a_broker_that_cannot_be_derived_must_be_named(environment: pytest.Monke
     ],
 )
 def test_loopback(environment: pytest.MonkeyPatch, host: str, loopback: bool) -> None:  # noqa: FBT001  # a row of the table
-    """Only this machine's own addresses are loopback; Flower on any other is exposed."""
+    """Only addresses of this machine are loopback; Flower on any other is exposed."""
     environment.setenv("ALLOCATION_FLOWER_ADDRESS", host or "0")
     environment.setenv("ALLOCATION_FLOWER_BASIC_AUTH", "me:sesame")
     assert is_loopback(host) is loopback
@@ -185,7 +185,7 @@ def test_loopback(environment: pytest.MonkeyPatch, host: str, loopback: bool) ->
 
 
 def test_hosts_without_tls(environment: pytest.MonkeyPatch) -> None:
-    """Hosts are separated by commas, and their case and the space around them do not count."""
+    """Hosts are separated by commas; their case and surrounding spaces are ignored."""
     environment.setenv("ALLOCATION_ALLOW_HTTP_HOSTS", " carrier.internal, Sandbox ,,")
     assert load().http_hosts == {"carrier.internal", "sandbox"}
     assert Settings.model_fields["allow_http_hosts"].default == ""
@@ -199,6 +199,6 @@ def test_hosts_without_tls(environment: pytest.MonkeyPatch) -> None:
         ("unix:///run/redis.sock?password=sesame", "unix:///run/redis.sock"),
     ],
 )
-def test_place_shows_no_password(url: str, shown: str) -> None:
-    """A log line says where a server is, and not how to get in."""
+def test_place_contains_no_password(url: str, shown: str) -> None:
+    """A log line contains the server's address, without credentials."""
     assert server_address(url) == shown

@@ -1,4 +1,4 @@
-"""Texts that a person takes for the same are the same to rules; a byte order mark is no part of any text."""
+"""Normalization of texts for rules; a byte order mark is not part of any text."""
 
 import json
 import unicodedata
@@ -35,7 +35,7 @@ CAFE, CAFE_APART = "caf\u00e9", "cafe\u0301"
     ],
 )
 def test_normal(text: str, expected: str) -> None:
-    """Canonical forms are one, runs of white space one blank, ends bare; capitals stay."""
+    """Canonical forms are equal, white space is collapsed and stripped; capitals are kept."""
     assert normal(text) == expected
 
 
@@ -50,7 +50,7 @@ def test_normal(text: str, expected: str) -> None:
     ],
 )
 def test_caseless(one: str, other: str) -> None:
-    """Capitals do not matter, in whatever form an accent is written."""
+    """Capitals are ignored, in any form of an accent."""
     assert caseless(one) == caseless(other)
 
 
@@ -85,7 +85,7 @@ def test_caseless(one: str, other: str) -> None:
     ],
 )
 def test_conditions_compare_the_normal_form(condition: str, wanted: Any, fact: Any, expected: bool) -> None:  # noqa: FBT001  # a row of the table
-    """Every condition on words; of a prefix the blank at its end counts, and one of blanks alone begins nothing."""
+    """Every text condition; the trailing space of a prefix counts, and a blank prefix matches nothing."""
     name = {"postcode_prefix": "postcode", "tags_any": "tags", "tags_all": "tags"}.get(condition, condition)
     found = matches(Conditions.model_validate({condition: wanted}), Facts(**{name: fact}))
     assert (found is not None) == expected
@@ -98,7 +98,7 @@ FORMS: list[Literal["NFC", "NFD"]] = ["NFC", "NFD"]
 
 @st.composite
 def _two_ways(draw: st.DrawFn) -> tuple[str, str]:
-    """One text as two programs may write it."""
+    """One text in two Unicode encodings."""
     words = [unicodedata.normalize("NFC", word) for word in draw(WORDS)]
     text = " ".join(words)
     gap = " " + draw(WHITE)
@@ -108,7 +108,7 @@ def _two_ways(draw: st.DrawFn) -> tuple[str, str]:
 
 @given(_two_ways(), st.sampled_from(["country", "shipping_method", "currency", "tags_any", "tags_all", "prefix"]))
 def test_equivalent_texts_match(ways: tuple[str, str], kind: str) -> None:
-    """However file and event write the same text, the condition holds."""
+    """The condition holds for any encoding of the same text in file and event."""
     when: dict[str, Any]
     facts: dict[str, Any]
     for wanted, fact in (ways, ways[::-1]):
@@ -123,7 +123,7 @@ def test_equivalent_texts_match(ways: tuple[str, str], kind: str) -> None:
 
 
 def test_a_mark_before_an_event() -> None:
-    """An event is the same order with a mark before it, and wrong for the same reason."""
+    """An event is parsed the same with a mark, and is rejected for the same reason."""
     whole = json.dumps(event()).encode()
     assert isinstance(parse_order(whole), Order)
     for text in (whole, b"{}", b"{", b'{"specversion": "1.0"', whole.replace(b"created", b"paid"), b""):
@@ -131,7 +131,7 @@ def test_a_mark_before_an_event() -> None:
 
 
 def test_a_mark_before_a_merchant_file(tmp_path: Path) -> None:
-    """A file that an editor has marked is read as any other."""
+    """A file with a mark is read like any other."""
     path = tmp_path / "acme.toml"
     path.write_bytes(BOM + (V2_API + SERVICE).encode())
     assert isinstance(read(path), Merchant)
@@ -139,7 +139,7 @@ def test_a_mark_before_a_merchant_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("written", ["\ufeffopen-1", "\ufeff open-1\r\n", "open-1"])
 def test_a_mark_before_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
-    """A key has none, wherever it stands; a mark alone is no key."""
+    """A key never contains one, wherever it is read from; a mark alone is no key."""
     place, path = tmp_path / "key", tmp_path / "acme.toml"
     for source in ('{ env = "ACME_KEY" }', f'{{ file = "{place}" }}'):
         path.write_text(V2_API.replace('{ env = "ACME_KEY" }', source) + SERVICE)

@@ -1,4 +1,4 @@
-"""TLS to Redis, as a URL asks for it."""
+"""TLS options in Redis URLs."""
 
 import pytest
 from pydantic import SecretStr
@@ -9,8 +9,8 @@ from config.tls import tls_options, unchecked_tls
 from worker.processes.environment import load
 
 
-def test_certificates_are_checked_unless_said_otherwise() -> None:
-    """Without a parameter certificate and name are checked, also by the broker's client, which would check none."""
+def test_certificates_are_checked_by_default() -> None:
+    """Certificate and name are checked by default, also by the broker's client, whose own default is no check."""
     settings = Settings(_env_file=None, redis_url=SecretStr("rediss://:pw@redis.test/0"))
     checked = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
     assert celery_options(settings)["broker_use_ssl"] == checked
@@ -18,7 +18,7 @@ def test_certificates_are_checked_unless_said_otherwise() -> None:
 
 
 def test_the_broker_gets_the_same_parameters() -> None:
-    """The derived URL of the broker keeps what the URL of the ledger says about TLS."""
+    """The derived URL of the broker keeps the TLS parameters."""
     settings = Settings(_env_file=None, redis_url=SecretStr("rediss://redis.test/0?ssl_ca_certs=/ca.pem"))
     assert settings.broker == "rediss://redis.test/1?ssl_ca_certs=/ca.pem"
     assert celery_options(settings)["broker_use_ssl"]["ssl_ca_certs"] == "/ca.pem"
@@ -39,10 +39,10 @@ def test_the_broker_gets_the_same_parameters() -> None:
     ],
 )
 @pytest.mark.parametrize("variable", ["ALLOCATION_REDIS_URL", "ALLOCATION_BROKER_URL"])
-def test_a_parameter_that_would_be_ignored_is_refused(
+def test_an_ignored_parameter_is_refused(
     url: str, problem: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the clients would not understand, or understand differently, stops the start; the password stays unsaid."""
+    """Parameters that a client ignores, or interprets differently, prevent the start; the password is not shown."""
     monkeypatch.setenv("ALLOCATION_REDIS_URL", "redis://r/0")
     monkeypatch.setenv(variable, url)
     with pytest.raises(SettingsError, match=f"{variable}: .*{problem}") as raised:
@@ -51,7 +51,7 @@ def test_a_parameter_that_would_be_ignored_is_refused(
 
 
 @pytest.mark.parametrize("parameter", ["ssl_cert_reqs=none", "ssl_check_hostname=false"])
-def test_switching_it_off_is_noticed(parameter: str) -> None:
-    """Both ways to trust a server that may be anybody count as unchecked."""
+def test_disabled_checks_are_detected(parameter: str) -> None:
+    """Both ways to skip the verification of a server count as unchecked."""
     assert unchecked_tls(f"rediss://r/0?ssl_ca_certs=/ca.pem&{parameter}")
     assert not unchecked_tls("rediss://r/0?ssl_ca_certs=/ca.pem")

@@ -1,4 +1,4 @@
-"""How the worker's parent tells Flower of its tasks: a few messages to the broker for many events."""
+"""Task events from the worker's parent to Flower: a few broker messages for many events."""
 
 from typing import Any
 
@@ -10,30 +10,30 @@ from worker.dispatch.consumer import Consumer
 
 
 class Dispatcher:
-    """Counts how often it was flushed."""
+    """Counts its flushes."""
 
     flushed = 0
 
     def flush(self) -> None:
-        """As Celery's, which sends all that has gathered."""
+        """As Celery's, which sends all buffered events."""
         self.flushed += 1
 
 
 def a_consumer() -> Any:
-    """One that has a loop and a dispatcher, and nothing to consume."""
+    """A consumer with a hub and a dispatcher only."""
     construct: Any = Consumer.__new__(Consumer)
     construct.hub, construct.event_dispatcher = Hub(), Dispatcher()
     return construct
 
 
 def fire_all(hub: Hub) -> None:
-    """Let every timer ring that was set."""
+    """Fire every timer that is set."""
     while hub.timer.queue:
         hub.fire_timers()
 
 
-def test_events_go_together() -> None:
-    """Any number of events at about the same time make one flush, and later ones another."""
+def test_events_share_a_flush() -> None:
+    """Events at about the same time cause one flush, and later ones another."""
     telling = a_consumer()
     for _ in range(20):
         telling.on_send_event_buffered()
@@ -45,8 +45,8 @@ def test_events_go_together() -> None:
     assert telling.event_dispatcher.flushed == 2
 
 
-def test_a_connection_that_was_lost() -> None:
-    """When the timers were lost with the connection, the next event after a moment sets a new one."""
+def test_a_lost_connection() -> None:
+    """If the timers were lost with the connection, a later event sets a new one."""
     telling = a_consumer()
     telling.on_send_event_buffered()
     telling.hub.timer.clear()
@@ -57,7 +57,7 @@ def test_a_connection_that_was_lost() -> None:
 
 
 def test_the_last_events(monkeypatch: Any) -> None:
-    """A worker that ends sends what has gathered before it closes."""
+    """A worker that shuts down sends the buffered events before it disconnects."""
     telling, closed = a_consumer(), []
     telling.connection = Connection("memory://")
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""The Lua scripts read their arguments in the order in which Python writes them, and know the same keys."""
+"""The Lua scripts and Python agree on argument order and keys."""
 
 import inspect
 import re
@@ -17,13 +17,13 @@ TABLE = re.findall(r"^-- ([a-z_]+)[ :<]", PRELUDE.partition("key   ")[2], re.MUL
 
 
 def code(script: LuaScript) -> str:
-    """The script itself, without the parts before it."""
+    """The script without the included parts."""
     return script.text.rpartition("-- KEYS: ")[2]
 
 
 @pytest.mark.parametrize("script", ARGUMENTS, ids=lambda script: script.name)
 def test_arguments(script: LuaScript) -> None:
-    """The names that a script gives its arguments are those of the tuples, in the same order."""
+    """A script names its arguments like the fields of the tuples, in the same order."""
     head, *rows = (kind._fields for kind in ARGUMENTS[script])
     unpacked = [(re.split(r",\s*", names), first) for names, first, _ in UNPACKED.findall(code(script))]
     assert [name for names, first in unpacked if first == "1" for name in names] == list(head)
@@ -32,7 +32,7 @@ def test_arguments(script: LuaScript) -> None:
 
 @pytest.mark.parametrize("script", ARGUMENTS, ids=lambda script: script.name)
 def test_rows(script: LuaScript) -> None:
-    """Rows begin behind the first arguments, and are as long as their tuple."""
+    """Rows begin after the first arguments, and are as long as their tuple."""
     head, *rows = ARGUMENTS[script]
     for first, size in STEP.findall(code(script)):
         assert (int(first), int(size)) == (len(head._fields) + 1, len(rows[0]._fields))
@@ -42,14 +42,14 @@ def test_rows(script: LuaScript) -> None:
 
 @pytest.mark.parametrize("script", [CLAIM, CLAIM_LINK], ids=lambda script: script.name)
 def test_claimed_rows(script: LuaScript) -> None:
-    """A claim returns the fields of a record that Python names, and three of its own."""
+    """A claim returns the record fields that Python names, and two more."""
     fields = re.findall(r"'(\w+)'", script.text.partition("local FIELDS = {")[2].partition("}")[0])
     returned = fields[fields.index("earliest_at") :]
     assert ClaimedRow._fields == ("reference", *returned, "in_doubt_since", "is_permitted", "cancelled")
 
 
 def test_keys() -> None:
-    """Every key that Python names is in the table of the prelude, and every key in a script too."""
+    """Every key in Python and in a script is in the table of the prelude."""
     named = {value for name, value in vars(keys).items() if name.isupper() and name != "PREFIX"}
     named |= {made(*["x"] * len(inspect.signature(made).parameters)) for made in functions()}
     assert {name.removeprefix("allocation:").partition(":")[0] for name in named} <= set(TABLE)
@@ -59,5 +59,5 @@ def test_keys() -> None:
 
 
 def functions() -> list[Any]:
-    """The functions that make a key."""
+    """The functions that build a key."""
     return [made for made in vars(keys).values() if inspect.isfunction(made)]

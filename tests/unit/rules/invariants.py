@@ -1,4 +1,4 @@
-"""What the laws of a life are said in: its calls, readings and decisions, and what was open when."""
+"""Helpers for stating invariants of a simulation: its calls, read-backs, decisions and open calls."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -8,92 +8,92 @@ from tasks.rules.decision import Fail, FallBack
 from tasks.rules.next_decision import end_of_time
 from tasks.rules.outcome import BulkRefused, Queued, Refused, Unallocated, Unknown
 from tasks.rules.shipment import Shipment
-from tests.unit.rules.simulation import Life
-from tests.unit.rules.simulation_log import Called, Looked, Moved
+from tests.unit.rules.simulation import Simulation
+from tests.unit.rules.simulation_log import CallEntry, DecisionEntry, ReadBackEntry
 
 SLACK_S = 0.002
-"""Times are seconds since the epoch in a float, and a quiet time's last read-back comes a millisecond after its end."""
+"""Times are floats in seconds since the epoch, and the last read-back is due a millisecond after the quiet time."""
 
 
-class Portion(NamedTuple):
-    """What happened between two replays."""
+class Period(NamedTuple):
+    """The log between two replays."""
 
-    log: list[Called | Looked | Moved]
-    last: Moved
-
-
-def calls(life: Life) -> list[Called]:
-    """Every call that went out."""
-    return [entry for entry in life.log if isinstance(entry, Called)]
+    log: list[CallEntry | ReadBackEntry | DecisionEntry]
+    last: DecisionEntry
 
 
-def readings(life: Life) -> list[Looked]:
-    """Every read-back that was answered."""
-    return [entry for entry in life.log if isinstance(entry, Looked)]
+def calls(simulation: Simulation) -> list[CallEntry]:
+    """All calls that were sent."""
+    return [entry for entry in simulation.log if isinstance(entry, CallEntry)]
 
 
-def decisions(life: Life) -> list[Moved]:
-    """Every decision."""
-    return [entry for entry in life.log if isinstance(entry, Moved)]
+def read_backs(simulation: Simulation) -> list[ReadBackEntry]:
+    """All read-backs with a response."""
+    return [entry for entry in simulation.log if isinstance(entry, ReadBackEntry)]
 
 
-def portions(life: Life) -> Iterator[Portion]:
-    """The life from replay to replay."""
-    starts = [0, *life.replayed_at, len(life.log)]
+def decisions(simulation: Simulation) -> list[DecisionEntry]:
+    """All decisions."""
+    return [entry for entry in simulation.log if isinstance(entry, DecisionEntry)]
+
+
+def periods(simulation: Simulation) -> Iterator[Period]:
+    """The log split at each replay."""
+    starts = [0, *simulation.replayed_at, len(simulation.log)]
     for start, end in pairwise(starts):
-        log = life.log[start:end]
-        yield Portion(log=log, last=[entry for entry in log if isinstance(entry, Moved)][-1])
+        log = simulation.log[start:end]
+        yield Period(log=log, last=[entry for entry in log if isinstance(entry, DecisionEntry)][-1])
 
 
-def never_forgotten(life: Life) -> bool:
-    """Whether the server kept all that was reported."""
-    return all(turn.happens != "forgotten" for turn in life.world.turns)
+def keeps_all_reports(simulation: Simulation) -> bool:
+    """Whether the server kept every report."""
+    return all(turn.interruption != "forgotten" for turn in simulation.scenario.turns)
 
 
-def open_for_s(life: Life, call: Called) -> float:
-    """For how long a call may still take effect after its end; 0 when it is not open."""
+def open_for_s(simulation: Simulation, call: CallEntry) -> float:
+    """How long a call may still take effect after its end; 0 when it is not open."""
     match call.outcome:
         case Queued():
-            return life.world.retry.queue_s
+            return simulation.scenario.retry.queue_s
         case None | Unknown() | Refused(reason="conflict"):
-            return life.world.retry.quiet_s
+            return simulation.scenario.retry.quiet_s
         case BulkRefused(partly=True) if not call.shipment.progress.refused_partly:
-            return life.world.retry.quiet_s
+            return simulation.scenario.retry.quiet_s
         case _:
             return 0.0
 
 
-def open_calls_before(life: Life, entry: Called | Moved) -> list[Called]:
-    """The calls before it that were open once."""
-    return [call for call in calls(life)[: _calls_before(life, entry)] if open_for_s(life, call)]
+def open_calls_before(simulation: Simulation, entry: CallEntry | DecisionEntry) -> list[CallEntry]:
+    """The open calls before an entry."""
+    return [call for call in calls(simulation)[: _calls_before(simulation, entry)] if open_for_s(simulation, call)]
 
 
-def _calls_before(life: Life, entry: Called | Moved) -> int:
-    at = next(number for number, each in enumerate(life.log) if each is entry)
-    return sum(isinstance(each, Called) for each in life.log[:at])
+def _calls_before(simulation: Simulation, entry: CallEntry | DecisionEntry) -> int:
+    at = next(number for number, each in enumerate(simulation.log) if each is entry)
+    return sum(isinstance(each, CallEntry) for each in simulation.log[:at])
 
 
-def is_over(life: Life, call: Called, now: float) -> bool:
-    """Whether an open call can have no more effect by then: its time is over, or its end in the queue was seen."""
-    return call.end + open_for_s(life, call) <= now + SLACK_S or was_seen_to_fail(life, call, now)
+def is_over(simulation: Simulation, call: CallEntry, now: float) -> bool:
+    """Whether an open call can no longer take effect: its time is over, or its failure in the queue was seen."""
+    return call.end + open_for_s(simulation, call) <= now + SLACK_S or was_seen_to_fail(simulation, call, now)
 
 
-def was_read_after(life: Life, call: Called, after_s: float, now: float) -> bool:
-    """Whether a read-back that was sent so long after the end of the call said that nothing came of it."""
+def was_read_after(simulation: Simulation, call: CallEntry, after_s: float, now: float) -> bool:
+    """Whether a read-back sent at least `after_s` after the end of the call found the shipment unallocated."""
     return any(
-        isinstance(reading.finding, Unallocated) and call.end + after_s - SLACK_S <= reading.sent <= now
-        for reading in readings(life)
+        isinstance(read_back.finding, Unallocated) and call.end + after_s - SLACK_S <= read_back.sent <= now
+        for read_back in read_backs(simulation)
     )
 
 
-def was_seen_to_fail(life: Life, call: Called, now: float) -> bool:
-    """Whether the API was seen to have failed to allocate what it had queued."""
-    # By their order, as a request may take no time at all.
-    at = next(number for number, entry in enumerate(life.log) if entry is call)
-    before = [entry.finding for entry in life.log[:at] if isinstance(entry, Looked)]
-    after = [entry.finding for entry in life.log[at:] if isinstance(entry, Looked) and entry.sent <= now]
-    # Of the first call ever no step of ours can have left a state.
-    is_first = not call.shipment.replays and not before and call is calls(life)[0]
+def was_seen_to_fail(simulation: Simulation, call: CallEntry, now: float) -> bool:
+    """Whether the API was seen to fail a queued call."""
+    # Compared by order, as a request may take no time.
+    at = next(number for number, entry in enumerate(simulation.log) if entry is call)
+    before = [entry.finding for entry in simulation.log[:at] if isinstance(entry, ReadBackEntry)]
+    after = [entry.finding for entry in simulation.log[at:] if isinstance(entry, ReadBackEntry) and entry.sent <= now]
+    # No earlier step can have left a state before the first call.
+    is_first = not call.shipment.replays and not before and call is calls(simulation)[0]
     was_unallocated = is_first or before[-1:] == [Unallocated(state="unallocated")]
     return isinstance(call.outcome, Queued) and any(
         finding == Unallocated(state="allocation_failed")
@@ -102,14 +102,14 @@ def was_seen_to_fail(life: Life, call: Called, now: float) -> bool:
     )
 
 
-def time_is_over(life: Life, shipment: Shipment, now: float) -> float:
-    """When its deadline is over, and the quiet time that lasts longer."""
-    return end_of_time(shipment, life.context(0)._replace(now=now))
+def final_deadline(simulation: Simulation, shipment: Shipment, now: float) -> float:
+    """The deadline, or the end of a longer quiet time."""
+    return end_of_time(shipment, simulation.context(0)._replace(now=now))
 
 
-def by_refusal(moved: Moved) -> bool:
-    """Whether a step was left, or the shipment failed, as it was refused."""
+def by_refusal(entry: DecisionEntry) -> bool:
+    """Whether a refusal ended the step or failed the shipment."""
     reasons = ("all_steps_refused", "conflict", "invalid_request", "shipment_gone", "shipment_not_found")
-    return isinstance(moved.decision, FallBack) or (
-        isinstance(moved.decision, Fail) and moved.decision.reason in reasons
+    return isinstance(entry.decision, FallBack) or (
+        isinstance(entry.decision, Fail) and entry.decision.reason in reasons
     )

@@ -1,4 +1,4 @@
-"""What is noted of a life: its calls, its readings and its decisions."""
+"""The log of a simulated shipment: calls, read-backs and decisions."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from tasks.rules.shipment import Shipment
 
 
 @dataclass(frozen=True, kw_only=True)
-class Called:
-    """A call for an allocation; `outcome` is None when nobody heard it."""
+class CallEntry:
+    """An allocation call; `outcome` is None when no response was received."""
 
     start: float
     end: float
@@ -19,8 +19,8 @@ class Called:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
-    """A read-back, and what it said."""
+class ReadBackEntry:
+    """A read-back and its finding."""
 
     sent: float
     finding: Finding
@@ -28,14 +28,14 @@ class Looked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
-    """A decision, what it was about, and whether something stood in the way that no rule can change.
+class DecisionEntry:
+    """A decision and its subject, and whether it was blocked by something other than the rules.
 
-    `booked`: whether the API has a booking then, or will have one of a call that was made by then.
+    `booked`: whether the API has a booking at that time, or will have one from an earlier call.
     """
 
     now: float
     decision: Decision
     booked: bool
-    about: Called | Looked | Outcome | None = None
-    hindered: bool = False
+    subject: CallEntry | ReadBackEntry | Outcome | None = None
+    blocked: bool = False

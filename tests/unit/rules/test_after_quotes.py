@@ -1,4 +1,4 @@
-"""The move after quotes were asked for in vain: no attempt, no quiet time, and nothing that goes on for ever."""
+"""Decisions after a failed quote request: no attempt, no quiet time, and bounded retries."""
 
 import pytest
 
@@ -21,11 +21,11 @@ from tests.factories.shipments import (
     QUIET_S,
     REFUSED,
     THROTTLED,
+    UNCERTAIN,
     UNKNOWN,
-    UNSURE,
     VIRTUAL,
     context,
-    opened,
+    open_call,
     shipment,
 )
 
@@ -35,52 +35,52 @@ EXPIRED = NotYet(reason="quote_expired", message="every quote had expired when i
 
 @pytest.mark.parametrize("outcome", [*OUTCOMES, EXPIRED])
 @pytest.mark.parametrize("tries", [1, SHORT_TRIES])
-def test_asking_is_no_call(outcome: Outcome, tries: int) -> None:
-    """Whatever the answer, nothing is open and nothing is an attempt."""
+def test_a_quote_request_is_not_a_call(outcome: Outcome, tries: int) -> None:
+    """Whatever the response, no call is open and no attempt is counted."""
     progress = after_quotes(shipment(*PLAN), outcome, context(tries=tries)).shipment.progress
     assert (progress.open_kind, progress.open_calls, progress.attempts, progress.attempted) == (None, 0, 0, None)
 
 
 @pytest.mark.parametrize("outcome", [UNKNOWN, NOT_SENT, NOT_YET])
-def test_it_is_asked_again(outcome: Outcome) -> None:
-    """Without an answer quotes are asked for again: soon at first, then after a growing wait."""
+def test_it_is_repeated(outcome: Outcome) -> None:
+    """Without a response, quotes are requested again: soon at first, then after growing waits."""
     assert after_quotes(shipment(*PLAN), outcome, context(tries=1)) == Call(shipment=shipment(*PLAN), pause_s=0.1)
     parked = after_quotes(shipment(*PLAN, waits=2), outcome, context(tries=SHORT_TRIES, random=0.0))
     assert parked == Park(shipment=shipment(*PLAN, waits=3), wait_s=4)
 
 
 def test_a_refusal_counts_at_once() -> None:
-    """No quotes at all refuse the step; a conflict does so too, as nothing was asked for that could go through."""
+    """A refusal or a conflict refuses the step, as a quote request allocates nothing."""
     for refusal in (REFUSED, CONFLICT):
         assert isinstance(after_quotes(shipment(*PLAN), refusal, context()), FallBack)
 
 
-@pytest.mark.parametrize("outcome", [UNSURE, INVALID])
-def test_what_names_no_cause_is_read_back(outcome: Outcome) -> None:
-    """It may mean that the shipment is allocated."""
+@pytest.mark.parametrize("outcome", [UNCERTAIN, INVALID])
+def test_a_refusal_without_a_cause_is_read_back(outcome: Outcome) -> None:
+    """The shipment may be allocated."""
     decision = after_quotes(shipment(*PLAN), outcome, context())
     assert isinstance(decision, ReadBack)
     assert decision.shipment.progress.refusal == outcome.reason
 
 
 def test_a_refusal_after_an_open_call_is_read_back() -> None:
-    """An earlier call may have gone through meanwhile."""
-    before = shipment(*PLAN, **opened(ago_s=QUIET_S + 5)).cleared(NOW + 5)
+    """An earlier call may have taken effect meanwhile."""
+    before = shipment(*PLAN, **open_call(ago_s=QUIET_S + 5)).cleared(NOW + 5)
     decision = after_quotes(before, REFUSED, context())
     assert isinstance(decision, ReadBack)
     assert (decision.shipment.progress.refusal, decision.shipment.cleared_until) == ("allocation_failed", 0.0)
 
 
 def test_an_invalid_state_is_read_back() -> None:
-    """It may be allocated already; the answer opens no call, and does not go round in circles within a visit."""
+    """The shipment may be allocated; the response opens no call, and requests are bounded within a visit."""
     decision = after_quotes(shipment(*PLAN).cleared(NOW + 5), INVALID_STATE, context(tries=1))
     assert decision == ReadBack(shipment=shipment(*PLAN, unread=True), pause_s=0.1)
     later = after_quotes(shipment(*PLAN, waits=2), INVALID_STATE, context(tries=SHORT_TRIES, random=0.0))
     assert later == Park(shipment=shipment(*PLAN, unread=True, waits=3), wait_s=4)
 
 
-def test_expired_quotes_refuse_the_step_in_the_end() -> None:
-    """Only expired quotes, a few times, and the step is refused, whether they expired before or in the call."""
+def test_expired_quotes_refuse_the_step_after_some_tries() -> None:
+    """After a few expired quotes the step is refused, whether they expired before or during the call."""
     of = shipment(*PLAN)
     for _ in range(MAX_EXPIRED_QUOTES - 2):
         again = after_quotes(of, EXPIRED, context())
@@ -96,7 +96,7 @@ def test_expired_quotes_refuse_the_step_in_the_end() -> None:
 
 
 def test_other_ends() -> None:
-    """Throttled waits, a key that does not work pauses, and a shipment that is not there is the end."""
+    """Throttling parks, an invalid key pauses the merchant, and a missing shipment fails."""
     throttled = Park(shipment=shipment(*PLAN, waits=1), wait_s=1)
     assert after_quotes(shipment(*PLAN), THROTTLED, context(random=0.0)) == throttled
     paused = Park(shipment=shipment(*PLAN), wait_s=PAUSED_WAIT_S, pause_merchant="the key does not work")

@@ -1,4 +1,4 @@
-"""Whose a 403 is: the key's, as long as nobody else gets a good answer, or the shipment's own."""
+"""A 403: attributed to the key while no other shipment gets a good response, otherwise to the shipment."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from tests.factories.shipments import (
     THROTTLED,
     VIRTUAL,
     context,
-    opened,
+    open_call,
     shipment,
 )
 
@@ -33,8 +33,8 @@ PLAN = (VIRTUAL, GROUP)
 HERE = replace(FORBIDDEN, reason="forbidden_here")
 
 
-def test_the_first_is_the_keys() -> None:
-    """A 403 pauses the merchant, and it is noted when this shipment got it; a 401 is always the key's."""
+def test_the_first_is_attributed_to_the_key() -> None:
+    """A 403 pauses the merchant, and the time is recorded for the shipment; a 401 is always attributed to the key."""
     decision = after_call(shipment(*PLAN), FORBIDDEN, context())
     assert isinstance(decision, Park)
     assert (decision.wait_s, decision.pause_merchant) == (PAUSED_WAIT_S, "not allowed")
@@ -43,14 +43,14 @@ def test_the_first_is_the_keys() -> None:
 
 
 @pytest.mark.parametrize("last_good", [0.0, NOW - 100, NOW - 50])
-def test_while_others_are_denied_too_it_stays_the_keys(last_good: float) -> None:
-    """Without a good answer to such a call since then it says nothing about this shipment."""
+def test_while_others_are_denied_it_stays_with_the_key(last_good: float) -> None:
+    """Without a good response to such a call since then, it is no information about this shipment."""
     of = shipment(*PLAN, denied_at=NOW - 50)
     assert own_denial(of, FORBIDDEN, last_good, of_step=True) == FORBIDDEN
 
 
-def test_when_others_are_not_it_is_its_own() -> None:
-    """It waits, without a pause for the others, and is believed to be refused the second time."""
+def test_while_others_are_not_denied_it_is_the_shipments() -> None:
+    """The shipment waits without a pause of the merchant, and its step is refused the second time."""
     once = shipment(*PLAN, denied_at=NOW - 50)
     assert own_denial(once, FORBIDDEN, NOW - 1, of_step=True) == HERE
     decision = after_call(once, HERE, context())
@@ -68,7 +68,7 @@ def test_when_others_are_not_it_is_its_own() -> None:
 
 
 def test_a_read_back_never_refuses_a_step() -> None:
-    """Who may not read a shipment may still call for it: it waits, as often as that is."""
+    """A shipment that must not be read may still be called for: it waits, as often as needed."""
     of = shipment(*PLAN, denied_at=NOW - 50, denials=9)
     assert own_denial(of, FORBIDDEN, NOW - 1, of_step=False) == HERE
     decision = after_read_back(of, HERE, context())
@@ -94,19 +94,19 @@ def test_a_read_back_never_refuses_a_step() -> None:
         (NO_ACCESS, False),
     ],
 )
-def test_which_answers_accept_the_key(finding: Finding, expected: bool) -> None:  # noqa: FBT001  # a row of the table
-    """Any answer of the API itself does, but for another denial that is not the shipment's own."""
+def test_responses_that_accept_the_key(finding: Finding, expected: bool) -> None:  # noqa: FBT001  # a row of the table
+    """Any response of the API itself does, except another denial that is not this shipment's own."""
     assert accepts_key(Feedback(signal=signal_of(finding), purpose="allocate"), finding) is expected
 
 
-def test_the_deadline_ends_it() -> None:
-    """At its deadline it fails as unauthorised, not before the end of a quiet time, and says what could not be read."""
-    for answer in (FORBIDDEN, HERE, NO_ACCESS):
-        long_over = {**opened(ago_s=HOUR_S), "unread": True}
-        late = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **long_over), answer, context())
+def test_the_deadline_fails_it() -> None:
+    """It fails as unauthorised at its deadline, after any quiet time; the message names an unread open call."""
+    for outcome in (FORBIDDEN, HERE, NO_ACCESS):
+        long_over = {**open_call(ago_s=HOUR_S), "unread": True}
+        late = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **long_over), outcome, context())
         assert isinstance(late, Fail)
         assert late.reason == "unauthorised"
-        assert late.message.endswith("; its last call may have taken effect and could not be read back")
-        waits = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **opened(ago_s=10)), answer, context())
+        assert late.message.endswith("; its last call may have gone through and could not be read back")
+        waits = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **open_call(ago_s=10)), outcome, context())
         assert isinstance(waits, Park)
         assert waits.wait_s == QUIET_S - 10

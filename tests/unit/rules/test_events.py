@@ -1,4 +1,4 @@
-"""The events that go out: exactly the keys of the contract, and nothing invented."""
+"""Published events: exactly the keys of the contract, and no invented values."""
 
 import json
 from typing import Any
@@ -11,27 +11,27 @@ from tasks.events.shipment_allocation_failed import failed_event
 from tasks.rules.outcome import Allocated, Carrier, Label, Price
 from tasks.rules.shipment import Shipment
 from tasks.rules.unreadable import UnreadableRecord, stand_in
-from tests.factories.shipments import ALLOCATED, CARRIER, GROUP, NOW, VIRTUAL, opened, shipment
+from tests.factories.shipments import ALLOCATED, CARRIER, GROUP, NOW, VIRTUAL, open_call, shipment
 
 ENVELOPE = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"}
 COMMON = {"merchant", "order", "shipment", "api", "rule", "attempts", "order_event"}
 
 
 def allocated(of: Shipment, what: Allocated = ALLOCATED, *, adopted: bool = False) -> dict[str, Any]:
-    """The event of an allocated shipment, read."""
+    """The parsed event of an allocated shipment."""
     event: dict[str, Any] = json.loads(allocated_event(of, what, adopted=adopted, now=NOW))
     return event
 
 
 def failed(of: Shipment, steps: list[dict[str, Any]], replay: int = 0) -> dict[str, Any]:
-    """The event of a failed shipment, read."""
-    text = failed_event(of, "all_steps_refused", "nobody would", steps, replay=replay, now=NOW)
+    """The parsed event of a failed shipment."""
+    text = failed_event(of, "all_steps_refused", "no carrier accepts it", steps, replay=replay, now=NOW)
     event: dict[str, Any] = json.loads(text)
     return event
 
 
 def test_allocated() -> None:
-    """An allocated event has the contract's keys and says all that the API said."""
+    """An allocated event has the contract's keys and all values from the API."""
     what = Allocated(
         carrier=CARRIER,
         price=Price(net="2.00", gross="2.40", currency="GBP"),
@@ -71,8 +71,8 @@ def test_allocated() -> None:
     }
 
 
-def test_what_the_api_did_not_say() -> None:
-    """What was not said is null or an empty list, and the keys are there all the same."""
+def test_missing_values() -> None:
+    """Missing values are null or an empty list, and their keys are present."""
     data = allocated(shipment(attempts=1, attempted=0), Allocated())["data"]
     assert (data["carrier"], data["price"], data["correlation_id"]) == (None, None, None)
     assert (data["tracking_references"], data["labels"]) == ([], [])
@@ -81,8 +81,8 @@ def test_what_the_api_did_not_say() -> None:
     assert half["price"] == {"net": "1", "gross": None, "currency": None}
 
 
-def test_the_step_that_won() -> None:
-    """The strategy is the step that was answered, and only a later step than the first fell back."""
+def test_the_allocating_step() -> None:
+    """The strategy is the step that was allocated; `fell_back` is set for any step but the first."""
     first = allocated(shipment(VIRTUAL, GROUP, attempts=1, attempted=0))["data"]
     assert (first["strategy"], first["fell_back"]) == ({"virtual_service": "V"}, False)
     second = allocated(shipment(VIRTUAL, GROUP, step=1, attempts=2, attempted=1))["data"]
@@ -90,10 +90,10 @@ def test_the_step_that_won() -> None:
 
 
 def test_adopted() -> None:
-    """Of an adopted shipment the strategy is the last step that was attempted, and null when there was none."""
+    """For an adopted shipment the strategy is the last attempted step, or null."""
     never = allocated(shipment(VIRTUAL, GROUP, unread=True), adopted=True)["data"]
     assert (never["adopted"], never["strategy"], never["fell_back"]) == (True, None, False)
-    waiting = shipment(VIRTUAL, GROUP, step=1, **opened())
+    waiting = shipment(VIRTUAL, GROUP, step=1, **open_call())
     before = allocated(waiting, adopted=True)["data"]
     assert (before["strategy"], before["fell_back"]) == ({"virtual_service": "V"}, False)
 
@@ -105,13 +105,13 @@ def test_failed() -> None:
     assert event.keys() == ENVELOPE
     assert (event["type"], event["subject"]) == ("shipment.allocation_failed", "sp_1")
     assert event["data"].keys() == COMMON | {"reason", "message", "steps", "failed_at"}
-    assert (event["data"]["reason"], event["data"]["message"]) == ("all_steps_refused", "nobody would")
+    assert (event["data"]["reason"], event["data"]["message"]) == ("all_steps_refused", "no carrier accepts it")
     assert event["data"]["steps"] == [step]
     assert event["data"]["failed_at"] == event["time"]
 
 
-def test_what_a_record_does_not_tell() -> None:
-    """Of a shipment whose record cannot be read, what is not known is null, in both events."""
+def test_unreadable_records() -> None:
+    """For a shipment with an unreadable record, unknown values are null in both events."""
     found = stand_in(UnreadableRecord(merchant="acme", reference="sp_1", received=NOW, error="ValueError: no"))
     for data in (failed(found, [])["data"], allocated(found, adopted=True)["data"]):
         assert (data["merchant"], data["shipment"]) == ("acme", "sp_1")
@@ -120,15 +120,15 @@ def test_what_a_record_does_not_tell() -> None:
 
 @given(st.integers(0, 10), st.integers(0, 10))
 def test_ids_derive_from_merchant_and_shipment(one: int, other: int) -> None:
-    """The same shipment has the same id whenever it is written; each replay's failure has one of its own."""
+    """The same shipment has the same id whenever it is written; each replay's failure has a different one."""
     assert failed(shipment(), [], one)["id"] == failed(shipment(age_s=60, attempts=3), [{}], one)["id"]
     assert (failed(shipment(), [], one)["id"] == failed(shipment(), [], other)["id"]) is (one == other)
     assert allocated(shipment())["id"] == allocated(shipment(attempts=5), adopted=True)["id"]
 
 
 @given(st.text(), st.text())
-def test_any_text_is_sent_on(message: str, tracking: str) -> None:
-    """Whatever the API wrote, the event is one line of JSON and says the same."""
+def test_any_text_is_published(message: str, tracking: str) -> None:
+    """Whatever text the API sent, the event is one line of JSON with the same content."""
     text = allocated_event(shipment(), Allocated(tracking_references=(tracking,)), adopted=False, now=NOW)
     assert json.loads(text.encode())["data"]["tracking_references"] == [tracking]
     text = failed_event(shipment(), "invalid_request", message, [], replay=0, now=NOW)
@@ -138,6 +138,6 @@ def test_any_text_is_sent_on(message: str, tracking: str) -> None:
 
 @given(st.decimals(0, 10**6, allow_nan=False, allow_infinity=False, places=4).map(str))
 def test_prices_stay_text(net: str) -> None:
-    """A price goes out in the digits in which it came."""
+    """A price is published with the digits that were received."""
     what = Allocated(price=Price(net=net, gross=net, currency="GBP"))
     assert allocated(shipment(), what)["data"]["price"] == {"net": net, "gross": net, "currency": "GBP"}

@@ -1,4 +1,4 @@
-"""Open calls: what opens one, what is noted of it, and what an answer after it is worth."""
+"""Open calls: which outcomes open one, what is recorded, and what later responses mean."""
 
 from dataclasses import replace
 from typing import Any
@@ -30,18 +30,18 @@ from tests.factories.shipments import (
     REFUSED,
     SERVICE,
     THROTTLED,
+    UNCERTAIN,
     UNKNOWN,
-    UNSURE,
     VIRTUAL,
     WRONG_STATE,
     context,
-    opened,
+    open_call,
     shipment,
 )
 
 PLAN = (VIRTUAL, SERVICE, GROUP)
-EARLIER = opened(ago_s=QUIET_S + 5, read_at=NOW - 1, last_read="unallocated")
-"""A call that was open and is over, and was read back as not allocated a second ago."""
+EARLIER = open_call(ago_s=QUIET_S + 5, read_at=NOW - 1, last_read="unallocated")
+"""A call that was open and is over, read back as unallocated a second ago."""
 
 
 def after(outcome: Outcome, **progress: Any) -> Shipment:
@@ -50,15 +50,15 @@ def after(outcome: Outcome, **progress: Any) -> Shipment:
 
 
 @pytest.mark.parametrize("outcome", [UNKNOWN, INVALID_STATE, CONFLICT])
-def test_what_may_have_gone_through_is_open(outcome: Outcome) -> None:
-    """An unknown outcome opens a call, and so do an invalid state and a conflict, as the first answer too."""
+def test_a_call_that_may_take_effect_is_open(outcome: Outcome) -> None:
+    """An unknown outcome opens a call, and so do an invalid state and a conflict, also as the first response."""
     progress = after(outcome).progress
     assert (progress.open_kind, progress.open_at, progress.quiet_from) == ("unknown", NOW, NOW)
     assert (progress.open_calls, progress.must_read) == (1, True)
 
 
-def test_what_is_queued_is_open() -> None:
-    """A queued call is open, and the API is at it from then on."""
+def test_a_queued_call_is_open() -> None:
+    """A queued call is open, and the shipment counts as allocating from then on."""
     progress = after(QUEUED).progress
     assert (progress.open_kind, progress.open_at, progress.quiet_from) == ("queued", NOW, NOW)
     assert (progress.open_calls, progress.allocating_since) == (1, NOW)
@@ -75,20 +75,20 @@ def test_what_is_queued_is_open() -> None:
     ],
 )
 def test_before_its_first_call_a_shipment_is_unallocated(before: Shipment, expected: str | None) -> None:
-    """Of the first call ever no step of ours can have left a state, so the failure that is read after it is its own."""
+    """No earlier step can have left a state before the first call, so a failure that is read afterwards is its own."""
     assert after_call(before, QUEUED, context()).shipment.progress.read_before == expected
 
 
-@pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN, NOT_YET, THROTTLED, REFUSED, UNSURE, INVALID, NO_ACCESS])
-def test_what_surely_had_no_effect_is_not_open(outcome: Outcome) -> None:
-    """A call that was not sent, throttled, or refused opens nothing."""
+@pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN, NOT_YET, THROTTLED, REFUSED, UNCERTAIN, INVALID, NO_ACCESS])
+def test_a_call_without_effect_is_not_open(outcome: Outcome) -> None:
+    """A call that was not sent, throttled, or refused is not open."""
     progress = after(outcome).progress
     assert (progress.open_kind, progress.open_calls) == (None, 0)
 
 
 @pytest.mark.parametrize("outcome", [UNKNOWN, QUEUED, CONFLICT, INVALID_STATE])
 def test_an_open_call_is_read_back_soon(outcome: Outcome) -> None:
-    """The first read-back of a quiet time comes a moment after the call, or with the next visit."""
+    """The first read-back of a quiet time is due a moment after the call, or with the next visit."""
     decision = after_call(shipment(*PLAN), outcome, context())
     assert isinstance(decision, ReadBack)
     assert decision.pause_s == pytest.approx(0.1, abs=1e-6)
@@ -98,8 +98,8 @@ def test_an_open_call_is_read_back_soon(outcome: Outcome) -> None:
     assert late.shipment.progress.must_read
 
 
-def test_an_open_call_takes_the_place_of_an_earlier_one() -> None:
-    """The latest open call counts, and what was read before it is remembered apart from what is read after it."""
+def test_a_later_open_call_replaces_an_earlier_one() -> None:
+    """The latest open call counts, and findings from before and after it are kept apart."""
     progress = after(QUEUED, **EARLIER, also_open=True, give_up_at=NOW).progress
     assert (progress.open_kind, progress.open_at, progress.open_calls) == ("queued", NOW, 2)
     assert (progress.read_before, progress.last_read, progress.read_at) == ("unallocated", None, 0.0)
@@ -107,15 +107,15 @@ def test_an_open_call_takes_the_place_of_an_earlier_one() -> None:
 
 
 @pytest.mark.parametrize("outcome", [NOT_SENT, FOREIGN])
-def test_what_was_not_sent_withdraws_only_its_own_mark(outcome: Outcome) -> None:
-    """An earlier open call stays as it is noted, and nothing was asked for again."""
+def test_a_call_that_was_not_sent_withdraws_only_its_own_mark(outcome: Outcome) -> None:
+    """An earlier open call stays recorded, and no repeated call is counted."""
     before = shipment(*PLAN, **EARLIER)
     decision = after_call(before.cleared(NOW + 5), outcome, context(tries=1))
     assert decision == Call(shipment=shipment(*PLAN, **EARLIER | {"attempts": 2}).cleared(NOW + 5), pause_s=0.1)
 
 
 def test_throttled_leaves_an_earlier_open_call() -> None:
-    """So does a throttled call, which is made again after another read-back."""
+    """A throttled call keeps it too, and is repeated after another read-back."""
     decision = after_call(shipment(*PLAN, **EARLIER), Throttled(reason="throttled", retry_after_s=77), context())
     progress = decision.shipment.progress
     assert isinstance(decision, Park)
@@ -127,7 +127,7 @@ def test_throttled_leaves_an_earlier_open_call() -> None:
     ("outcome", "reason"),
     [
         (REFUSED, "allocation_failed"),
-        (UNSURE, "refused"),
+        (UNCERTAIN, "refused"),
         (INVALID, "invalid_request"),
         (NOT_FOUND, "shipment_not_found"),
         (GONE, "shipment_gone"),
@@ -136,7 +136,7 @@ def test_throttled_leaves_an_earlier_open_call() -> None:
 )
 @pytest.mark.parametrize("step", [0, 1])
 def test_a_refusal_after_an_open_call_is_read_back(outcome: Outcome, reason: str, step: int) -> None:
-    """Whatever the step of the open call: it may have gone through meanwhile, so the refusal does not count yet."""
+    """Whatever the step of the open call, it may have taken effect meanwhile, so the refusal does not count yet."""
     before = shipment(*PLAN, age_s=100, step=step, **EARLIER).cleared(NOW + 9)
     decision = after_call(before, outcome, context())
     assert isinstance(decision, ReadBack)
@@ -145,7 +145,7 @@ def test_a_refusal_after_an_open_call_is_read_back(outcome: Outcome, reason: str
 
 
 def test_a_success_after_an_open_call_settles() -> None:
-    """Whatever was open, it is allocated, and was asked for again."""
+    """Whatever call was open, the shipment is allocated, and the repeated call is counted."""
     decision = after_call(shipment(*PLAN, **EARLIER), ALLOCATED, context())
     assert isinstance(decision, Settle)
     assert decision.shipment.progress.repeated_calls == 1
@@ -161,8 +161,8 @@ def test_the_deadline_waits_for_an_open_call(outcome: Outcome, seconds: float) -
 
 
 @pytest.mark.parametrize("open_before", [{}, EARLIER])
-def test_a_call_that_nobody_waits_for_is_open(open_before: dict[str, Any]) -> None:
-    """Who gives a call up leaves an unknown one, which ended then; it counts as an attempt that was open."""
+def test_a_cancelled_call_is_open(open_before: dict[str, Any]) -> None:
+    """A cancelled call has an unknown outcome and ended at that time; it counts as an open attempt."""
     progress = stopped_call(shipment(*PLAN, **open_before), NOW).progress
     assert (progress.open_kind, progress.open_at, progress.quiet_from) == ("unknown", NOW, NOW)
     attempts = open_before.get("attempts", 0)

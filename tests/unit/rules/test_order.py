@@ -1,4 +1,4 @@
-"""Reading order-created events: what is taken, and the reason for which the rest is rejected."""
+"""Parsing order-created events: accepted fields, and the reasons for rejection."""
 
 import json
 from base64 import b64encode
@@ -14,8 +14,8 @@ from tasks.rules.order import IgnoredEvent, Order, Rejection, parse_order
 from tests.factories.order_events import event, order, read, reason, shipment, without
 
 
-def test_everything_an_event_may_state_is_read() -> None:
-    """Each optional key of the contract arrives in its own type."""
+def test_every_optional_field_is_read() -> None:
+    """Each optional key of the contract is parsed into its type."""
     stated = shipment(
         weight_kg=1.2,
         value={"amount": "59.98", "currency": "GBP"},
@@ -34,23 +34,23 @@ def test_everything_an_event_may_state_is_read() -> None:
     assert (first.destination.country, first.destination.postcode) == ("GB", "M1 1AE")
 
 
-def test_little_is_required() -> None:
-    """The envelope's four, merchant, order and one reference are enough."""
+def test_required_fields_are_enough() -> None:
+    """The four envelope attributes, merchant, order and one reference are enough."""
     found = order()
     assert found.published is None
     assert [s.reference for s in found.data.shipments] == ["sp_1"]
 
 
 @pytest.mark.parametrize("key", ["specversion", "id", "source", "type"])
-def test_the_four_of_the_envelope_are_required(key: str) -> None:
-    """Without one of them, with null or an empty text for it, the envelope is bad."""
+def test_envelope_attributes_are_required(key: str) -> None:
+    """A missing, null or empty attribute makes the envelope invalid."""
     for table in (without(event(), key), event() | {key: None}, event() | {key: ""}, event() | {key: 7}):
         assert reason(table) == "bad_envelope"
 
 
 @pytest.mark.parametrize("key", ["merchant", "order", "shipments"])
 def test_merchant_order_and_shipments_are_required(key: str) -> None:
-    """Without one of them, with null or something empty for it, the order is bad."""
+    """A missing, null or empty one makes the order invalid."""
     data: dict[str, Any] = event()["data"]
     for wrong in (without(data, key), data | {key: None}, data | {key: ""}, data | {key: []}):
         assert reason(event() | {"data": wrong}) == "bad_order"
@@ -58,7 +58,7 @@ def test_merchant_order_and_shipments_are_required(key: str) -> None:
 
 @pytest.mark.parametrize("data", [None, [], "x", {}, 5])
 def test_data_is_required(data: Any) -> None:
-    """An order event without data, or with data that is no object, is a bad order."""
+    """An order event without data, or whose data is not an object, is a bad order."""
     assert reason(event() | {"data": data}) == "bad_order"
     assert reason(without(event(), "data")) == "bad_order"
 
@@ -77,38 +77,38 @@ def test_data_is_required(data: Any) -> None:
         json.dumps(event()).encode()[:-1],
     ],
 )
-def test_what_is_no_json(text: bytes) -> None:
-    """What cannot be parsed, also for its depth or its encoding, is bad JSON."""
+def test_invalid_json(text: bytes) -> None:
+    """Text that cannot be parsed, also for its depth or encoding, is bad JSON."""
     found = parse_order(text)
     assert isinstance(found, Rejection)
     assert found.reason == "bad_json"
 
 
 @pytest.mark.parametrize("table", [None, [], [event()], "event", 5, True])
-def test_json_that_is_no_object(table: Any) -> None:
-    """JSON that is no object has no envelope."""
+def test_json_without_an_object(table: Any) -> None:
+    """JSON that is not an object is a bad envelope."""
     assert reason(table) == "bad_envelope"
 
 
 @pytest.mark.parametrize("version", ["1", "1.0.0", "0.3", "1.1", 1.0, 1, [], " 1.0"])
-def test_specversion_is_exactly_one_text(version: Any) -> None:
-    """Only the text 1.0 is a version that we can read."""
+def test_specversion_is_1_0(version: Any) -> None:
+    """Only the text 1.0 is a supported version."""
     assert reason(event() | {"specversion": version}) == "bad_envelope"
 
 
 @pytest.mark.parametrize("table", [event() | {"time": "today"}, event() | {"subject": 5}, event() | {"subject": ""}])
 def test_optional_attributes_have_a_type(table: Any) -> None:
-    """What the envelope carries besides its four must be of its type."""
+    """Other envelope attributes must be of their type."""
     assert reason(table) == "bad_envelope"
 
 
 def in_base64(data: Any) -> dict[str, Any]:
-    """An event with its data as CloudEvents' libraries write bytes."""
+    """An event with its data encoded by a CloudEvents library as bytes."""
     return without(event(), "data") | {"data_base64": b64encode(json.dumps(data).encode()).decode()}
 
 
 def test_data_may_be_base64() -> None:
-    """`data_base64` stands in the place of `data`."""
+    """`data_base64` replaces `data`."""
     table = event(shipment(tags=["fragile"]), order="Ä")
     assert read(in_base64(table["data"])) == read(table)
 
@@ -128,14 +128,14 @@ NO_BASE64: tuple[Any, ...] = ("", "%", "e30", "bm8=", "/w==", 5, None, [], "é")
         *(NOTHING_IN_BASE64 | {"data_base64": said} for said in NO_BASE64),
     ],
 )
-def test_wrong_base64(wrong: dict[str, Any]) -> None:
-    """Both at once, what is no base64, no JSON, or no order, is a bad order; of another type it is not ours."""
+def test_invalid_base64(wrong: dict[str, Any]) -> None:
+    """Both keys, invalid base64, JSON or order are a bad order; an event of another type is ignored."""
     assert reason(wrong) == "bad_order"
     assert isinstance(read(wrong | {"type": "order.cancelled"}), IgnoredEvent)
 
 
-def test_size_is_judged_first() -> None:
-    """An event of exactly 1 MiB is read, and of one with a byte more not even the JSON is looked at."""
+def test_size_is_checked_first() -> None:
+    """An event of exactly 1 MiB is parsed; one byte more, and not even the JSON is parsed."""
     text, most = json.dumps(event()).encode(), 1024 * 1024
     assert isinstance(parse_order(text + b" " * (most - len(text))), Order)
     for too_large in (text + b" " * (most + 1 - len(text)), b"{" * (most + 1)):
@@ -146,30 +146,30 @@ def test_size_is_judged_first() -> None:
 
 @pytest.mark.parametrize("data", [None, 5, {}, {"merchant": ""}])
 def test_other_types_are_ignored(data: Any) -> None:
-    """An event of another type is neither taken nor rejected, whatever its data is."""
+    """An event of another type is neither accepted nor rejected, whatever its data is."""
     assert read(event() | {"type": "order.cancelled", "data": data}) == IgnoredEvent(type="order.cancelled")
 
 
 def test_extra_keys_are_ignored() -> None:
-    """Keys that we do not know change nothing, at every depth."""
+    """Unknown keys have no effect, at any depth."""
     more = {"colour": {"deep": [1, None]}}
     known = shipment(destination={"country": "GB"}, value={"amount": "1"})
     extra = shipment(destination={"country": "GB"} | more, value={"amount": "1"} | more) | more
     assert read(event(extra, **more) | more) == read(event(known))
 
 
-def test_an_event_is_taken_as_a_whole() -> None:
-    """One bad shipment among good ones rejects all of them."""
+def test_an_event_is_accepted_as_a_whole() -> None:
+    """One invalid shipment among valid ones rejects all of them."""
     assert reason(event(shipment(), shipment(reference="sp 2"), shipment(reference="sp_3"))) == "bad_order"
 
 
-def test_a_reference_may_stand_twice() -> None:
-    """A shipment that an event names twice is read twice: that they are one is for the ledger to see."""
+def test_a_reference_may_be_repeated() -> None:
+    """A shipment that an event contains twice is parsed twice: the ledger detects duplicates."""
     assert len(order(shipment(), shipment()).data.shipments) == 2
 
 
-def test_rejection_says_where_and_repeats_nothing() -> None:
-    """The error names each key that is wrong, and not what stands there, as that may be personal."""
+def test_a_rejection_names_keys_without_values() -> None:
+    """The error names each wrong key, but not its value, as that may be personal."""
     wrong = shipment(reference="", weight_kg="x", tags=5, destination={"country": 5, "postcode": 5}, value=5)
     found = read(event(shipment(), *[wrong] * 5000))
     assert len(found.error) < 1000
@@ -186,13 +186,13 @@ JSON = st.recursive(
 
 
 @given(st.binary(max_size=100))
-def test_reading_bytes_never_raises(text: bytes) -> None:
-    """Any bytes are read or rejected."""
+def test_parsing_bytes_never_raises(text: bytes) -> None:
+    """Any bytes are parsed or rejected."""
     assert isinstance(parse_order(text), Rejection)
 
 
 @given(st.sampled_from(["id", "type", "time", "data", "merchant", "shipments", "reference", "value", "tags"]), JSON)
-def test_reading_rubbish_never_raises(key: str, rubbish: Any) -> None:
-    """Any JSON in any place is read or rejected."""
+def test_parsing_json_never_raises(key: str, rubbish: Any) -> None:
+    """Any JSON at any position is parsed or rejected."""
     for table in (event() | {key: rubbish}, event(**{key: rubbish}), event(shipment(**{key: rubbish}))):
         assert isinstance(read(table), Order | Rejection | IgnoredEvent)

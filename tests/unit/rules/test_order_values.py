@@ -1,4 +1,4 @@
-"""What stands at each key of an order-created event: its type, its bounds, and its absence."""
+"""Values of an order-created event: type, bounds, and absence."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,15 +15,15 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 @given(st.text(LETTERS, min_size=1, max_size=64).filter(lambda text: text not in (".", "..")))
 def test_reference(reference: str) -> None:
-    """A reference is 1 to 64 of the letters in the contract."""
+    """A reference has 1 to 64 of the characters in the contract."""
     assert order(shipment(reference=reference)).data.shipments[0].reference == reference
 
 
 @pytest.mark.parametrize(
     "reference", ["", "a" * 65, "a b", "a/b", "a:b", "é", "a\n", "%41", "\u0661", ".", "..", 5, None, ["a"]]
 )
-def test_no_reference(reference: Any) -> None:
-    """Anything else, and the two names that mean a path of their own, is a bad order."""
+def test_invalid_reference(reference: Any) -> None:
+    """Anything else, and the two names that are path segments, is a bad order."""
     assert reason(event(shipment(reference=reference))) == "bad_order"
 
 
@@ -36,26 +36,26 @@ def test_weight(weight: float) -> None:
 @pytest.mark.parametrize(
     "weight", [-0.001, -1, float("nan"), float("inf"), float("-inf"), 10**400, "1.2", "", True, [], {}]
 )
-def test_no_weight(weight: Any) -> None:
-    """A weight below 0, without end, or of another type is a bad order."""
+def test_invalid_weight(weight: Any) -> None:
+    """A weight that is negative, infinite, or of another type is a bad order."""
     assert reason(event(shipment(weight_kg=weight))) == "bad_order"
 
 
 @pytest.mark.parametrize("amount", ["0", "59.98", "2.00", 5, 5.25, "1E+3"])
 def test_amount(amount: Any) -> None:
-    """An amount is a decimal number, as text or not, and keeps its digits."""
+    """An amount is a decimal number, as text or number, and keeps its digits."""
     value = order(shipment(value={"amount": amount})).data.shipments[0].value
     assert value is not None
     assert str(value.amount) == str(amount)
 
 
 @pytest.mark.parametrize("amount", ["-0.01", -1, "", "ten", "NaN", "Infinity", "-Infinity", float("nan"), True, [], {}])
-def test_no_amount(amount: Any) -> None:
-    """An amount below 0, without end, or no number is a bad order."""
+def test_invalid_amount(amount: Any) -> None:
+    """An amount that is negative, infinite, or no number is a bad order."""
     assert reason(event(shipment(value={"amount": amount}))) == "bad_order"
 
 
-def test_a_value_may_state_a_part() -> None:
+def test_a_value_may_be_partial() -> None:
     """Neither the amount nor the currency is required."""
     for part in ({"currency": "GBP"}, {"amount": "1"}, {}):
         assert reason(event(shipment(value=part))) is None
@@ -78,13 +78,13 @@ def test_a_value_may_state_a_part() -> None:
         event("sp_1"),  # type: ignore[arg-type]
     ],
 )
-def test_what_is_present_is_of_its_type(table: Any) -> None:
-    """An optional text that is empty or no text, a list or table that is none: a bad order."""
+def test_present_values_have_their_type(table: Any) -> None:
+    """An optional text that is empty or no text, a list or table of another type: a bad order."""
     assert reason(table) == "bad_order"
 
 
-def test_a_text_may_be_of_one_letter() -> None:
-    """Texts are non-empty, and need not be more."""
+def test_a_text_may_have_one_character() -> None:
+    """Texts must not be empty; one character is enough."""
     short = shipment(reference="r", value={"currency": "x"}, destination={"country": "x", "postcode": "x"}, tags=["x"])
     table = event(short, merchant="m", order="o", shipping_method="s") | {"id": "i", "source": "s", "subject": "s"}
     assert reason(table) is None
@@ -94,8 +94,8 @@ LONG = "x" * 256
 
 
 @pytest.mark.parametrize("key", ["id", "source", "subject", "datacontenttype"])
-def test_texts_of_the_envelope_are_bounded(key: str) -> None:
-    """256 characters are read, and one more is not."""
+def test_envelope_texts_are_bounded(key: str) -> None:
+    """256 characters are accepted, one more is not."""
     assert reason(event() | {key: LONG}) is None
     assert reason(event() | {key: LONG + "x"}) == "bad_envelope"
 
@@ -118,7 +118,7 @@ def test_texts_of_the_envelope_are_bounded(key: str) -> None:
     ],
 )
 def test_an_order_is_bounded(wrong: dict[str, Any]) -> None:
-    """Texts have 256 characters, amounts 64 digits, shipments 32 tags, and events 1,000 shipments at the most."""
+    """Texts have 256 characters, amounts 64 digits, shipments 32 tags, and events 1,000 shipments at most."""
     assert reason(wrong) == "bad_order"
 
 
@@ -139,15 +139,15 @@ def test_the_largest_order_is_read() -> None:
         event() | {"source": [[]] * 200_000},
     ],
 )
-def test_what_is_wrong_is_told_in_few_words(wrong: dict[str, Any]) -> None:
-    """However much is wrong with an event, the error names the first of it."""
+def test_the_error_is_short(wrong: dict[str, Any]) -> None:
+    """However many fields are wrong, the error names the first."""
     found = read(wrong)
     assert isinstance(found, Rejection)
     assert len(found.error) < 500
 
 
-def test_null_is_not_stated() -> None:
-    """Null for an optional key says as much as its absence, at every depth."""
+def test_null_is_absent() -> None:
+    """Null for an optional key equals its absence, at every depth."""
     nothing = dict.fromkeys(("weight_kg", "value", "destination", "tags"))
     deep = {"value": {"amount": None, "currency": None}, "destination": {"country": None, "postcode": None}}
     bare = order()
@@ -157,13 +157,13 @@ def test_null_is_not_stated() -> None:
 
 @pytest.mark.parametrize("moment", ["2026-11-21T10:00:00Z", "2026-11-21T11:00:00.000+01:00", "2026-11-21t10:00:00z"])
 def test_timestamp(moment: str) -> None:
-    """A timestamp is RFC 3339 with its offset, and arrives as a moment."""
+    """A timestamp is RFC 3339 with an offset, and is parsed into a datetime."""
     assert order(deliver_by=moment).data.deliver_by == datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("moment", ["2016-12-31T23:59:60Z", "2017-01-01T00:59:60.9+01:00"])
-def test_a_leap_second_is_a_time(moment: str) -> None:
-    """It is taken for the second before it."""
+def test_a_leap_second_is_valid(moment: str) -> None:
+    """It is parsed as the second before."""
     found = order(deliver_by=moment).data.deliver_by
     assert found is not None
     assert found.replace(microsecond=0) == datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -177,7 +177,7 @@ def test_a_leap_second_is_a_time(moment: str) -> None:
         *("1763719200", "1763719200.5", "+5", "-5", 1763719200, 1763719200.5, True, {}),
     ],
 )
-def test_no_timestamp(moment: Any) -> None:
-    """A date alone, a time without an offset, and a number in whatever guise are no timestamps."""
+def test_invalid_timestamp(moment: Any) -> None:
+    """A date, a time without an offset, and numbers in any form are no timestamps."""
     assert reason(event(deliver_by=moment)) == "bad_order"
     assert reason(event() | {"time": moment}) == "bad_envelope"

@@ -1,4 +1,4 @@
-"""What outcomes are called, and what they tell about the API."""
+"""Names of outcomes, and the signals that they are about the API."""
 
 from typing import get_args
 
@@ -8,8 +8,8 @@ from tasks.rules.outcome import WORDS, BulkRefused, Finding, NotSent, Refused, S
 from tests.factories.shipments import FINDINGS, FORBIDDEN, FOREIGN, NO_ACCESS, NOT_SENT, THROTTLED, UNKNOWN
 
 
-def test_each_outcome_has_its_word() -> None:
-    """Every outcome that a call or a reading can come to has one word; a refusal in company is a refusal, too."""
+def test_each_outcome_has_a_name() -> None:
+    """Every outcome of a call or a read-back has one name; a bulk refusal is a refusal, too."""
     assert set(WORDS) == set(get_args(Finding)) == {type(finding) for finding in FINDINGS}
     assert WORDS[BulkRefused] == WORDS[Refused]
     assert len(set(WORDS.values())) == len(WORDS) - 1
@@ -19,8 +19,8 @@ NO_GOOD_SIGNS = (THROTTLED, NOT_SENT, FOREIGN, UNKNOWN, NO_ACCESS, FORBIDDEN)
 
 
 @pytest.mark.parametrize("finding", [finding for finding in FINDINGS if finding not in NO_GOOD_SIGNS])
-def test_an_answer_is_a_good_sign(finding: Finding) -> None:
-    """Whatever the API decided, also against the shipment, it is there and answers."""
+def test_good_signals(finding: Finding) -> None:
+    """Any decision of the API, also a refusal of the shipment, is a good signal."""
     assert signal_of(finding) == "good"
 
 
@@ -40,6 +40,6 @@ def test_an_answer_is_a_good_sign(finding: Finding) -> None:
         (Unknown(reason="invalid_state"), "good"),
     ],
 )
-def test_what_is_no_good_sign(finding: Finding, expected: Signal) -> None:
-    """No answer, or a server's error, speaks against the API; an answer that leaves a doubt does not."""
+def test_bad_and_missing_signals(finding: Finding, expected: Signal) -> None:
+    """A missing response or a server error is a bad signal; an uncertain response is none."""
     assert signal_of(finding) == expected

@@ -1,4 +1,4 @@
-"""Choosing a plan: which rule matches, and what follows from it."""
+"""Choosing a plan: the matching rule, and its steps."""
 
 import tomllib
 from typing import Any
@@ -16,7 +16,7 @@ HEAVY = Facts(weight_kg="25.0", country="GB", shipments=1)
 
 
 def holds(when: str, **facts: Any) -> bool:
-    """Whether conditions, as a file writes them, hold for these facts."""
+    """Whether conditions, as in a merchant file, hold for these facts."""
     return matches(Conditions.model_validate(tomllib.loads(f"when = {when}")["when"]), Facts(**facts)) is not None
 
 
@@ -49,7 +49,7 @@ def holds(when: str, **facts: Any) -> bool:
     ],
 )
 def test_conditions(when: str, facts: dict[str, Any], expected: bool) -> None:  # noqa: FBT001  # a row of the table
-    """A condition takes a value or a list, and all that are given must hold."""
+    """A condition has a value or a list, and all conditions of a rule must hold."""
     assert holds(when, **facts) is expected
 
 
@@ -67,12 +67,12 @@ def test_conditions(when: str, facts: dict[str, Any], expected: bool) -> None:  
 )
 @pytest.mark.parametrize("fact", ["weight_kg", "value"])
 def test_ranges(fact: str, bounds: str, held: list[bool]) -> None:
-    """A number is met exactly; over and under leave their bound out, at_least and at_most take it in."""
+    """A plain number means equality; over and under exclude their bound, at_least and at_most include it."""
     assert [holds(f"{{ {fact} = {bounds} }}", **{fact: number}) for number in ("19", "20.00", "21")] == held
 
 
 def test_numbers_are_compared_as_decimals() -> None:
-    """Text, floats and whole numbers that are written alike are equal: nothing is rounded in between."""
+    """Text, floats and integers with the same digits are equal, without rounding."""
     for weight in (0.1, 1, 20, 1.1, 29.99):
         (read,) = order(shipment(weight_kg=weight)).data.shipments
         facts = facts_of(order().data, read)
@@ -89,15 +89,15 @@ NAMES = ["country", "postcode_prefix", "shipping_method", "tags_any", "tags_all"
     st.dictionaries(st.sampled_from(NAMES), st.text(min_size=1, max_size=3), min_size=1),
     st.dictionaries(st.sampled_from(["weight_kg", "value"]), st.just({"at_least": 0})),
 )
-def test_what_is_not_stated_matches_nothing(words: dict[str, Any], numbers: dict[str, Any]) -> None:
-    """A condition on a fact that the order does not state does not hold, whatever it asks."""
+def test_a_missing_fact_matches_nothing(words: dict[str, Any], numbers: dict[str, Any]) -> None:
+    """A condition on a fact that the order does not contain does not hold."""
     assert matches(Conditions.model_validate(words | numbers), Facts()) is None
     for name in numbers:
         assert matches(Conditions.model_validate({name: {"at_least": 0}}), Facts()) is None
 
 
 def test_facts_are_gathered_from_order_and_shipment() -> None:
-    """Every fact comes from the event, as it stands there; of the shipments the number counts."""
+    """Every fact has the value from the event; of the shipments, their number."""
     stated = shipment(
         weight_kg=1.5,
         value={"amount": "59.980", "currency": "GBP"},
@@ -119,22 +119,22 @@ def test_facts_are_gathered_from_order_and_shipment() -> None:
 
 
 @pytest.mark.parametrize("part", [{"amount": "1"}, {"currency": "GBP"}, {}])
-def test_half_a_value(part: dict[str, str]) -> None:
-    """Of a value that states a part, the other part is unknown."""
+def test_a_partial_value(part: dict[str, str]) -> None:
+    """If a value has only one part, the other one is unknown."""
     read = order(shipment(value=part))
     facts = facts_of(read.data, read.data.shipments[0])
     assert (facts.value, facts.currency) == (part.get("amount"), part.get("currency"))
 
 
 def test_first_match_wins() -> None:
-    """Of several rules that match, the first in the file is chosen."""
+    """Of several matching rules, the first one in the file is chosen."""
     both = rule('{ country = "GB" }', name="one") + rule("{ weight_kg = { over = 20 } }", name="two")
     assert choose(file_of(V2_API + SERVICE + both), HEAVY).rule == "one"
     assert choose(file_of(V2_API + SERVICE + both), Facts(weight_kg="25")).rule == "two"
 
 
 def test_no_match_means_the_default() -> None:
-    """When no rule matches, [allocation] with its own fallback is the plan, under the name default."""
+    """When no rule matches, the plan is [allocation] with its own fallback, named default."""
     fallback = 'fallback = [{ service_group = "g" }, { default_rules = true }]\n'
     plan = choose(file_of(V2_API + SERVICE + fallback + rule('{ country = "FR" }')), HEAVY)
     assert plan.rule == "default"
@@ -142,7 +142,7 @@ def test_no_match_means_the_default() -> None:
 
 
 def test_a_rule_has_its_own_fallback_or_none() -> None:
-    """A rule never falls back to the steps of [allocation]."""
+    """A rule never uses the fallback steps of [allocation]."""
     default = SERVICE + 'fallback = [{ service_group = "g" }]\n'
     alone, own = rule('{ country = "GB" }'), rule('{ country = "GB" }', more='fallback = [{ quote = "earliest" }]\n')
     assert [str(s) for s in choose(file_of(V2_API + default + alone), HEAVY).steps] == ["service_group freight"]
@@ -150,8 +150,8 @@ def test_a_rule_has_its_own_fallback_or_none() -> None:
     assert [str(s) for s in steps] == ["service_group freight", "quote earliest"]
 
 
-def test_a_plan_says_why() -> None:
-    """The plan carries the facts and the conditions that led to it, or that none did."""
+def test_a_plan_has_a_reason() -> None:
+    """The plan contains the facts and the conditions that matched, or states that none did."""
     when = (
         '{ weight_kg = { over = 20, at_most = 30 }, country = ["GB", "IE"], tags_any = "oil", postcode_prefix = "BT" }'
     )

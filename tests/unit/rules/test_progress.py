@@ -1,4 +1,4 @@
-"""How far a shipment has come: what is written of it, and what another version makes of that."""
+"""The progress of a shipment: its serialized form, and compatibility with other versions."""
 
 import json
 from dataclasses import fields
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.rules.progress import OpenKind, Progress, ProgressChanges, parse_progress
-from tests.factories.records import EVERY, record, taken_up
-from tests.factories.shipments import NOW, opened
+from tests.factories.records import EVERY, loaded_shipment, record
+from tests.factories.shipments import NOW, open_call
 
 TIMES = st.none() | st.floats(0, 2e9)
 COUNTS = st.integers(0, 1000)
@@ -47,23 +47,23 @@ PROGRESS = st.builds(
 
 
 @given(PROGRESS)
-def test_progress_survives(progress: Progress) -> None:
-    """Whatever a task wrote about its progress, the next one reads."""
+def test_progress_round_trip(progress: Progress) -> None:
+    """The next task reads any progress that a task has written."""
     assert parse_progress(progress.as_json()) == progress
-    assert taken_up(progress).progress == progress
+    assert loaded_shipment(progress).progress == progress
 
 
 def test_progress_of_most_shipments_is_short() -> None:
-    """What is as at the beginning is not written, and nothing written is the beginning."""
+    """Initial values are omitted, and no value means the initial one."""
     assert Progress().as_json() == "{}"
     assert json.loads(Progress(attempts=1).as_json()) == {"attempts": 1}
     assert parse_progress("") == parse_progress(b"") == parse_progress(None) == Progress()
 
 
-def test_what_a_newer_version_wrote_is_carried_along() -> None:
-    """Fields that this version does not know stay as they are, through every change and every report."""
+def test_unknown_fields_are_kept() -> None:
+    """Fields of a newer version are unchanged after every change and every report."""
     text = '{"attempts":2,"weather":{"rain":[1,null]},"is_readable":7}'
-    of = taken_up(text)
+    of = loaded_shipment(text)
     assert of.progress.attempts == 2
     later = of.called().opened("unknown", NOW).with_progress(step=1)
     kept = json.loads(later.progress.as_json())
@@ -86,21 +86,21 @@ def test_what_a_newer_version_wrote_is_carried_along() -> None:
         '{"open_at": {"from": 1}}',
     ],
 )
-def test_what_cannot_be_read_is_no_guess(text: str) -> None:
-    """A record whose progress is damaged, or means something else to a newer version, is told from a good one."""
+def test_unreadable_progress(text: str) -> None:
+    """Damaged progress, or progress whose meaning a newer version changed, is marked as unreadable."""
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
-        taken_up(text)
+        loaded_shipment(text)
 
 
 @pytest.mark.parametrize("facts", [b"", b"{}", b"[]", b"no", b'{"steps": [{"telepathy": true}], "order": "1"}'])
-def test_nor_are_facts(facts: bytes) -> None:
-    """The same holds for what was fixed at intake, a strategy of a newer version for one."""
+def test_unreadable_facts(facts: bytes) -> None:
+    """The same holds for the intake record, for example with a strategy of a newer version."""
     with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
-        taken_up(**record(intake=facts) | {"progress": None})
+        loaded_shipment(**record(intake=facts) | {"progress": None})
 
 
-def test_a_record_that_cannot_be_read_stays_as_it_is() -> None:
-    """Of a shipment whose record this version cannot read no progress is written."""
+def test_an_unreadable_record_is_unchanged() -> None:
+    """No progress is written for a shipment with an unreadable record."""
     assert Progress(is_readable=False, attempts=3).as_json() == ""
 
 
@@ -108,21 +108,25 @@ def test_a_record_that_cannot_be_read_stays_as_it_is() -> None:
     ("progress", "must"),
     [
         ({}, False),
-        (opened(), True),
-        (opened("queued"), True),
+        (open_call(), True),
+        (open_call("queued"), True),
         ({"unread": True}, True),
         ({"refusal": ""}, True),
         ({"open_calls": 3, "open_at": NOW, "last_read": "allocating"}, False),
     ],
 )
-def test_what_must_be_read_back(progress: dict[str, Any], must: bool) -> None:  # noqa: FBT001  # a row of the table
-    """An open call, a refusal that does not count yet, and a doubt call for a read-back first."""
+def test_required_read_backs(progress: dict[str, Any], must: bool) -> None:  # noqa: FBT001  # a row of the table
+    """An open call, a refusal that does not count yet, and a doubt require a read-back first."""
     assert Progress(**progress).must_read is must
 
 
-def test_what_may_change() -> None:
+def test_typed_changes_match_the_fields() -> None:
     """The names that a type checker accepts for a change are the fields, with the same types."""
-    told = {each.name: each.type for each in fields(Progress) if each.name not in ("unknown_fields", "is_readable")}
-    assert get_type_hints(ProgressChanges).keys() >= told.keys()
+    field_types = {
+        each.name: each.type for each in fields(Progress) if each.name not in ("unknown_fields", "is_readable")
+    }
+    assert get_type_hints(ProgressChanges).keys() >= field_types.keys()
     hints = get_type_hints(Progress)
-    assert {name: hints[name] for name in told} == {name: get_type_hints(ProgressChanges)[name] for name in told}
+    assert {name: hints[name] for name in field_types} == {
+        name: get_type_hints(ProgressChanges)[name] for name in field_types
+    }

@@ -1,4 +1,4 @@
-"""Quiet time: how long it lasts, when a shipment is read back in it, and which states mean something."""
+"""Quiet time: its length, its read-backs, and the states that count in it."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from config.merchant_files.retry import Retry
 from tasks.rules.progress import Progress
 from tasks.rules.quiet_time import FIRST_READ_S, MAX_APART_S, decides_queued, is_quiet, next_read, quiet_end
-from tests.factories.shipments import NOW, QUEUE_S, QUIET_S, opened
+from tests.factories.shipments import NOW, QUEUE_S, QUIET_S, open_call
 
 MAX_READS = 10
 LATENCIES = st.lists(st.floats(0, 36), min_size=1, max_size=40)
@@ -19,31 +19,31 @@ LATENCIES = st.lists(st.floats(0, 36), min_size=1, max_size=40)
 
 def opened_progress(kind: str = "unknown", **more: Any) -> Progress:
     """Progress with an open call that has just ended."""
-    return Progress(**opened(kind, **more))
+    return Progress(**open_call(kind, **more))
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("unknown", QUIET_S), ("queued", QUEUE_S)])
-def test_how_long_it_lasts(kind: str, seconds: float) -> None:
-    """Quiet time runs from the end of the call, and queue time takes its place after a queued answer."""
+def test_length(kind: str, seconds: float) -> None:
+    """Quiet time runs from the end of the call; after a queued response, queue time replaces it."""
     assert quiet_end(opened_progress(kind), Retry()) == NOW + seconds
     assert quiet_end(Progress(), Retry()) == 0
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("unknown", QUIET_S), ("queued", QUEUE_S)])
-def test_it_starts_again_while_the_api_is_at_it(kind: str, seconds: float) -> None:
-    """The last read-back that said `allocating` counts like the end of the call."""
+def test_it_restarts_while_allocating(kind: str, seconds: float) -> None:
+    """The last read-back that found `allocating` counts like the end of the call."""
     assert quiet_end(opened_progress(kind, quiet_from=NOW + 30), Retry()) == NOW + 30 + seconds
 
 
 def test_the_time_of_sending_counts() -> None:
-    """A read-back that was sent at the end of the quiet time is not one within it, however late the answer came."""
+    """A read-back sent at the end of the quiet time is not within it, however late its response."""
     assert is_quiet(opened_progress(), Retry(), NOW + QUIET_S - 0.001)
     assert not is_quiet(opened_progress(), Retry(), NOW + QUIET_S)
     assert not is_quiet(Progress(), Retry(), NOW)
 
 
 def sent_times(progress: Progress, retry: Retry, latencies: list[float], last_read: str = "unallocated") -> list[float]:
-    """When each read-back goes out, in seconds after the call, up to the first one after the quiet time."""
+    """Times of the read-backs in seconds after the call, up to the first one after the quiet time."""
     times: list[float] = []
     now = progress.open_at
     while is_quiet(progress, retry, max(now, next_read(progress, retry))):
@@ -56,7 +56,7 @@ def sent_times(progress: Progress, retry: Retry, latencies: list[float], last_re
 
 @given(st.floats(1, 3600), LATENCIES)
 def test_ten_read_backs_at_most(quiet_s: float, latencies: list[float]) -> None:
-    """A quiet time of any length, and answers of any slowness: at most ten read-backs, the last one after its end."""
+    """For any quiet time and response times: at most ten read-backs, the last one after the end."""
     times = sent_times(opened_progress(), Retry(quiet_seconds=quiet_s), latencies)
     assert 2 <= len(times) <= MAX_READS
     assert times[-1] >= quiet_s
@@ -64,7 +64,7 @@ def test_ten_read_backs_at_most(quiet_s: float, latencies: list[float]) -> None:
 
 @given(st.floats(1, 3600))
 def test_one_comes_right_after_the_end(quiet_s: float) -> None:
-    """The first is due a moment after the call, each pause is longer than the last, and the end is not waited past."""
+    """The first is due a moment after the call, each pause is longer than the last, and no wait passes the end."""
     times = sent_times(opened_progress(), Retry(quiet_seconds=quiet_s), [0.0])
     assert times[0] == pytest.approx(FIRST_READ_S, abs=1e-6)
     assert quiet_s <= times[-1] <= quiet_s + 0.01
@@ -72,22 +72,22 @@ def test_one_comes_right_after_the_end(quiet_s: float) -> None:
     assert all(earlier < later for earlier, later in pairwise(pauses))
 
 
-def test_a_short_time_is_used_too() -> None:
-    """Within a second there are a few, so that what was allocated late is adopted soon."""
+def test_a_short_quiet_time() -> None:
+    """Even a second has a few read-backs, so that a late allocation is adopted soon."""
     assert len(sent_times(opened_progress(), Retry(quiet_seconds=1), [0.0])) >= 4
 
 
 @given(st.floats(1, 3600), st.floats(0, 5000), LATENCIES)
 def test_a_queued_shipment_is_read_every_minute(quiet_s: float, more_s: float, latencies: list[float]) -> None:
-    """While it is in the API's queue no pause is longer than a minute, beside the slowness of the answers."""
+    """While it is in the API's queue, no pause is longer than a minute plus the response time."""
     retry = Retry(quiet_seconds=quiet_s, queue_seconds=quiet_s + more_s)
     times = sent_times(opened_progress("queued"), retry, latencies)
     longest_s = max(MAX_APART_S, *latencies) + 0.01
     assert all(later - earlier <= longest_s for earlier, later in pairwise(times))
 
 
-def test_so_is_one_that_is_allocating() -> None:
-    """Whatever the call was answered, a shipment that is seen to be allocating is read every minute."""
+def test_an_allocating_shipment_is_read_every_minute() -> None:
+    """Whatever the response to the call, a shipment found `allocating` is read every minute."""
     at_it = opened_progress(read_at=NOW + 600, last_read="allocating", quiet_from=NOW + 600)
     retry = Retry(quiet_seconds=3600)
     assert next_read(at_it, retry) == NOW + 600 + MAX_APART_S
@@ -97,16 +97,16 @@ def test_so_is_one_that_is_allocating() -> None:
 @pytest.mark.parametrize(
     ("progress", "state", "expected"),
     [
-        (opened("queued", quiet_from=NOW + 1), "allocation_failed", True),
-        (opened("queued", read_before="unallocated"), "allocation_failed", True),
-        (opened("queued"), "allocation_failed", False),
-        (opened("queued", read_before="allocation_failed"), "allocation_failed", False),
-        (opened("queued", quiet_from=NOW + 1, read_before="unallocated"), "unallocated", False),
-        (opened("queued", quiet_from=NOW + 1, also_open=True), "allocation_failed", False),
-        (opened("unknown", quiet_from=NOW + 1, read_before="unallocated"), "allocation_failed", False),
+        (open_call("queued", quiet_from=NOW + 1), "allocation_failed", True),
+        (open_call("queued", read_before="unallocated"), "allocation_failed", True),
+        (open_call("queued"), "allocation_failed", False),
+        (open_call("queued", read_before="allocation_failed"), "allocation_failed", False),
+        (open_call("queued", quiet_from=NOW + 1, read_before="unallocated"), "unallocated", False),
+        (open_call("queued", quiet_from=NOW + 1, also_open=True), "allocation_failed", False),
+        (open_call("unknown", quiet_from=NOW + 1, read_before="unallocated"), "allocation_failed", False),
         ({}, "allocation_failed", False),
     ],
 )
-def test_what_decides_a_queued_call(progress: dict[str, Any], state: str, expected: bool) -> None:  # noqa: FBT001  # a row of the table
-    """`allocation_failed` does, if the API was seen at it or the state had been another, and no other call is open."""
+def test_findings_that_decide_a_queued_call(progress: dict[str, Any], state: str, expected: bool) -> None:  # noqa: FBT001  # a row of the table
+    """`allocation_failed` does, if the shipment was allocating or changed its state, and no other call is open."""
     assert decides_queued(Progress(**progress), state) is expected

@@ -1,4 +1,4 @@
-"""A shipment between tasks: what the ledger keeps of it, and what comes back."""
+"""A shipment between tasks: its record in the ledger, and loading it."""
 
 import json
 from dataclasses import fields
@@ -11,21 +11,21 @@ from tasks.rules.plan import Facts
 from tasks.rules.progress import Progress
 from tasks.rules.shipment import Shipment, entry_field, intake_record, iso, published_s
 from tests.factories.order_events import event, order, read
-from tests.factories.records import EVERY, plan, taken_up
+from tests.factories.records import EVERY, loaded_shipment, plan
 from tests.factories.shipments import GROUP, NOW, SERVICE, VIRTUAL, shipment
 
 
-def test_what_is_fixed_at_intake_comes_back() -> None:
-    """Order, event, rule and every kind of step are the same for each task that takes the shipment up."""
-    found = taken_up()
+def test_the_intake_record_round_trip() -> None:
+    """Order, event, rule and every kind of step are the same for each task that claims the shipment."""
+    found = loaded_shipment()
     assert (found.merchant, found.reference, found.order, found.order_event) == ("acme", "sp_1", "1001", "evt-1")
     assert (found.api, found.rule, found.steps) == ("shipments-v2", "heavy", EVERY)
     assert (found.received, found.progress, found.losses, found.replays) == (NOW, Progress(), 0, 0)
     assert vars(found).keys() == {each.name for each in fields(Shipment)}
 
 
-def test_the_facts_that_the_rules_read_are_kept() -> None:
-    """The ledger keeps which facts there were and why they led to the rule."""
+def test_the_facts_are_kept() -> None:
+    """The ledger keeps the facts and the reason for the chosen rule."""
     facts = json.loads(intake_record(order(), Facts(weight_kg="25", tags=("a",), shipments=2), plan(SERVICE), "v", "f"))
     assert facts["facts"] == {"weight_kg": "25", "tags": ["a"], "shipments": 2}
     assert facts["why"] == "weight_kg 25 is over 20"
@@ -33,32 +33,34 @@ def test_the_facts_that_the_rules_read_are_kept() -> None:
 
 def test_a_record_with_every_field() -> None:
     """Losses and replays are counted by the ledger."""
-    found = taken_up(progress=None, published=b"", lost_call_at=b"0", losses=b"1", replays=b"4", in_doubt_since=0)
+    found = loaded_shipment(
+        progress=None, published=b"", lost_call_at=b"0", losses=b"1", replays=b"4", in_doubt_since=0
+    )
     assert (found.progress, found.losses, found.replays) == (Progress(), 1, 4)
 
 
 @pytest.mark.parametrize(("published", "expected"), [(NOW - 90, NOW - 90), (NOW + 90, NOW)])
-def test_no_event_is_of_the_future(published: float, expected: float) -> None:
-    """An event that claims a later time than its arrival was published when it arrived."""
-    assert taken_up(published=f"{published:.3f}".encode()).published == expected
+def test_no_event_is_from_the_future(published: float, expected: float) -> None:
+    """An event with a time later than its arrival counts as published at its arrival."""
+    assert loaded_shipment(published=f"{published:.3f}".encode()).published == expected
 
 
 def test_the_events_own_time() -> None:
-    """An event's time arrives in seconds since the epoch, and need not be stated."""
+    """The time of an event is optional, and parsed into seconds since the epoch."""
     assert published_s(order()) is None
     assert published_s(read(event() | {"time": "1970-01-01T01:00:10+01:00"})) == 10
 
 
 def test_steps_follow_each_other() -> None:
-    """The present step is the progress' own, and each step but the last has another after it."""
+    """The current step is part of the progress, and each step but the last has a next one."""
     first, last = shipment(VIRTUAL, GROUP), shipment(VIRTUAL, GROUP, step=1)
     assert (first.strategy, first.has_fallback) == (VIRTUAL, True)
     assert (last.strategy, last.has_fallback) == (GROUP, False)
 
 
 @given(st.integers(0, 200))
-def test_a_story_keeps_its_beginning_and_its_end(entries: int) -> None:
-    """However long a story is, the first twenty entries and the last twenty are kept, and no more."""
+def test_history_is_bounded(entries: int) -> None:
+    """However long a history is, the first twenty entries and the last twenty are kept."""
     kept: dict[str, int] = {}
     for entry in range(1, entries + 1):
         kept[entry_field(entry)] = entry
@@ -67,6 +69,6 @@ def test_a_story_keeps_its_beginning_and_its_end(entries: int) -> None:
 
 
 def test_time_in_events() -> None:
-    """A time is UTC with milliseconds and a Z."""
+    """Times are UTC with milliseconds and a Z."""
     assert iso(0) == "1970-01-01T00:00:00.000Z"
     assert iso(1_795_000_000.25) == "2026-11-18T11:06:40.250Z"

@@ -7,9 +7,9 @@ import pytest
 from config.celery_options import PATIENCE_S
 from tasks.rules.outcome import NotSent
 from tasks.work.ports import Permit
-from tests.factories.batch_run import Trial, several
+from tests.factories.batch_run import BatchRun, make_shipments
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API
-from tests.factories.scripted_api import After
+from tests.factories.scripted_api import Delayed
 from tests.factories.shipments import (
     ALLOCATED,
     GROUP,
@@ -19,10 +19,10 @@ from tests.factories.shipments import (
     UNALLOCATED,
     UNKNOWN,
     VIRTUAL,
-    opened,
+    open_call,
 )
 from tests.factories.shipments import SERVICE as STEP
-from tests.factories.virtual_clock import play
+from tests.factories.virtual_clock import run_virtual
 
 EXPIRED = NotSent(reason="permit_expired")
 
@@ -30,48 +30,48 @@ EXPIRED = NotSent(reason="permit_expired")
 def test_a_task_does_not_wait_for_slow_calls() -> None:
     """After its patience a task returns with what fell back in time; slow calls continue and are settled later."""
 
-    async def work() -> Trial:
-        trial = Trial(shipments=several("a b c", VIRTUAL, GROUP))
-        trial.api.calls |= {"b": [REFUSED], "c": [After(seconds=30, answer=ALLOCATED)]}
-        batch = await trial.work()
+    async def work() -> BatchRun:
+        run = BatchRun(shipments=make_shipments("a b c", VIRTUAL, GROUP))
+        run.api.calls |= {"b": [REFUSED], "c": [Delayed(seconds=30, result=ALLOCATED)]}
+        batch = await run.work()
         assert asyncio.get_running_loop().time() == pytest.approx(PATIENCE_S)
-        assert [shipment.reference for shipment in trial.in_time] == ["b"]
+        assert [shipment.reference for shipment in run.in_time] == ["b"]
         assert list(batch.owned) == ["c"]
-        assert trial.running is not None
-        await trial.running
+        assert run.running is not None
+        await run.running
         assert batch.owned == {}
-        return trial
+        return run
 
-    trial = play(work())
-    assert trial.ledger.when("c") == pytest.approx(30)
-    assert trial.ledger.verdicts("c") == ["allocated"]
+    run = run_virtual(work())
+    assert run.ledger.when("c") == pytest.approx(30)
+    assert run.ledger.verdicts("c") == ["allocated"]
 
 
 def test_late_fallbacks() -> None:
     """Shipments that fall back after the task returned are passed on at once."""
-    short, long = several("a b", VIRTUAL, GROUP), several("c", VIRTUAL, STEP, GROUP)
-    trial = Trial(shipments=[*short, *long])
-    trial.api.calls |= {name: [After(seconds=5.5, answer=REFUSED)] for name in ("a", "b", "c")}
-    play(trial.to_the_end())
-    assert trial.in_time == []
-    assert sorted(shipment.reference for shipment in trial.late) == ["a", "b", "c"]
+    short, long = make_shipments("a b", VIRTUAL, GROUP), make_shipments("c", VIRTUAL, STEP, GROUP)
+    run = BatchRun(shipments=[*short, *long])
+    run.api.calls |= {name: [Delayed(seconds=5.5, result=REFUSED)] for name in ("a", "b", "c")}
+    run_virtual(run.run_to_completion())
+    assert run.in_time == []
+    assert sorted(shipment.reference for shipment in run.late) == ["a", "b", "c"]
 
 
 def test_a_late_fallback_does_not_wait_for_others() -> None:
     """A late fallback is passed on at once, while other calls are still slow."""
-    trial = Trial(shipments=several("a b", VIRTUAL, GROUP))
-    trial.api.calls |= {"a": [After(seconds=2.5, answer=REFUSED)], "b": [After(seconds=30, answer=ALLOCATED)]}
-    play(trial.to_the_end())
-    (handed_on,) = trial.late_at
+    run = BatchRun(shipments=make_shipments("a b", VIRTUAL, GROUP))
+    run.api.calls |= {"a": [Delayed(seconds=2.5, result=REFUSED)], "b": [Delayed(seconds=30, result=ALLOCATED)]}
+    run_virtual(run.run_to_completion())
+    (handed_on,) = run.fell_back_at
     assert handed_on == pytest.approx(2.5)
 
 
-async def given_up(trial: Trial) -> None:
+async def requeued(run: BatchRun) -> None:
     """Work as long as a task may, then requeue, as a worker does at shutdown."""
-    batch = await trial.work()
-    assert trial.running is not None
-    trial.running.cancel()
-    await asyncio.gather(trial.running, return_exceptions=True)
+    batch = await run.work()
+    assert run.running is not None
+    run.running.cancel()
+    await asyncio.gather(run.running, return_exceptions=True)
     await batch.requeue()
     assert batch.owned == {}
     await asyncio.sleep(HOUR_S)
@@ -79,75 +79,75 @@ async def given_up(trial: Trial) -> None:
 
 def test_a_cancelled_call_is_open() -> None:
     """A call that is cancelled counts as an attempt that ended then and is open; the shipment is due at once."""
-    trial = Trial(shipments=several("a", attempts=1, attempted=0, entries=1))
-    trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
-    play(given_up(trial))
-    last = trial.ledger.last("a")
+    run = BatchRun(shipments=make_shipments("a", attempts=1, attempted=0, entries=1))
+    run.api.calls["a"] = [Delayed(seconds=30, result=ALLOCATED)]
+    run_virtual(requeued(run))
+    last = run.ledger.last("a")
     assert last.due == 0  # at once
     progress = last.shipment.progress
     assert progress.open_kind == "unknown"
     assert progress.open_at == pytest.approx(NOW + PATIENCE_S)
     assert (progress.open_calls, progress.attempts, progress.attempted) == (1, 2, 0)
-    assert trial.ledger.verdicts("a") == ["park"]
+    assert run.ledger.verdicts("a") == ["park"]
 
 
-def test_a_cancelled_call_may_have_asked_again() -> None:
+def test_a_cancelled_call_may_be_a_repeat() -> None:
     """A call after an open one is counted and logged even if it is cancelled."""
-    trial = Trial(shipments=several("a", **opened(ago_s=HOUR_S)))
-    trial.api.readings["a"] = [UNALLOCATED]
-    trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
-    play(given_up(trial))
-    assert trial.told.again == ["a"]
-    assert trial.ledger.last("a").repeated_calls == 1
+    run = BatchRun(shipments=make_shipments("a", **open_call(ago_s=HOUR_S)))
+    run.api.read_backs["a"] = [UNALLOCATED]
+    run.api.calls["a"] = [Delayed(seconds=30, result=ALLOCATED)]
+    run_virtual(requeued(run))
+    assert run.alerts.again == ["a"]
+    assert run.ledger.last("a").repeated_calls == 1
 
 
 def test_a_call_that_was_not_sent_is_not_open() -> None:
     """A shipment that still waited for a permit is requeued unchanged, and no call is made afterwards."""
-    trial = Trial(shipments=several("a"))
-    trial.ledger.permits["a"] = [Permit(owned=True, wait_s=20, slot=True)]
-    play(given_up(trial))
-    assert trial.ledger.last("a").slot
-    assert trial.ledger.last("a").shipment == trial.shipments[0]
-    assert trial.api.called == []
+    run = BatchRun(shipments=make_shipments("a"))
+    run.ledger.permits["a"] = [Permit(owned=True, wait_s=20, slot=True)]
+    run_virtual(requeued(run))
+    assert run.ledger.last("a").slot
+    assert run.ledger.last("a").shipment == run.shipments[0]
+    assert run.api.called == []
 
 
 @pytest.mark.parametrize("file", [V2_API + SERVICE, V1_API + SERVICE])
 def test_a_call_that_was_not_written_in_time_is_not_open(file: str) -> None:
     """A request whose permit expired was not made; a shipment that waits for another permit is requeued unchanged."""
-    trial = Trial(shipments=several("a b"), file=file)
-    trial.api.calls |= {"a": [EXPIRED], "b": [EXPIRED]}
-    trial.ledger.permits |= {name: [Permit(owned=True), Permit(owned=True, wait_s=20)] for name in ("a", "b")}
-    play(given_up(trial))
-    assert [trial.ledger.last(name).shipment for name in ("a", "b")] == trial.shipments
+    run = BatchRun(shipments=make_shipments("a b"), file=file)
+    run.api.calls |= {"a": [EXPIRED], "b": [EXPIRED]}
+    run.ledger.permits |= {name: [Permit(owned=True), Permit(owned=True, wait_s=20)] for name in ("a", "b")}
+    run_virtual(requeued(run))
+    assert [run.ledger.last(name).shipment for name in ("a", "b")] == run.shipments
 
 
 def test_a_cancelled_read_back_is_due_again() -> None:
     """A shipment whose read-back is cancelled is requeued unchanged, and read back by the next task."""
-    trial = Trial(shipments=several("a"))
-    trial.api.calls["a"] = [UNKNOWN]
-    trial.api.readings["a"] = [After(seconds=30, answer=UNALLOCATED)]
-    play(given_up(trial))
-    progress = trial.ledger.last("a").shipment.progress
+    run = BatchRun(shipments=make_shipments("a"))
+    run.api.calls["a"] = [UNKNOWN]
+    run.api.read_backs["a"] = [Delayed(seconds=30, result=UNALLOCATED)]
+    run_virtual(requeued(run))
+    progress = run.ledger.last("a").shipment.progress
     assert progress.open_kind == "unknown"
     assert progress.open_at == pytest.approx(NOW)
     assert (progress.open_calls, progress.attempts, progress.entries) == (1, 1, 1)
-    assert trial.ledger.verdicts("a") == ["keep", "park"]
-    assert len(trial.api.called) == 1
+    assert run.ledger.verdicts("a") == ["keep", "park"]
+    assert len(run.api.called) == 1
 
 
 def test_only_unfinished_shipments_are_requeued() -> None:
     """Shipments settled in time stay settled."""
-    trial = Trial(shipments=several("a b"))
-    trial.api.calls["b"] = [After(seconds=30, answer=ALLOCATED)]
-    play(given_up(trial))
-    assert [trial.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"], ["park"]]
+    run = BatchRun(shipments=make_shipments("a b"))
+    run.api.calls["b"] = [Delayed(seconds=30, result=ALLOCATED)]
+    run_virtual(requeued(run))
+    assert [run.ledger.verdicts(name) for name in ("a", "b")] == [["allocated"], ["park"]]
 
 
 def test_a_cancelled_bulk_call_is_open_for_each() -> None:
     """Each shipment of a cancelled bulk call may have been allocated."""
-    trial = Trial(shipments=several("a b"), file=V1_API + SERVICE)
-    trial.api.calls["a"] = [After(seconds=30, answer=ALLOCATED)]
-    play(given_up(trial))
+    run = BatchRun(shipments=make_shipments("a b"), file=V1_API + SERVICE)
+    run.api.calls["a"] = [Delayed(seconds=30, result=ALLOCATED)]
+    run_virtual(requeued(run))
     for name in ("a", "b"):
-        assert trial.ledger.last(name).shipment.progress.open_kind == "unknown"
-        assert trial.ledger.verdicts(name) == ["park"]
+        assert run.ledger.last(name).shipment.progress.open_kind == "unknown"
+        assert run.ledger.verdicts(name) == ["park"]

@@ -13,13 +13,13 @@ from tasks.work.messages import (
     parse_link,
     summarize,
 )
-from tests.factories.batch_run import several
+from tests.factories.batch_run import make_shipments
 from tests.factories.shipments import GROUP, SERVICE, VIRTUAL
 
 
 def fell_back(references: str, held_by: str = "t1") -> list[FellBack]:
     """Shipments of acme at their second step, owned under a lease token."""
-    return [FellBack(each, held_by) for each in several(references, VIRTUAL, SERVICE, GROUP, step=1)]
+    return [FellBack(each, held_by) for each in make_shipments(references, VIRTUAL, SERVICE, GROUP, step=1)]
 
 
 def test_a_link_survives_a_round_trip() -> None:
@@ -45,10 +45,10 @@ def test_a_message_is_minimal() -> None:
 
 def test_shipments_that_share_a_chain() -> None:
     """Shipments with the same remaining strategies share a chain, whatever their earlier steps."""
-    one, two, three = (FellBack(each, "t") for each in several("a b c", VIRTUAL, SERVICE, GROUP, step=1))
-    (other,) = (FellBack(each, "t") for each in several("d", GROUP, SERVICE, GROUP, step=1))
-    (later,) = (FellBack(each, "t") for each in several("e", VIRTUAL, SERVICE, GROUP, step=2))
-    (longer,) = (FellBack(each, "t") for each in several("f", VIRTUAL, SERVICE, GROUP, VIRTUAL, step=1))
+    one, two, three = (FellBack(each, "t") for each in make_shipments("a b c", VIRTUAL, SERVICE, GROUP, step=1))
+    (other,) = (FellBack(each, "t") for each in make_shipments("d", GROUP, SERVICE, GROUP, step=1))
+    (later,) = (FellBack(each, "t") for each in make_shipments("e", VIRTUAL, SERVICE, GROUP, step=2))
+    (longer,) = (FellBack(each, "t") for each in make_shipments("f", VIRTUAL, SERVICE, GROUP, VIRTUAL, step=1))
     ways = by_route([one, later, two, other, longer, three])
     assert {steps: [each.shipment.reference for each in way] for steps, way in ways.items()} == {
         ("carrier_service", "service_group"): ["a", "b", "d", "c"],

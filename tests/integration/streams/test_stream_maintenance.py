@@ -1,4 +1,4 @@
-"""The upkeep of the orders stream: what is cut, who is dropped, and what nobody was given."""
+"""Maintenance of the orders stream: trimming, removal of consumers, and detection of lost entries."""
 
 import random
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.factories.ledger_harness import Harness
-from tests.integration.streams.test_orders import STREAM, left, publish
+from tests.integration.streams.test_orders import STREAM, publish, remaining
 from worker.ledger.records import server_ms
 from worker.streams.orders import GROUP, OrdersStream
 from worker.streams.upkeep import GONE_S, keep_orders, tell_of_lost, trim_orders
@@ -15,8 +15,8 @@ from worker.streams.upkeep import GONE_S, keep_orders, tell_of_lost, trim_orders
 LATER_MS = 4_000_000_000_000
 
 
-async def told(harness: Harness) -> list[tuple[int, str, str]]:
-    """What the log says is lost: how many entries, and between which."""
+async def logged_losses(harness: Harness) -> list[tuple[int, str, str]]:
+    """The logged losses: the number of entries, and the ids around them."""
     with capture_logs() as logged:
         await tell_of_lost(harness.store, harness.settings)
     return [(line["entries"], line["after"], line["up_to"]) for line in logged if line["event"] == "orders_lost"]
@@ -27,75 +27,75 @@ async def ids(harness: Harness) -> list[str]:
     return [stream_id.decode() for stream_id, _ in await harness.raw.xrange(STREAM)]
 
 
-async def claim(harness: Harness, intake: OrdersStream) -> int:
-    """Read once, and take what was read; how many entries that were."""
+async def read_and_accept(harness: Harness, intake: OrdersStream) -> int:
+    """Read once and accept the entries; returns their number."""
     entries = await intake.read()
     await harness.ledger.accept([], [], [stream_id for stream_id, _ in entries], GROUP)
     return len(entries)
 
 
 async def lost_orders(harness: Harness) -> int:
-    """How many `status` counts."""
+    """The number that `status` shows."""
     return int(await harness.raw.get("allocation:lost_orders") or 0)
 
 
 async def test_entries_that_were_trimmed_unread(harness: Harness) -> None:
-    """They are told of once, with the ids that they lie between; whoever reads on, and whatever is acknowledged."""
+    """They are reported once, with the ids around them, whatever is read and acknowledged afterwards."""
     intake = OrdersStream(harness.store, STREAM, 60)
     await intake.make_group()
-    assert await told(harness) == []
+    assert await logged_losses(harness) == []
     await publish(harness, 10)
-    while await claim(harness, intake) > 0 and (await harness.raw.xpending(STREAM, GROUP))["pending"]:
+    while await read_and_accept(harness, intake) > 0 and (await harness.raw.xpending(STREAM, GROUP))["pending"]:
         pass
-    assert await told(harness) == []
+    assert await logged_losses(harness) == []
     await publish(harness, 7)
     before = (await ids(harness))[9]
     await harness.raw.xtrim(STREAM, maxlen=3, approximate=False)
     first = (await ids(harness))[0]
-    assert await told(harness) == [(4, before, first)]
-    assert await told(harness) == []
-    assert await claim(harness, intake) == 3
-    assert await told(harness) == []
+    assert await logged_losses(harness) == [(4, before, first)]
+    assert await logged_losses(harness) == []
+    assert await read_and_accept(harness, intake) == 3
+    assert await logged_losses(harness) == []
     await publish(harness, 2)
     await harness.raw.xtrim(STREAM, maxlen=0, approximate=False)
-    assert [missing for missing, _, _ in await told(harness)] == [2]
+    assert [missing for missing, _, _ in await logged_losses(harness)] == [2]
     await publish(harness, 5)
-    assert await claim(harness, intake) == 5
-    assert (await told(harness), await lost_orders(harness)) == ([], 6)
+    assert await read_and_accept(harness, intake) == 5
+    assert (await logged_losses(harness), await lost_orders(harness)) == ([], 6)
 
 
-async def test_a_group_that_was_created_behind_orders(harness: Harness) -> None:
-    """What was published before a group that somebody created with `$` is told of; so is what a SETID skips."""
+async def test_a_group_that_was_created_after_orders(harness: Harness) -> None:
+    """Entries from before a group that was created with `$` are reported; so are those that a SETID skips."""
     await publish(harness, 4)
     await harness.raw.xgroup_create(STREAM, GROUP, id="$")
     intake = OrdersStream(harness.store, STREAM, 60)
     await intake.make_group()
     last = (await ids(harness))[-1]
-    assert await told(harness) == [(4, "0-0", last)]
+    assert await logged_losses(harness) == [(4, "0-0", last)]
     await publish(harness, 3)
     await harness.raw.xgroup_setid(STREAM, GROUP, "$")
-    assert [missing for missing, _, _ in await told(harness)] == [3]
+    assert [missing for missing, _, _ in await logged_losses(harness)] == [3]
     assert await lost_orders(harness) == 7
 
 
-async def test_put_back_entries_are_no_alarm(harness: Harness) -> None:
-    """A group that was put back to entries that it had missed, or taken, reads them; later losses are found again."""
+async def test_a_group_that_was_set_back(harness: Harness) -> None:
+    """A group that was set back to missed or accepted entries reads them; later losses are detected again."""
     await publish(harness, 4)
     await harness.raw.xgroup_create(STREAM, GROUP, id="$")
     intake = OrdersStream(harness.store, STREAM, 60)
-    assert len(await told(harness)) == 1
+    assert len(await logged_losses(harness)) == 1
     await harness.raw.xgroup_setid(STREAM, GROUP, "0")
-    assert await told(harness) == []
-    assert await claim(harness, intake) == 4
-    assert await told(harness) == []
+    assert await logged_losses(harness) == []
+    assert await read_and_accept(harness, intake) == 4
+    assert await logged_losses(harness) == []
     await publish(harness, 2)
     await harness.raw.xtrim(STREAM, maxlen=1, approximate=False)
-    assert [missing for missing, _, _ in await told(harness)] == [1]
+    assert [missing for missing, _, _ in await logged_losses(harness)] == [1]
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_nothing_is_told_without_a_loss(harness: Harness, seed: int) -> None:
-    """Whatever intakes read, take over, acknowledge and we trim: as long as nothing is lost, nothing is told."""
+async def test_no_report_without_a_loss(harness: Harness, seed: int) -> None:
+    """Whatever intakes read, reclaim and acknowledge, and whatever is trimmed: without a loss, nothing is reported."""
     chance = random.Random(seed)  # noqa: S311
     intakes = [OrdersStream(harness.store, STREAM, 0) for _ in range(3)]
     await intakes[0].make_group()
@@ -112,12 +112,12 @@ async def test_nothing_is_told_without_a_loss(harness: Harness, seed: int) -> No
             case 3:
                 await trim_orders(harness.redis, STREAM, LATER_MS)
             case _:
-                assert await told(harness) == []
-    assert (await told(harness), await lost_orders(harness)) == ([], 0)
+                assert await logged_losses(harness) == []
+    assert (await logged_losses(harness), await lost_orders(harness)) == ([], 0)
 
 
-async def test_consumers_that_are_gone(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A consumer that is silent for long is dropped, unless entries are in its name."""
+async def test_silent_consumers(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that is silent for a long time is removed, unless it has pending entries."""
     await publish(harness, 1)
     busy, idle = OrdersStream(harness.store, STREAM, 60), OrdersStream(harness.store, STREAM, 60)
     await busy.make_group()
@@ -131,8 +131,8 @@ async def test_consumers_that_are_gone(harness: Harness, monkeypatch: pytest.Mon
     assert [each["name"].decode() for each in await harness.raw.xinfo_consumers(STREAM, GROUP)] == [busy.consumer]
 
 
-async def test_young_orders_stay(harness: Harness) -> None:
-    """What is younger than the settings say stays, though every group has it."""
+async def test_recent_orders_are_kept(harness: Harness) -> None:
+    """Entries younger than the settings require are kept, although every group has read them."""
     await publish(harness, 600)
     await harness.raw.xgroup_create(STREAM, "readers", id="$")
     await keep_orders(harness.store, harness.settings, await server_ms(harness.redis))
@@ -142,32 +142,32 @@ async def test_young_orders_stay(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_trim_leaves_what_somebody_needs(harness: Harness, seed: int) -> None:
-    """Whatever groups have read and acknowledged, each one's undelivered and unacknowledged entries stay."""
+async def test_trimming_keeps_needed_entries(harness: Harness, seed: int) -> None:
+    """Undelivered and unacknowledged entries of any group are kept."""
     chance = random.Random(seed)  # noqa: S311
     await publish(harness, 600)
     needed: set[str] = set()
     for group in ("allocation", "audit", "search")[: chance.randint(1, 3)]:
         needed |= await read_some(harness, group, chance)
     await trim_orders(harness.redis, STREAM, LATER_MS)
-    assert needed <= await left(harness)
+    assert needed <= await remaining(harness)
 
 
 async def read_some(harness: Harness, group: str, chance: random.Random) -> set[str]:
-    """Let a group read some entries and acknowledge most of them; what it still needs."""
-    everything = await left(harness)
+    """Let a group read some entries and acknowledge most of them; returns those it still needs."""
+    everything = await remaining(harness)
     await harness.raw.xgroup_create(STREAM, group, id="0")
     count = chance.choice([0, 1, 350, 600])
-    answer: Any = await harness.raw.xreadgroup(group, "one", {STREAM: ">"}, count=count) if count else []
-    read = [stream_id for _, entries in answer for stream_id, _ in entries]
+    reply: Any = await harness.raw.xreadgroup(group, "one", {STREAM: ">"}, count=count) if count else []
+    read = [stream_id for _, entries in reply for stream_id, _ in entries]
     done = read[chance.choice([0, 0, 1, 250]) :]
     if done:
         await harness.raw.xack(STREAM, group, *done)
     return everything - {stream_id.decode() for stream_id in done}
 
 
-async def test_a_trim_cuts_what_nobody_needs(harness: Harness) -> None:
-    """What every group has read and acknowledged goes, in the steps in which the server keeps a stream."""
+async def test_trimming_removes_entries_read_by_all(harness: Harness) -> None:
+    """Entries that every group has read and acknowledged are removed, in the steps of the server's storage."""
     await publish(harness, 600)
     for group in ("allocation", "audit"):
         await harness.raw.xgroup_create(STREAM, group, id="0")
@@ -178,7 +178,7 @@ async def test_a_trim_cuts_what_nobody_needs(harness: Harness) -> None:
 
 
 async def test_a_stream_without_readers(harness: Harness) -> None:
-    """Without a group nothing is cut; and a stream that is not there is no trouble."""
+    """Without a group nothing is trimmed, and a missing stream is no error."""
     await trim_orders(harness.redis, STREAM, LATER_MS)
     await publish(harness, 300)
     await trim_orders(harness.redis, STREAM, LATER_MS)

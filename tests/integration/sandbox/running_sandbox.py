@@ -1,4 +1,4 @@
-"""A sandbox that listens on a free port, in a thread of the tests' process, and a client for it."""
+"""A sandbox on a free port, in a thread of the test process, with clients."""
 
 import asyncio
 import ssl
@@ -20,24 +20,24 @@ from worker.lab.sandbox.options import Options
 _numbers = count(1)
 
 _TLS = ssl.create_default_context()
-"""Never used, but a client that builds its own takes longer than most tests."""
+"""Never used, but building a TLS context for each client takes longer than most tests."""
 
 
 def shipment_reference() -> str:
-    """A fresh reference of the length that v2 gives to shipments."""
+    """A new reference of the length of a v2 reference."""
     return f"sp_{next(_numbers):032d}"
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    """Ask until it holds."""
+    """Poll until the condition holds."""
     deadline = monotonic() + timeout_s
     while not condition():
         assert monotonic() < deadline, f"it did not hold within {timeout_s} s"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Running:
-    """One running sandbox."""
+class RunningSandbox:
+    """A running sandbox."""
 
     client: httpx.Client
     """Calls v2 with the accepted key."""
@@ -50,59 +50,59 @@ class Running:
         return self.client.put("/pro/" + "/".join(("shipments", reference, "allocate", *path)), **rest)
 
     def state(self, reference: str) -> str:
-        """Read the v2 state back."""
+        """The v2 state of a shipment."""
         found: str = self.client.get(f"/pro/shipments/{reference}").raise_for_status().json()["state"]
         return found
 
     def settled(self, reference: str) -> str:
-        """Read the v2 state back until it is not `allocating`; the test's time limit ends a wait in vain."""
+        """Read the v2 state until it is not `allocating`."""
         while (state := self.state(reference)) == "allocating":
             pass
         return state
 
     def create(self, *shipments: dict[str, Any]) -> None:
-        """Describe shipments before the first call."""
+        """Create shipments before the first call."""
         self.client.post("/_sandbox/shipments", json=shipments).raise_for_status()
 
-    def break_with(self, *faults: dict[str, Any]) -> None:
-        """Put faults in force."""
+    def set_faults(self, *faults: dict[str, Any]) -> None:
+        """Set the faults."""
         self.client.post("/_sandbox/faults", json=faults).raise_for_status()
 
     def history(self, reference: str, **query: str) -> dict[str, Any]:
-        """One shipment's history."""
+        """The history of one shipment."""
         found: dict[str, Any] = (
             self.client.get(f"/_sandbox/shipments/{reference}", params=query).raise_for_status().json()
         )
         return found
 
     def counts(self, **query: str) -> dict[str, Any]:
-        """What the oracle counted."""
+        """The counts of the oracle."""
         found: dict[str, Any] = self.client.get("/_sandbox/counts", params=query).raise_for_status().json()
         return found
 
     def calls(self, **query: str) -> list[dict[str, Any]]:
-        """What the log has."""
+        """The entries of the call log."""
         found: list[dict[str, Any]] = self.client.get("/_sandbox/calls", params=query).raise_for_status().json()
         return found
 
-    def acted(self) -> list[dict[str, Any]]:
-        """The late actions that took effect, as the log has them."""
+    def late_actions(self) -> list[dict[str, Any]]:
+        """The late actions in the log."""
         return [each for each in self.calls() if each["kind"] == "acted"]
 
     def pending(self) -> int:
-        """How often the API will yet act on an earlier call."""
+        """Number of late actions that are pending."""
         found: int = self.counts()["pending_late"]
         return found
 
     def allocations(self, reference: str) -> int:
-        """How often the shipment was allocated, once nothing is pending."""
+        """Number of allocations of the shipment, once nothing is pending."""
         until(lambda: self.pending() == 0)
         found: int = self.history(reference)["allocations"]
         return found
 
 
 @contextmanager
-def running(options: Options) -> Iterator[Running]:
+def run_sandbox(options: Options) -> Iterator[RunningSandbox]:
     """Start a sandbox, and stop it at the end."""
     loop = asyncio.new_event_loop()
     served = runner(options)
@@ -116,7 +116,7 @@ def running(options: Options) -> Iterator[Running]:
             httpx.Client(base_url=address, headers=v2, verify=_TLS) as client,
             httpx.Client(base_url=address, headers=v1, verify=_TLS) as v1_client,
         ):
-            yield Running(client=client, v1=v1_client)
+            yield RunningSandbox(client=client, v1=v1_client)
     finally:
         asyncio.run_coroutine_threadsafe(served.cleanup(), loop).result()
         loop.call_soon_threadsafe(loop.stop)

@@ -1,4 +1,4 @@
-"""Merchant files: whatever stands in one, reading it ends well or with a problem."""
+"""Properties of reading merchant files: any content is read or has problems."""
 
 from pathlib import Path
 
@@ -35,8 +35,8 @@ LINES = (
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([i for i, line in enumerate(LINES) if "=" in line]), st.sampled_from(LITERALS))
-def test_any_value_in_any_place(tmp_path: Path, line: int, literal: str) -> None:
-    """Whatever stands at a key, the file is read, or each of its problems begins at that key."""
+def test_any_value_at_any_key(tmp_path: Path, line: int, literal: str) -> None:
+    """For any value at a key, the file is valid, or each of its problems is at that key."""
     name = LINES[line].split(" = ")[0]
     text = "\n".join([*LINES[:line], f"{name} = {literal}", *LINES[line + 1 :]])
     for problem in problems(tmp_path, text):
@@ -47,5 +47,5 @@ def test_any_value_in_any_place(tmp_path: Path, line: int, literal: str) -> None
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
 def test_any_text_is_read(tmp_path: Path, text: str) -> None:
-    """No text makes reading raise."""
+    """Reading never raises, whatever the text."""
     assert not isinstance(read_text(tmp_path, text.encode(errors="ignore").decode()), Merchant)

@@ -3,16 +3,16 @@
 import gc
 
 from tasks.rules.shipment import Shipment
-from tests.factories.children import none_in_flight, serve, write
 from tests.factories.ledger_harness import Harness
 from tests.factories.raw_api import listening
+from tests.factories.worker_child import none_in_flight, serve, write_merchant_file
 from worker.processes.child import ChildRuntime
 
 
 async def test_settled_shipments_are_freed(child: ChildRuntime, harness: Harness) -> None:
     """After their events are written, shipments are freed without a collection."""
     async with listening() as api:
-        write(harness.settings, api.url)
+        write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", *(f"freed_{number}" for number in range(50)))
         gc.collect()
         gc.disable()

@@ -1,4 +1,4 @@
-"""The move after a read-back within the quiet time: only "allocated" decides, and the failure of a queued call."""
+"""Decisions after a read-back within the quiet time: only "allocated" and the failure of a queued call count."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tasks.rules.quiet_time import MAX_APART_S
 from tasks.rules.shipment import Shipment
 from tests.factories.shipments import (
     ALLOCATED,
-    CAME_TO_NOTHING,
+    ALLOCATION_FAILED,
     FINDINGS,
     GONE,
     GROUP,
@@ -26,26 +26,26 @@ from tests.factories.shipments import (
     VIRTUAL,
     WRONG_STATE,
     context,
-    opened,
+    open_call,
     shipment,
 )
 
 
 def in_quiet(kind: str = "unknown", ago_s: float = 10.0, *, age_s: float = 1000.0, **progress: Any) -> Shipment:
     """A shipment in the quiet time of a call that ended so long ago, read back now."""
-    return shipment(VIRTUAL, GROUP, age_s=age_s, **opened(kind, ago_s, **{"read_at": NOW, **progress}))
+    return shipment(VIRTUAL, GROUP, age_s=age_s, **open_call(kind, ago_s, **{"read_at": NOW, **progress}))
 
 
-def test_what_is_found_allocated_is_adopted_at_once() -> None:
-    """Nothing is waited for any more."""
+def test_an_allocated_shipment_is_adopted_at_once() -> None:
+    """The rest of the quiet time is skipped."""
     assert isinstance(after_read_back(in_quiet(), ALLOCATED, context()), Settle)
 
 
 @pytest.mark.parametrize("finding", [finding for finding in FINDINGS if finding is not ALLOCATED])
 @pytest.mark.parametrize("kind", ["unknown", "queued"])
 @pytest.mark.parametrize("age_s", [10.0, 49 * HOUR_S])
-def test_nothing_else_decides(finding: Finding, kind: str, age_s: float) -> None:
-    """Not allocated means nothing yet, and neither 404, 410, a wrong state, 400 nor the deadline end it before."""
+def test_other_findings_do_not_count(finding: Finding, kind: str, age_s: float) -> None:
+    """Unallocated does not count yet, and neither 404, 410, a wrong state, 400 nor the deadline ends it early."""
     for tries in (1, SHORT_TRIES):
         decision = after_read_back(in_quiet(kind, age_s=age_s, open_calls=99), finding, context(tries=tries))
         assert isinstance(decision, ReadBack | Park)
@@ -53,15 +53,15 @@ def test_nothing_else_decides(finding: Finding, kind: str, age_s: float) -> None
 
 
 @pytest.mark.parametrize("reason", ["refused", "invalid_request", "conflict"])
-def test_nor_does_it_make_a_refusal_count(reason: str) -> None:
-    """A refusal that follows an open call counts after its quiet time alone."""
+def test_a_refusal_does_not_count_yet(reason: str) -> None:
+    """A refusal that follows an open call counts only after the quiet time."""
     decision = after_read_back(in_quiet(refusal=reason), UNALLOCATED, context())
     assert isinstance(decision, Park)
     assert decision.shipment.progress.refusal == reason
 
 
-def test_the_schedule_says_when_it_is_read_again() -> None:
-    """A wait of more than a second is spent in the schedule; what was said, and when it was asked, is noted."""
+def test_the_next_read_back_is_scheduled() -> None:
+    """A wait of more than a second is spent in the schedule; the finding and its time are recorded."""
     decision = after_read_back(in_quiet(), UNALLOCATED, context())
     assert isinstance(decision, Park)
     assert 5 < decision.wait_s < 15
@@ -72,20 +72,20 @@ def test_the_schedule_says_when_it_is_read_again() -> None:
     assert isinstance(after_read_back(in_quiet(ago_s=0.1), UNALLOCATED, context(tries=SHORT_TRIES)), Park)
 
 
-def test_a_throttled_reading_does_not_come_sooner() -> None:
-    """A throttled read-back waits for the schedule, or for as long as the API asked if that is longer."""
+def test_a_throttled_read_back_is_not_due_earlier() -> None:
+    """A throttled read-back waits for the schedule, or for `Retry-After` if that is longer."""
     wait = after_read_back(in_quiet(), UNALLOCATED, context())
     throttled = after_read_back(in_quiet(), Throttled(reason="throttled"), context(random=0.0))
     assert isinstance(wait, Park)
     assert isinstance(throttled, Park)
     assert throttled.wait_s == wait.wait_s
-    asked = after_read_back(in_quiet(), Throttled(reason="throttled", retry_after_s=30), context())
-    assert isinstance(asked, Park)
-    assert asked.wait_s == 30
+    throttled = after_read_back(in_quiet(), Throttled(reason="throttled", retry_after_s=30), context())
+    assert isinstance(throttled, Park)
+    assert throttled.wait_s == 30
 
 
-def test_one_that_was_sent_before_the_end_does_not_count() -> None:
-    """The answer to a read-back of the quiet time may come after it: another one is sent within a moment."""
+def test_a_read_back_sent_before_the_end_does_not_count() -> None:
+    """Its response may arrive after the quiet time: another one is sent within a moment."""
     before = in_quiet(ago_s=QUIET_S + 5, read_at=NOW - 6)
     decision = after_read_back(before, UNALLOCATED, context(sent=NOW - 6, tries=SHORT_TRIES))
     assert decision == ReadBack(shipment=before.with_progress(last_read="unallocated"), pause_s=0.1)
@@ -95,16 +95,16 @@ def test_one_that_was_sent_before_the_end_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("finding", [GONE, WRONG_STATE, NOT_FOUND])
-def test_other_ends_wait_for_one_more(finding: Finding) -> None:
-    """What no step can help is believed when a read-back after the quiet time says it again."""
+def test_other_final_findings_need_confirmation(finding: Finding) -> None:
+    """A finding that no step can help counts when a read-back after the quiet time repeats it."""
     before = in_quiet(ago_s=QUIET_S + 5)
     again = after_read_back(before, finding, context(sent=NOW - 6))
     assert isinstance(again, ReadBack)
     assert isinstance(after_read_back(before, finding, context()), Fail)
 
 
-def test_allocating_starts_it_again() -> None:
-    """The API is at it: the quiet time runs from now on, with its first sight as beginning."""
+def test_allocating_restarts_it() -> None:
+    """The quiet time restarts, and the time of the first `allocating` is recorded."""
     decision = after_read_back(in_quiet(), QUEUED, context())
     progress = decision.shipment.progress
     assert isinstance(decision, Park)
@@ -114,19 +114,19 @@ def test_allocating_starts_it_again() -> None:
     assert again.allocating_since == NOW - 8
 
 
-def test_allocating_without_a_call_of_ours() -> None:
-    """Somebody else asked for it, or the record has forgotten it: it is waited for like an open call of our own."""
+def test_allocating_without_a_call() -> None:
+    """Another client may have requested it, or the record was lost: it is waited for like an open call."""
     before = shipment(unread=True, read_at=NOW, age_s=60)
     progress = after_read_back(before, QUEUED, context()).shipment.progress
     assert (progress.open_kind, progress.open_at, progress.open_calls) == ("unknown", NOW, 0)
     assert (progress.last_read, progress.allocating_since) == ("allocating", NOW)
 
 
-def test_allocating_is_not_waited_for_without_end() -> None:
+def test_allocating_is_bounded() -> None:
     """After half an hour, or a quarter of a shorter deadline, one more quiet time runs.
 
-    The shipment fails if a read-back after that still says so. Should one say `unallocated` meanwhile, it counts only a
-    quiet time after the last that said `allocating`.
+    The shipment fails if a read-back after that still finds `allocating`. A finding of `unallocated` meanwhile counts
+    only a quiet time after the last `allocating`.
     """
     for seconds, hours in [(STUCK_AFTER_S, 48), (900, 1)]:
         at_it = in_quiet("queued", seconds, quiet_from=NOW - 60, age_s=seconds)
@@ -147,7 +147,7 @@ def test_allocating_is_not_waited_for_without_end() -> None:
 
 
 def test_allocating_at_the_deadline() -> None:
-    """So is the deadline: one quiet time after it, it fails and says what it ended with."""
+    """The same holds for the deadline: after one more quiet time the shipment fails with the last finding."""
     late = in_quiet(age_s=48 * HOUR_S)
     decision = after_read_back(late, QUEUED, context())
     assert isinstance(decision, Park)
@@ -159,19 +159,19 @@ def test_allocating_at_the_deadline() -> None:
 
 @pytest.mark.parametrize("seen", [{"quiet_from": NOW - 5}, {"read_before": "unallocated"}])
 @pytest.mark.parametrize("ago_s", [10.0, QUEUE_S + 100])
-def test_what_was_queued_and_failed_is_refused(seen: dict[str, Any], ago_s: float) -> None:
-    """A queued shipment that the API could not allocate falls back at once, and nothing of it is open."""
-    decision = after_read_back(in_quiet("queued", ago_s, **seen), CAME_TO_NOTHING, context())
+def test_a_failed_queued_call_is_refused(seen: dict[str, Any], ago_s: float) -> None:
+    """A queued shipment that the API could not allocate falls back at once, and no call is open."""
+    decision = after_read_back(in_quiet("queued", ago_s, **seen), ALLOCATION_FAILED, context())
     assert isinstance(decision, FallBack)
     progress = decision.shipment.progress
     assert (progress.step, progress.open_kind, progress.last_refusal) == (1, None, "allocation_failed")
-    last = after_read_back(in_quiet("queued", ago_s, step=1, **seen), CAME_TO_NOTHING, context())
+    last = after_read_back(in_quiet("queued", ago_s, step=1, **seen), ALLOCATION_FAILED, context())
     assert isinstance(last, Fail)
     assert last.message == "service_group G: queued by the API, which then could not allocate it"
 
 
-def test_what_the_previous_step_left_is_no_refusal() -> None:
-    """A state that may be from before the call means nothing, like any other within the queue time."""
-    decision = after_read_back(in_quiet("queued", read_before="allocation_failed"), CAME_TO_NOTHING, context())
+def test_an_earlier_state_is_no_refusal() -> None:
+    """A state that may be from before the call does not count, like any other within the queue time."""
+    decision = after_read_back(in_quiet("queued", read_before="allocation_failed"), ALLOCATION_FAILED, context())
     assert isinstance(decision, Park)
     assert decision.wait_s <= MAX_APART_S

@@ -1,4 +1,4 @@
-"""A call for many that is refused as a whole: the bad one is isolated, and the others lose nothing."""
+"""A refused bulk call: the bad shipment is isolated by splitting, and the others lose nothing."""
 
 import pytest
 
@@ -8,18 +8,18 @@ from tasks.rules.decision import Call, Fail, FallBack, Park, ReadBack
 from tasks.rules.outcome import BulkRefused
 from tasks.rules.shipment import Shipment
 from tests.factories.shipments import (
+    BULK_REFUSED,
     GROUP,
     HOUR_S,
     NOW,
-    PARTLY,
+    PARTLY_REFUSED,
     QUIET_S,
     REFUSED,
-    TOGETHER,
     UNALLOCATED,
-    UNSURE,
+    UNCERTAIN,
     VIRTUAL,
     context,
-    opened,
+    open_call,
     shipment,
 )
 
@@ -27,26 +27,26 @@ PLAN = (VIRTUAL, GROUP)
 
 
 @pytest.mark.parametrize(("group_size", "fewer"), [(100, 50), (11, 6), (3, 2), (2, 1)])
-def test_v2_asks_again_with_half_as_many(group_size: int, fewer: int) -> None:
-    """Nothing went through, so each is called for at once, in a call for half as many."""
-    decision = after_call(shipment(*PLAN), TOGETHER, context(group_size=group_size))
+def test_v2_splits_in_halves(group_size: int, fewer: int) -> None:
+    """No call took effect, so each shipment is called for again at once, in a call of half the size."""
+    decision = after_call(shipment(*PLAN), BULK_REFUSED, context(group_size=group_size))
     assert decision == Call(shipment=shipment(*PLAN, attempts=1, attempted=0, group_size=fewer))
 
 
 def test_halves_end_in_single_shipments() -> None:
-    """However many there were, after at most seven calls a shipment is alone."""
+    """Whatever the size, after at most seven calls a shipment is called for alone."""
     of, companies = shipment(*PLAN), [100]
     while companies[-1] > 1:
-        of = after_call(of, TOGETHER, context(group_size=companies[-1])).shipment
+        of = after_call(of, BULK_REFUSED, context(group_size=companies[-1])).shipment
         companies.append(of.progress.group_size or 0)
     assert len(companies) == 8
     assert (of.progress.step, of.progress.open_calls) == (0, 0)
 
 
-@pytest.mark.parametrize("outcome", [TOGETHER, PARTLY])
-def test_it_counts_towards_no_attempts(outcome: object) -> None:
-    """A refusal in company is nobody's refusal and no open call that had no effect."""
-    assert isinstance(outcome, type(TOGETHER))
+@pytest.mark.parametrize("outcome", [BULK_REFUSED, PARTLY_REFUSED])
+def test_no_attempt_is_counted(outcome: object) -> None:
+    """A bulk refusal is no refusal of any shipment, and no open call without effect."""
+    assert isinstance(outcome, type(BULK_REFUSED))
     decision = after_call(shipment(*PLAN, open_calls=1), outcome, context(group_size=9, attempts=1))
     assert not isinstance(decision, FallBack | Fail)
     assert decision.shipment.progress.open_calls == 1
@@ -54,12 +54,12 @@ def test_it_counts_towards_no_attempts(outcome: object) -> None:
 
 def partly_refused(ago_s: float) -> Shipment:
     """A shipment of a v1 call for ten that was refused as a whole so long ago."""
-    return shipment(*PLAN, **opened(ago_s=ago_s, open_calls=0), group_size=5, refused_partly=True)
+    return shipment(*PLAN, **open_call(ago_s=ago_s, open_calls=0), group_size=5, refused_partly=True)
 
 
 def test_the_first_of_v1_is_an_open_call() -> None:
-    """A part of it may have gone through: each has a quiet time, and is read back before the next call."""
-    decision = after_call(shipment(*PLAN), PARTLY, context(group_size=10))
+    """A part may have taken effect: each shipment has a quiet time, and is read back before the next call."""
+    decision = after_call(shipment(*PLAN), PARTLY_REFUSED, context(group_size=10))
     assert isinstance(decision, ReadBack)
     assert decision.shipment == partly_refused(0.0)
     quiet = after_read_back(partly_refused(10), UNALLOCATED, context())
@@ -68,8 +68,8 @@ def test_the_first_of_v1_is_an_open_call() -> None:
 
 
 def test_each_further_one_of_v1_is_read_back() -> None:
-    """The quiet time is over, but a part of this call, too, may have been allocated."""
-    decision = after_call(partly_refused(100).cleared(NOW + 9), PARTLY, context(group_size=5))
+    """The quiet time is over, but a part of this call may have been allocated too."""
+    decision = after_call(partly_refused(100).cleared(NOW + 9), PARTLY_REFUSED, context(group_size=5))
     assert isinstance(decision, ReadBack)
     assert (decision.pause_s, decision.shipment.cleared_until) == (0.0, 0.0)
     progress = decision.shipment.progress
@@ -77,9 +77,9 @@ def test_each_further_one_of_v1_is_read_back() -> None:
 
 
 def test_one_of_v1_after_another_kind_of_refusal_is_the_first() -> None:
-    """A refusal in company that let nothing through is no open call, so the next one, of which a part may have, is."""
-    before = after_call(shipment(*PLAN), TOGETHER, context(group_size=10)).shipment
-    progress = after_call(before, PARTLY, context(group_size=5)).shipment.progress
+    """A bulk refusal without any effect opens no call, so the next one, which may have a partial effect, does."""
+    before = after_call(shipment(*PLAN), BULK_REFUSED, context(group_size=10)).shipment
+    progress = after_call(before, PARTLY_REFUSED, context(group_size=5)).shipment.progress
     assert (progress.open_kind, progress.group_size) == ("unknown", 3)
 
 
@@ -93,19 +93,19 @@ def test_a_conflict_of_all_is_an_open_call_each_time(reason: str) -> None:
         assert (decision.shipment.progress.group_size, decision.shipment.progress.open_calls) == (3, 0)
 
 
-def test_what_was_read_before_it_says_nothing_after_it() -> None:
-    """A refused call may leave another state behind, so the reading before it is not the last one before the next."""
+def test_an_earlier_finding_does_not_count_after_it() -> None:
+    """A refused call may change the state, so an earlier finding is not the state before the next call."""
     before = shipment(*PLAN, last_read="unallocated")
-    assert after_call(before, TOGETHER, context(group_size=10)).shipment.progress.last_read is None
+    assert after_call(before, BULK_REFUSED, context(group_size=10)).shipment.progress.last_read is None
 
 
-def test_alone_a_refusal_is_its_own() -> None:
-    """A shipment that is refused alone falls back, of v1 after a read-back, and may be in company at the next step."""
+def test_a_single_refusal_counts() -> None:
+    """A shipment refused alone falls back, with v1 after a read-back, and may join a bulk call at the next step."""
     alone = shipment(*PLAN, group_size=1)
     decision = after_call(alone, REFUSED, context())
     assert isinstance(decision, FallBack)
     assert decision.shipment.progress.group_size is None
-    unsure = after_call(partly_refused(100), UNSURE, context())
+    unsure = after_call(partly_refused(100), UNCERTAIN, context())
     assert isinstance(unsure, ReadBack)
     refused = after_read_back(unsure.shipment, UNALLOCATED, context())
     assert isinstance(refused, FallBack)
@@ -113,10 +113,10 @@ def test_alone_a_refusal_is_its_own() -> None:
 
 
 def test_a_split_ends_before_the_deadline() -> None:
-    """With too little time left for a call the shipment waits for its deadline; past it, it fails."""
-    late = after_call(shipment(*PLAN, age_s=48 * HOUR_S - 60), TOGETHER, context(group_size=10))
+    """With too little time left for a call the shipment waits for its deadline; after it, it fails."""
+    late = after_call(shipment(*PLAN, age_s=48 * HOUR_S - 60), BULK_REFUSED, context(group_size=10))
     assert isinstance(late, Park)
     assert late.wait_s == 60
-    over = after_call(shipment(*PLAN, age_s=48 * HOUR_S), TOGETHER, context(group_size=10))
+    over = after_call(shipment(*PLAN, age_s=48 * HOUR_S), BULK_REFUSED, context(group_size=10))
     assert isinstance(over, Fail)
     assert over.reason == "deadline_passed"

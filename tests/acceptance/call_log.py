@@ -1,4 +1,4 @@
-"""What the simulated API's own log tells: was a shipment asked for again too soon?"""
+"""Checks the simulated API's call log: was a call repeated too early or too late?"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,11 +12,11 @@ Entry = Mapping[str, Any]
 """An entry of `GET /_sandbox/calls`; see `worker.lab.sandbox.control`."""
 
 CLOCK_SLACK_S = 0.05
-"""Times of the API and of the ledger are those of one machine, rounded to milliseconds."""
+"""API and ledger use the clock of one machine, rounded to milliseconds."""
 
 _MAY_BE_CALLED = ("unallocated", "allocation_failed")
 AMBIGUOUS = "/virtual_service/EXPRESS"
-"""Refused by the simulated API whatever the shipment's state is: that is both a service and a group."""
+"""Refused by the simulated API whatever the shipment's state: both a service and a group."""
 
 _NO_CARRIER = (521, 531)
 _QUEUED = (202, 207, 407)
@@ -26,7 +26,7 @@ _OPENING_FAULTS = ("conflict", "repeated", "garbage", "omit", "cut", "drop", "ha
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """A call for one shipment; `end`: when its answer went out, or when it came in if none did."""
+    """A call for one shipment; `end`: the time of its response, or of its arrival without one."""
 
     at: float
     end: float
@@ -38,7 +38,7 @@ class Call:
 
     @property
     def opens(self) -> str | None:
-        """How it may still take effect: `queued`, `unknown`, or None when it cannot."""
+        """How it may still take effect: `queued`, `unknown`, or None."""
         if self.status in _QUEUED:
             return "queued"
         is_throttled = self.status == 429 and self.fault not in _CONFLICTS
@@ -74,7 +74,7 @@ def calls_by_shipment(log: Iterable[Entry]) -> dict[str, list[Call]]:
 
 
 def called_too_early(calls: Iterable[Call], retry: Retry) -> Iterator[str]:
-    """Calls after an open one without its whole quiet (queue) time and a read-back after that between them."""
+    """Calls after an open one without a complete quiet (queue) time and a read-back after it."""
     for first, between, second, quiet_until in _is_repeated(calls, retry):
         quiet_end = quiet_until - CLOCK_SLACK_S
         allowing = [call for call in between if call.at >= quiet_end and call.state_before in _MAY_BE_CALLED]
@@ -83,16 +83,16 @@ def called_too_early(calls: Iterable[Call], retry: Retry) -> Iterator[str]:
 
 
 def called_too_late(calls: Iterable[Call], retry: Retry, within_s: float) -> Iterator[str]:
-    """Calls that had no effect, and whose shipment was asked for again so long after the quiet time."""
+    """Calls without effect that were repeated only this long after the quiet time."""
     for first, _, second, quiet_until in _is_repeated(calls, retry):
-        # Of half an answer the log does not tell whether its status was that of a queued call.
+        # The log of a truncated response does not contain whether its status was that of a queued call.
         longer_s = retry.queue_s - retry.quiet_s if first.fault == "cut" else 0
         if second.at > quiet_until + longer_s + within_s:
             yield f"{first.opens} call at {first.at:.3f}, next one {second.at - quiet_until:.3f} s after its quiet time"
 
 
 def _is_repeated(calls: Iterable[Call], retry: Retry) -> Iterator[tuple[Call, list[Call], Call, float]]:
-    """Each open call, the read-backs after it, the next call, and when the quiet (queue) time between them is over."""
+    """Each open call, the read-backs after it, the next call, and the end of the quiet (queue) time between them."""
     history = list(calls)
     allocating = [call for call in history if call.kind == "allocate"]
     for first, second in pairwise(allocating):
@@ -107,6 +107,6 @@ def _is_repeated(calls: Iterable[Call], retry: Retry) -> Iterator[tuple[Call, li
 
 
 def _was_decided(first: Call, between: Iterable[Call], seen: bool) -> bool:  # noqa: FBT001  # read as a sentence
-    """Whether a queued call was decided before its time: the API said so, after it had been seen at it."""
+    """Whether a queued call was decided early: the API returned its state after it had been allocating."""
     failed = any(call.state_before == "allocation_failed" and call.status == 200 for call in between)
     return failed and (seen or first.state_before == "unallocated")

@@ -1,4 +1,4 @@
-"""The log: every call as it arrived, and every late action as it took effect."""
+"""The call log: every call as it arrived, and every late action as it took effect."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -7,18 +7,18 @@ from time import time
 import httpx
 import pytest
 
-from tests.integration.sandbox.running import Running
+from tests.integration.sandbox.running_sandbox import RunningSandbox
 from worker.lab.sandbox.log import Log
 from worker.lab.sandbox.options import Options
 from worker.lab.sandbox.state import Acted
 
-StartMessage = Callable[[Options], Running]
+StartMessage = Callable[[Options], RunningSandbox]
 
 LINETEN = "FF_LINET-00001"
 
 
-def test_a_call_is_told_with_what_it_met(sandbox: Running) -> None:
-    """An entry has arrival, endpoint, shipments, their states at arrival, and the answer with its time."""
+def test_an_entry_describes_its_call(sandbox: RunningSandbox) -> None:
+    """An entry has arrival, endpoint, shipments, their states at arrival, and the response with its time."""
     began = time()
     sandbox.put("sp_1", "service", LINETEN)
     (entry,) = sandbox.calls()
@@ -35,8 +35,8 @@ def test_a_call_is_told_with_what_it_met(sandbox: Running) -> None:
     }
 
 
-def test_every_kind_of_call_is_told(sandbox: Running) -> None:
-    """Quotes, allocations, reads, labels and what was turned away are entries, in order; the sandbox's own are not."""
+def test_every_kind_of_call_is_logged(sandbox: RunningSandbox) -> None:
+    """Quotes, allocations, reads, labels and rejected calls are entries, in order; the control endpoints are not."""
     sandbox.client.post("/shipments/sp_1/quote")
     sandbox.put("sp_1", "service", LINETEN)
     sandbox.client.get("/shipments/sp_1")
@@ -44,8 +44,8 @@ def test_every_kind_of_call_is_told(sandbox: Running) -> None:
     sandbox.client.get("/shipments/sp_1", headers={"x-api-key": "another"})
     sandbox.client.put("/shipments/allocate", json={})
     sandbox.counts()
-    told = [(each["n"], each["kind"], each["status"]) for each in sandbox.calls()]
-    assert told == [
+    entries = [(each["n"], each["kind"], each["status"]) for each in sandbox.calls()]
+    assert entries == [
         (0, "quote", 201),
         (1, "allocate", 200),
         (2, "read", 200),
@@ -56,19 +56,19 @@ def test_every_kind_of_call_is_told(sandbox: Running) -> None:
 
 
 @pytest.mark.parametrize("fault", ["drop", "hang", "cut"])
-def test_a_call_without_an_answer_has_no_status(sandbox: Running, fault: str) -> None:
-    """Neither status nor time of an answer are told where there was none."""
-    sandbox.break_with({"fault": fault})
+def test_a_call_without_a_response_has_no_status(sandbox: RunningSandbox, fault: str) -> None:
+    """Without a response, the entry has neither its status nor its time."""
+    sandbox.set_faults({"fault": fault})
     with suppress(httpx.TransportError):
         sandbox.put("sp_1", "service", LINETEN, timeout=0.1)
     (entry,) = sandbox.calls()
     assert (entry["fault"], entry["status"], entry["answered_at"]) == (fault, None, None)
 
 
-def test_a_call_for_many_is_one_entry(sandbox: Running) -> None:
-    """It has every shipment with its state, null for none, and which of them were struck."""
+def test_a_bulk_call_is_one_entry(sandbox: RunningSandbox) -> None:
+    """It has every shipment with its state, null for none, and the ones that met the fault."""
     sandbox.create({"reference": "sp_1", "state": "dispatched"})
-    sandbox.break_with({"fault": "late", "late_s": 600, "references": ["sp_2"]})
+    sandbox.set_faults({"fault": "late", "late_s": 600, "references": ["sp_2"]})
     sandbox.client.put("/shipments/allocate", json={"shipments": ["sp_1", "sp_2", "not a reference"]})
     (entry,) = sandbox.calls()
     assert entry["references"] == ["sp_1", "sp_2", "not a reference"]
@@ -76,15 +76,15 @@ def test_a_call_for_many_is_one_entry(sandbox: Running) -> None:
     assert (entry["fault"], entry["struck"]) == ("late", {"sp_2": "late"})
 
 
-def test_late_actions_are_told_when_they_take_effect(sandbox: Running) -> None:
-    """An entry `acted` stands between the calls before and after it, at the time when the action was due."""
-    sandbox.break_with({"fault": "status", "on": "allocate", "late_s": 0.2})
+def test_late_actions_are_logged_when_they_take_effect(sandbox: RunningSandbox) -> None:
+    """An entry `late_actions` is between the calls before and after it, at the time when the action was due."""
+    sandbox.set_faults({"fault": "status", "on": "allocate", "late_s": 0.2})
     sandbox.put("sp_1", "service", LINETEN)
     assert sandbox.allocations("sp_1") == 1
     sandbox.state("sp_1")
-    call, acted, read = sandbox.calls()
-    assert 0.2 <= acted.pop("time") - call["time"] < 2
-    assert acted == {
+    call, late_actions, read = sandbox.calls()
+    assert 0.2 <= late_actions.pop("time") - call["time"] < 2
+    assert late_actions == {
         "n": 1,
         "kind": "acted",
         "reference": "sp_1",
@@ -94,16 +94,16 @@ def test_late_actions_are_told_when_they_take_effect(sandbox: Running) -> None:
     assert read["state_before"] == ["allocated"]
 
 
-def test_a_queue_that_lags_acts_late_too(sandbox: Running) -> None:
-    """A decision of such a queue is an `acted`, one of the ordinary queue is not."""
-    sandbox.break_with({"fault": "queued", "lag_s": 0.05, "references": ["sp_1"]})
+def test_a_lagging_queue_is_logged_too(sandbox: RunningSandbox) -> None:
+    """A decision of a lagging queue is an entry `late_actions`, one of the ordinary queue is not."""
+    sandbox.set_faults({"fault": "queued", "lag_s": 0.05, "references": ["sp_1"]})
     sandbox.client.put("/shipments/allocate", json={"shipments": ["sp_1", "sp_2"]})
     assert [sandbox.allocations(each) for each in ("sp_1", "sp_2")] == [1, 1]
-    assert [each["reference"] for each in sandbox.acted()] == ["sp_1"]
+    assert [each["reference"] for each in sandbox.late_actions()] == ["sp_1"]
 
 
-def test_the_log_is_read_in_pages(sandbox: Running) -> None:
-    """`since` and `limit` choose entries, whose numbers stay; what cannot be read is refused."""
+def test_the_log_has_pages(sandbox: RunningSandbox) -> None:
+    """`since` and `limit` select entries, whose numbers stay; invalid values are refused."""
     for _ in range(5):
         sandbox.state("sp_1")
     assert [each["n"] for each in sandbox.calls(since="3")] == [3, 4]
@@ -113,8 +113,8 @@ def test_the_log_is_read_in_pages(sandbox: Running) -> None:
         assert sandbox.client.get("/_sandbox/calls", params=query).status_code == 400
 
 
-def test_a_merchant_has_its_own_calls(start: StartMessage) -> None:
-    """With `key` only the entries of that key are told, under the numbers that they have among all."""
+def test_the_log_of_a_merchant(start: StartMessage) -> None:
+    """With `key` only the entries of that key are returned, with their global numbers."""
     sandbox = start(Options(keys=("one", "two")))
     for key in ("one", "two", "one"):
         sandbox.client.get("/shipments/sp_1", headers={"x-api-key": key})
@@ -122,7 +122,7 @@ def test_a_merchant_has_its_own_calls(start: StartMessage) -> None:
 
 
 def test_the_log_is_bounded() -> None:
-    """The oldest entries are forgotten, and the others keep their numbers."""
+    """The oldest entries are removed, and the others keep their numbers."""
     log = Log(most=3)
     for number in range(5):
         log.add(Acted(at=number, key="", reference="sp_1", before="unallocated", after="allocated"))

@@ -1,4 +1,4 @@
-"""What is taken: due shipments of every merchant in turn, each by one child."""
+"""Claims: due shipments of every merchant in turn, each claimed by one child."""
 
 import asyncio
 from collections import Counter
@@ -13,11 +13,11 @@ from worker.streams.orders import GROUP
 FAR_AHEAD = 1e15
 
 
-async def test_a_turn_is_one_merchants(harness: Harness) -> None:
-    """At a turn a merchant gets no more than the settings say; one lease token holds all that is taken together."""
+async def test_a_turn_belongs_to_one_merchant(harness: Harness) -> None:
+    """In a turn a merchant gets at most the configured number; one lease token covers the whole claim."""
     for merchant, count in {"one": 250, "two": 30, "three": 1}.items():
         await harness.accept(merchant, *(f"{merchant}-{n}" for n in range(count)))
-    found = await harness.take_due()
+    found = await harness.claim_due()
     assert all(reference.startswith(claim.merchant) for claim in found for reference in references(claim))
     assert sorted((claim.merchant, len(claim.shipments)) for claim in found) == [
         ("one", 100),
@@ -28,8 +28,8 @@ async def test_a_turn_is_one_merchants(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
-async def test_no_more_than_asked_for(harness: Harness, most: int) -> None:
-    """A child gets as many shipments as it asks for, learns that more is due, and leaves the rest due."""
+async def test_a_claim_is_bounded(harness: Harness, most: int) -> None:
+    """A child gets at most the requested number, and the claim states that more shipments are due."""
     for merchant in "abcdefg":
         await harness.accept(merchant, "x")
     found = []
@@ -39,8 +39,8 @@ async def test_no_more_than_asked_for(harness: Harness, most: int) -> None:
     assert [is_more for _, is_more in found] == [True] * (len(found) - 1) + [False]
 
 
-async def test_a_first_call_is_permitted_at_once(settings: Settings) -> None:
-    """Where nothing stands against it a new shipment is taken with the permit of its first call, which is noted."""
+async def test_a_first_call_is_permitted_with_the_claim(settings: Settings) -> None:
+    """Unless something prevents it, a new shipment is claimed with the permit of its first call, which is recorded."""
     harness = Harness(settings, admits=True)
     claim = await harness.claim("acme", "a")
     assert (set(claim.permitted), await harness.phase("acme", "a")) == ({"a"}, "c")
@@ -48,8 +48,8 @@ async def test_a_first_call_is_permitted_at_once(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("against", ["quotes first", "a limit", "a pause", "throttled", "called before", "in doubt"])
-async def test_a_first_call_that_needs_leave(settings: Settings, against: str) -> None:
-    """Where something may stand against a call it is permitted on its own, as ever."""
+async def test_a_first_call_that_needs_a_permit(settings: Settings, against: str) -> None:
+    """If something may prevent a call, its permit must be requested."""
     harness = Harness(settings, admits=True)
     steps = (step("quote", "cheapest"),) if against == "quotes first" else STEPS
     await harness.ledger.accept(new("acme", "a", steps=steps), [], [], GROUP)
@@ -61,17 +61,17 @@ async def test_a_first_call_that_needs_leave(settings: Settings, against: str) -
         case "throttled":
             await harness.raw.hset("allocation:blocked_until", "m:acme", 4e12)
         case "called before":
-            (claim,) = await harness.take_due()
+            (claim,) = await harness.claim_due()
             await harness.report_of([claim.shipments[0].called()], claim.lease_token, "park")
         case "in doubt":
-            await harness.become_another_server()
-    (claim,) = await harness.take_due()
+            await harness.simulate_server_change()
+    (claim,) = await harness.claim_due()
     assert (set(claim.permitted), await harness.phase("acme", "a")) == (set(), "r")
     await harness.close()
 
 
-async def test_a_breaker_is_told_of(settings: Settings) -> None:
-    """Whose API is up is known to whoever calls it: the breakers that are open come along."""
+async def test_open_breakers_are_returned(settings: Settings) -> None:
+    """A claim returns the open breakers."""
     harness = Harness(settings, admits=True)
     await harness.raw.hset("allocation:blocked_until", "b:api.example#1", 4e12)
     claim = await harness.claim("acme", "a")
@@ -79,8 +79,8 @@ async def test_a_breaker_is_told_of(settings: Settings) -> None:
     await harness.close()
 
 
-async def test_nothing_is_taken_twice(settings: Settings, harness: Harness) -> None:
-    """However many take at once, every shipment is taken exactly once."""
+async def test_nothing_is_claimed_twice(settings: Settings, harness: Harness) -> None:
+    """However many claims are concurrent, every shipment is claimed exactly once."""
     for number in range(8):
         await harness.accept(f"merchant{number}", *(f"sp_{n}" for n in range(150)))
     others = [Harness(settings) for _ in range(16)]
@@ -92,42 +92,42 @@ async def test_nothing_is_taken_twice(settings: Settings, harness: Harness) -> N
 
 
 async def test_a_parked_shipment_waits(harness: Harness) -> None:
-    """A shipment is not taken before it is due, and is taken once it is."""
+    """A shipment is not claimed before it is due."""
     claim = await harness.claim("acme", "now", "later")
     now, later = sorted(claim.shipments, key=lambda held: held.reference != "now")
     await harness.report_of([later], claim.lease_token, "park", due=harness.ledger.now() + 3600)
     await harness.report_of([now], claim.lease_token, "park", due=0)
     assert [references(claim) for claim in await harness.claim_all()] == [["now"]]
-    await harness.end_waits("acme")
+    await harness.make_due("acme")
     assert [references(claim) for claim in await harness.claim_all()] == [["later"]]
 
 
 async def test_a_due_time_in_the_past_is_now(harness: Harness) -> None:
-    """A shipment that is parked until a time that has been comes after those that have waited for longer."""
+    """A shipment parked until a time in the past comes after those that have waited longer."""
     claim = await harness.claim("acme", "parked")
     await harness.accept("acme", "waiting")
     await harness.next_millisecond()
     await harness.report(claim, "park", due=0)
-    (claim,) = await harness.take_due()
+    (claim,) = await harness.claim_due()
     assert references(claim) == ["waiting", "parked"]
 
 
 @pytest.mark.parametrize("kind", ["waits", "leases"])
-async def test_a_clock_that_jumped_strands_nothing(harness: Harness, kind: str) -> None:
-    """A due time or a lease further ahead than any honest one counts as over when a child begins to serve."""
+async def test_a_clock_jump_strands_nothing(harness: Harness, kind: str) -> None:
+    """A due time or a lease that is too far ahead counts as over when a claim loop starts."""
     await harness.claim("acme", "a")
     await harness.accept("acme", "b")
-    await (harness.end_waits("acme", FAR_AHEAD) if kind == "waits" else harness.end_leases("acme", FAR_AHEAD))
+    await (harness.make_due("acme", FAR_AHEAD) if kind == "waits" else harness.expire_leases("acme", FAR_AHEAD))
     due = await harness.ledger.claim(1000, is_empty=True, is_starting=True)
     found = {each for claim in due.claims for each in references(claim)}
     assert ("b" if kind == "waits" else "a") in found
 
 
-async def test_a_clock_that_jumped_under_load(harness: Harness) -> None:
-    """Whoever waits for a time far ahead has its turn beside busy merchants, all of its shipments, by any child."""
+async def test_a_clock_jump_under_load(harness: Harness) -> None:
+    """Shipments scheduled too far ahead get their turn beside busy merchants, all of them, from any child."""
     far = [f"sp_{number}" for number in range(450)]
     await harness.accept("far", *far)
-    await harness.end_waits("far", FAR_AHEAD)
+    await harness.make_due("far", FAR_AHEAD)
     found: set[str] = set()
     for turn in range(60):
         await harness.accept("busy", *(f"{turn}_{number}" for number in range(20)))
@@ -137,18 +137,18 @@ async def test_a_clock_that_jumped_under_load(harness: Harness) -> None:
     assert found == {*far}
 
 
-async def test_the_longest_honest_wait_is_kept(harness: Harness) -> None:
-    """A wait within the longest that anybody is parked for is no clock that jumped."""
+async def test_the_longest_wait_is_kept(harness: Harness) -> None:
+    """A wait within the longest possible one is no clock jump."""
     claim = await harness.claim("acme", "a")
     await harness.report(claim, "park", due=harness.ledger.now() + FARTHEST_WAIT_S - 60)
-    await harness.look_at("acme")
+    await harness.make_merchant_due("acme")
     assert await harness.claim_all() == []
 
 
-async def test_a_merchant_with_nothing_left_leaves_the_line(harness: Harness) -> None:
-    """Whoever has nothing unfinished is looked at no more."""
+async def test_a_merchant_without_shipments_leaves_the_queue(harness: Harness) -> None:
+    """A merchant without unfinished shipments gets no more turns."""
     await harness.accept("acme", "a")
     await harness.settle(await harness.claim_all())
-    await harness.look_at("acme")
+    await harness.make_merchant_due("acme")
     await harness.claim_all()
     assert await harness.raw.zcard("allocation:merchant_queue") == 0

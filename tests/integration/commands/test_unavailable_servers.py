@@ -1,4 +1,4 @@
-"""Every command that speaks to the server, and a server that is away, refuses, or has another password."""
+"""Every command with a server that is unavailable, refuses, or has another password."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.integration.commands.cli_harness import Scene, order
+from tests.integration.commands.cli_harness import CliHarness, order
 from worker.lab.embedded_server import EmbeddedServer, free_port
 
 COMMANDS = {
@@ -27,7 +27,7 @@ ACLS = {
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """A server that wants a password."""
+    """A server that requires a password."""
     server = EmbeddedServer(tmp_path_factory.mktemp("guarded"))
     server.start()
     with redis.Redis(port=server.port) as admin:
@@ -42,10 +42,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer
 
 
 def urls(port: int) -> dict[str, str]:
-    """Each way in which a server cannot be used."""
+    """URLs of unusable servers, one for each cause."""
     users = {what: f"redis://u{number}:open@127.0.0.1:{port}/0" for number, what in enumerate(ACLS)}
     return {
-        "away": f"redis://:sesame@127.0.0.1:{free_port()}/0",
+        "unavailable": f"redis://:sesame@127.0.0.1:{free_port()}/0",
         "another password": f"redis://:sesame@127.0.0.1:{port}/0",
         "no password": f"redis://127.0.0.1:{port}/0",
         "no such user": f"redis://me:sesame@127.0.0.1:{port}/0",
@@ -54,20 +54,24 @@ def urls(port: int) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("way", ["away", "another password", "no password", "no such user", "another host", *ACLS])
-def test_commands(scene: Scene, guarded: EmbeddedServer, way: str) -> None:
-    """They end with 1 and plain words: what, where and what to do; neither with a traceback nor with a password."""
-    # Every command where nobody gets in; elsewhere one that reads and one that writes.
+@pytest.mark.parametrize(
+    "way", ["unavailable", "another password", "no password", "no such user", "another host", *ACLS]
+)
+def test_commands(cli: CliHarness, guarded: EmbeddedServer, way: str) -> None:
+    """They end with exit code 1 and one plain message: cause, place and advice; no traceback and no password."""
+    # Every command with an unavailable server; otherwise one that reads and one that writes.
     tried = (
-        COMMANDS if way in {"away", "another password"} else {name: COMMANDS[name] for name in ("status", "publish")}
+        COMMANDS
+        if way in {"unavailable", "another password"}
+        else {name: COMMANDS[name] for name in ("status", "publish")}
     )
     for name, words in tried.items():
-        said = scene.run(*words, stdin=json.dumps(order("sp_1")) + "\n", ALLOCATION_REDIS_URL=urls(guarded.port)[way])
-        everything = said.out + said.err
+        result = cli.run(*words, stdin=json.dumps(order("sp_1")) + "\n", ALLOCATION_REDIS_URL=urls(guarded.port)[way])
+        everything = result.out + result.err
         assert "Traceback" not in everything, (name, everything)
         assert "sesame" not in everything, name
-        assert said.code == 1, (name, everything)
+        assert result.code == 1, (name, everything)
         if name == "status" and way == "may not write or run scripts":
             continue
-        expected = "no response from redis://" if way in {"away", "another host"} else " refuses: "
+        expected = "no response from redis://" if way in {"unavailable", "another host"} else " refuses: "
         assert expected in everything, (name, everything)

@@ -1,4 +1,4 @@
-"""The vendor's own documents, which lie beside the project and not in it."""
+"""The vendor's documents, which are in a folder beside the project."""
 
 import json
 from pathlib import Path
@@ -10,23 +10,23 @@ SHARED = Path(__file__).parents[2].parent / "shared"
 
 needs_vendor = [
     pytest.mark.vendor,
-    pytest.mark.skipif(not SHARED.is_dir(), reason="the vendor's documents are not there"),
+    pytest.mark.skipif(not SHARED.is_dir(), reason="the vendor's documents are missing"),
 ]
-"""The marks of a module whose tests read them."""
+"""The marks of modules that need the vendor's documents."""
 
 
 def example(name: str) -> bytes:
-    """An answer as the vendor prints it."""
+    """A response from the vendor's examples."""
     return (SHARED / "pro-api/examples" / name).read_bytes()
 
 
 def openapi(name: str) -> Any:
-    """An OpenAPI document of the vendor."""
+    """One of the vendor's OpenAPI documents."""
     return json.loads((SHARED / "pro-api/openapi" / name).read_bytes())
 
 
 def seed(name_part: str, begin: str, end: str) -> bytes:
-    """The piece of a help page from `begin` (with it) to `end` (without it)."""
+    """The part of a help page from `begin` (inclusive) to `end` (exclusive)."""
     pages = (page.read_text() for page in sorted((SHARED / "seeds").iterdir()))
     page = next(page for page in pages if name_part in page)
     start = page.index(begin)

@@ -1,4 +1,4 @@
-"""A worker child under a test's hands: a real ledger and an API of bare sockets, but none of Celery's processes."""
+"""A worker child with a real ledger and an API on bare sockets, without Celery's processes."""
 
 import asyncio
 from typing import Any
@@ -20,28 +20,28 @@ in_flight = {in_flight}
 """
 
 
-def write(settings: Settings, url: str, in_flight: int = 0, merchant: str = "acme") -> None:
-    """Write the merchant's file."""
+def write_merchant_file(settings: Settings, url: str, in_flight: int = 0, merchant: str = "acme") -> None:
+    """Write a merchant file."""
     (settings.merchants_dir / f"{merchant}.toml").write_text(FILE.format(url=url, in_flight=in_flight))
 
 
 async def serve(child: ChildRuntime) -> WorkResult:
-    """Let a child take what is due until nothing is any more."""
+    """Run the claim loop of a child until nothing is due."""
     worked = await asyncio.to_thread(child.serve)
-    assert worked is not None, "the child is kept for a shipment alone"
+    assert worked is not None, "the child is reserved for an isolated shipment"
     return worked
 
 
 async def none_in_flight(child: ChildRuntime) -> None:
-    """Wait until the child has settled or given up all that it had."""
+    """Wait until all shipments of the child are settled or released."""
     await until(lambda: child._in_flight.count() == 0)
 
 
-def allocates_after(may_answer: asyncio.Event) -> Any:
-    """How an API answers that allocates, but not before the event."""
+def allocates_after(may_respond: asyncio.Event) -> Any:
+    """Handler that allocates once the event is set."""
 
-    async def slow(request: Request, journal: asyncio.StreamWriter) -> None:
-        await may_answer.wait()
-        await allocates(request, journal)
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+        await may_respond.wait()
+        await allocates(request, writer)
 
     return slow

@@ -1,4 +1,4 @@
-"""The same through the client, over real connections: one call, one outcome for each shipment, never an exception."""
+"""Properties of the client over real connections: one call, one outcome for each shipment, never an exception."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.rules.outcome import FOREIGN, PERMIT_EXPIRED, BulkRefused, Finding, NotSent, Outcome, Quoted, Refused
-from tests.factories.raw_api import Request, account, calling, listening, request, response
+from tests.factories.raw_api import Request, account, listening, open_client, request, response
 from tests.unit.carrier_api.responses import ALL, DEFAULT, OTHER, REF
-from tests.unit.carrier_api.responses import response as read
-from tests.unit.carrier_api.test_never import BODIES
+from tests.unit.carrier_api.responses import api_response as read
+from tests.unit.carrier_api.test_parser_properties import BODIES
 from worker.carrier_api.bodies import as_utf8
 
 PAGE, GOOD = response(502, b"<html></html>"), response(500, b"{}")
@@ -23,7 +23,7 @@ HEADERS = st.lists(
 
 
 class Scene(NamedTuple):
-    """One request and all that may befall it. `before`: an earlier answer of the host."""
+    """A request and everything that may happen to it. `before`: an earlier response of the host."""
 
     what: str
     flavour: str
@@ -37,17 +37,17 @@ class Scene(NamedTuple):
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The shipments that are asked for."""
+        """The shipments of the request."""
         return (REF, OTHER, "sp_3")[: self.shipments if self.what == "many" else 1]
 
     @property
     def is_own(self) -> bool:
-        """Whether the API can have written it; what says that it is packed, and is not, is read as it is."""
+        """Whether the API can have written it; a body that is wrongly declared as compressed is read as it is."""
         return read(self.status, as_utf8(self.body, "")).form == "own"
 
     @property
-    def answer(self) -> bytes:
-        """What the API writes before it hangs up."""
+    def written(self) -> bytes:
+        """The bytes that the API writes before it closes the connection."""
         whole = response(self.status, self.body, *self.headers)
         return whole[: len(whole) - min(self.cut, len(self.body))]
 
@@ -66,45 +66,45 @@ SCENES = st.builds(
 )
 
 
-async def play(scene: Scene) -> tuple[Mapping[str, Finding | Quoted], int]:
-    """What the request comes to for each shipment, and how many requests the API saw."""
-    answers = iter([scene.before, scene.answer] if scene.before else [scene.answer])
+async def outcomes_of(scene: Scene) -> tuple[Mapping[str, Finding | Quoted], int]:
+    """The outcome of each shipment, and the number of requests at the API."""
+    responses = iter([scene.before, scene.written] if scene.before else [scene.written])
 
-    async def answer(_: Request, journal: asyncio.StreamWriter) -> None:
-        journal.write(next(answers))
-        await journal.drain()
-        journal.close()
+    async def handler(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(next(responses))
+        await writer.drain()
+        writer.close()
 
-    async with listening(answer) as api, calling() as client:
-        here = account(api.url, {"quote": "cheapest"}, flavour=scene.flavour)
+    async with listening(handler) as api, open_client() as client:
+        merchant_account = account(api.url, {"quote": "cheapest"}, flavour=scene.flavour)
         if scene.before:
-            await client.read_back(here, request())
-        asked = request(*scene.references, within_s=0 if scene.late else 60)
-        return await _ask(client, here, scene, asked), len(api.requests) - bool(scene.before)
+            await client.read_back(merchant_account, request())
+        outgoing = request(*scene.references, within_s=0 if scene.late else 60)
+        return await _send(client, merchant_account, scene, outgoing), len(api.requests) - bool(scene.before)
 
 
-async def _ask(client: Any, here: Any, scene: Scene, asked: Any) -> Mapping[str, Finding | Quoted]:
-    strategy = here.merchant.file.allocation.strategy
+async def _send(client: Any, merchant_account: Any, scene: Scene, outgoing: Any) -> Mapping[str, Finding | Quoted]:
+    strategy = merchant_account.merchant.file.allocation.strategy
     outcomes: Mapping[str, Finding | Quoted]
     match scene.what:
         case "read":
-            outcomes = {REF: await client.read_back(here, asked)}
+            outcomes = {REF: await client.read_back(merchant_account, outgoing)}
         case "quote":
-            outcomes = {REF: await client.quote(here, strategy, asked)}
+            outcomes = {REF: await client.quote(merchant_account, strategy, outgoing)}
         case "with a quote":
-            outcomes = await client.allocate(here, strategy, asked, quote="qu_1")
+            outcomes = await client.allocate(merchant_account, strategy, outgoing, quote="qu_1")
         case "many":
-            outcomes = await client.allocate(here, DEFAULT, asked)
+            outcomes = await client.allocate(merchant_account, DEFAULT, outgoing)
         case _:
-            outcomes = await client.allocate(here, ALL[1], asked)
+            outcomes = await client.allocate(merchant_account, ALL[1], outgoing)
     return outcomes
 
 
 @settings(max_examples=300)
 @given(SCENES)
-def test_the_client_is_never_wrong(scene: Scene) -> None:
-    """One outcome for each shipment, of the kinds that the request can have; none certain that may not be the API's."""
-    outcomes, sent = asyncio.run(play(scene))
+def test_outcomes_are_safe(scene: Scene) -> None:
+    """One outcome for each shipment, of the possible kinds for the request; a foreign response is never certain."""
+    outcomes, sent = asyncio.run(outcomes_of(scene))
     assert tuple(outcomes) == scene.references
     for outcome in outcomes.values():
         assert isinstance(outcome, get_args(Finding if scene.what == "read" else Outcome | Quoted))

@@ -1,4 +1,4 @@
-"""What no answer can do, however broken: raise, lose a shipment, or allocate one that it does not call allocated."""
+"""Properties of the parsers for any response: no exception, no missing shipment, no allocation without its state."""
 
 import json
 from collections.abc import Callable
@@ -30,8 +30,8 @@ from worker.carrier_api.quotes import Offer, choose
 from worker.carrier_api.response import ApiResponse
 from worker.carrier_api.states import allocation_state
 
-ASKED = ("sp_1", REF, EC)
-NAMES = st.sampled_from([*ASKED, OTHER, "", None])
+REQUESTED = ("sp_1", REF, EC)
+NAMES = st.sampled_from([*REQUESTED, OTHER, "", None])
 WORDS = st.sampled_from(["allocated", "Delivered", "allocating", "allocation_failed", "cancelled", "odd", "", None])
 CODES = st.sampled_from(
     ["processing", "shipment_not_found", "allocation_failed", "conflict", "quote_expired", "x", None]
@@ -43,7 +43,7 @@ LINKS = st.lists(
             "href": NAMES | st.just("https://h/labels/x/pdf"),
             "rel": st.sampled_from(["label", "PDF", 5]),
             "Rel": st.sampled_from(["detail", "Link", "label", 5]),
-            "Href": st.sampled_from([f"https://h/consignments/{name}" for name in ASKED]),
+            "Href": st.sampled_from([f"https://h/consignments/{name}" for name in REQUESTED]),
         },
     ),
     max_size=2,
@@ -99,7 +99,7 @@ REPLIES = st.builds(
     content_type=st.text(max_size=12),
     date=st.none() | st.text(max_size=12),
 )
-REFERENCES = st.lists(st.sampled_from(ASKED), min_size=1, unique=True)
+REFERENCES = st.lists(st.sampled_from(REQUESTED), min_size=1, unique=True)
 
 
 def _as_xml(table: dict[str, Any]) -> bytes:
@@ -111,14 +111,14 @@ def _entries(body: Any) -> list[dict[str, Any]]:
     return [entry for entry in found if isinstance(entry, dict)]
 
 
-def _claims_v2(body: Any) -> set[str | None]:
-    """For whom a v2 body says "allocated" or a later state; None where it does not say for whom."""
+def _allocated_v2(body: Any) -> set[str | None]:
+    """References of the shipments in "allocated" or a later state in a v2 body; None for a missing one."""
     allocated = (entry for entry in _entries(body) if allocation_state(entry.get("state")) == "allocated")
     return {entry.get("shipment_reference") or None for entry in allocated}
 
 
-def _claims_v1(body: bytes) -> set[str | None]:
-    """Whom a v1 body names in a summary that says it was a success; None for one that names nobody."""
+def _allocated_v1(body: bytes) -> set[str | None]:
+    """References in the successful summaries of a v1 body; None for a summary without one."""
     claims: set[str | None] = set()
     for entry in _entries(ApiResponse(status=200, body=body).content):
         if entry.get("IsSuccess") in (True, "true") or entry.get("StatusCode") in ("200", "202"):
@@ -126,14 +126,14 @@ def _claims_v1(body: bytes) -> set[str | None]:
                 link for link in tables(entry.get("ApiLinks")) if str(link.get("Rel")).lower() in ("detail", "link")
             ]
             text = json.dumps([entry.get("Data"), links])
-            claims |= {name for name in ASKED if name in text} or {None}
+            claims |= {name for name in REQUESTED if name in text} or {None}
     return claims
 
 
 @settings(max_examples=300)
 @given(REPLIES, REFERENCES, st.sampled_from(ALL))
-def test_v2_is_never_wrong(response: ApiResponse, references: list[str], strategy: Strategy) -> None:
-    """One outcome for each shipment, of the kinds that an answer can have, and none allocated without its state."""
+def test_v2_outcomes_are_safe(response: ApiResponse, references: list[str], strategy: Strategy) -> None:
+    """One outcome for each shipment, of the possible kinds, and none allocated without its state."""
     outcomes = V2.read(strategy, references, response, NOW)
     assert list(outcomes) == references
     for reference, outcome in outcomes.items():
@@ -141,17 +141,17 @@ def test_v2_is_never_wrong(response: ApiResponse, references: list[str], strateg
         assert not isinstance(outcome, NotSent)
         if isinstance(outcome, BulkRefused):
             assert len(references) > 1
-            # Only these may come of a request that was sent twice, and then a part may have gone through.
+            # Only these are possible for a request that was sent twice, and then a part may have taken effect.
             assert outcome.partly == (outcome.reason in ("conflict", "invalid_state"))
         if isinstance(outcome, Allocated):
-            claims = _claims_v2(json.loads(response.body))
+            claims = _allocated_v2(json.loads(response.body))
             assert reference in claims or (len(references) == 1 and claims == {None})
 
 
 @settings(max_examples=300)
 @given(REPLIES, REFERENCES, st.sampled_from(ALL[1:]))
-def test_v1_is_never_wrong(response: ApiResponse, references: list[str], strategy: Strategy) -> None:
-    """One outcome for each consignment, none certainly refused, none allocated without a success that is its own."""
+def test_v1_outcomes_are_safe(response: ApiResponse, references: list[str], strategy: Strategy) -> None:
+    """One outcome for each consignment, none certainly refused, none allocated without its own successful summary."""
     outcomes = V1.read(strategy, references, response, NOW)
     assert list(outcomes) == references
     for reference, outcome in outcomes.items():
@@ -159,14 +159,14 @@ def test_v1_is_never_wrong(response: ApiResponse, references: list[str], strateg
         assert not (isinstance(outcome, Refused) and outcome.certain)
         assert not isinstance(outcome, BulkRefused) or (len(references) > 1 and outcome.partly)
         if isinstance(outcome, Allocated):
-            claims = _claims_v1(response.body)
+            claims = _allocated_v1(response.body)
             assert reference in claims or (len(references) == 1 and claims == {None})
 
 
 @settings(max_examples=300)
-@given(REPLIES, st.sampled_from(ASKED), st.sampled_from([V1, V2]))
-def test_read_back_is_never_wrong(response: ApiResponse, reference: str, wire: Dialect) -> None:
-    """A finding is never refused, and only a 200 with a state can say where a shipment stands."""
+@given(REPLIES, st.sampled_from(REQUESTED), st.sampled_from([V1, V2]))
+def test_findings_are_safe(response: ApiResponse, reference: str, wire: Dialect) -> None:
+    """A finding is never refused, and only a 200 with a state can be allocated or unallocated."""
     finding = wire.find(reference, response, NOW)
     assert isinstance(finding, get_args(Finding))
     assert not isinstance(finding, Refused | BulkRefused | NotSent)
@@ -176,22 +176,22 @@ def test_read_back_is_never_wrong(response: ApiResponse, reference: str, wire: D
 
 
 @settings(max_examples=200)
-@given(REPLIES, st.sampled_from(ASKED), st.sampled_from([V1, V2]), st.sampled_from(["cheapest", "earliest"]))
-def test_quotes_are_never_wrong(response: ApiResponse, reference: str, wire: Dialect, by: QuoteChoice) -> None:
-    """Asking for quotes gives at least one offer or an outcome, and never one that may be an allocation."""
-    answer = wire.parse_quotes(reference, response, NOW)
-    if isinstance(answer, tuple):
-        assert answer
-        assert all(isinstance(offer, Offer) for offer in answer)
-        chosen = choose(answer, by, NOW)
-        assert chosen is None or chosen in answer or (isinstance(chosen, Refused) and len(chosen.message) <= 300)
+@given(REPLIES, st.sampled_from(REQUESTED), st.sampled_from([V1, V2]), st.sampled_from(["cheapest", "earliest"]))
+def test_quotes_are_safe(response: ApiResponse, reference: str, wire: Dialect, by: QuoteChoice) -> None:
+    """A quote request has at least one quote or an outcome, and never one that may be an allocation."""
+    parsed = wire.parse_quotes(reference, response, NOW)
+    if isinstance(parsed, tuple):
+        assert parsed
+        assert all(isinstance(offer, Offer) for offer in parsed)
+        chosen = choose(parsed, by, NOW)
+        assert chosen is None or chosen in parsed or (isinstance(chosen, Refused) and len(chosen.message) <= 300)
     else:
-        assert isinstance(answer, NotYet | Refused | Throttled | Unknown | Stopped)
+        assert isinstance(parsed, NotYet | Refused | Throttled | Unknown | Stopped)
 
 
 @given(REPLIES)
-def test_form_and_time_never_fail(response: ApiResponse) -> None:
-    """Whose answer it is can always be said, and when it was written."""
+def test_form_and_time_never_raise(response: ApiResponse) -> None:
+    """The form of a response and its time can always be determined."""
     assert response.form in ("own", "empty", "foreign")
     assert response.written_at is None or response.written_at.tzinfo
 
@@ -205,8 +205,8 @@ TEXTS: list[Callable[[str], bytes]] = [
 
 @pytest.mark.parametrize("write", TEXTS)
 @given(words=st.text() | st.just("\ud800"), status=st.sampled_from([200, 400, 429, 521]))
-def test_what_is_passed_on_can_be_written(write: Callable[[str], bytes], words: str, status: int) -> None:
-    """Whatever an answer holds, an outcome holds only texts that can be encoded, and short messages."""
+def test_outcomes_can_be_encoded(write: Callable[[str], bytes], words: str, status: int) -> None:
+    """Whatever a response contains, an outcome has only texts that can be encoded, and short messages."""
     for wire in (V1, V2):
         outcome = wire.read(ALL[0], [REF], ApiResponse(status=status, body=write(words)), NOW)[REF]
         assert json.dumps(asdict(outcome), ensure_ascii=False).encode()
