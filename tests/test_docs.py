@@ -177,7 +177,7 @@ def test_merchant_files_name_every_strategy() -> None:
 def test_log_events() -> None:
     """The table of log events has every event that the code logs."""
     code = "".join(path.read_text() for folder in ("tasks", "worker") for path in (ROOT / folder).rglob("*.py"))
-    logged = re.findall(r"\blog\.(?:info|warning|error|critical|exception)\(\s*\"(\w+)\"", code)
+    logged = re.findall(r"\b_?log\.(?:info|warning|error|critical|exception)\(\s*\"(\w+)\"", code)
     assert {name for row in rows("docs/operating.md", "## Logs") for name in coded(row[0])} == set(logged)
 
 

@@ -13,7 +13,7 @@ from tasks.allocate import ALLOCATE_TASK
 
 ROOT = Path(__file__).parent.parent
 GLOSSARY = (ROOT / "docs/glossary.md").read_text()
-LOGGED = re.compile(r"\blog\.(?:info|warning|error|critical|exception)\(\s*\"(\w+)\"")
+LOGGED = re.compile(r"\b_?log\.(?:info|warning|error|critical|exception)\(\s*\"(\w+)\"")
 
 
 def section(heading: str) -> set[str]:

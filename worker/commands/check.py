@@ -13,7 +13,9 @@ from pydantic_settings import BaseSettings
 from config.merchant_files.api import KeyFromEnv, KeyFromFile
 from config.merchant_files.merchant_file import Choice, Merchant, find_key, read_all
 from config.settings import FormatError, Settings, SettingsError, unknown_names
+from worker.commands.check_order import check_order
 from worker.commands.output import cell, example, print_json, print_table, say, table
+from worker.commands.publish import EVENT_FILE
 from worker.commands.session import connected
 from worker.observability.text import count
 from worker.processes.environment import load
@@ -50,22 +52,29 @@ class Remark:
         return ": ".join(part for part in (self.severity, self.file, self.key, self.text) if part)
 
 
-@click.command(epilog=example("allocation check config/merchants"))
+@click.command(epilog=example("allocation check config/merchants --strict", "allocation check --order order.json"))
 @click.argument(
     "folder", required=False, metavar="[DIR]", type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
+@click.option("--strict", is_flag=True, help="Fail on warnings, too: a gate for a deploy.")
+@click.option(
+    "--order", "order", type=EVENT_FILE, metavar="FILE", help="Show rule and plan of each shipment of an order."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
-def command(folder: Path | None, *, as_json: bool) -> None:
+def command(folder: Path | None, *, strict: bool, order: Path | None, as_json: bool) -> None:
     """Validate the settings and every merchant file in DIR (by default ALLOCATION_MERCHANTS_DIR).
 
-    Each problem is named with file, key and advice, and makes the exit code 1. A warning does not: without its API key,
-    for one, a merchant is paused until the key is there. No API is called, and no key is printed. Redis need not run:
+    Each problem is named with file, key and advice, and makes the exit code 1. A warning does so only with --strict:
+    without its API key, for one, a merchant is paused until the key is there. No API is called, and no key is printed. Redis need not run:
     if it responds within a second, its settings for replicas are compared with the merchants' quiet times.
     """
     where = _where()
     hosts = Settings.model_construct(allow_http_hosts=where.allow_http_hosts).http_hosts
     folder = folder or where.merchants_dir
     merchants, problems = read_all(folder, hosts)
+    if order is not None:
+        check_order(order, merchants, as_json=as_json)
+        return
     remarks = [
         *_of_settings(),
         *(Remark(severity="problem", file=p.file, key=p.key, text=p.text) for p in problems),
@@ -77,7 +86,8 @@ def command(folder: Path | None, *, as_json: bool) -> None:
         print_json(_document(merchants.values(), remarks))
     else:
         _print(merchants.values(), remarks)
-    sys.exit(int(any(remark.severity == "problem" for remark in remarks)))
+    fatal = {"problem", "warning"} if strict else {"problem"}
+    sys.exit(int(any(remark.severity in fatal for remark in remarks)))
 
 
 def _where() -> _Where:

@@ -131,6 +131,14 @@ class SentryAlerts:
             sentry_sdk.capture_message(f"merchant paused: {why}", level="error")
 
 
+def report_lasting(kind: str, subject: str, lasted_s: float) -> None:
+    """Report a state that lasts; grouped by kind and subject."""
+    with sentry_sdk.new_scope() as scope:
+        scope.fingerprint = ["lasting", kind, subject]
+        scope.set_tag("subject", subject)
+        sentry_sdk.capture_message(f"{kind} for {lasted_s:.0f} s: {subject}", level="error")
+
+
 def check_in_sweep(interval_s: float) -> Any:  # a context manager of Sentry's
     """The check-in of a monitor around a sweep (Sentry's beat integration has none for intervals of seconds)."""
     minutes = max(1, round(interval_s / 60))

@@ -74,7 +74,7 @@ class ChildRuntime:
         settings = self._settings
         self._store = Store(connect(settings))
         self._ledger = Ledger(self._store, settings)
-        self._merchants = MerchantFiles(settings.merchants_dir, settings.http_hosts)
+        self._merchants = MerchantFiles(settings.merchants_dir, settings.http_hosts, logs=self._children.is_first)
         self._api = CarrierApi(self._ledger.now, longest_call_s=settings.lease_seconds * MAX_CALL_OF_LEASE)
         self._dispatcher = Dispatcher(self._app, self._ledger)
         self._timer = DispatchTimer(self._dispatcher.notify_due)

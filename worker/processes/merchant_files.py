@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,14 +26,22 @@ WRITTEN_WITHIN_S = 1.0
 
 log = structlog.get_logger(__name__)
 
+
+def _drop(*_: Any) -> Any:
+    raise structlog.DropEvent
+
+
+_SILENT = structlog.wrap_logger(None, processors=[_drop])
+
 Stamp = tuple[int, ...]
 
 
 class MerchantFiles:
     """Scans the folder at most once a second and reads only changed files."""
 
-    def __init__(self, folder: Path, http_hosts: frozenset[str]) -> None:
-        """Reads nothing yet; a missing folder counts as empty."""
+    def __init__(self, folder: Path, http_hosts: frozenset[str], *, logs: bool = True) -> None:
+        """Reads nothing yet; a missing folder counts as empty. `logs`: whether changes are logged."""
+        self._log = log if logs else _SILENT
         self._folder = folder
         self._http_hosts = http_hosts
         self._good: dict[str, Merchant] = {}
@@ -87,7 +96,7 @@ class MerchantFiles:
         if merchant.name not in self._good and f"{merchant.name}.toml" in self.problems:
             self._good[merchant.name] = merchant
             self._changed()
-            log.warning(
+            self._log.warning(
                 "merchant_file_restored",
                 merchant=merchant.name,
                 version=merchant.version,
@@ -135,7 +144,7 @@ class MerchantFiles:
             with os.scandir(self._folder) as entries:
                 return {e.name: _stamp(e) for e in entries if e.name.endswith(".toml")}
         except OSError as error:
-            log.error(
+            self._log.error(
                 "merchants_unreadable",
                 folder=str(self._folder),
                 error=error.strerror,
@@ -152,13 +161,14 @@ class MerchantFiles:
             case Merchant() as merchant:
                 self._good[merchant.name] = merchant
                 self._changed()
-                self.problems.pop(name, None)
+                if self.problems.pop(name, None):
+                    self._log.info("merchant_file_valid", file=name)
                 self._unfinished.pop(name, None)
             case problems:
                 self.problems[name] = problems
                 self._unfinished.setdefault(name, time.monotonic())
                 kept = "the last valid version is used, if there is one; else its orders are rejected"
-                log.error("merchant_file_invalid", problems=[str(p) for p in problems], next=kept)
+                self._log.error("merchant_file_invalid", problems=[str(p) for p in problems], next=kept)
         return True
 
     def _changed(self) -> None:
@@ -171,7 +181,7 @@ class MerchantFiles:
         self._accounts.pop(Path(name).stem, None)
         if self._good.pop(Path(name).stem, None):
             self._changed()
-            log.warning(
+            self._log.warning(
                 "merchant_file_deleted", file=name, next="its unfinished shipments wait until the file exists again"
             )
 

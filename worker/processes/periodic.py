@@ -20,6 +20,7 @@ from worker.processes.in_flight import InFlight
 from worker.processes.limits import Limits
 from worker.processes.maintenance import run_maintenance
 from worker.processes.merchant_files import MerchantFiles
+from worker.processes.problem_log import ProblemLog
 from worker.processes.rechecks import Rechecks
 from worker.processes.siblings import Siblings
 from worker.processes.stored_files import StoredFiles
@@ -51,6 +52,7 @@ class PeriodicJobs:
         self._children = children
         self._limits = Limits(ledger, merchants)
         self._stored_files = StoredFiles(store, merchants, settings)
+        self._problem_log = ProblemLog(store.redis, merchants, ledger)
         self._check_in_at = 0.0
         self._worker = os.getppid()
         self._repeated = [
@@ -80,6 +82,7 @@ class PeriodicJobs:
             with contextlib.suppress(*TRANSIENT_ERRORS):
                 await self._limits.write()
                 await self._stored_files.sync()
+                await self._problem_log.check()
             maintenance = await run_maintenance(self._store, self._ledger, self._merchants, self._settings)
             started = await dispatcher.notify_due()
         rechecks.start()

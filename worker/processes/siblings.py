@@ -22,6 +22,11 @@ class Siblings:
         self._mine = 1 + number % _MAX
         self.mark_free()
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the first child, which logs what concerns the whole worker."""
+        return self._mine == 1
+
     def mark_busy(self) -> None:
         """This child runs a task."""
         self._shared[self._mine] = 1
