@@ -36,7 +36,7 @@ SECRET = re.compile(
 def on_disk(*suffixes: str) -> set[str]:
     """The files of the three packages that end so, relative to the root."""
     files = chain.from_iterable((ROOT / package).rglob("*") for package in PACKAGES)
-    return {str(file.relative_to(ROOT)) for file in files if file.suffix in suffixes}
+    return {str(file.relative_to(ROOT)) for file in files if file.is_file() and file.suffix in suffixes}
 
 
 def project() -> dict[str, Any]:
@@ -85,7 +85,7 @@ def test_every_init_is_empty() -> None:
 
 
 def test_wheel_is_complete(tmp_path: Path) -> None:
-    """A built wheel holds every module and every Lua script of the three packages, and no other file of theirs."""
+    """A built wheel holds every module, Lua script and example of the three packages, and no other file of theirs."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("pyproject.toml", "LICENSE"):
@@ -94,7 +94,7 @@ def test_wheel_is_complete(tmp_path: Path) -> None:
     subprocess.run(build, cwd=tmp_path, check=True, timeout=100)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name for name in names if name.split("/")[0] in PACKAGES} == on_disk(".py", ".lua")
+    assert {name for name in names if name.split("/")[0] in PACKAGES} == on_disk(".py", ".lua", ".json", ".toml", "")
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -65,8 +65,9 @@ def command(folder: Path | None, *, strict: bool, order: Path | None, as_json: b
     """Validate the settings and every merchant file in DIR (by default ALLOCATION_MERCHANTS_DIR).
 
     Each problem is named with file, key and advice, and makes the exit code 1. A warning does so only with --strict:
-    without its API key, for one, a merchant is paused until the key is there. No API is called, and no key is printed. Redis need not run:
-    if it responds within a second, its settings for replicas are compared with the merchants' quiet times.
+    without its API key, for one, a merchant is paused until the key is there. No API is called, and no key is printed.
+    Redis need not run: if it responds within a second, its settings for replicas are compared with the merchants' quiet
+    times.
     """
     where = _where()
     hosts = Settings.model_construct(allow_http_hosts=where.allow_http_hosts).http_hosts

@@ -11,7 +11,8 @@ import click
 from config.merchant_files.retry import Retry
 from config.settings import Settings
 from tasks.rules.shipment import iso
-from worker.commands.history import document, path, state, whereabouts
+from worker.commands.explain_document import ExplainedRejection, Explanation, explained
+from worker.commands.history import path, state, whereabouts
 from worker.commands.output import cell, clock, example, print_json, print_table, say, strategy_text, table
 from worker.commands.session import visit
 from worker.ledger.orders_index import find_order
@@ -50,16 +51,15 @@ def command(key: str, merchant: str | None, *, as_json: bool) -> None:
     what happens next. If an order has several shipments, they are listed. If several merchants have a shipment with
     this reference, all are shown. Exit code 1: there is none.
     """
-    reference = key
 
     async def work(store: Store, settings: Settings) -> Found:
         return await _find(store, settings, key, merchant)
 
     found = visit(work)
     if as_json:
-        print_json(_as_json(reference, found))
+        print_json(_as_json(key, found))
     else:
-        _print(reference, found)
+        _print(key, found)
     sys.exit(0 if found.records else 1)
 
 
@@ -90,13 +90,14 @@ async def _mentions(store: Store, settings: Settings, reference: str) -> list[Re
     return [rejected async for rejected in newest if quoted in rejected.event]
 
 
-def _as_json(reference: str, found: Found) -> dict[str, Any]:
-    return {
-        "reference": reference,
-        "shipments": [document(record, found.retries.get(record.shipment.merchant)) for record in found.records],
-        "rejected": [{"stream_id": r.stream_id, "reason": r.reason, "error": r.error} for r in found.rejected],
-        "advice": list(_advice(found)),
-    }
+def _as_json(key: str, found: Found) -> dict[str, Any]:
+    explanation = Explanation(
+        key=key,
+        shipments=[explained(record, found.retries.get(record.shipment.merchant)) for record in found.records],
+        rejected=[ExplainedRejection(stream_id=r.stream_id, reason=r.reason, error=r.error) for r in found.rejected],
+        advice=list(_advice(found)),
+    )
+    return explanation.model_dump()
 
 
 def _advice(found: Found) -> Iterator[str]:

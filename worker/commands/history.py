@@ -1,11 +1,10 @@
 """A shipment's record in words: its path through the plan, its state, and what happens next. Pure."""
 
-from typing import Any, assert_never
+from typing import Literal, assert_never
 
 from config.merchant_files.retry import Retry
 from tasks.rules.next_decision import deadline as shipment_deadline
 from tasks.rules.quiet_time import quiet_end
-from tasks.rules.shipment import iso
 from worker.commands.output import clock
 from worker.ledger.records import Missing, Record, Scheduled, Settled, Working
 from worker.observability.text import duration
@@ -17,8 +16,11 @@ _PHASES = {
 }
 
 
-def state(record: Record) -> str:
-    """`due`, `parked`, `working`, `allocated`, `failed`, or `nowhere`."""
+State = Literal["due", "parked", "working", "allocated", "failed", "nowhere"]
+
+
+def state(record: Record) -> State:
+    """The state of a record; `nowhere` would be a bug."""
     match record.where:
         case Scheduled(due=due):
             return "parked" if due > record.now else "due"
@@ -128,53 +130,3 @@ def path(record: Record) -> str:
         mark = " (refused)" if number < at else f" ({state(record)} here)" if number == at else " (not tried)"
         marks.append(f"{step}{mark}")
     return ", then ".join(marks)
-
-
-def document(record: Record, retry: Retry | None) -> dict[str, Any]:
-    """The record as JSON; `retry` as for `whereabouts`."""
-    shipment, progress, fails_at = record.shipment, record.shipment.progress, deadline(record, retry)
-    return {
-        "merchant": shipment.merchant,
-        "reference": shipment.reference,
-        "order": shipment.order,
-        "order_event": shipment.order_event,
-        "received": iso(shipment.received),
-        "api": shipment.api,
-        "merchant_file": shipment.merchant_file,
-        "rule": shipment.rule,
-        "why": record.why,
-        "unreadable": record.unreadable or None,
-        "facts": record.facts,
-        "plan": [step.table for step in shipment.steps],
-        "step": progress.step,
-        "attempts": progress.attempts,
-        "replays": shipment.replays,
-        "state": state(record),
-        "next": whereabouts(record, retry),
-        "deadline": None if fails_at is None else iso(fails_at),
-        "open_call": _open_call(record, retry),
-        "repeated_calls": progress.repeated_calls,
-        **_moments(record),
-        "history": [{"entry": number, **entry} for number, entry in record.history],
-    }
-
-
-def _open_call(record: Record, retry: Retry | None) -> dict[str, Any] | None:
-    progress = record.shipment.progress
-    if progress.open_kind is None:
-        return None
-    quiet_until = iso(quiet_end(progress, retry)) if retry else None
-    return {"kind": progress.open_kind, "at": iso(progress.open_at), "quiet_until": quiet_until}
-
-
-def _moments(record: Record) -> dict[str, Any]:
-    match record.where:
-        case Scheduled(due=due):
-            return {"due": iso(due), "paused": record.paused}
-        case Working(lease_end=lease_end):
-            return {"lease_end": iso(lease_end), "paused": record.paused}
-        case Settled(at=at, reason=reason, event=event):
-            return {"settled": iso(at), "reason": reason or None, "event": event}
-        case Missing():
-            return {}
-    assert_never(record.where)

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tasks.events.schemas import NAMES, schema
+from tasks.events import schemas
 from worker.commands.output import cell, example, print_json, print_table, table
+from worker.commands.output_schemas import OUTPUTS, output_schema
 
 _ABOUT = {
     "order-created": "an event of the orders stream",
@@ -15,7 +17,16 @@ _ABOUT = {
     "orders-rejected": "the fields of an entry of the rejected stream",
     "merchant-file": "a merchant file, for editors that check TOML",
     "asyncapi": "the AsyncAPI 3.0 document of the four streams",
+    "status": "the output of `allocation status --json`",
+    "explain": "the output of `allocation explain --json`",
 }
+
+NAMES = (*schemas.NAMES, *OUTPUTS)
+
+
+def schema(name: str) -> dict[str, Any]:
+    """One of `NAMES` as a JSON document."""
+    return output_schema(name) if name in OUTPUTS else schemas.schema(name)
 
 
 @click.command(epilog=example("allocation schema merchant-file > merchant.schema.json"))

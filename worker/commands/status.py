@@ -4,8 +4,8 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import get_args
 
 import click
 from celery import Celery
@@ -17,6 +17,7 @@ from config.settings import Settings
 from config.urls import server_address
 from worker.commands.nearest import no_such
 from worker.commands.output import cell, example, print_json, print_table, say, table
+from worker.commands.output_schemas import StatusHead, status_document
 from worker.commands.session import away, connected
 from worker.dispatch.broker import configure, queue_depth
 from worker.observability.overview import MerchantCounts, Overview, read_overview
@@ -115,7 +116,7 @@ def command(  # one argument per option
       merchant_on_hold   stopped with `allocation hold`
       versions_differ, files_differ           between processes, for five minutes
       redis_unsafe       a setting of the server risks shipments
-      and those above while nothing waits because of them
+      and those above while nothing waits because of them; file_missing of a merchant that never had a file
     """  # noqa: D301  # click's mark for a paragraph to keep as it is
     settings = load()
     selection = Selection(
@@ -185,7 +186,12 @@ def _show(
     indent: int | None,
 ) -> None:
     if as_json:
-        print_json(document(status, problems, healthy=not any(map(selection.counts, problems))), indent=indent)
+        head = StatusHead(
+            healthy=not any(map(selection.counts, problems)),
+            problems=tuple(problems),
+            queues=None if isinstance(status.queues, str) else status.queues,
+        )
+        print_json(status_document(head, status.overview), indent=indent)
         return
     if status.overview:
         _print_merchants(status.overview.merchants, selection)
@@ -234,14 +240,3 @@ def _facts(overview: Overview, queues: Queues, settings: Settings) -> Iterator[t
     yield settings.rejected_stream, f"{count(rejected, 'event')} to deal with"
     yield "events of other types", str(overview.ignored)
     yield "queues", queues if isinstance(queues, str) else ", ".join(f"{q} {depth}" for q, depth in queues.items())
-
-
-def document(status: Status, problems: Iterable[Problem], *, healthy: bool) -> dict[str, Any]:
-    """The reading as JSON; `allocation schema status` has its schema."""
-    known = isinstance(status.queues, dict)
-    return {
-        "healthy": healthy,
-        "problems": [asdict(problem) for problem in problems],
-        **(asdict(status.overview) if status.overview else {}),
-        "queues": status.queues if known else None,
-    }

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 from config.settings import Settings
 from worker.redis_client.store import Redis
@@ -12,6 +12,9 @@ _CALLED_AT = 2
 
 _CLOCK_SLACK_MS = 20
 """Record and event are written by one script; its clock and its stream ids may differ by this much."""
+
+
+SettledState = Literal["allocated", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +41,7 @@ class Working:
 class Settled:
     """Settled. `event`: the published event, or None when its stream no longer has it."""
 
-    state: str
+    state: SettledState
     reason: str
     at: float
     event: dict[str, Any] | None
@@ -67,8 +70,8 @@ async def settled(
     """The state of a shipment that is not scheduled. `name`: merchant and reference."""
     if "state" not in fields:
         return Missing()
-    state, settled_ms = fields["state"].decode(), int(fields["settled"])
-    stream, ending = settings.allocated_stream, state
+    state, settled_ms = cast("SettledState", fields["state"].decode()), int(fields["settled"])
+    stream, ending = settings.allocated_stream, str(state)
     if state == "failed":
         stream, ending = settings.failed_stream, f"failed/{int(fields.get('replays', 0))}"
     event = await event_of(redis, stream, "/".join((*name, ending)), settled_ms)

@@ -48,13 +48,16 @@ async def read_version(redis: Redis, merchant: str, version: str) -> StoredFile 
 
 
 def text_to_store(merchant: Merchant, folder: Path) -> str | None:
-    """The text of a merchant's file; None if it has changed since it was read, or if it contains the API key."""
+    """The text of a merchant's file; None if it has changed since it was read, or if it may contain the API key.
+
+    A file whose key is not found is not stored: the key may have been typed in place of the name of its variable.
+    """
     try:
         raw = (folder / f"{merchant.name}.toml").read_bytes()
     except OSError:
         return None
     key = find_key(merchant.file.api.api_key)
-    if hashlib.sha256(raw).hexdigest() != merchant.digest or (key and key.encode() in raw):
+    if hashlib.sha256(raw).hexdigest() != merchant.digest or not key or key.encode() in raw:
         return None
     return raw.decode()
 

@@ -12,14 +12,14 @@ SLOWED_FOR_S = 60.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Breaker:
-    """An open breaker. `probe_in_s`: until one call may probe; 0 while one does.
-
-    `api`: host and key, or the host alone after foreign responses to several keys. `since`: in seconds since the epoch.
-    """
+    """An open circuit breaker."""
 
     api: str
+    """Host and digest of the key; the host alone after foreign responses to several keys."""
     probe_in_s: float
+    """How long until one call may probe, in seconds; 0 while one does."""
     since: float
+    """Since when it is open, in seconds since the epoch."""
 
     @property
     def host(self) -> str:
@@ -33,11 +33,14 @@ class Breaker:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slowed:
-    """A merchant with a recent 429. `window`: most working shipments at present."""
+    """A merchant with a recent 429."""
 
     merchant: str
+    """Its name."""
     window: int
+    """How many of its shipments may be working at present."""
     throttled_s: float
+    """How long ago its last 429 was, in seconds."""
 
 
 async def breakers(redis: Redis, now_ms: int) -> tuple[Breaker, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import BaseModel, ConfigDict
 
 from worker.ledger import keys
 from worker.ledger.records import server_ms
@@ -112,15 +113,51 @@ class FilesInUse:
     invalid: tuple[str, ...] = ()
 
 
+class ReportedFiles(BaseModel):
+    """The merchant files of a process, in its heartbeat."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    digest: str
+    """The digest of all files in use."""
+    since: int
+    """Since when they are unchanged, in seconds since the epoch."""
+    invalid: tuple[str, ...] = ()
+    """The names of invalid files."""
+
+
+class Heartbeat(BaseModel):
+    """The heartbeat of a process."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    at: int
+    """When it was sent, in seconds since the epoch."""
+    position: Any = None
+    """How far the process has come; its form depends on the role."""
+    version: str | None = None
+    """The version of this package that the process runs."""
+    started: int | None = None
+    """When the process started, in seconds since the epoch."""
+    files: ReportedFiles | None = None
+    """Its merchant files; None if it has not needed them yet."""
+
+
 async def publish_heartbeat(store: Store, role: str, pid: int, position: Any, files: FilesInUse | None = None) -> None:
     """Write the heartbeat of a process to the ledger. `position`: how far it has come, any JSON value."""
     at = await server_ms(store.redis) // 1000
-    started = at - round(time.monotonic() - _STARTED)
-    beat: dict[str, Any] = {"at": at, "position": position, "version": version("allocation-worker"), "started": started}
-    if files is not None:
-        since = at - round(files.unchanged_s)
-        beat["files"] = {"digest": files.digest, "since": since, "invalid": files.invalid}
-    await store.redis.hset(keys.HEARTBEATS, _name(role, pid), json.dumps(beat))
+    beat = Heartbeat(
+        at=at,
+        position=position,
+        version=version("allocation-worker"),
+        started=at - round(time.monotonic() - _STARTED),
+        files=None if files is None else _reported(files, at),
+    )
+    await store.redis.hset(keys.HEARTBEATS, _name(role, pid), beat.model_dump_json())
+
+
+def _reported(files: FilesInUse, now: int) -> ReportedFiles:
+    return ReportedFiles(digest=files.digest, since=now - round(files.unchanged_s), invalid=files.invalid)
 
 
 async def withdraw_heartbeat(store: Store, role: str, pid: int) -> None:
@@ -142,9 +179,9 @@ async def remove_stopped(redis: Redis) -> None:
         await redis.hdel(keys.HEARTBEATS, *gone)
 
 
-async def heartbeats(redis: Redis) -> dict[str, dict[str, Any]]:
+async def heartbeats(redis: Redis) -> dict[str, Heartbeat]:
     """Processes with a fresh heartbeat, by `role@host:pid`."""
     now = await server_ms(redis) // 1000
     found: Any = await redis.hgetall(keys.HEARTBEATS)
-    beats = {name.decode(): json.loads(text) for name, text in found.items()}
-    return {name: beat for name, beat in beats.items() if now - beat["at"] <= FRESH_S}
+    beats = {name.decode(): Heartbeat.model_validate_json(text) for name, text in found.items()}
+    return {name: beat for name, beat in beats.items() if now - beat.at <= FRESH_S}

@@ -9,16 +9,16 @@ from worker.streams.orders import GROUP
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrdersCounts:
-    """Entries of the orders stream that no intake has read, and that an intake has read and not yet accepted.
-
-    `undelivered` is None if the server does not count it; `has_group` is false until an intake has run. `oldest_s`: the
-    age of the oldest of these entries, in seconds; None without any.
-    """
+    """Entries of the orders stream that no intake has read, and that an intake has read and not yet accepted."""
 
     undelivered: int | None
+    """Entries that no intake has read; None if the server does not count them."""
     unacknowledged: int
+    """Entries that an intake has read and not yet accepted."""
     has_group: bool
+    """Whether an intake has ever run."""
     oldest_s: float | None = None
+    """The age of the oldest of these entries, in seconds; None without any."""
 
 
 async def count_orders(redis: Redis, stream: str, now_ms: int) -> OrdersCounts:

@@ -5,13 +5,15 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 from config.settings import Settings
 from worker.ledger import keys
 from worker.ledger.records import known_merchants, server_ms
 from worker.ledger.throttling import Breaker, Slowed, breakers, slowed
-from worker.observability.heartbeat import heartbeats
+from worker.observability.heartbeat import Heartbeat, heartbeats
 from worker.observability.orders_lag import OrdersCounts, count_orders
 from worker.redis_client.safety import describe
 from worker.redis_client.store import NoPermissionError, Redis
@@ -20,31 +22,42 @@ MAX_NOTED = 100_000
 """How many shipments in their quiet time, near their deadline, or rejected events are counted by merchant."""
 
 
+DESCRIBED = ConfigDict(use_attribute_docstrings=True)
+"""For JSON Schemas: the text below an attribute describes it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MerchantCounts:
-    """One merchant's shipments by state. `allocated`: all time. `failed`: to deal with.
-
-    `oldest_due_s`: how long the first due shipment has been waiting, in seconds. `paused`: the reason, if it is paused,
-    and `paused_since`, in seconds since the epoch. `on_hold`: why a person stopped it.
-    `in_quiet_time`, `near_deadline`: parked shipments in their quiet time, and with less than a quarter of their time.
-    All time: `repeated_calls` counts calls after an open one, `carrier_changed` those of these shipments whose carrier
-    had changed at their recheck.
-    """
+    """One merchant's shipments by state."""
 
     merchant: str
+    """Its name."""
     due: int
+    """Shipments that can be claimed now."""
     parked: int
+    """Shipments that are scheduled for later."""
     working: int
+    """Shipments that a worker owns."""
     allocated: int
+    """Allocated shipments of all time."""
     failed: int
+    """Failed shipments that are to be dealt with."""
     oldest_due_s: float | None
+    """How long the first due shipment has been waiting, in seconds."""
     paused: str | None
+    """Why it is paused, if it is."""
     paused_since: float | None
+    """Since when, in seconds since the epoch."""
     on_hold: str | None
+    """Why an operator stopped it, if one did."""
     in_quiet_time: int
+    """Parked shipments in their quiet time."""
     near_deadline: int
+    """Parked shipments past three quarters of the time to their deadline."""
     repeated_calls: int
+    """Calls of all time that were made after an open one."""
     carrier_changed: int
+    """Shipments of all time with such a call whose carrier had changed at their recheck."""
 
     @property
     def unfinished(self) -> int:
@@ -54,34 +67,48 @@ class MerchantCounts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RejectedCount:
-    """Rejected events to deal with, of one reason. `merchant`: of unknown_merchant, the merchant; else ''."""
+    """Rejected events to deal with, of one reason."""
 
     reason: str
+    """Why they were rejected, as a code."""
     merchant: str
+    """The merchant, if it is unknown; else ''."""
     events: int
+    """Their number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
-    """All counts. `last_sweep_s`: how long ago, in seconds; None before the first sweep. `now`: the server's clock.
+    """All counts."""
 
-    `processes`: those with a fresh heartbeat, by `role@host:pid`. `memory_share`: used share of `maxmemory`, None
-    without a limit. `lost_orders`: orders lost before an intake read them, to deal with.
-    """
+    __pydantic_config__: ClassVar = DESCRIBED
 
     now: float
+    """The server's clock, in seconds since the epoch."""
     server: str
+    """Kind, version and address of the server."""
     unsafe: tuple[str, ...]
+    """Settings of the server that risk shipments."""
     memory_share: float | None
+    """The used share of `maxmemory`; None without a limit."""
     merchants: tuple[MerchantCounts, ...]
+    """Merchants with a file, or with any order ever, by name."""
     last_sweep_s: float | None
+    """How long ago the last sweep was, in seconds; None before the first one."""
     orders: OrdersCounts
+    """The lag of the orders stream."""
     rejected: tuple[RejectedCount, ...]
+    """Rejected events that are to be dealt with."""
     ignored: int
+    """Events of other types, of all time."""
     lost_orders: int
-    processes: dict[str, Any]
+    """Orders that were lost before an intake read them, to be dealt with."""
+    processes: dict[str, Heartbeat]
+    """Processes with a fresh heartbeat, by `role@host:pid`."""
     breakers: tuple[Breaker, ...]
+    """The open circuit breakers."""
     slowed: tuple[Slowed, ...]
+    """Merchants with a recent 429."""
 
 
 async def read_overview(redis: Redis, settings: Settings) -> Overview:

@@ -11,6 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jsonschema import Draft202012Validator
+
 from config.settings import Settings
 from tasks.events.shipment_allocated import allocated_event
 from tasks.events.shipment_allocation_failed import failed_event
@@ -19,6 +21,7 @@ from tasks.rules.outcome import Allocated, Carrier
 from tasks.rules.shipment import Shipment
 from tasks.work.ports import Claim, Report
 from tests.factories.classified_events import classify_all
+from worker.commands.output_schemas import OUTPUTS, output_schema
 from worker.ledger.ledger import Ledger
 from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import Store, connect
@@ -89,7 +92,7 @@ class CliHarness:
         (self.settings.merchants_dir / f"{name}.toml").write_text(text)
 
     def run(self, *words: str, stdin: str = "", **environment: str) -> CommandResult:
-        """Run `allocation` with these arguments."""
+        """Run `allocation` with these arguments. A document is validated if it has a schema."""
         done = subprocess.run(
             [PROGRAM, *words],
             cwd=self.folder,
@@ -100,7 +103,10 @@ class CliHarness:
             check=False,
             timeout=30,
         )
-        return CommandResult(code=done.returncode, out=done.stdout, err=done.stderr)
+        result = CommandResult(code=done.returncode, out=done.stdout, err=done.stderr)
+        if words[0] in OUTPUTS and "--json" in words and result.out:
+            Draft202012Validator(output_schema(words[0])).validate(result.document)
+        return result
 
     def do(self, operation: Callable[[Store, Ledger], Awaitable[T]]) -> T:
         """Run an operation on the ledger."""

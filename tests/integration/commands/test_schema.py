@@ -16,7 +16,6 @@ from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
 from config.strategies.filters import ServiceFilters
 from config.strategies.quote import Quote
-from tasks.events.schemas import NAMES, schema
 from tasks.events.shipment_allocated import allocated_event
 from tasks.events.shipment_allocation_failed import failed_event
 from tasks.rules.decision import FailReason
@@ -25,6 +24,7 @@ from tasks.rules.outcome import Allocated, Carrier, Label, Price
 from tasks.rules.progress import Progress
 from tasks.rules.shipment import Shipment
 from tests.integration.commands.cli_harness import API, FILE, CliHarness, order
+from worker.commands.schema import NAMES, schema
 
 WORDS = st.text(max_size=8)
 MAYBE = st.none() | WORDS
@@ -182,6 +182,36 @@ def test_schemas_are_printed_and_written(cli: CliHarness) -> None:
     assert cli.run("schema", "order-created").document == schema("order-created")
     assert cli.run("schema", "--all", "out").code == 0
     assert len(list((cli.folder / "out").glob("*.json"))) == len(NAMES)
+
+
+def test_documents_of_commands_are_valid(cli: CliHarness) -> None:
+    """`status` and `explain` print what their schemas say, for every state, and for an unavailable server."""
+    cli.merchant()
+    cli.accept(order("allocated"))
+    cli.allocate()
+    cli.accept(order("failed", id="evt-2"))
+    cli.fail()
+    cli.accept(order("parked", id="evt-3"))
+    cli.park(60)
+    cli.accept(order("working", id="evt-4"))
+    cli.claim()
+    cli.accept(order("due", id="evt-5"), order("rejected", merchant="unknown"))
+    states = {name: cli.run("explain", name, "--json").document["shipments"] for name in STATES}
+    assert {name: [each["state"] for each in found] for name, found in states.items()} == STATES
+    assert cli.run("status", "--json").document["merchants"]
+    away = cli.run("status", "--json", ALLOCATION_REDIS_URL="redis://127.0.0.1:1/0").document
+    assert away.keys() == {"healthy", "problems", "queues"}
+
+
+STATES = {name: [name] for name in ("allocated", "failed", "parked", "working", "due")} | {"rejected": []}
+
+
+def test_documents_have_no_other_keys() -> None:
+    """A document with a key that its schema does not have is refused, on every level."""
+    for name in ("status", "explain"):
+        document = schema(name)
+        closed = [document, *(each for each in document["$defs"].values() if name == "explain")]
+        assert {each["additionalProperties"] for each in closed} == {False}
 
 
 V2_FILE = FILE

@@ -95,7 +95,7 @@ async def test_heartbeats_in_the_ledger(harness: Harness) -> None:
     ((name, beat),) = found.items()
     assert name.startswith("intake@")
     assert name.endswith(":7")
-    assert beat["position"] == "1-1"
+    assert beat.position == "1-1"
     assert {key.decode().partition("@")[2] for key in await harness.raw.hkeys(keys.HEARTBEATS)} == {
         name.partition("@")[2],
         "silent:1",

@@ -15,6 +15,12 @@ FILE = V2_API + SERVICE
 OTHER = FILE.replace('"A"', '"B"')
 
 
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key that the files name: a file without its key is not stored."""
+    monkeypatch.setenv("ACME_KEY", "opens-nothing")
+
+
 def path(harness: Harness) -> Path:
     """The file of the merchant."""
     return harness.settings.merchants_dir / "acme.toml"
@@ -80,3 +86,10 @@ async def test_no_key_is_stored(harness: Harness, monkeypatch: pytest.MonkeyPatc
     everything: Any = [await harness.raw.dump(key) for key in await harness.raw.keys("*")]
     assert everything
     assert not [dump for dump in everything if b"geheim-1234" in dump]
+
+
+async def test_a_file_without_its_key_is_not_stored(harness: Harness) -> None:
+    """The key may have been typed in place of the name of its file, which is then a valid name."""
+    path(harness).write_text(FILE.replace('{ env = "ACME_KEY" }', '{ file = "geheim-1234" }'))
+    assert (await started(harness)).get("acme") is not None
+    assert await read_stored(harness.redis, ["acme"]) == {}

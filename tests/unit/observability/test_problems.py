@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from worker.ledger.throttling import Breaker
+from worker.observability.heartbeat import Heartbeat, ReportedFiles
 from worker.observability.orders_lag import OrdersCounts
 from worker.observability.overview import MerchantCounts, Overview, RejectedCount
 from worker.observability.problems.find import find_problems
@@ -31,7 +32,14 @@ ACME = MerchantCounts(
     repeated_calls=0,
     carrier_changed=0,
 )
-BEAT = {"version": "1", "started": NOW - 3600, "files": {"digest": "a", "since": NOW - 3600, "invalid": []}}
+
+
+def beat(version: str = "1", digest: str = "a", age_s: int = 3600) -> Heartbeat:
+    """The heartbeat of a process that started, and read its files, that long ago."""
+    since = round(NOW) - age_s
+    return Heartbeat(at=round(NOW), version=version, started=since, files=ReportedFiles(digest=digest, since=since))
+
+
 HEALTHY = Overview(
     now=NOW,
     server="",
@@ -43,7 +51,7 @@ HEALTHY = Overview(
     rejected=(),
     ignored=0,
     lost_orders=0,
-    processes={"intake@h:1": BEAT, "worker@h:2": BEAT, "beat@h:3": BEAT},
+    processes={"intake@h:1": beat(), "worker@h:2": beat(), "beat@h:3": beat()},
     breakers=(),
     slowed=(),
 )
@@ -111,7 +119,7 @@ def test_an_invalid_or_deleted_file() -> None:
     assert problems(files=none) == []
     assert found(problems(files=none, merchants=waiting)) == [("file_missing", "urgent", "acme")]
     unknown = (RejectedCount(reason="unknown_merchant", merchant="nova", events=1),)
-    assert ("file_missing", "urgent", "nova") in found(problems(rejected=unknown))
+    assert ("file_missing", "attention", "nova") in found(problems(rejected=unknown))
 
 
 def test_late_shipments() -> None:
@@ -142,14 +150,12 @@ def test_servers() -> None:
 
 def test_processes_that_differ() -> None:
     """Different versions or files need attention after five minutes, not during a deploy."""
-    other = {**BEAT, "version": "2", "files": {**BEAT["files"], "digest": "b"}}  # type: ignore[dict-item]
-    differing = {**HEALTHY.processes, "worker@h:4": other}
+    differing = {**HEALTHY.processes, "worker@h:4": beat("2", "b")}
     assert found(problems(processes=differing)) == [
         ("versions_differ", "attention", ""),
         ("files_differ", "attention", ""),
     ]
-    fresh = {**other, "started": NOW - 60, "files": {**other["files"], "since": NOW - 60}}  # type: ignore[dict-item]
-    assert problems(processes={**HEALTHY.processes, "worker@h:4": fresh}) == []
+    assert problems(processes={**HEALTHY.processes, "worker@h:4": beat("2", "b", age_s=60)}) == []
 
 
 def test_urgent_problems_come_first() -> None:

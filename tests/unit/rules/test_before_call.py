@@ -9,7 +9,7 @@ from tasks.rules.decision import Call, Fail, Park, ReadBack
 from tasks.rules.next_decision import PAUSED_WAIT_S
 from tests.factories.shipments import HOUR_S, QUIET_S, TIMEOUT_S, context, open_call, shipment
 
-UNREAD = "; its last call may have gone through and could not be read back"
+UNREAD = "; its last call may have taken effect and could not be read back"
 OVER = open_call(ago_s=QUIET_S)
 """An open call whose quiet time has just ended."""
 

@@ -106,7 +106,7 @@ def test_the_deadline_fails_it() -> None:
         late = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **long_over), outcome, context())
         assert isinstance(late, Fail)
         assert late.reason == "unauthorised"
-        assert late.message.endswith("; its last call may have gone through and could not be read back")
+        assert late.message.endswith("; its last call may have taken effect and could not be read back")
         waits = after_read_back(shipment(*PLAN, age_s=48 * HOUR_S, **open_call(ago_s=10)), outcome, context())
         assert isinstance(waits, Park)
         assert waits.wait_s == QUIET_S - 10

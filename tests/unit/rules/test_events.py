@@ -14,7 +14,7 @@ from tasks.rules.unreadable import UnreadableRecord, stand_in
 from tests.factories.shipments import ALLOCATED, CARRIER, GROUP, NOW, VIRTUAL, open_call, shipment
 
 ENVELOPE = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"}
-COMMON = {"merchant", "order", "shipment", "api", "rule", "attempts", "order_event"}
+COMMON = {"merchant", "order", "shipment", "api", "merchant_file", "rule", "attempts", "order_event"}
 
 
 def allocated(of: Shipment, what: Allocated = ALLOCATED, *, adopted: bool = False) -> dict[str, Any]:
@@ -53,6 +53,7 @@ def test_allocated() -> None:
         "order": "1001",
         "shipment": "sp_1",
         "api": "shipments-v2",
+        "merchant_file": None,
         "rule": "default",
         "strategy": {"service_group": "G"},
         "fell_back": True,

@@ -119,13 +119,13 @@ def _rejected_for(overview: Overview, name: str) -> int:
 
 
 def of_unknown_merchants(overview: Overview) -> Iterator[Problem]:
-    """Merchants that never had a file, with rejected orders."""
+    """Merchants that never had a file, with rejected orders: new ones without a file, or wrong names in events."""
     known = {merchant.merchant for merchant in overview.merchants}
     for each in overview.rejected:
         if each.merchant and each.merchant not in known:
             yield Problem(
                 slug="file_missing",
-                severity="urgent",
+                severity="attention",
                 subject=each.merchant,
                 text=f"{each.merchant}: merchant file: there is none; {count(each.events, 'order')} rejected for it",
                 command="allocation rejected --reason unknown_merchant",

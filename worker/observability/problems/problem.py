@@ -34,19 +34,22 @@ SLUGS: tuple[Slug, ...] = get_args(Slug)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """A state that needs a person. `subject`: the merchant, host or role; '' for the whole system.
-
-    `since`: seconds since the epoch, None if unknown. `shipments`: how many wait because of it, None if that does not
-    apply. `command`: the command that helps.
-    """
+    """A state that needs a person."""
 
     slug: Slug
+    """What it is, as a code."""
     severity: Severity
+    """`urgent`: something does not work. `attention`: something is to be looked at."""
     subject: str
+    """The merchant, host or role; '' for the whole system."""
     text: str
+    """What it is, in words."""
     command: str
+    """The command that helps."""
     since: float | None = None
+    """Since when, in seconds since the epoch; None if unknown."""
     shipments: int | None = None
+    """How many shipments wait because of it; None if that does not apply."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

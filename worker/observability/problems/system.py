@@ -115,16 +115,16 @@ def of_server(overview: Overview) -> Iterator[Problem]:
 def of_differences(overview: Overview) -> Iterator[Problem]:
     """Processes that have had different versions or merchant files for too long."""
     beats = overview.processes.values()
-    versions = {beat.get("version") for beat in beats}
-    started = max((beat.get("started", overview.now) for beat in beats), default=overview.now)
+    versions = {beat.version for beat in beats}
+    started = max((beat.started or overview.now for beat in beats), default=overview.now)
     if len(versions) > 1 and overview.now - started > DIFFER_S:
         text = f"processes run different versions: {', '.join(sorted(map(str, versions)))}"
         yield Problem(
             slug="versions_differ", severity="attention", subject="", text=text, command="allocation status --json"
         )
-    in_use = [beat["files"] for beat in beats if beat.get("files")]
-    changed = max((files["since"] for files in in_use), default=overview.now)
-    if len({files["digest"] for files in in_use}) > 1 and overview.now - changed > DIFFER_S:
+    in_use = [beat.files for beat in beats if beat.files]
+    changed = max((files.since for files in in_use), default=overview.now)
+    if len({files.digest for files in in_use}) > 1 and overview.now - changed > DIFFER_S:
         text = "processes use different merchant files; deploy the same ones to every machine"
         yield Problem(
             slug="files_differ", severity="attention", subject="", text=text, command="allocation status --json"
