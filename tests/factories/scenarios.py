@@ -126,7 +126,10 @@ class LateApi:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A sequence of turns; the last one repeats forever, without an interruption."""
+    """A sequence of turns; the last one repeats forever, without an interruption.
+
+    `cancelled_after`: an operator cancels the shipment, in its first plan, after this number of requests.
+    """
 
     steps: int
     turns: list[Turn]
@@ -135,6 +138,7 @@ class Scenario:
     random: float
     replays: int
     wants_quotes: bool
+    cancelled_after: int | None
 
     def turn(self, number: int) -> Turn:
         """The nth turn, from 0."""
@@ -200,4 +204,5 @@ SCENARIOS = st.builds(
     random=st.floats(0, 1, exclude_max=True),
     replays=st.integers(0, 2),
     wants_quotes=st.booleans(),
+    cancelled_after=st.none() | st.none() | st.integers(0, 8),
 )

@@ -89,7 +89,8 @@ def _waiting(record: Record, where: Scheduled, retry: Retry | None) -> str:
     if record.paused is not None:
         looked_at = f"next checked at {clock(where.due)}" if wait_s > 0 else "checked next"
         goes_on = "resumes when the API accepts a probe, or key or file change"
-        return f"parked, because its merchant is paused ({record.paused}); {goes_on}, {looked_at}"
+        then = f", then {_next_act(record, retry)}" if record.cancelled else ""
+        return f"parked, because its merchant is paused ({record.paused}); {goes_on}, {looked_at}{then}"
     if wait_s > 0:
         return f"parked until {clock(where.due)} (in {duration(wait_s)}), then {_next_act(record, retry)}"
     due = f"due since {clock(where.due)} ({duration(-wait_s)})"

@@ -23,7 +23,10 @@ LONGEST = 5_000
 
 @dataclass(kw_only=True)
 class Simulation:
-    """One simulated shipment. `log`: all entries in order. `replayed_at`: index of the first entry of each replay."""
+    """One simulated shipment. `log`: all entries in order. `replayed_at`: index of the first entry of each replay.
+
+    `cancelled_at`: index of the first entry after it was cancelled.
+    """
 
     scenario: Scenario
     now: float = NOW
@@ -31,6 +34,7 @@ class Simulation:
     log: list[CallEntry | ReadBackEntry | DecisionEntry] = field(default_factory=list)
     requests: int = 0
     replayed_at: list[int] = field(default_factory=list)
+    cancelled_at: int | None = None
 
     def __post_init__(self) -> None:
         """Keeps the record and its previous version, which the server restores when it forgets a report."""
@@ -83,7 +87,8 @@ class Simulation:
 
     def visit(self) -> Decision | None:
         """One visit, from claim to release; None when the worker was lost."""
-        shipment = from_record("acme", "sp_1", self.record)
+        cancelled = b'{"by": "ops", "why": "sold twice"}' if self.cancel_if_due() else b""
+        shipment = from_record("acme", "sp_1", {**self.record, "cancelled": cancelled})
         context = self.context(0)
         if self.now < self.paused_until:
             decision = paused_decision(shipment, context, "no key", has_key=self.turn.group_size % 2 == 0)
@@ -100,6 +105,13 @@ class Simulation:
                 return None
             decision, tries = following, tries + 1
         return self.leave(decision)
+
+    def cancel_if_due(self) -> bool:
+        """Cancel the shipment when its time has come; whether it is cancelled."""
+        after = self.scenario.cancelled_after
+        if self.cancelled_at is None and after is not None and self.requests >= after and not self.replayed_at:
+            self.cancelled_at = len(self.log)
+        return self.cancelled_at is not None and not self.replayed_at
 
     def log_decision(self, decision: Decision, subject: Any = None, *, blocked: bool = False) -> Decision:
         """Log a decision."""
@@ -163,6 +175,8 @@ class Simulation:
             return self.log_decision(advance, turn.quotes)
         if not may_still_call(shipment, self.context(0)):
             return self.log_decision(held_up(shipment, self.context(0), 0.0))
+        if self.cancel_if_due():
+            return self.leave(self.log_decision(held_up(shipment, self.context(0), 1.0), blocked=True))
         return self.call(shipment, turn, tries)
 
     def read_back(self, shipment: Shipment, turn: Turn, tries: int) -> Decision | None:

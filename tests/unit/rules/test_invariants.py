@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 
 from tasks.rules.before_call import HOPELESS_LOSSES, LAST_READ_S
-from tasks.rules.decision import Fail, Park
+from tasks.rules.decision import Fail, Park, Settle
 from tasks.rules.next_decision import PAUSED_WAIT_S
 from tasks.rules.outcome import BulkRefused, NotSent, NotYet, Queued, Refused, Throttled, Unallocated, Unknown
 from tasks.rules.progress import parse_progress
@@ -87,6 +87,18 @@ def test_a_refusal_counts_after_a_read_back(scenario: Scenario) -> None:
             assert entry.subject.shipment.progress.open_kind is None
         elif not isinstance(entry.subject, ReadBackEntry):
             assert isinstance(entry.subject, Refused), "the response to a quote request"
+
+
+@given(SCENARIOS)
+def test_a_cancelled_shipment_gets_no_call(scenario: Scenario) -> None:
+    """From then on it is only read back; it ends allocated or failed."""
+    simulation = Simulation(scenario=scenario)
+    if simulation.cancelled_at is not None:
+        end = simulation.replayed_at[0] if simulation.replayed_at else None
+        after = simulation.log[simulation.cancelled_at : end]
+        assert not [entry for entry in after if isinstance(entry, CallEntry)]
+        last = [entry for entry in after if isinstance(entry, DecisionEntry)][-1].decision
+        assert isinstance(last, Settle | Fail)
 
 
 NO_REFUSAL = Unknown | Throttled | NotSent | NotYet | Queued

@@ -90,7 +90,6 @@ def _failed(merchant: MerchantCounts, _: Overview) -> Problem | None:
         subject=merchant.merchant,
         text=f"{merchant.merchant}: {count(merchant.failed, 'failed shipment')} to deal with",
         command=f"allocation failed --merchant {merchant.merchant}",
-        shipments=merchant.failed,
     )
 
 
