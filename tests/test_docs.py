@@ -27,8 +27,10 @@ from tasks.allocate import ALLOCATE_TASK
 from tasks.events.schemas import schema
 from tasks.rules.decision import FailReason
 from tasks.rules.order import Order, RejectReason, parse_order
+from worker.commands import status
 from worker.commands.cli import COMMANDS
 from worker.lab.demo.scenes import SCENES
+from worker.observability.problems.problem import SLUGS
 
 ROOT = Path(__file__).parent.parent
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
@@ -172,6 +174,14 @@ def test_merchant_files_name_every_strategy() -> None:
     cells = [row[0] for row in rows("docs/merchant-files.md", "## Strategies and fallback")]
     tables = [tomllib.loads(f"s = {text}")["s"] for cell in cells for text in coded(cell)]
     assert {type(TypeAdapter(AnyStrategy).validate_python(table)) for table in tables} == set(STRATEGIES)
+
+
+def test_problems() -> None:
+    """The table of problems has every slug, with what makes it urgent or attention; so has `status --help`."""
+    table = [*rows("docs/operating.md", "Each problem")]
+    assert sorted(name for cells in table for name in coded(cells[0])) == sorted(SLUGS)
+    assert [names for names, urgent, attention, _ in table if not (urgent or attention)] == []
+    assert [slug for slug in SLUGS if slug not in (status.command.help or "")] == []
 
 
 def test_log_events() -> None:

@@ -6,10 +6,10 @@ from config.settings import Settings
 from worker.commands.nearest import no_such
 from worker.commands.options import by, why
 from worker.commands.output import example, print_json, say
-from worker.commands.selection import check_selection, failed_shipments
+from worker.commands.selection import check_selection
 from worker.commands.session import visit
-from worker.ledger import operator_actions
-from worker.ledger.replay import ReplayFilter
+from worker.ledger import keys, operator_actions
+from worker.ledger.replay import ReplayFilter, select_failures
 from worker.observability.text import count
 from worker.redis_client.store import Store
 from worker.streams.rejected import open_rejections
@@ -21,7 +21,7 @@ from worker.streams.rejected import open_rejections
         "allocation dismiss --rejected-all --why 'test events'",
     )
 )
-@click.argument("reference", required=False)
+@click.argument("references", nargs=-1, metavar="[REFERENCE]...")
 @click.option("--merchant", metavar="M", help="Failed shipments of this merchant.")
 @click.option("--reason", metavar="R", help="Failed shipments (or rejected events) of this reason.")
 @click.option("--all", "everything", is_flag=True, help="All failed shipments.")
@@ -34,7 +34,7 @@ from worker.streams.rejected import open_rejections
 @click.option("--json", "as_json", is_flag=True, help="Print the number as JSON.")
 def command(  # noqa: PLR0913  # one argument per option
     *,
-    reference: str | None,
+    references: tuple[str, ...],
     merchant: str | None,
     reason: str | None,
     everything: bool,
@@ -51,9 +51,9 @@ def command(  # noqa: PLR0913  # one argument per option
     They no longer count in `allocation status`, `failed` and `rejected`. Nothing is deleted: a dismissed shipment can
     still be explained and replayed by its reference.
     """
-    wanted = ReplayFilter(reference=reference, merchant=merchant, reason=reason)
+    wanted = ReplayFilter(references=references, merchant=merchant, reason=reason)
     is_rejected = bool(stream_id) or rejected_all
-    failed = bool(reference or merchant or everything or (reason and not is_rejected))
+    failed = bool(references or merchant or everything or (reason and not is_rejected))
     if sum((failed, bool(stream_id), rejected_all, lost)) != 1:
         raise click.UsageError(
             "name what to dismiss: a REFERENCE, --merchant, --reason or --all; --rejected, --rejected-all; or --lost"
@@ -62,12 +62,14 @@ def command(  # noqa: PLR0913  # one argument per option
     async def work(store: Store, settings: Settings) -> int:
         if failed:
             await check_selection(store.redis, settings, wanted)
-            found = await failed_shipments(store.redis, settings, wanted)
+            found = await select_failures(store.redis, settings, wanted)
             return len(found) if dry_run else await operator_actions.dismiss_failures(store.redis, found, by, why)
         if is_rejected:
             members = await _members(store, settings, stream_id, reason)
             return len(members) if dry_run else await operator_actions.dismiss_rejected(store.redis, members, by, why)
-        return 0 if dry_run else await operator_actions.dismiss_lost(store.redis, by, why)
+        if dry_run:
+            return int(await store.redis.get(keys.LOST_ORDERS) or 0)
+        return await operator_actions.dismiss_lost(store.redis, by, why)
 
     done = visit(work)
     if as_json:

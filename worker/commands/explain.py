@@ -13,13 +13,14 @@ from config.settings import Settings
 from tasks.rules.shipment import iso
 from worker.commands.explain_document import ExplainedRejection, Explanation, explained
 from worker.commands.history import path, state, whereabouts
+from worker.commands.nearest import check_merchant, nearest, references
 from worker.commands.output import cell, clock, example, print_json, print_table, say, strategy_text, table
 from worker.commands.session import visit
 from worker.ledger.orders_index import find_order
 from worker.ledger.records import Record, Settled, Working, known_merchants, merchants_of, read_record, server_ms
 from worker.ledger.stored_files import usable_files
 from worker.observability.orders_lag import OrdersCounts, count_orders
-from worker.observability.text import count
+from worker.observability.text import count, visible
 from worker.redis_client.store import Store
 from worker.streams.publishing import RejectedEvent, rejected_events
 
@@ -38,11 +39,12 @@ class Found:
     retries: dict[str, Retry] = field(default_factory=dict)
     rejected: tuple[RejectedEvent, ...] = ()
     orders: OrdersCounts | None = None
+    nearest: tuple[str, ...] = ()
 
 
 @click.command(epilog=example("allocation explain sp_00802615769404976542730318118912", "allocation explain 1001"))
 @click.argument("key")
-@click.option("--merchant", metavar="M", help="The merchant; needed when its file was deleted.")
+@click.option("--merchant", metavar="M", help="The merchant.")
 @click.option("--json", "as_json", is_flag=True, help="Print the history as JSON.")
 def command(key: str, merchant: str | None, *, as_json: bool) -> None:
     """Show the full history of a shipment, found by its reference, its order number or the id of its event.
@@ -63,13 +65,15 @@ def command(key: str, merchant: str | None, *, as_json: bool) -> None:
     sys.exit(0 if found.records else 1)
 
 
-async def _find(store: Store, settings: Settings, reference: str, merchant: str | None) -> Found:
+async def _find(store: Store, settings: Settings, key: str, merchant: str | None) -> Found:
     redis = store.redis
+    if merchant:
+        await check_merchant(redis, settings, merchant)
     candidates = [merchant] if merchant else await known_merchants(redis, settings.merchants_dir)
-    hits = [(name, reference) for name in await merchants_of(redis, reference, candidates)]
+    hits = [(name, key) for name in await merchants_of(redis, key, candidates)]
     by_reference = bool(hits)
     if not by_reference:
-        hits = await find_order(redis, settings, reference, candidates)
+        hits = await find_order(redis, settings, key, candidates)
     records = [await read_record(redis, settings, name, each) for name, each in hits]
     found = tuple(record for record in records if record)
     if found:
@@ -78,8 +82,9 @@ async def _find(store: Store, settings: Settings, reference: str, merchant: str 
         return Found(records=found, by_reference=by_reference, retries=retries)
     return Found(
         records=(),
-        rejected=tuple(await _mentions(store, settings, reference)),
+        rejected=tuple(await _mentions(store, settings, key)),
         orders=await count_orders(redis, settings.orders_stream, await server_ms(redis)),
+        nearest=tuple(nearest(key, await references(redis, candidates))),
     )
 
 
@@ -112,7 +117,8 @@ def _advice(found: Found) -> Iterator[str]:
         return
     if found.orders.undelivered != 0 or found.orders.unacknowledged:
         yield "the orders stream has entries that no intake has accepted yet; is intake running?"
-    yield "check the reference; if its merchant's file was deleted, name the merchant with --merchant"
+    near = f"; nearest references: {', '.join(map(visible, found.nearest))}" if found.nearest else ""
+    yield f"check the reference, order number or event id{near}"
 
 
 def _print(reference: str, found: Found) -> None:

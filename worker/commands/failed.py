@@ -13,10 +13,10 @@ from config.settings import Settings
 from tasks.rules.shipment import iso
 from worker.commands.nearest import no_such
 from worker.commands.output import cell, example, print_json, print_table, say, table
-from worker.commands.selection import check_selection, failed_shipments
+from worker.commands.selection import check_selection
 from worker.commands.session import visit
 from worker.ledger.records import Failure, event_of
-from worker.ledger.replay import ReplayFilter
+from worker.ledger.replay import ReplayFilter, select_failures
 from worker.observability.text import count, duration
 from worker.redis_client.store import Store
 
@@ -54,7 +54,7 @@ def command(merchant: str | None, reason: str | None, order: str | None, *, as_l
 
     async def work(store: Store, settings: Settings) -> tuple[list[Failure], list[Cause]]:
         await check_selection(store.redis, settings, wanted)
-        found = await failed_shipments(store.redis, settings, wanted)
+        found = await select_failures(store.redis, settings, wanted)
         if order is not None:
             known = sorted({order_of(each) for each in found})
             found = [each for each in found if order_of(each) == order]

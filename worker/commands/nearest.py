@@ -27,7 +27,7 @@ def no_such(kind: str, value: str, known: Sequence[str]) -> click.ClickException
 
 
 def nearest(value: str, known: Sequence[str]) -> list[str]:
-    """The known values most like this one."""
+    """The ten known values most like this one."""
     return get_close_matches(value, known, n=_LISTED, cutoff=0.0)
 
 
@@ -48,12 +48,16 @@ async def one_record(redis: Redis, settings: Settings, reference: str, merchant:
         raise click.ClickException(f"shipments of {', '.join(owners)} have this reference; add --merchant")
     record = await read_record(redis, settings, owners[0], reference) if owners else None
     if record is None:
-        raise no_such("shipment", reference, [name async for name in _references(redis, names)])
+        raise no_such("shipment", reference, await references(redis, names))
     return record
 
 
-async def _references(redis: Redis, merchants: Sequence[str]) -> AsyncIterator[str]:
+async def references(redis: Redis, merchants: Sequence[str]) -> list[str]:
     """References of unfinished and failed shipments, to suggest the nearest ones."""
+    return [reference async for reference in _references(redis, merchants)]
+
+
+async def _references(redis: Redis, merchants: Sequence[str]) -> AsyncIterator[str]:
     for merchant in merchants:
         for key in (keys.schedule(merchant), keys.working(merchant), keys.failed(merchant)):
             found: Any = await redis.zrange(key, 0, _LOOKED_AT - 1)

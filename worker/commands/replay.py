@@ -53,7 +53,7 @@ class _How:
         "allocation replay --rejected-all --reason unknown_merchant",
     )
 )
-@click.argument("reference", required=False)
+@click.argument("references", nargs=-1, metavar="[REFERENCE]...")
 @click.option("--merchant", metavar="M", help="Failed shipments of this merchant.")
 @click.option("--reason", metavar="R", help="Failed shipments (or rejected events) of this reason.")
 @click.option("--all", "everything", is_flag=True, help="All failed shipments.")
@@ -76,7 +76,7 @@ class _How:
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def command(  # noqa: PLR0913  # one argument per option
     *,
-    reference: str | None,
+    references: tuple[str, ...],
     merchant: str | None,
     reason: str | None,
     everything: bool,
@@ -95,7 +95,7 @@ def command(  # noqa: PLR0913  # one argument per option
     read back before any call, so that it is not allocated twice. At least one condition is needed; all that are given
     must hold. Exit code 1: a selected shipment could not be requeued.
     """
-    wanted = ReplayFilter(reference=reference, merchant=merchant, reason=reason, most=limit)
+    wanted = ReplayFilter(references=references, merchant=merchant, reason=reason, most=limit)
     _check_usage(wanted, everything=everything, rejected=rejected is not None, rejected_all=rejected_all)
     how = How(rate=rate, by=by, dry_run=dry_run, as_json=as_json)
     if rejected is not None:
@@ -107,7 +107,7 @@ def command(  # noqa: PLR0913  # one argument per option
 
 
 def _check_usage(wanted: ReplayFilter, *, everything: bool, rejected: bool, rejected_all: bool) -> None:
-    failed = any((wanted.reference, wanted.merchant, everything))
+    failed = any((wanted.references, wanted.merchant, everything))
     modes = (failed, rejected, rejected_all)
     if sum(modes) > 1 or (rejected and wanted.reason):
         raise click.UsageError("failed shipments, --rejected and --rejected-all: one at a time")
@@ -130,13 +130,10 @@ def _replay_failed(wanted: ReplayFilter, how: _How, *, as_json: bool) -> None:
 async def _requeue_failed(store: Store, settings: Settings, wanted: ReplayFilter, how: _How) -> Done:
     await check_selection(store.redis, settings, wanted)
     replay = await prepare(store.redis, settings, wanted, how.rate)
-    merchants = sorted({items.failure.merchant for items in replay.items})
-    if wanted.reference and len(merchants) > 1:
-        raise click.UsageError(f"failed shipments of {', '.join(merchants)} have this reference; say --merchant")
     if how.dry_run:
         return Done(replay=replay, dry_run=True)
     replayed = await requeue_failed(store, replay, 0 if how.force else MAX_REPLAYS)
-    subject = wanted.reference or " ".join(filter(None, (wanted.merchant, wanted.reason))) or "all"
+    subject = " ".join(filter(None, (*wanted.references[:3], wanted.merchant, wanted.reason))) or "all"
     await record_action(store.redis, "replay", how.by, subject, count=len(replayed.items))
     return Done(replay=replayed, dry_run=False)
 

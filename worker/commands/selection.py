@@ -2,32 +2,33 @@
 
 from typing import get_args
 
+import click
+
 from config.settings import Settings
 from tasks.rules.decision import FailReason
 from worker.commands.nearest import check_merchant, no_such
-from worker.ledger.records import Failure, failures, known_merchants, read_failures
-from worker.ledger.replay import ReplayFilter
+from worker.ledger.replay import ReplayFilter, select_failures
 from worker.redis_client.store import Redis
 
 
 async def check_selection(redis: Redis, settings: Settings, wanted: ReplayFilter) -> None:
-    """Raise an error for a merchant, reason or reference that does not exist."""
+    """Raise an error for a merchant, reason or reference that does not exist, or a reference of several merchants."""
     if wanted.merchant:
         await check_merchant(redis, settings, wanted.merchant)
     if wanted.reason and wanted.reason not in get_args(FailReason):
         raise no_such("reason", wanted.reason, get_args(FailReason))
-    if wanted.reference and not await failed_shipments(redis, settings, wanted):
-        everything = ReplayFilter(merchant=wanted.merchant)
-        known = [each.reference for each in await failed_shipments(redis, settings, everything)]
-        raise no_such("failed shipment", wanted.reference, known)
+    if wanted.references:
+        await _check_references(redis, settings, wanted)
 
 
-async def failed_shipments(redis: Redis, settings: Settings, wanted: ReplayFilter) -> list[Failure]:
-    """The selected failed shipments, oldest first per merchant. By reference also dismissed ones."""
-    found: list[Failure] = []
-    for merchant in [wanted.merchant] if wanted.merchant else await known_merchants(redis, settings.merchants_dir):
-        if wanted.reference is None:
-            found += await failures(redis, settings, merchant, reason=wanted.reason)
-        else:
-            found += await read_failures(redis, merchant, [wanted.reference.encode()])
-    return found
+async def _check_references(redis: Redis, settings: Settings, wanted: ReplayFilter) -> None:
+    owners: dict[str, list[str]] = {reference: [] for reference in wanted.references}
+    for failure in await select_failures(redis, settings, wanted):
+        owners[failure.reference].append(failure.merchant)
+    for reference, merchants in owners.items():
+        if len(merchants) > 1:
+            names = ", ".join(merchants)
+            raise click.UsageError(f"failed shipments of {names} have the reference {reference}; add --merchant")
+        if not merchants:
+            everything = await select_failures(redis, settings, ReplayFilter(merchant=wanted.merchant))
+            raise no_such("failed shipment", reference, [each.reference for each in everything])

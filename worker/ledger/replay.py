@@ -29,7 +29,7 @@ SkipReason = Literal["no_merchant_file", "unreadable_record", "too_often", "chan
 class ReplayFilter:
     """Selects failed shipments: all given conditions must hold. `most`: None for all."""
 
-    reference: str | None = None
+    references: tuple[str, ...] = ()
     merchant: str | None = None
     reason: str | None = None
     most: int | None = None
@@ -57,21 +57,27 @@ async def prepare(redis: Redis, settings: Settings, wanted: ReplayFilter, rate: 
     """Select failures and choose their new plans; nothing is written. `rate`: shipments per second."""
     fit = max(1, round(SPREAD_MOST_S * rate))
     most = fit if wanted.most is None else min(wanted.most, fit)
-    found = await _find(redis, settings, wanted, most + 1)
+    found = await select_failures(redis, settings, wanted, most + 1)
     good = await usable_files(redis, settings)
     items, kept = _begin(found[:most], good, await server_ms(redis) / 1000, rate)
     return Replay(items=items, kept=kept, left_over=len(found) > most)
 
 
-async def _find(redis: Redis, settings: Settings, wanted: ReplayFilter, most: int) -> list[Failure]:
-    """The selected failures, oldest first per merchant, at most `most`."""
+async def select_failures(
+    redis: Redis, settings: Settings, wanted: ReplayFilter, most: int | None = None
+) -> list[Failure]:
+    """The selected failures, oldest first per merchant, at most `most`; by reference also dismissed ones."""
     found: list[Failure] = []
+    references = [reference.encode() for reference in wanted.references]
     for merchant in [wanted.merchant] if wanted.merchant else await known_merchants(redis, settings.merchants_dir):
-        if wanted.reference is None:
-            found += await failures(redis, settings, merchant, reason=wanted.reason, most=most - len(found))
+        if references:
+            named = await read_failures(redis, merchant, references)
+            found += [each for each in named if wanted.reason in {None, each.reason}]
         else:
-            found += await read_failures(redis, merchant, [wanted.reference.encode()])
-    return found
+            found += await failures(
+                redis, settings, merchant, reason=wanted.reason, most=None if most is None else most - len(found)
+            )
+    return found[:most]
 
 
 def _begin(

@@ -108,6 +108,17 @@ def test_an_unknown_reference(cli: CliHarness) -> None:
     assert "is intake running?" in result.document["advice"][0]
 
 
+def test_the_nearest_references(cli: CliHarness) -> None:
+    """A reference with a typing error gets the nearest ones; an unknown merchant the known ones."""
+    cli.merchant()
+    cli.accept(order(*(f"sp_10{number:02}" for number in range(20))))
+    advice = cli.run("explain", "sp_1O07", "--json").document["advice"][-1]
+    assert advice.startswith("check the reference, order number or event id; nearest references: ")
+    assert "sp_1007" in advice
+    assert len(advice.split(", ")) == 11
+    assert cli.run("explain", "sp_1007", "--merchant", "amce").err == "Error: no merchant 'amce'; known: acme\n"
+
+
 def test_an_unreadable_record(cli: CliHarness) -> None:
     """The known part is shown, with the problem, and a failed shipment stays failed on replay."""
     cli.merchant()

@@ -94,6 +94,21 @@ def test_dismissed_failures_no_longer_count(cli: CliHarness) -> None:
     assert cli.run("replay", "sp_1").code == 0
 
 
+def test_several_references_at_once(cli: CliHarness) -> None:
+    """All are requeued, or dismissed; with one that is unknown, or that several merchants have, none is."""
+    cli.merchant()
+    cli.merchant("beta")
+    cli.accept(order("sp_1", "sp_2", "sp_3", "sp_4"), order("sp_4", merchant="beta"))
+    cli.fail()
+    assert cli.run("dismiss", "sp_1", "sp_9", "--why", "x").err.startswith("Error: no failed shipment 'sp_9'; known: ")
+    both = cli.run("dismiss", "sp_1", "sp_4", "--why", "x")
+    assert (both.code, "have the reference sp_4; add --merchant" in both.err) == (2, True)
+    assert cli.run("dismiss", "sp_1", "sp_4", "--merchant", "beta", "--why", "x").code == 1
+    assert cli.run("dismiss", "sp_1", "sp_2", "--why", "x").out == "dismissed 2 failed shipments\n"
+    assert cli.run("replay", "sp_2", "sp_3").out.splitlines()[-1].startswith("requeued 2 shipments")
+    assert [each["reference"] for each in cli.run("failed", "--list", "--json").document] == ["sp_4", "sp_4"]
+
+
 def test_lost_orders_are_dismissed(cli: CliHarness) -> None:
     """The count of lost orders is a problem until it is dismissed."""
 
@@ -102,6 +117,8 @@ def test_lost_orders_are_dismissed(cli: CliHarness) -> None:
 
     cli.do(lose)
     assert "orders_lost" in [each["slug"] for each in cli.run("status", "--json").document["problems"]]
+    would = cli.run("dismiss", "--lost", "--why", "published again", "--dry-run").out
+    assert would == "would dismiss 3 lost orders\n"
     assert cli.run("dismiss", "--lost", "--why", "published again").out == "dismissed 3 lost orders\n"
     assert "orders_lost" not in [each["slug"] for each in cli.run("status", "--json").document["problems"]]
 
