@@ -160,7 +160,7 @@ def _print_record(record: Record, retry: Retry | None) -> None:
         "now": whereabouts(record, retry),
     }
     for name, text in [*lines.items(), *_allocated(record)]:
-        say(f"  {name:<9}{text}")
+        say(f"  {name:<9}{text}", hang=11)
     for name, order in (("cancelled", record.cancelled), ("dismissed", record.dismissed), ("on hold", record.on_hold)):
         if order:
             say(f"  {name:<8} {order}")

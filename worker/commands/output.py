@@ -19,6 +19,10 @@ WIDE = 100_000
 """Columns of an output that is no terminal: a program that reads it wants one line per row."""
 
 
+_GAP = 3
+"""Columns between two columns of a table."""
+
+
 def example(*lines: str) -> str:
     """The end of a command's help: command lines to copy, which click does not join into a paragraph."""
     return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
@@ -57,7 +61,7 @@ def print_table(rows: Table) -> None:
     """
     out = console()
     if out.is_terminal:
-        if _narrowest(rows) <= out.width:
+        if _fit(rows, out.width):
             out.print(rows)
         else:
             _print_as_list(rows, out.width)
@@ -67,17 +71,23 @@ def print_table(rows: Table) -> None:
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n"))
 
 
-def _narrowest(rows: Table) -> int:
-    """The columns that a table needs without tearing a word, or a value that must not be wrapped."""
+def _fit(rows: Table, columns: int) -> bool:
+    """Choose the widths so that no word is torn, and the rest is shared by need; False if that does not fit.
 
-    def width(text: object, *, whole: bool) -> int:
-        return max((len(word) for word in ([str(text)] if whole else str(text).split())), default=0)
-
-    columns = (
-        max(width(value, whole=bool(column.no_wrap)) for value in (column.header, *column.cells))
-        for column in rows.columns
-    )
-    return sum(columns) + 2 * len(rows.columns)
+    Left to itself, rich narrows a column below its longest word although others could be folded.
+    """
+    texts = [[str(value) for value in (column.header, *column.cells)] for column in rows.columns]
+    whole = [max(map(len, each)) for each in texts]
+    least = [
+        width if column.no_wrap else max(len(word) for text in each for word in text.split() or [""])
+        for column, each, width in zip(rows.columns, texts, whole, strict=True)
+    ]
+    spare, missing = columns - sum(least) - _GAP * len(least), sum(whole) - sum(least)
+    if spare < 0:
+        return False
+    for column, narrow, wide in zip(rows.columns, least, whole, strict=True):
+        column.width = wide if missing <= spare else narrow + spare * (wide - narrow) // missing
+    return True
 
 
 def _print_as_list(rows: Table, columns: int) -> None:
@@ -86,15 +96,29 @@ def _print_as_list(rows: Table, columns: int) -> None:
     for values in zip(*(column.cells for column in rows.columns), strict=True):
         click.echo()
         for name, value in zip(names, values, strict=True):
-            lines = textwrap.wrap(str(value), max(20, columns - margin), break_long_words=False, break_on_hyphens=False)
+            lines = _wrap(str(value), max(20, columns - margin))
             for number, line in enumerate(lines or [""]):
                 click.echo(f"{'' if number else name:<{margin}}{line}".rstrip())
     click.echo()
 
 
-def say(text: str, *, error: bool = False, **style: Any) -> None:  # click's styles
-    """Print a line of ours that may hold foreign words; colour reaches terminals only."""
-    click.secho(visible(text), err=error, reset=bool(style), **style)
+def _wrap(text: str, columns: int, hang: int = 0) -> list[str]:
+    """Lines of at most so many columns, broken between words; those after the first are indented by `hang`."""
+    indent = " " * hang
+    return textwrap.wrap(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def say(text: str, *, error: bool = False, hang: int = 2, **style: Any) -> None:  # click's styles
+    """Print a line of ours that may hold foreign words; colour reaches terminals only.
+
+    On a terminal it is wrapped between words, further lines being indented by `hang`.
+    """
+    out = console(sys.stderr if error else sys.stdout)
+    lines = [visible(text)]
+    if out.is_terminal and len(lines[0]) > out.width:
+        lines = _wrap(lines[0], out.width, hang)
+    for line in lines:
+        click.secho(line, err=error, reset=bool(style), **style)
 
 
 def strategy_text(strategy: Mapping[str, Any]) -> str:
