@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import structlog
 from billiard.process import current_process
 from celery import Celery, signals
+from celery.apps import worker as celery_worker
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.worker import state
 from kombu.exceptions import ConnectionLimitExceeded, OperationalError
@@ -78,16 +79,22 @@ if "flower" in sys.argv[1:]:
     start_logging(settings.log_level)
 
 
+@signals.celeryd_init.connect
+@signals.beat_init.connect
 @signals.setup_logging.connect
 def _logging(**_: Any) -> None:  # Celery's keyword arguments
     start_logging(settings.log_level)
 
 
+@signals.celeryd_init.connect
+def _log_only(**_: Any) -> None:
+    # Written beside the log, from a signal handler.
+    celery_worker.safe_say = lambda *_: None  # type: ignore[attr-defined]  # untyped
+
+
 @signals.worker_init.connect
 @signals.beat_init.connect
 def _starting(**_: Any) -> None:
-    # Celery sets up its logging only after this.
-    start_logging(settings.log_level)
     start_sentry(settings)
     try:
         asyncio.run(introduce(settings))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.system import BIN, System, order_event, running, v2_file, wait_until
+from worker.lab.embedded_server import free_port
 
 LINET = '{ carrier_service = "FF_LINET-00001" }'
 ROLES = ("intake", "worker", "beat")
@@ -158,6 +159,18 @@ def test_a_process_that_ends(system: System) -> None:
     assert find(system, "process_missing", "beat") is not None
     system.start("beat")
     wait_until(lambda: status(system)["healthy"], 30, "a healthy system")
+
+
+def test_every_line_is_in_one_format(system: System) -> None:
+    """All lines of all four processes are JSON, Celery's and Flower's included, from their start to their end."""
+    system.start("flower", ALLOCATION_FLOWER_PORT=str(free_port()))
+    wait_until(lambda: '"logger": "flower' in system.logged(), 30, "a line of Flower")
+    for role in ("flower", *ROLES):
+        system.terminate(role)
+    system.start(*ROLES)
+    wait_until(lambda: status(system)["healthy"], 30, "a healthy system")
+    for line in system.logged().splitlines():
+        assert json.loads(line).keys() >= {"event", "level", "logger", "timestamp"}
 
 
 def test_a_restart_with_an_invalid_file(system: System) -> None:

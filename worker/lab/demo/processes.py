@@ -14,8 +14,8 @@ from worker.lab.demo.guard import Guard
 
 PROCFILE = {
     "intake": "allocation intake",
-    "worker": "celery -A worker worker --without-gossip --without-mingle",
-    "beat": "celery -A worker beat",
+    "worker": "celery -A worker --quiet worker --without-gossip --without-mingle",
+    "beat": "celery -A worker --quiet beat",
     "flower": "allocation flower",
 }
 """The commands of the Procfile, which an installed package does not have."""
