@@ -212,6 +212,9 @@ def said_of(name: str, text: str) -> str:
     return f"{name}: in {place}: {text}"
 
 
+NOT_A_SETTING = "is not a setting and is ignored; check its spelling"
+
+
 def unknown_names() -> Iterator[tuple[str, str]]:
     """Variables that look like settings but are not, with the place where each is set."""
     known = {variable(name) for name in Settings.model_fields}

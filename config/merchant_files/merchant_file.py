@@ -235,3 +235,14 @@ def find_key(source: KeyFromEnv | KeyFromFile) -> str | None:
                 return None
     key = key.removeprefix(BYTE_ORDER_MARK).strip()
     return key if key and key.isascii() and key.isprintable() else None
+
+
+def short_quiet_time(merchant: Merchant) -> str | None:
+    """The warning of a quiet time that ends before a call may; None if it is long enough."""
+    quiet_s, timeout_s = merchant.file.retry.quiet_s, merchant.file.api.timeout_s
+    if quiet_s >= timeout_s:
+        return None
+    return (
+        f"the quiet time ({quiet_s:g} s) is shorter than api.timeout_s ({timeout_s:g} s): a call may still be in "
+        "flight when the quiet time ends, and its shipment be allocated twice; make it longer than api.timeout_s"
+    )

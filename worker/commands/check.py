@@ -11,8 +11,8 @@ import click
 from pydantic_settings import BaseSettings
 
 from config.merchant_files.api import KeyFromEnv, KeyFromFile
-from config.merchant_files.merchant_file import Choice, Merchant, find_key, read_all
-from config.settings import FormatError, Settings, SettingsError, unknown_names
+from config.merchant_files.merchant_file import Choice, Merchant, find_key, read_all, short_quiet_time
+from config.settings import NOT_A_SETTING, FormatError, Settings, SettingsError, unknown_names
 from worker.commands.check_order import check_order
 from worker.commands.output import cell, example, print_json, print_table, say, table
 from worker.commands.publish import EVENT_FILE
@@ -109,8 +109,7 @@ def _of_settings() -> Iterator[Remark]:
             severity: Severity = "note" if line.startswith(_REDIS_UNSET) else "problem"
             yield Remark(severity=severity, file=ENVIRONMENT, key=key, text=text)
     for slot, name in unknown_names():
-        text = "is not a setting and is ignored; check its spelling"
-        yield Remark(severity="warning", file=slot, key=name, text=text)
+        yield Remark(severity="warning", file=slot, key=name, text=NOT_A_SETTING)
 
 
 def _of_folder(folder: Path) -> Iterator[Remark]:
@@ -137,12 +136,7 @@ def _of_key(merchant: Merchant) -> Iterator[Remark]:
 
 
 def _of_times(merchant: Merchant) -> Iterator[Remark]:
-    quiet_s, timeout_s = merchant.file.retry.quiet_s, merchant.file.api.timeout_s
-    if quiet_s < timeout_s:
-        text = (
-            f"the quiet time ({quiet_s:g} s) is shorter than api.timeout_s ({timeout_s:g} s): a call may still be "
-            "in flight when the quiet time ends, and its shipment be allocated twice; make it longer than api.timeout_s"
-        )
+    if text := short_quiet_time(merchant):
         yield Remark(severity="warning", file=f"{merchant.name}.toml", key="retry.quiet_seconds", text=text)
 
 

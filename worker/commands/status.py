@@ -116,6 +116,7 @@ def command(  # one argument per option
       merchant_on_hold   stopped with `allocation hold`
       versions_differ, files_differ           between processes, for five minutes
       redis_unsafe       a setting of the server risks shipments
+      settings_warnings  accepted, but `allocation check` warns of them
       and those above while nothing waits because of them; file_missing of a merchant that never had a file
     """  # noqa: D301  # click's mark for a paragraph to keep as it is
     settings = load()

@@ -4,7 +4,7 @@ from typing import Any
 
 from tasks.rules.outcome import Feedback
 from tasks.work.ports import Pause, Report
-from tests.integration.commands.cli_harness import CliHarness, order
+from tests.integration.commands.cli_harness import FILE, CliHarness, order
 from worker.ledger import keys
 from worker.observability.heartbeat import publish_heartbeat
 from worker.processes.maintenance import run_maintenance
@@ -133,3 +133,13 @@ def test_an_unavailable_server(cli: CliHarness) -> None:
     assert result.code == 1
     assert result.document["problems"][0]["text"].startswith("no response from redis://127.0.0.1:1/0")
     assert "pa55word" not in result.out + result.err
+
+
+def test_settings_with_warnings(cli: CliHarness) -> None:
+    """A variable that is no setting, and a quiet time that is shorter than a call, need attention."""
+    cli.merchant(text=FILE + "[retry]\nquiet_seconds = 1\n")
+    found = cli.run("status", "--json", ALLOCATION_LAESE_SECONDS="30").document["problems"]
+    (problem,) = [each for each in found if each["slug"] == "settings_warnings"]
+    assert problem["severity"] == "attention"
+    assert problem["text"].startswith("environment: ALLOCATION_LAESE_SECONDS: is not a setting")
+    assert problem["text"].endswith("(and 1 more)")

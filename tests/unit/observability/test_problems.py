@@ -146,6 +146,8 @@ def test_servers() -> None:
     assert found(problems(memory_share=0.81)) == [("memory_low", "urgent", "")]
     assert problems(memory_share=None) == []
     assert found(problems(unsafe=("appendonly is off",))) == [("redis_unsafe", "attention", "")]
+    (warned,) = problems(files=replace(FILES, warnings=["one", "two", "three"]))
+    assert (warned.slug, warned.severity, warned.text) == ("settings_warnings", "attention", "one (and 2 more)")
 
 
 def test_processes_that_differ() -> None:

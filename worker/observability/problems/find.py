@@ -21,6 +21,7 @@ def find_problems(
         *merchants.of_unknown_merchants(overview),
         *system.of_rejected(overview),
         *system.of_server(overview),
+        *system.of_settings(files),
         *system.of_differences(overview),
     ]
     return sorted(found, key=lambda problem: problem.severity != "urgent")

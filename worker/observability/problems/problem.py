@@ -1,6 +1,6 @@
 """A problem: a state that needs a person."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -27,6 +27,7 @@ Slug = Literal[
     "versions_differ",
     "files_differ",
     "redis_unsafe",
+    "settings_warnings",
 ]
 
 SLUGS: tuple[Slug, ...] = get_args(Slug)
@@ -54,7 +55,12 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnownFiles:
-    """The merchant files as a process reads them. `apis`: the API of each valid one; `invalid`: its problem."""
+    """The merchant files as a process reads them, and its settings.
+
+    `apis`: the API of each valid file by merchant; `invalid`: the problem of each invalid one; `warnings`: of files and
+    settings, one line each.
+    """
 
     apis: Mapping[str, str]
     invalid: Mapping[str, str]
+    warnings: Sequence[str] = ()

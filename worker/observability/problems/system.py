@@ -112,6 +112,19 @@ def of_server(overview: Overview) -> Iterator[Problem]:
         yield Problem(slug="redis_unsafe", severity="attention", subject="", text=warning, command="allocation check")
 
 
+def of_settings(files: KnownFiles) -> Iterator[Problem]:
+    """Settings and merchant files that are accepted with a warning."""
+    if files.warnings:
+        more = f" (and {len(files.warnings) - 1} more)" if len(files.warnings) > 1 else ""
+        yield Problem(
+            slug="settings_warnings",
+            severity="attention",
+            subject="",
+            text=f"{files.warnings[0]}{more}",
+            command="allocation check",
+        )
+
+
 def of_differences(overview: Overview) -> Iterator[Problem]:
     """Processes that have had different versions or merchant files for too long."""
     beats = overview.processes.values()
