@@ -162,3 +162,17 @@ def test_undecodable_file_names(cli: CliHarness, name: bytes) -> None:
     result = cli.run("check")
     assert result.code == 1
     assert "rename it" in result.out
+
+
+@pytest.mark.parametrize("file", ["tasks.py", "tasks/__init__.py", "config.py"])
+@pytest.mark.parametrize("process", ["worker", "beat"])
+def test_a_folder_with_modules_of_the_same_names(cli: CliHarness, process: str, file: str) -> None:
+    """Celery looks in the working directory first: the message names what hides the project's package."""
+    path = cli.folder / file
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    done = start(cli, *PROCESSES[process])
+    assert done.returncode == 2
+    assert f"{path} hides this project's package `{Path(file).parts[0].removesuffix('.py')}`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Error" not in start(cli, "allocation", "example", "env").stderr
