@@ -1,5 +1,6 @@
 """What holds the project together outside the code: packaging, lock files, process list and container files."""
 
+import email
 import re
 import shlex
 import shutil
@@ -9,7 +10,7 @@ import tomllib
 import zipfile
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ import worker
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("config", "tasks", "worker")
+EXAMPLES = ("env", "merchant.toml", "order.json")
 LOCK, DEV_LOCK = ROOT / "config/requirements.txt", ROOT / "config/requirements-dev.txt"
 LOCKS = [pytest.param(path, id=path.name) for path in (LOCK, DEV_LOCK)]
 
@@ -31,6 +33,13 @@ PLAIN_COMMAND = re.compile(r"[a-z]+( [\w=-]+)*")
 SECRET = re.compile(
     r"[A-Z_]*(?:KEY|TOKEN|SECRET|PASSWORD|AUTH|DSN)[A-Z_]*['\"]?\s*[:=]\s*(?!\$\{|\?)\S+|://[^/\s]*@\S+"
 )
+
+
+class Build(NamedTuple):
+    """A built wheel, and what the build printed."""
+
+    wheel: zipfile.ZipFile
+    output: str
 
 
 def on_disk(*suffixes: str) -> set[str]:
@@ -84,17 +93,56 @@ def test_every_init_is_empty() -> None:
     assert [file for file in on_disk(".py") if file.endswith("__init__.py") and (ROOT / file).read_bytes()] == []
 
 
-def test_wheel_is_complete(tmp_path: Path) -> None:
-    """A built wheel holds every module, Lua script and example of the three packages, and no other file of theirs."""
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """A wheel built from the tracked files of the packages alone, and what the build printed."""
+    folder = tmp_path_factory.mktemp("build")
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", "LICENSE"):
-        shutil.copy(ROOT / file, tmp_path)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "."]
-    subprocess.run(build, cwd=tmp_path, check=True, timeout=100)
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {name for name in names if name.split("/")[0] in PACKAGES} == on_disk(".py", ".lua", ".json", ".toml", "")
+        shutil.copytree(
+            ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.toml.example")
+        )
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, folder)
+    command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-build-isolation", "."]
+    done = subprocess.run(command, cwd=folder, check=True, timeout=100, capture_output=True, text=True)
+    (wheel,) = folder.glob("*.whl")
+    return Build(wheel=zipfile.ZipFile(wheel), output=done.stdout + done.stderr)
+
+
+def test_own_merchant_files_are_not_tracked() -> None:
+    """Git ignores them, and nothing that is tracked."""
+
+    def ignored(*words: str) -> list[str]:
+        git = shutil.which("git") or "git"
+        done = subprocess.run([git, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.splitlines()
+
+    assert ignored("check-ignore", "config/merchants/acme.toml") == ["config/merchants/acme.toml"]
+    assert ignored("ls-files", "--cached", "--ignored", "--exclude-standard") == []
+
+
+def test_wheel_is_complete(build: Build) -> None:
+    """It holds every module, Lua script and example of the three packages, and no other file of theirs."""
+    names = {name for name in build.wheel.namelist() if name.split("/")[0] in PACKAGES}
+    assert names == on_disk(".py", ".lua") | {f"worker/commands/examples/{file}" for file in EXAMPLES}
+
+
+def test_wheel_describes_itself(build: Build) -> None:
+    """Its metadata has the README, classifiers and links."""
+    (path,) = [name for name in build.wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    head, _, body = build.wheel.read(path).decode().partition("\n\n")
+    metadata = email.message_from_string(head)
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert body.strip() == (ROOT / "README.md").read_text().strip()
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert len(metadata.get_all("Classifier", [])) > 5
+    assert len(metadata.get_all("Project-URL", [])) > 1
+
+
+def test_wheel_builds_without_warnings(build: Build) -> None:
+    """The build prints no warning, apart from the two of a Python that writes no bytecode."""
+    lines = [line for line in build.output.splitlines() if "warning" in line.lower() or "deprecat" in line.lower()]
+    assert [line for line in lines if "byte-compiling is disabled" not in line] == []
 
 
 @pytest.mark.parametrize("lock", LOCKS)
