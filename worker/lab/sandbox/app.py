@@ -69,7 +69,7 @@ class Sandbox:
         return connection.whole(accepted) if isinstance(accepted, Reply) else await self._serve(accepted)
 
     async def _serve_control(self, request: web.Request, segments: list[str]) -> web.Response:
-        parts = request.method, segments, request.query, await request.read()
+        parts = request.method, segments, request.query, await connection.body_of(request)
         return connection.whole(self._control.handle(*parts, time.time()))
 
     async def _accept(self, request: web.Request, segments: list[str]) -> AcceptedCall | Reply:

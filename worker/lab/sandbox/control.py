@@ -113,6 +113,7 @@ is the arrival, `state_before` the state of each of the `references` at that tim
 fault of the whole call, else the first one of its shipments; `struck`, if present, has the faults of all its shipments.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 from pydantic import TypeAdapter, ValidationError
@@ -143,7 +144,9 @@ class Control:
         try:
             return self._routed(method, segments, query, body, now)
         except ValidationError as error:
-            return Reply(status=400, body=error.json(include_url=False, include_context=False).encode())
+            # Without the input, which need not be text.
+            problems = error.errors(include_url=False, include_context=False, include_input=False)
+            return Reply(status=400, body=json.dumps(problems).encode())
 
     def _routed(self, method: str, segments: Sequence[str], query: Mapping[str, str], body: bytes, now: float) -> Reply:
         match method, *segments:

@@ -28,7 +28,9 @@ FaultName = Literal[
     "omit",
 ]
 Body = Literal["html", "shape", "empty", "text"]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_LONGEST_S = 1e9
+Seconds = Annotated[float, Field(ge=0, le=_LONGEST_S)]
+"""A duration; a bound of decades keeps it within what timers and dates can hold."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 PER_SHIPMENT: frozenset[FaultName] = frozenset({"late", "queued", "stuck", "omit"})
@@ -77,7 +79,7 @@ class Fault(BaseModel):
     lag_s: Seconds = 0.0
     status: Annotated[int, Field(ge=400, le=599)] | None = None
     code: Annotated[str, Field(min_length=1)] | None = None
-    retry_after_s: Annotated[int, Field(ge=0)] | None = None
+    retry_after_s: Annotated[int, Field(ge=0, le=_LONGEST_S)] | None = None
     body: Body = "html"
     because_of: Annotated[frozenset[str], Field(min_length=1)] | None = None
     partly: bool = False

@@ -1,9 +1,13 @@
 """Labels: the smallest documents that a reader of the format accepts."""
 
+import re
 from base64 import b64encode
 
 CONTENT_TYPES = {"pdf": "application/pdf", "zpl": "text/plain"}
 """The formats there are."""
+
+DPI = re.compile(r"[0-9]{1,4}")
+"""The resolution in a label's path, in dots per inch."""
 
 
 def label(reference: str, kind: str) -> str:

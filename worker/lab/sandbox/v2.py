@@ -8,7 +8,7 @@ from worker.lab.sandbox.allocate import Pick, Result, Waiting, WasAllocated, all
 from worker.lab.sandbox.catalogue import OUTBOUND, Exclusion, excluded
 from worker.lab.sandbox.effect import AT_ONCE, Special, queued_effect
 from worker.lab.sandbox.http_types import ApiError, Detail, Endpoint, Incoming, Reply, caused, json_reply
-from worker.lab.sandbox.labels import CONTENT_TYPES
+from worker.lab.sandbox.labels import CONTENT_TYPES, DPI
 from worker.lab.sandbox.shipments import Depot
 from worker.lab.sandbox.state import WRONG_STATE
 from worker.lab.sandbox.v2_bodies import allocated, error_body, filtered, many, queued
@@ -102,7 +102,7 @@ class V2:
         return json_reply(201, quote_result(shipment, exclusions, self._depot.serial(), request.base, now))
 
     def _label_endpoint(self, request: Incoming, reference: str, form: str, dpi: str) -> Endpoint | Reply:
-        if form not in CONTENT_TYPES or not dpi.isdecimal():
+        if form not in CONTENT_TYPES or not DPI.fullmatch(dpi):
             return self.error(_NO_SUCH_LABEL)
         act = partial(self._label, request, reference, form, int(dpi))
         return Endpoint(kind="label", references=(reference,), act=act)
