@@ -4,12 +4,14 @@ import asyncio
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 import uvloop
 from aiohttp import hdrs, web
 
+from config.settings import Settings
 from worker.lab.sandbox import connection
 from worker.lab.sandbox.control import Control
 from worker.lab.sandbox.effect import effects
@@ -17,11 +19,13 @@ from worker.lab.sandbox.fault import Fault
 from worker.lab.sandbox.fault_effects import carry_out
 from worker.lab.sandbox.fault_responses import damaged, reason_to_reject
 from worker.lab.sandbox.faults import CallFaults, Faults
+from worker.lab.sandbox.followed_orders import FollowedOrders
 from worker.lab.sandbox.http_types import ApiError, Endpoint, Flavour, Reply
 from worker.lab.sandbox.listening import EagerSite
 from worker.lab.sandbox.options import Options
+from worker.lab.sandbox.orders import KnownOrders
 from worker.lab.sandbox.shipments import Depot
-from worker.lab.sandbox.state import ReceivedCall
+from worker.lab.sandbox.state import PROCESSING, ReceivedCall
 from worker.lab.sandbox.v1 import ROOTS, V1
 from worker.lab.sandbox.v2 import V2
 
@@ -45,11 +49,12 @@ class AcceptedCall:
 class Sandbox:
     """The simulated API behind one handler. It routes requests itself: a router costs more than the allocation."""
 
-    def __init__(self, options: Options) -> None:
-        """Start with no shipments and no faults."""
+    def __init__(self, options: Options, orders: KnownOrders, followed: FollowedOrders | None) -> None:
+        """Start with no shipments and no faults. `followed` reads further orders, if there is a stream to follow."""
         self._keys = frozenset(options.keys)
         self._latency_s = options.latency_s
-        self._depot = Depot(options)
+        self._depot = Depot(options, orders)
+        self._followed = followed
         self._faults = Faults(options.seed)
         self._control = Control(self._depot, self._faults, options.keys[0])
         self._v1 = V1(self._depot, options)
@@ -86,7 +91,15 @@ class Sandbox:
         )
         if isinstance(endpoint, Reply):
             return self._reject(request, key, endpoint)
+        if not await self._are_orders_read(key, endpoint.references):
+            return self._reject(request, key, flavour.error(PROCESSING))
         return AcceptedCall(request=request, flavour=flavour, key=key, endpoint=endpoint)
+
+    async def _are_orders_read(self, key: str, references: Sequence[str]) -> bool:
+        """Whether a shipment that the call creates gets the facts of its order, if that is in the stream."""
+        if self._followed is None or all(self._depot.has_facts(key, each) for each in references):
+            return True
+        return await self._followed.read_to_end()
 
     def _reject(self, request: web.Request, key: str, reply: Reply) -> Reply:
         """Log a request that reaches no shipment."""
@@ -167,30 +180,46 @@ def _sent(reply: Reply, call: ReceivedCall) -> web.Response:
     return connection.whole(reply)
 
 
-def build(options: Options) -> web.Application:
+def build(options: Options, orders: KnownOrders, follow: Settings | None) -> web.Application:
     """The sandbox as an application with one catch-all route."""
     application = web.Application(client_max_size=_LARGEST_BODY)
-    application.router.add_route(hdrs.METH_ANY, "/{path:.*}", Sandbox(options).handle)
+    followed = None
+    if follow is not None:
+        followed = FollowedOrders(follow, orders)
+        application.cleanup_ctx.append(followed.while_serving)
+    application.router.add_route(hdrs.METH_ANY, "/{path:.*}", Sandbox(options, orders, followed).handle)
     return application
 
 
-def runner(options: Options) -> web.AppRunner:
+def runner(options: Options, orders: KnownOrders | None = None, follow: Settings | None = None) -> web.AppRunner:
     """The application with its connection limits, not listening yet."""
+    application = build(options, orders or KnownOrders(), follow)
     return web.AppRunner(
-        build(options), access_log=None, keepalive_timeout=options.keepalive_s, shutdown_timeout=_SHUTDOWN_S
+        application, access_log=None, keepalive_timeout=options.keepalive_s, shutdown_timeout=_SHUTDOWN_S
     )
 
 
-def serve(*, host: str = "127.0.0.1", port: int = 0, options: Options | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; port 0 is any free one. Prints the address once it can be called."""
-    uvloop.run(_serve(host, port, options or Options()))
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    options: Options | None = None,
+    orders: KnownOrders | None = None,
+    follow: Settings | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; port 0 is any free one. Prints the address once it can be called.
+
+    `orders` state the facts of shipments; `follow`: settings of the orders stream to read further ones from. Raises
+    OSError if the address cannot be listened on.
+    """
+    uvloop.run(_serve(host, port, options or Options(), orders, follow))
 
 
-async def _serve(host: str, port: int, options: Options) -> None:
+async def _serve(host: str, port: int, options: Options, orders: KnownOrders | None, follow: Settings | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    running = runner(options)
+    running = runner(options, orders, follow)
     await running.setup()
     site = EagerSite(running, host, port)
     await site.start()
