@@ -40,7 +40,10 @@ _OF_ALLOCATIONS: frozenset[FaultName] = frozenset({"late", "repeated", "refused_
 _LATE = frozenset(get_args(FaultName)) - {"queued", "stuck", "refused_whole"}
 _QUEUED = frozenset({"queued"})
 _WHOLE = frozenset({"refused_whole"})
-_ONLY_FOR: dict[str, frozenset[str]] = {
+_ERRORS = frozenset(
+    {"status", "throttled", "conflict", "unauthorised", "forbidden", "gone", "foreign", "refused_whole"}
+)
+ONLY_FOR: dict[str, frozenset[str]] = {
     "late_s": _LATE,
     "acts_share": _LATE,
     "queue_s": _QUEUED,
@@ -49,7 +52,12 @@ _ONLY_FOR: dict[str, frozenset[str]] = {
     "because_of": _WHOLE,
     "partly": _WHOLE,
     "conflict": frozenset({"repeated"}),
+    "status": frozenset({"status", "foreign", "refused_whole"}),
+    "body": frozenset({"garbage", "foreign"}),
+    "retry_after_s": _ERRORS,
 }
+"""The faults that an option goes with; any other option goes with every fault."""
+
 _STATUSES: dict[FaultName, frozenset[int]] = {
     "status": frozenset({500, 502, 503, 504}),
     "foreign": frozenset({401, 403, 404, 405, 521}),
@@ -61,7 +69,7 @@ _BODIES: dict[FaultName, frozenset[Body]] = {
 
 
 class Fault(BaseModel):
-    """One fault; `worker.lab.sandbox.control` documents every key."""
+    """One fault; docs/sandbox.md documents every key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -88,7 +96,7 @@ class Fault(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         """Reject an option that has no effect."""
-        for option, faults in _ONLY_FOR.items():
+        for option, faults in ONLY_FOR.items():
             if self.fault not in faults and getattr(self, option) != type(self).model_fields[option].default:
                 raise ValueError(f"{option} does not go with {self.fault}")
         if self.acts_share < 1 and not self.late_s:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from aiohttp import hdrs, web
 
 from worker.lab.sandbox import connection
-from worker.lab.sandbox.control import Control
+from worker.lab.sandbox.control import Control, ControlRequest
 from worker.lab.sandbox.effect import effects
 from worker.lab.sandbox.fault import Fault
 from worker.lab.sandbox.fault_effects import carry_out
@@ -69,8 +69,11 @@ class Sandbox:
         return connection.whole(accepted) if isinstance(accepted, Reply) else await self._serve(accepted)
 
     async def _serve_control(self, request: web.Request, segments: list[str]) -> web.Response:
-        parts = request.method, segments, request.query, await connection.body_of(request)
-        return connection.whole(self._control.handle(*parts, time.time()))
+        body = await connection.body_of(request)
+        called = ControlRequest(
+            method=request.method, segments=segments, query=request.query, body=body, at=time.time()
+        )
+        return connection.whole(self._control.handle(called))
 
     async def _accept(self, request: web.Request, segments: list[str]) -> AcceptedCall | Reply:
         prefix = ""

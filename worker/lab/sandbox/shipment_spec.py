@@ -12,7 +12,7 @@ _HAVE_A_SERVICE = frozenset[State]({"allocated", "manifested", "dispatched", "de
 
 
 class Described(BaseModel):
-    """One shipment; `worker.lab.sandbox.control` documents every key."""
+    """One shipment; docs/sandbox.md documents every key."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 

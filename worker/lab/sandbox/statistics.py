@@ -1,4 +1,4 @@
-"""What the sandbox reports about calls and shipments; `worker.lab.sandbox.control` documents every key."""
+"""What the sandbox reports about calls and shipments; docs/sandbox.md documents every key."""
 
 import json
 import sys
