@@ -110,6 +110,19 @@ def test_the_stream_is_followed(cli: CliHarness, stream: redis.Redis) -> None:
     assert stream.keys("*orders*") == [b"shop.orders"]
 
 
+def test_following_only_reads(own_cli: CliHarness, own_server: EmbeddedServer) -> None:
+    """A user that may do nothing but read this stream is enough."""
+    client = redis.Redis(port=own_server.port)
+    published(client, "sp_1", weight_kg=1500)
+    client.execute_command(  # type: ignore[no-untyped-call]  # redis-py carries none
+        *("ACL", "SETUSER", "reader", "on", ">word", "%R~orders.created", "+xread", "+ping")
+    )
+    url = own_server.url.replace("//", "//reader:word@")
+    with sandbox_process(own_cli, "--follow", ALLOCATION_REDIS_URL=url) as sandbox:
+        assert sandbox.refused_by("sp_1", "HAUL-PALLET") == TOO_HEAVY
+    assert sandbox.errors.read_text() == ""
+
+
 def test_an_order_is_read_before_its_shipment_is_created(cli: CliHarness, stream: redis.Redis) -> None:
     """A call that comes right after the order finds its facts, however many orders there are before it."""
     published(stream, *(f"earlier_{number}" for number in range(500)))

@@ -54,6 +54,7 @@ ROUTES = [
     ("GET", "/_sandbox/counts?key={}"),
     ("GET", "/_sandbox/calls?since={}&limit={}"),
     ("GET", "/{}"),
+    ("GET", "/pro"),
 ]
 BODIES = [route for route in ROUTES if route[1].startswith("/_sandbox") or "/allocate" in route[1][-50:]]
 
@@ -175,6 +176,13 @@ def status_of(
 
 def _is_sound(status: int) -> bool:
     return status < 500 or status in REFUSALS
+
+
+@pytest.mark.parametrize("headers", [TRUSTED, {b"host": b"sandbox"}], ids=["key", "no key"])
+@pytest.mark.parametrize("route", ROUTES)
+def test_every_route_alone(running: RunningSandbox, route: tuple[str, str], headers: dict[bytes, bytes]) -> None:
+    """Each route responds without a body, with a key and without."""
+    assert _is_sound(status_of(running, route[0], route[1].format("sp_1", "pdf").encode(), headers))
 
 
 @tried(max_examples=MOST_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

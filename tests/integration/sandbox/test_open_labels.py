@@ -55,8 +55,9 @@ def test_every_link_opens(
 def test_a_key_gets_the_document_of_the_api(sandbox: RunningSandbox, browser: httpx.Client) -> None:
     """A caller with a key gets what the vendor's API returns, and a wrong key nothing."""
     (pdf, _) = links_v2(sandbox, "sp_1")
-    assert sandbox.client.get(pdf).json()["content_type"] == "application/pdf"
     headers = {"x-api-version": "1.1"}
+    for name in ("x-api-key", "X-API-Key"):
+        assert browser.get(pdf, headers={**headers, name: "sandbox-key"}).json()["content_type"] == "application/pdf"
     assert [browser.get(pdf, headers={**headers, "x-api-key": key}).status_code for key in ("", "no")] == [401, 401]
 
 

@@ -27,7 +27,7 @@ from worker.lab.sandbox.v2 import V2
 
 _PREFIXES = frozenset({"pro", "prosandbox"})
 _CONTROL = "_sandbox"
-_KEY_HEADERS = frozenset({V1.key_header, V2.key_header})
+_KEY_HEADERS = V1.key_header, V2.key_header
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ class Sandbox:
         prefix = ""
         if segments[0] in _PREFIXES:
             prefix, segments = f"/{segments[0]}", segments[1:]
-        if request.method == hdrs.METH_GET and segments[0] == "labels" and not _KEY_HEADERS & request.headers.keys():
+        if _is_open_label(request, segments):
             return self._accept_open_label(request, segments)
         flavour = self._v2 if prefix else self._unprefixed(request, segments[0])
         key = request.headers.get(flavour.key_header, "")
@@ -175,6 +175,11 @@ class Sandbox:
                 return await connection.half(accepted.request, reply)
             case _:
                 return _sent(_replacement(accepted.flavour, fault) or reply, call)
+
+
+def _is_open_label(request: web.Request, segments: list[str]) -> bool:
+    is_label = request.method == hdrs.METH_GET and segments[:1] == ["labels"]
+    return is_label and not any(header in request.headers for header in _KEY_HEADERS)
 
 
 def _replacement(flavour: Flavour, fault: Fault) -> Reply | None:
