@@ -9,7 +9,7 @@ from typing import Any
 from config.merchant_files.retry import Retry
 
 Entry = Mapping[str, Any]
-"""An entry of `GET /_sandbox/calls`; see `worker.lab.sandbox.control`."""
+"""An entry of `GET /_sandbox/calls`; see docs/sandbox.md."""
 
 CLOCK_SLACK_S = 0.05
 """API and ledger use the clock of one machine, rounded to milliseconds."""

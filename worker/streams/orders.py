@@ -138,6 +138,12 @@ class OrdersStream:
             await self._redis.xgroup_delconsumer(self._stream, GROUP, self.consumer)
 
 
+async def read_after(store: Store, stream: str, stream_id: str, most: int) -> list[Entry]:
+    """The entries that follow this one, at most this many; reads only, outside the consumer group."""
+    reply = await store.command("XREAD", "COUNT", most, "STREAMS", stream, stream_id)
+    return [_entry(*entry) for _, some in reply or [] for entry in some]
+
+
 def _alone_in_hand(stream_id: str) -> str:
     return keys.held_alone(stream_id)
 

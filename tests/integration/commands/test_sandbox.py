@@ -1,23 +1,23 @@
 """`allocation sandbox`: the simulated API as a process."""
 
-import subprocess
-
-import httpx
-
-from tests.integration.commands.cli_harness import PROGRAM, CliHarness
+from tests.integration.commands.cli_harness import CliHarness
+from tests.integration.commands.sandbox_process import sandbox_process
 
 
 def test_the_sandbox_uses_its_options(cli: CliHarness) -> None:
     """It prints its address, accepts the given keys, and ends on SIGTERM with exit code 0."""
-    words = ["sandbox", "--key", "one", "--key", "two", "--no-auto-create"]
-    with subprocess.Popen([PROGRAM, *words], cwd=cli.folder, stdout=subprocess.PIPE, encoding="utf-8") as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().split()[-1]
-        with httpx.Client(base_url=url, headers={"x-api-version": "1.1"}) as client:
-            responses = [client.get("/pro/shipments/sp_1", headers={"x-api-key": key}) for key in ("two", "three")]
-        busy = cli.run("sandbox", "--port", url.rpartition(":")[2])
-        process.terminate()
+    with sandbox_process(cli, "--key", "one", "--key", "two", "--no-auto-create") as sandbox:
+        headers = [{"x-api-key": key} for key in ("two", "three")]
+        responses = [sandbox.client.get("/pro/shipments/sp_1", headers=each) for each in headers]
+        busy = cli.run("sandbox", "--port", str(sandbox.client.base_url.port))
     assert [response.status_code for response in responses] == [404, 401]
-    assert process.returncode == 0
+    assert sandbox.process.returncode == 0
     assert busy.code == 1
     assert "choose another --port" in busy.err
+
+
+def test_the_help_is_short(cli: CliHarness) -> None:
+    """The help fits a screen and names the page with everything else."""
+    result = cli.run("sandbox", "--help")
+    assert "docs/sandbox.md" in result.out
+    assert len(result.out.splitlines()) < 50

@@ -26,7 +26,7 @@ class Control:
                 response.raise_for_status()
 
     async def counts(self) -> dict[str, Any]:
-        """The API's own counts; `worker.lab.sandbox.control` documents them."""
+        """The API's own counts; docs/sandbox.md documents them."""
         async with self._http.get(f"{self._control}/counts") as response:
             response.raise_for_status()
             counted: dict[str, Any] = await response.json()

@@ -1,196 +1,64 @@
-"""The sandbox as an HTTP server: receives requests, applies latency and faults, and responds."""
+"""The sandbox as an HTTP server."""
 
 import asyncio
 import signal
 import sys
-import time
-from dataclasses import dataclass
-from urllib.parse import unquote
 
 import uvloop
 from aiohttp import hdrs, web
 
-from worker.lab.sandbox import connection
-from worker.lab.sandbox.control import Control
-from worker.lab.sandbox.effect import effects
-from worker.lab.sandbox.fault import Fault
-from worker.lab.sandbox.fault_effects import carry_out
-from worker.lab.sandbox.fault_responses import damaged, reason_to_reject
-from worker.lab.sandbox.faults import CallFaults, Faults
-from worker.lab.sandbox.http_types import ApiError, Endpoint, Flavour, Reply
+from config.settings import Settings
+from worker.lab.sandbox.followed_orders import FollowedOrders
+from worker.lab.sandbox.handler import Sandbox
 from worker.lab.sandbox.listening import EagerSite
 from worker.lab.sandbox.options import Options
-from worker.lab.sandbox.shipments import Depot
-from worker.lab.sandbox.state import ReceivedCall
-from worker.lab.sandbox.v1 import ROOTS, V1
-from worker.lab.sandbox.v2 import V2
+from worker.lab.sandbox.orders import KnownOrders
 
-_PREFIXES = frozenset({"pro", "prosandbox"})
-_CONTROL = "_sandbox"
 _LARGEST_BODY = 64 * 1024 * 1024
 _SHUTDOWN_S = 0.1
 """How long an unfinished response may take when the sandbox stops."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AcceptedCall:
-    """One admitted request for an endpoint."""
-
-    request: web.Request
-    flavour: Flavour
-    key: str
-    endpoint: Endpoint
-
-
-class Sandbox:
-    """The simulated API behind one handler. It routes requests itself: a router costs more than the allocation."""
-
-    def __init__(self, options: Options) -> None:
-        """Start with no shipments and no faults."""
-        self._keys = frozenset(options.keys)
-        self._latency_s = options.latency_s
-        self._depot = Depot(options)
-        self._faults = Faults(options.seed)
-        self._control = Control(self._depot, self._faults, options.keys[0])
-        self._v1 = V1(self._depot, options)
-        self._v2 = V2(self._depot)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Respond to any request."""
-        path = request.raw_path.partition("?")[0]
-        segments = path[1:].split("/")
-        if "%" in path:
-            segments = [unquote(each) for each in segments]
-        if segments[0] == _CONTROL:
-            return await self._serve_control(request, segments[1:])
-        if request.method == hdrs.METH_PUT:
-            self._depot.puts += 1
-        accepted = await self._accept(request, segments)
-        return connection.whole(accepted) if isinstance(accepted, Reply) else await self._serve(accepted)
-
-    async def _serve_control(self, request: web.Request, segments: list[str]) -> web.Response:
-        parts = request.method, segments, request.query, await request.read()
-        return connection.whole(self._control.handle(*parts, time.time()))
-
-    async def _accept(self, request: web.Request, segments: list[str]) -> AcceptedCall | Reply:
-        prefix = ""
-        if segments[0] in _PREFIXES:
-            prefix, segments = f"/{segments[0]}", segments[1:]
-        flavour = self._v2 if prefix else self._unprefixed(request, segments[0])
-        key = request.headers.get(flavour.key_header, "")
-        error = reason_to_reject(key, request.headers.get(flavour.version_header), self._keys)
-        if error is not None:
-            return self._reject(request, key, flavour.error(error))
-        endpoint = flavour.endpoint(
-            await connection.read(request, segments, key, f"{request.scheme}://{request.host}{prefix}")
-        )
-        if isinstance(endpoint, Reply):
-            return self._reject(request, key, endpoint)
-        return AcceptedCall(request=request, flavour=flavour, key=key, endpoint=endpoint)
-
-    def _reject(self, request: web.Request, key: str, reply: Reply) -> Reply:
-        """Log a request that reaches no shipment."""
-        now = time.time()
-        self._depot.settle(now)
-        call = ReceivedCall(at=now, key=key, kind="other", method=request.method, path=request.raw_path)
-        call.status, call.answered_at = reply.status, now
-        self._depot.note(call)
-        return reply
-
-    def _unprefixed(self, request: web.Request, first: str) -> Flavour:
-        """Both generations have labels: the name of the key's header shows which one is meant."""
-        if first in ROOTS or (first == "labels" and V1.key_header in request.headers):
-            return self._v1
-        return self._v2
-
-    async def _serve(self, accepted: AcceptedCall) -> web.StreamResponse:
-        """Log the call, wait, act and respond, unless a fault applies."""
-        struck = self._faults.draw_for(accepted.endpoint.kind, accepted.endpoint.references)
-        call = self._note(accepted, struck)
-        if self._latency_s:
-            await asyncio.sleep(self._latency_s)
-        if struck.whole is not None:
-            return await self._serve_with_fault(accepted, struck.whole, call)
-        return _sent(accepted.endpoint.act(self._arrive(accepted), effects(struck)), call)
-
-    def _note(self, accepted: AcceptedCall, struck: CallFaults) -> ReceivedCall:
-        """Log the call with the present states before a fault can apply."""
-        now, request, endpoint = time.time(), accepted.request, accepted.endpoint
-        self._depot.settle(now)
-        if endpoint.kind == "read":
-            self._depot.reads += 1
-        call = ReceivedCall(
-            at=now,
-            key=accepted.key,
-            kind=endpoint.kind,
-            method=request.method,
-            path=request.raw_path,
-            references=endpoint.references,
-            struck=struck,
-        )
-        self._depot.note(call)
-        return call
-
-    def _arrive(self, accepted: AcceptedCall) -> float:
-        """The call reaches the API: due actions are carried out, and a repeated allocation is counted."""
-        now = time.time()
-        self._depot.settle(now)
-        if accepted.endpoint.kind == "allocate":
-            self._depot.count_repeats(accepted.key, accepted.endpoint.references)
-        return now
-
-    async def _serve_with_fault(self, accepted: AcceptedCall, fault: Fault, call: ReceivedCall) -> web.StreamResponse:
-        """Apply the fault, before or after the API acts on the call."""
-        if not fault.acts:
-            await asyncio.sleep(fault.latency_s)
-        reply = carry_out(accepted.endpoint, fault, call.struck, self._arrive(accepted))
-        if fault.acts:
-            await asyncio.sleep(fault.latency_s)
-        match fault.fault:
-            case "drop":
-                return connection.none(accepted.request)
-            case "hang":
-                return await connection.never(accepted.request)
-            case "cut":
-                return await connection.half(accepted.request, reply)
-            case _:
-                return _sent(_replacement(accepted.flavour, fault) or reply, call)
-
-
-def _replacement(flavour: Flavour, fault: Fault) -> Reply | None:
-    replacement = damaged(fault)
-    return flavour.error(replacement) if isinstance(replacement, ApiError) else replacement
-
-
-def _sent(reply: Reply, call: ReceivedCall) -> web.Response:
-    call.status, call.answered_at = reply.status, time.time()
-    return connection.whole(reply)
-
-
-def build(options: Options) -> web.Application:
+def build(options: Options, orders: KnownOrders, follow: Settings | None) -> web.Application:
     """The sandbox as an application with one catch-all route."""
     application = web.Application(client_max_size=_LARGEST_BODY)
-    application.router.add_route(hdrs.METH_ANY, "/{path:.*}", Sandbox(options).handle)
+    followed = None
+    if follow is not None:
+        followed = FollowedOrders(follow, orders)
+        application.cleanup_ctx.append(followed.while_serving)
+    application.router.add_route(hdrs.METH_ANY, "/{path:.*}", Sandbox(options, orders, followed).handle)
     return application
 
 
-def runner(options: Options) -> web.AppRunner:
+def runner(options: Options, orders: KnownOrders | None = None, follow: Settings | None = None) -> web.AppRunner:
     """The application with its connection limits, not listening yet."""
+    application = build(options, orders or KnownOrders(), follow)
     return web.AppRunner(
-        build(options), access_log=None, keepalive_timeout=options.keepalive_s, shutdown_timeout=_SHUTDOWN_S
+        application, access_log=None, keepalive_timeout=options.keepalive_s, shutdown_timeout=_SHUTDOWN_S
     )
 
 
-def serve(*, host: str = "127.0.0.1", port: int = 0, options: Options | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; port 0 is any free one. Prints the address once it can be called."""
-    uvloop.run(_serve(host, port, options or Options()))
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    options: Options | None = None,
+    orders: KnownOrders | None = None,
+    follow: Settings | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; port 0 is any free one. Prints the address once it can be called.
+
+    `orders` state the facts of shipments; `follow`: settings of the orders stream to read further ones from. Raises
+    OSError if the address cannot be listened on.
+    """
+    uvloop.run(_serve(host, port, options or Options(), orders, follow))
 
 
-async def _serve(host: str, port: int, options: Options) -> None:
+async def _serve(host: str, port: int, options: Options, orders: KnownOrders | None, follow: Settings | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    running = runner(options)
+    running = runner(options, orders, follow)
     await running.setup()
     site = EagerSite(running, host, port)
     await site.start()

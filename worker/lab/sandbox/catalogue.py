@@ -11,10 +11,13 @@ ExclusionCode = Literal["ex_weight", "ex_availability", "ex_rules", "ex_other"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """The properties of a shipment that carriers use."""
+    """What is known of a shipment. Carriers use weight, country (ISO code) and tags; a read-back shows the rest too."""
 
     weight_kg: float = 1.0
     country: str = "GB"
+    postcode: str | None = None
+    value: Decimal = Decimal("10.00")
+    currency: str = "GBP"
     tags: frozenset[str] = frozenset()
 
 

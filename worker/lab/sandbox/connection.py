@@ -11,13 +11,21 @@ _HANG_CHECK_S = 0.1
 
 async def read(request: web.Request, segments: list[str], key: str, base: str) -> Incoming:
     """The request as a value; `Content-Type` decides whether its body is XML, `Accept` whether the response is."""
-    body = await request.read() if request.body_exists else b""
+    body = await body_of(request)
     accept = request.headers.get(hdrs.ACCEPT, "")
     xml_in = "xml" in request.headers.get(hdrs.CONTENT_TYPE, "")
     xml_out = "xml" in accept or (xml_in and "json" not in accept)
     return Incoming(
         method=request.method, segments=segments, key=key, base=base, body=body, xml_in=xml_in, xml_out=xml_out
     )
+
+
+async def body_of(request: web.Request) -> bytes:
+    """The body of a request. Raises `web.HTTPBadRequest` for one that is not encoded as its headers say."""
+    try:
+        return await request.read() if request.body_exists else b""
+    except web.RequestPayloadError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
 
 
 def whole(reply: Reply) -> web.Response:

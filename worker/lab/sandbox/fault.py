@@ -28,7 +28,9 @@ FaultName = Literal[
     "omit",
 ]
 Body = Literal["html", "shape", "empty", "text"]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_LONGEST_S = 1e9
+Seconds = Annotated[float, Field(ge=0, le=_LONGEST_S)]
+"""A duration; a bound of decades keeps it within what timers and dates can hold."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 PER_SHIPMENT: frozenset[FaultName] = frozenset({"late", "queued", "stuck", "omit"})
@@ -38,7 +40,10 @@ _OF_ALLOCATIONS: frozenset[FaultName] = frozenset({"late", "repeated", "refused_
 _LATE = frozenset(get_args(FaultName)) - {"queued", "stuck", "refused_whole"}
 _QUEUED = frozenset({"queued"})
 _WHOLE = frozenset({"refused_whole"})
-_ONLY_FOR: dict[str, frozenset[str]] = {
+_ERRORS = frozenset(
+    {"status", "throttled", "conflict", "unauthorised", "forbidden", "gone", "foreign", "refused_whole"}
+)
+ONLY_FOR: dict[str, frozenset[str]] = {
     "late_s": _LATE,
     "acts_share": _LATE,
     "queue_s": _QUEUED,
@@ -47,7 +52,12 @@ _ONLY_FOR: dict[str, frozenset[str]] = {
     "because_of": _WHOLE,
     "partly": _WHOLE,
     "conflict": frozenset({"repeated"}),
+    "status": frozenset({"status", "foreign", "refused_whole"}),
+    "body": frozenset({"garbage", "foreign"}),
+    "retry_after_s": _ERRORS,
 }
+"""The faults that an option goes with; any other option goes with every fault."""
+
 _STATUSES: dict[FaultName, frozenset[int]] = {
     "status": frozenset({500, 502, 503, 504}),
     "foreign": frozenset({401, 403, 404, 405, 521}),
@@ -59,7 +69,7 @@ _BODIES: dict[FaultName, frozenset[Body]] = {
 
 
 class Fault(BaseModel):
-    """One fault; `worker.lab.sandbox.control` documents every key."""
+    """One fault; docs/sandbox.md documents every key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,7 +87,7 @@ class Fault(BaseModel):
     lag_s: Seconds = 0.0
     status: Annotated[int, Field(ge=400, le=599)] | None = None
     code: Annotated[str, Field(min_length=1)] | None = None
-    retry_after_s: Annotated[int, Field(ge=0)] | None = None
+    retry_after_s: Annotated[int, Field(ge=0, le=_LONGEST_S)] | None = None
     body: Body = "html"
     because_of: Annotated[frozenset[str], Field(min_length=1)] | None = None
     partly: bool = False
@@ -86,7 +96,7 @@ class Fault(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         """Reject an option that has no effect."""
-        for option, faults in _ONLY_FOR.items():
+        for option, faults in ONLY_FOR.items():
             if self.fault not in faults and getattr(self, option) != type(self).model_fields[option].default:
                 raise ValueError(f"{option} does not go with {self.fault}")
         if self.acts_share < 1 and not self.late_s:

@@ -1,15 +1,28 @@
 """Labels: the smallest documents that a reader of the format accepts."""
 
+import re
 from base64 import b64encode
+
+from worker.lab.sandbox.http_types import caused
 
 CONTENT_TYPES = {"pdf": "application/pdf", "zpl": "text/plain"}
 """The formats there are."""
 
+DPI = re.compile(r"[0-9]{1,4}")
+"""The resolution in a label's path, in dots per inch."""
+
+
+NO_SUCH_LABEL = caused(400, "validation_error", "invalid_format", "The format is pdf or zpl, the dpi a number.")
+
+
+def label_file(reference: str, kind: str) -> bytes:
+    """The label's file."""
+    return _pdf(reference) if kind == "pdf" else _zpl(reference)
+
 
 def label(reference: str, kind: str) -> str:
     """The label's file as base64 text, as both generations of the API return it."""
-    document = _pdf(reference) if kind == "pdf" else _zpl(reference)
-    return b64encode(document).decode()
+    return b64encode(label_file(reference, kind)).decode()
 
 
 def _zpl(reference: str) -> bytes:

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import count
 
-from worker.lab.sandbox.catalogue import Service, eligible
+from worker.lab.sandbox.catalogue import Facts, Service, eligible
 from worker.lab.sandbox.effect import Effect
 from worker.lab.sandbox.http_types import ApiError
 from worker.lab.sandbox.log import Log
 from worker.lab.sandbox.options import Options
+from worker.lab.sandbox.orders import KnownOrders
 from worker.lab.sandbox.pending import PendingAction, PendingActions
 from worker.lab.sandbox.state import (
     IN_HAND,
@@ -25,6 +26,7 @@ from worker.lab.sandbox.state import (
     SimulatedShipment,
 )
 
+_DEFAULTS = Facts()
 _REFERENCE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """The characters of a reference; none needs escaping in a body or a link."""
 
@@ -32,9 +34,10 @@ _REFERENCE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Depot:
     """All shipments, with the log and the counters that tests compare results with."""
 
-    def __init__(self, options: Options) -> None:
-        """Start empty."""
+    def __init__(self, options: Options, orders: KnownOrders) -> None:
+        """Start empty; `orders` state the facts of shipments that calls name first."""
         self._options = options
+        self._orders = orders
         self._serial = count(1)
         self.pending_actions = PendingActions()
         self.log = Log()
@@ -56,10 +59,21 @@ class Depot:
     def known(self, key: str, reference: str, now: float) -> SimulatedShipment | None:
         """The shipment, created when it is first named; it may not exist yet for callers."""
         shipment = self.shipments.get((key, reference))
-        if shipment is None and self._options.auto_create and _REFERENCE.fullmatch(reference):
-            shipment = SimulatedShipment(key=key, reference=reference, created=now)
+        facts = self._facts(reference) if shipment is None else None
+        if facts is not None:
+            shipment = SimulatedShipment(key=key, reference=reference, created=now, facts=facts)
             self.shipments[key, reference] = shipment
         return shipment
+
+    def _facts(self, reference: str) -> Facts | None:
+        """The facts of a shipment that is to be created; None if it is not."""
+        if self._options.auto_create and _REFERENCE.fullmatch(reference):
+            return self._orders.facts(reference) or _DEFAULTS
+        return self._orders.facts(reference)
+
+    def has_facts(self, key: str, reference: str) -> bool:
+        """Whether the facts of a shipment are decided: it exists, or a known order states them."""
+        return (key, reference) in self.shipments or self._orders.facts(reference) is not None
 
     def find(self, key: str, reference: str, now: float) -> SimulatedShipment | ApiError:
         """The shipment as a caller sees it."""

@@ -89,7 +89,7 @@ class SimulatedShipment:
     key: str
     reference: str
     created: float
-    facts: Facts = Facts()  # noqa: RUF009 - frozen, and shared by all shipments that were not described
+    facts: Facts
     state: State = "unallocated"
     exists_at: float = 0.0
     allocation: Allocation | None = None

@@ -1,6 +1,7 @@
-"""What the sandbox reports about calls and shipments; `worker.lab.sandbox.control` documents every key."""
+"""What the sandbox reports about calls and shipments; docs/sandbox.md documents every key."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -14,6 +15,9 @@ from worker.lab.sandbox.log import Log
 from worker.lab.sandbox.shipments import Depot
 from worker.lab.sandbox.state import Acted, ReceivedCall, SimulatedShipment
 
+Number = Annotated[int, Field(ge=0, le=sys.maxsize)]
+"""Of an entry, or of entries."""
+
 
 class Page(BaseModel):
     """The requested part of the log."""
@@ -21,8 +25,8 @@ class Page(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     key: str | None = None
-    since: Annotated[int, Field(ge=0)] = 0
-    limit: Annotated[int, Field(ge=0)] | None = None
+    since: Number = 0
+    limit: Number | None = None
 
 
 def history(shipment: SimulatedShipment) -> Tree:

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from worker.lab.sandbox.allocate import Pick, Result, allocate, by_group
 from worker.lab.sandbox.catalogue import OUTBOUND
 from worker.lab.sandbox.effect import AT_ONCE, Effect, Special
-from worker.lab.sandbox.http_types import ApiError, Endpoint, Incoming, Reply, Tree, caused, json_reply
-from worker.lab.sandbox.labels import CONTENT_TYPES
+from worker.lab.sandbox.http_types import ApiError, Endpoint, Incoming, Reply, Tree, json_reply
+from worker.lab.sandbox.labels import CONTENT_TYPES, NO_SUCH_LABEL
 from worker.lab.sandbox.options import Options
 from worker.lab.sandbox.shipments import Depot
 from worker.lab.sandbox.state import WRONG_STATE, SimulatedShipment
@@ -22,7 +22,6 @@ ROOTS = frozenset({"allocation", "consignments", "quotes"})
 
 _NAMESPACE = "http://electioapp.com/schemas/v1.1/MPD.Electio.SDK.DataTypes"
 _NO_SUCH_ENDPOINT = ApiError(status=404, code="not_found", message="There is no such endpoint.")
-_NO_SUCH_LABEL = caused(400, "validation_error", "invalid_format", "The format is pdf or zpl.")
 
 Show = Callable[[SimulatedShipment, float], Reply]
 """Builds the response that shows the present state of a shipment."""
@@ -132,7 +131,7 @@ class V1:
 
     def _label_endpoint(self, request: Incoming, reference: str, form: str) -> Endpoint | Reply:
         if form not in CONTENT_TYPES:
-            return self.error(_NO_SUCH_LABEL)
+            return self.error(NO_SUCH_LABEL)
         return self._shown("label", request, reference, partial(self._label, request, form))
 
     def _label(self, request: Incoming, form: str, shipment: SimulatedShipment, now: float) -> Reply:

@@ -7,8 +7,8 @@ from typing import ClassVar, assert_never
 from worker.lab.sandbox.allocate import Pick, Result, Waiting, WasAllocated, allocate, by_group, by_service, by_virtual
 from worker.lab.sandbox.catalogue import OUTBOUND, Exclusion, excluded
 from worker.lab.sandbox.effect import AT_ONCE, Special, queued_effect
-from worker.lab.sandbox.http_types import ApiError, Detail, Endpoint, Incoming, Reply, caused, json_reply
-from worker.lab.sandbox.labels import CONTENT_TYPES
+from worker.lab.sandbox.http_types import ApiError, Detail, Endpoint, Incoming, Reply, json_reply
+from worker.lab.sandbox.labels import CONTENT_TYPES, DPI, NO_SUCH_LABEL
 from worker.lab.sandbox.shipments import Depot
 from worker.lab.sandbox.state import WRONG_STATE
 from worker.lab.sandbox.v2_bodies import allocated, error_body, filtered, many, queued
@@ -21,7 +21,6 @@ _PICKERS: dict[str, Callable[[str], Pick]] = {
     "service_group": by_group,
 }
 _NO_SUCH_ENDPOINT = ApiError(status=404, code="not_found", message="There is no such endpoint.")
-_NO_SUCH_LABEL = caused(400, "validation_error", "invalid_format", "The format is pdf or zpl, the dpi a number.")
 
 
 class V2:
@@ -102,8 +101,8 @@ class V2:
         return json_reply(201, quote_result(shipment, exclusions, self._depot.serial(), request.base, now))
 
     def _label_endpoint(self, request: Incoming, reference: str, form: str, dpi: str) -> Endpoint | Reply:
-        if form not in CONTENT_TYPES or not dpi.isdecimal():
-            return self.error(_NO_SUCH_LABEL)
+        if form not in CONTENT_TYPES or not DPI.fullmatch(dpi):
+            return self.error(NO_SUCH_LABEL)
         act = partial(self._label, request, reference, form, int(dpi))
         return Endpoint(kind="label", references=(reference,), act=act)
 

@@ -1,11 +1,13 @@
 """Parses v2's requests for many shipments. Every such call queues its shipments."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StrictBool, StrictStr
+from pydantic_core import PydanticCustomError
 
 from worker.lab.sandbox.allocate import Pick, by_group
+from worker.lab.sandbox.bodies import Body, parse
 from worker.lab.sandbox.catalogue import OUTBOUND, SERVICES, Filters, selected
 from worker.lab.sandbox.http_types import ApiError, caused
 
@@ -15,6 +17,72 @@ PARTLY: dict[Strategy, int] = {"default": 407, "service": 207, "service_group": 
 """The status when some shipments were rejected; it is 202 when none was."""
 
 _MOST = 100
+
+
+def _without_duplicates(references: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(references)) < len(references):
+        raise PydanticCustomError("duplicate_reference", "A shipment is named twice")
+    return references
+
+
+class _Shipments(Body):
+    shipments: Annotated[
+        tuple[StrictStr, ...], Field(min_length=1, max_length=_MOST), AfterValidator(_without_duplicates)
+    ]
+
+    def pick(self) -> Pick:
+        """The services that the default rules choose from."""
+        return OUTBOUND
+
+
+class _OfService(_Shipments):
+    carrier_service_reference: StrictStr
+
+    def pick(self) -> Pick:
+        """The named service; unlike in a single call an unknown one is a 404."""
+        reference = self.carrier_service_reference
+        if reference in SERVICES:
+            return (SERVICES[reference],)
+        return caused(404, "not_found", "carrier_service_not_found", f"There is no carrier service {reference}.")
+
+
+class _OfGroup(_Shipments):
+    service_group: StrictStr
+
+    def pick(self) -> Pick:
+        """The services of the named group."""
+        return by_group(self.service_group)
+
+
+class _FilterBody(Body):
+    direction: StrictStr
+    pickup: StrictBool | None = None
+    drop_off: StrictBool | None = None
+    tags: frozenset[StrictStr] | None = None
+
+
+class _Filtered(_Shipments):
+    filters: _FilterBody
+
+    def pick(self) -> Pick:
+        """The services that match the filters."""
+        stated = self.filters
+        return selected(
+            Filters(
+                direction=stated.direction,
+                pickup=stated.pickup,
+                drop_off=stated.drop_off,
+                tags=stated.tags or frozenset(),
+            )
+        )
+
+
+_BODIES: dict[Strategy, type[_Shipments]] = {
+    "default": _Shipments,
+    "service": _OfService,
+    "service_group": _OfGroup,
+    "filters": _Filtered,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,53 +96,7 @@ class Many:
 
 def read_many(strategy: Strategy, body: bytes) -> Many | ApiError:
     """The request in a body, or what is wrong with it."""
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return _invalid("invalid_format", "The body is not JSON.")
-    if not isinstance(content, dict):
-        return _invalid("invalid_format", "The body is not an object.")
-    references = _references(content.get("shipments"))
-    if isinstance(references, ApiError):
-        return references
-    return Many(strategy=strategy, references=references, pick=_pick(strategy, content))
-
-
-def _references(stated: object) -> tuple[str, ...] | ApiError:
-    if not isinstance(stated, list) or not all(isinstance(each, str) for each in stated):
-        return _invalid("invalid_format", "shipments is not a list of references.")
-    if not 1 <= len(stated) <= _MOST:
-        return _invalid("invalid_length", f"shipments has {len(stated)} references; 1 to {_MOST} are allowed.")
-    if len(set(stated)) < len(stated):
-        return _invalid("duplicate_reference", "A shipment is named twice.")
-    return tuple(stated)
-
-
-def _pick(strategy: Strategy, content: Mapping[str, Any]) -> Pick:
-    match strategy:
-        case "default":
-            return OUTBOUND
-        case "service":
-            return _service(str(content.get("carrier_service_reference")))
-        case "service_group":
-            return by_group(str(content.get("service_group")))
-        case "filters":
-            return _filtered(content.get("filters"))
-
-
-def _service(reference: str) -> Pick:
-    if reference in SERVICES:
-        return (SERVICES[reference],)
-    return caused(404, "not_found", "carrier_service_not_found", f"There is no carrier service {reference}.")
-
-
-def _filtered(stated: object) -> Pick:
-    if not isinstance(stated, dict) or not isinstance(stated.get("direction"), str):
-        return _invalid("required", "filters has no direction.")
-    tags = frozenset(map(str, stated.get("tags") or ()))
-    pickup, drop_off = stated.get("pickup"), stated.get("drop_off")
-    return selected(Filters(direction=stated["direction"], pickup=pickup, drop_off=drop_off, tags=tags))
-
-
-def _invalid(cause: str, message: str) -> ApiError:
-    return caused(400, "validation_error", cause, message)
+    wanted = parse(_BODIES[strategy], body)
+    if isinstance(wanted, ApiError):
+        return wanted
+    return Many(strategy=strategy, references=wanted.shipments, pick=wanted.pick())

@@ -46,7 +46,7 @@ def shipment_resource(shipment: SimulatedShipment, base: str) -> Tree:
 def _goods(shipment: SimulatedShipment) -> Tree:
     return {
         "weight": {"value": shipment.facts.weight_kg, "unit": "Kg"},
-        "value": {"amount": 10.0, "currency": "GBP"},
+        "value": {"amount": shipment.facts.value, "currency": shipment.facts.currency},
         "description": "Goods",
         "quantity": 1,
     }
@@ -71,9 +71,15 @@ def _allocated(shipment: SimulatedShipment, allocation: Allocation, base: str) -
 
 
 def _addresses(shipment: SimulatedShipment) -> list[Tree]:
+    facts = shipment.facts
     return [
-        {"address_type": "origin", "address_line1": "1 Warehouse EffectKind", "country_iso_code": "GB"},
-        {"address_type": "destination", "address_line1": "1 High Street", "country_iso_code": shipment.facts.country},
+        {"address_type": "origin", "address_line1": "1 Warehouse Way", "country_iso_code": "GB"},
+        {
+            "address_type": "destination",
+            "address_line1": "1 High Street",
+            "postal_code": facts.postcode,
+            "country_iso_code": facts.country,
+        },
     ]
 
 

@@ -1,5 +1,6 @@
 """The XML of v1: trees written in the vendor's namespaces, and request bodies read without a document type."""
 
+import re
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -10,6 +11,9 @@ _COMMON = "http://electioapp.com/schemas/v1.1/MPD.Electio.SDK.DataTypes.Common"
 _SCHEMA = "http://www.w3.org/2001/XMLSchema"
 _INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _IN_COMMON = frozenset({"Rel", "Href"})
+_MOST_NESTED = 50
+_NO_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML cannot hold."""
 
 
 def xml_text(root: str, namespace: str, tree: Tree) -> str:
@@ -21,7 +25,7 @@ def xml_text(root: str, namespace: str, tree: Tree) -> str:
 def _content(item: str, tree: Tree) -> str:
     match tree:
         case str():
-            return escape(tree)
+            return escape(_NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", tree))
         case bool():
             return str(tree).lower()
         case Mapping():
@@ -42,8 +46,26 @@ def _item(name: str) -> str:
     return name.removeprefix("ArrayOf").removesuffix("s")
 
 
-class _NoDoctype(ET.TreeBuilder):
-    """Builds elements and refuses a document type, which is which is where entities are declared."""
+class _Limited(ET.TreeBuilder):
+    """Builds elements; refuses a document type, which is where entities are declared, and endless nesting."""
+
+    def __init__(self) -> None:
+        """Start outside of any element."""
+        super().__init__()
+        self._depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:
+        """Open an element, unless it is nested too deep."""
+        self._depth += 1
+        if self._depth > _MOST_NESTED:
+            msg = f"more than {_MOST_NESTED} elements within each other"
+            raise ValueError(msg)
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> ET.Element:
+        """Close an element."""
+        self._depth -= 1
+        return super().end(tag)
 
     def doctype(self, name: str, _public: str | None, _system: str | None) -> None:
         """Refuse."""
@@ -53,11 +75,11 @@ class _NoDoctype(ET.TreeBuilder):
 
 def read_xml(body: bytes) -> Tree:
     """The content of a document: elements as mappings, `string` elements as lists. ValueError if it cannot be read."""
-    parser = ET.XMLParser(target=_NoDoctype())  # noqa: S314 - entities need the document type refused above
+    parser = ET.XMLParser(target=_Limited())  # noqa: S314 - entities need the document type refused above
     try:
         parser.feed(body)
         return _tree(parser.close())
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError) as error:  # the latter for an encoding that Python does not know
         raise ValueError(str(error)) from error
 
 
