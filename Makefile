@@ -41,6 +41,8 @@ demo: setup ## run everything on this machine with sample orders; ARGS=--help li
 	@$(BIN)/allocation demo $(ARGS)
 
 test: setup ## run all tests, one process per core (at most four); ARGS='-k words' selects some
+	@echo 'Running all tests: unit, real servers and processes, whole systems; six to eight minutes on two cores.'
+	@echo 'They bring their own servers on free ports, and leave nothing behind.'
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 unit: setup ## run the tests that need no server, in under a minute

@@ -109,6 +109,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return Build(wheel=zipfile.ZipFile(wheel), output=done.stdout + done.stderr)
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a git checkout")
 def test_own_merchant_files_are_not_tracked() -> None:
     """Git ignores them, and nothing that is tracked."""
 

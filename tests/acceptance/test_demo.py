@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -51,6 +52,13 @@ def test_the_first_call_has_carrier_and_labels(finished: Run) -> None:
     assert [link.rpartition("/pro")[2] for link in links] == [f"/labels/{SEED}/pdf", f"/labels/{SEED}/zpl"]
 
 
+def test_a_repeated_order_leads_to_no_call(finished: Run) -> None:
+    """The API's own count of calls is the same before and after it."""
+    block = finished.text.partition("The same order twice")[2].partition("As expected")[0]
+    (before, after) = re.findall(r"has counted (\d+) before this event, and (\d+) after it", collapsed(block))[0]
+    assert int(before) == int(after) > 0
+
+
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.title)
 def test_every_scene_is_printed(finished: Run, scene: Scene) -> None:
     """A scene prints what is about to happen, then what happened."""
@@ -96,7 +104,7 @@ def test_a_lost_process_is_a_failure(tmp_path: Path) -> None:
     """If a process dies the demo names it, shows the output of the processes, and ends with exit code 1."""
     with demo(tmp_path) as run:
         run.until(SCENES[1].title)
-        (beat,) = [pid for pid, command in run.processes().items() if "worker beat" in command]
+        (beat,) = [pid for pid, command in run.processes().items() if "--quiet beat" in command]
         os.kill(beat, signal.SIGKILL)
         assert run.end() == 1
         assert "beat ended by itself" in run.text

@@ -70,7 +70,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """All processes on each kind of server, as a user with the documented rights, after some orders."""
     binary = (shutil.which("redis-server") or "") if request.param == "Redis" else ""
     if request.param == "Redis" and not binary:
-        pytest.skip("redis-server is not installed; Valkey is used instead")
+        pytest.skip("needs the program redis-server; the same test has run with Valkey")
     with running(tmp_path_factory.mktemp("system"), binary=binary, **with_flower()) as system:
         setuser: Any = system.redis.execute_command
         setuser("ACL", "SETUSER", "allocation", "on", ">pa/ss", *least_rights())

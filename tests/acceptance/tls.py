@@ -27,7 +27,7 @@ def certificate(folder: Path) -> Certificate:
     """A new self-signed certificate for `localhost` (not for 127.0.0.1); without `openssl` the test is skipped."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("the program openssl is not installed; it makes the test's certificate")
+        pytest.skip("needs the program openssl, which makes the test's certificate")
     construct = Certificate(path=folder / "certificate.pem", key=folder / "key.pem")
     words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     words += ["-subj", "/CN=localhost", "-keyout", str(construct.key), "-out", str(construct.path)]

@@ -10,7 +10,7 @@ SHARED = Path(__file__).parents[2].parent / "shared"
 
 needs_vendor = [
     pytest.mark.vendor,
-    pytest.mark.skipif(not SHARED.is_dir(), reason="the vendor's documents are missing"),
+    pytest.mark.skipif(not SHARED.is_dir(), reason="needs the vendor's documents, not part of this repository"),
 ]
 """The marks of modules that need the vendor's documents."""
 

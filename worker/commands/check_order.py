@@ -31,7 +31,7 @@ class PlannedShipment:
 def check_order(file: Path, merchants: Mapping[str, Merchant], *, as_json: bool) -> None:
     """Print the plan of each shipment; raises an error for an invalid event or an unknown merchant."""
     events = read_events([file])
-    refuse_wrong(events)
+    refuse_wrong(events, "so it has no plan; fix it")
     orders = [order for event in events if isinstance(order := parse_order(event.text), Order)]
     planned = [shipment for order in orders for shipment in _planned(order, merchants)]
     if as_json:

@@ -61,9 +61,9 @@ def read_events(files: Sequence[Path]) -> list[FoundEvent]:
 
 
 def refuse_wrong(
-    events: Sequence[FoundEvent], so: str = "so none was published; fix them, or use --no-validate"
+    events: Sequence[FoundEvent], consequence: str = "so none was published; fix them, or use --no-validate"
 ) -> None:
-    """Print what intake would reject, and exit with 1 if there is anything; `so` says what follows from it."""
+    """Print what intake would reject, and exit with 1 if there is anything, naming the consequence."""
     found = [problem for event in events if (problem := wrong(event))]
     if not found:
         return
@@ -72,7 +72,7 @@ def refuse_wrong(
     if len(found) > _WRONG_SHOWN:
         say(f"and {len(found) - _WRONG_SHOWN} more", error=True)
     total = count(len(events), "event")
-    say(f"{len(found)} of {total} would be rejected, {so}", error=True)
+    say(f"{len(found)} of {total} would be rejected, {consequence}", error=True)
     sys.exit(1)
 
 

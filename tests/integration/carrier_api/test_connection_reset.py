@@ -174,7 +174,7 @@ async def test_an_abandoned_body(listener: socket.socket) -> None:
             await api.read_to_reset()
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the platform has no such option")
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs TCP_USER_TIMEOUT, which this system lacks")
 async def test_the_kernel_timeout(listener: socket.socket) -> None:
     """Unacknowledged data is retransmitted no longer than the longest call lasts."""
     async with open_client(longest_call_s=7) as client:

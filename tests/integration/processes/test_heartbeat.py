@@ -120,7 +120,10 @@ def another_owner(folder: Path) -> None:
         a_link,
         lambda folder: folder.write_text(""),
         lambda folder: (folder.mkdir(), folder.chmod(0o777)),
-        pytest.param(another_owner, marks=pytest.mark.skipif(os.getuid() != 0, reason="only root may change an owner")),
+        pytest.param(
+            another_owner,
+            marks=pytest.mark.skipif(os.getuid() != 0, reason="only root may change an owner"),
+        ),
     ],
     ids=["a link", "a file", "any user may write there", "another owner"],
 )

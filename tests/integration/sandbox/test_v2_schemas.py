@@ -15,7 +15,7 @@ LINETEN = "FF_LINET-00001"
 
 pytestmark = [
     pytest.mark.vendor,
-    pytest.mark.skipif(not DOCUMENT.exists(), reason="the vendor's OpenAPI document is not beside the repository"),
+    pytest.mark.skipif(not DOCUMENT.exists(), reason="needs the vendor's documents, not part of this repository"),
 ]
 
 

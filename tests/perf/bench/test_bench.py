@@ -15,7 +15,7 @@ from tests.perf.bench.sizes import QUICK
 TINY = replace(QUICK, warm_s=0.01, burst_s=0.01, most_orders=50, lone=3)
 
 
-@pytest.mark.skipif(not meters.AVAILABLE, reason="the benchmark reads /proc")
+@pytest.mark.skipif(not meters.AVAILABLE, reason="needs /proc, which only Linux has: the benchmark reads it")
 def test_a_row_has_every_figure() -> None:
     """A run with this project alone returns one row of figures with the related goals, and the same as text."""
     parts = list(SCENARIOS["api-0"](TINY, [OURS.name]))

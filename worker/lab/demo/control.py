@@ -32,6 +32,11 @@ class Control:
             counted: dict[str, Any] = await response.json()
             return counted
 
+    async def calls(self) -> int:
+        """How many calls and read-backs the API has received."""
+        counts = await self.counts()
+        return int(counts["puts"]) + int(counts["reads"])
+
 
 async def responds(http: aiohttp.ClientSession, url: str) -> bool:
     """Whether a GET returns 200; false while nothing listens."""

@@ -123,7 +123,7 @@ class Play:
         wrong: list[str] = []
         with self.screen.table():
             for number, scene in enumerate(SCENES, start=1):
-                found = await self._scene(number, scene)
+                found = await self._scene(number, scene, control)
                 self.screen.verdict(scene.after, found)
                 wrong += [f"scene {number}: {difference}" for difference in found]
                 if self._elapsed() > MAX_S:
@@ -142,13 +142,19 @@ class Play:
         while self.screen.terminal and time.monotonic() < until:
             await self._pulse()
 
-    async def _scene(self, number: int, scene: Scene) -> list[str]:
+    async def _scene(self, number: int, scene: Scene, control: Control) -> list[str]:
         self.screen.scene(number, scene.title, scene.before)
+        before = await control.calls()
         stream_id = await self.watch.publish(scene.event)
         await self._until(lambda: self._over(stream_id, scene.keys))
         await self._show(stream_id, scene.keys)
         shipments = [self.cast.get(key) for key in scene.keys]
-        return verdict.of_scene(scene, shipments, self.watch.rejected.get(stream_id))
+        wrong = verdict.of_scene(scene, shipments, self.watch.rejected.get(stream_id))
+        if scene.without_call:
+            after = await control.calls()
+            self.screen.line(f"calls   the API has counted {before} before this event, and {after} after it", indent=5)
+            wrong += verdict.of_calls(before, after)
+        return wrong
 
     async def _over(self, stream_id: str, keys: Sequence[Key]) -> bool:
         """Whether intake has acknowledged the event and all of its shipments are settled."""

@@ -72,6 +72,7 @@ class Scene:
     """One scene. `before` says what will happen, `after` what happened.
 
     `event`: the text of the published event, by default that of `order`. `faults`: faults of the simulated API.
+    `without_call`: the API gets no call at all, which its own count shows.
     """
 
     title: str
@@ -82,6 +83,7 @@ class Scene:
     faults: tuple[Mapping[str, Any], ...] = ()
     ending: Ending = Ending()
     rejected: RejectReason | None = None
+    without_call: bool = False
 
     @property
     def event(self) -> str:
@@ -205,6 +207,7 @@ SCENES = (
         before="The shop, unsure whether its event arrived, publishes the last one again.",
         after="The ledger has the shipment: no second call, no second event.",
         order=_LOST,
+        without_call=True,
         ending=Ending(path=("unknown", "allocated"), service="FF_LINET-00001", adopted=True),
     ),
     Scene(

@@ -52,6 +52,11 @@ def _in_order(wanted: Sequence[str], found: Sequence[str]) -> bool:
     return all(word in rest for word in wanted)
 
 
+def of_calls(before: int, after: int) -> list[str]:
+    """The problem of a scene in which the API should get no call."""
+    return [] if after == before else [f"the API got {after - before} calls, expected none"]
+
+
 def of_counts(counts: Mapping[str, Any], expected: int) -> list[str]:
     """Problems according to the API's own counts."""
     wrong = []
