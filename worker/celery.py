@@ -16,7 +16,7 @@ from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.worker import state
 from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
-import worker.own_packages  # noqa: F401  # before any import of them
+import worker.processes.own_packages  # noqa: F401  # before any import of them
 from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS
 from config.settings import FormatError, SettingsError
 from worker.dispatch.broker import configure, queue_depth

@@ -33,10 +33,6 @@ class ServiceFilters(BaseModel):
         given = {name: flag for name, flag in flags.items() if flag is not None}
         return {"ServiceDirection": self.direction.capitalize(), **given}
 
-    def __str__(self) -> str:
-        """`direction=outbound drop_off=True`, for logs and Flower."""
-        return " ".join(f"{name}={value}" for name, value in self.as_table().items())
-
 
 class Filters(Strategy):
     """Many shipments per call in both flavours: v2 queues them, v1 responds at once."""

@@ -1,5 +1,6 @@
 """The base of all strategies: a value from a merchant file that builds its request."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,5 +88,24 @@ class Strategy(BaseModel):
 
     def __str__(self) -> str:
         """`carrier_service FF_LINET-00001`, for logs and Flower."""
-        argument = getattr(self, self.name)
-        return self.name if argument is True else f"{self.name} {argument}"
+        return strategy_text(self.table)
+
+
+def strategy_text(table: Mapping[str, Any]) -> str:
+    """The table of a strategy as text: `carrier_service REF`, `default_rules`, or a filter as TOML."""
+    return " ".join(name if value is True else f"{name} {_toml(value)}" for name, value in table.items())
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case Mapping():
+            return f"{{ {', '.join(f'{name} = {_quoted(each)}' for name, each in value.items())} }}"
+        case _:
+            return str(value)
+
+
+def _quoted(value: Any) -> str:
+    """A TOML value. Tags and directions are plain words, whose JSON is TOML."""
+    return json.dumps(value, ensure_ascii=False)

@@ -186,6 +186,7 @@ def test_a_restart_with_an_invalid_file(system: System) -> None:
     assert len(system.rejected()) == rejected
     assert system.allocated()[-1]["merchant_file"] == version
     assert f"version {version}" in run(system, "explain", "sp_acme2").stdout
-    wait_for(system, "file_invalid", "acme", "attention", 0)
+    problem = wait_for(system, "file_invalid", "acme", "attention", 0)
+    assert f"invalid, version {version} is used" in problem["text"]
     assert "+[api" in run(system, "merchants", "show", "acme").stdout
     assert "merchant_file_restored" in system.logged()

@@ -3,7 +3,6 @@
 import json
 import sys
 import textwrap
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
@@ -119,28 +118,6 @@ def say(text: str, *, error: bool = False, hang: int = 2, **style: Any) -> None:
         lines = _wrap(lines[0], out.width, hang)
     for line in lines:
         click.secho(line, err=error, reset=bool(style), **style)
-
-
-def strategy_text(strategy: Mapping[str, Any]) -> str:
-    """A strategy in a table: `carrier_service X`, `default_rules`, or a filter as TOML."""
-    return " ".join(name if value is True else f"{name} {_toml(value)}" for name, value in strategy.items())
-
-
-def _toml(value: Any) -> str:
-    match value:
-        case str():
-            return value
-        case bool():
-            return str(value).lower()
-        case list():
-            return "[" + ", ".join(json.dumps(each) for each in value) + "]"
-        case dict():
-            parts = (
-                f"{name} = {json.dumps(each) if isinstance(each, str) else _toml(each)}" for name, each in value.items()
-            )
-            return "{ " + ", ".join(parts) + " }"
-        case _:
-            return str(value)
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from config.settings import Settings
+from config.strategies.strategy import strategy_text
 from tasks.rules.replay import MAX_REPLAYS
 from worker.commands.options import by as by_option
-from worker.commands.output import cell, example, print_json, print_table, say, strategy_text, table
+from worker.commands.output import cell, example, print_json, print_table, say, table
 from worker.commands.publish import EVENT_FILE
 from worker.commands.replay_rejected import How, replay_all_rejected, replay_file
 from worker.commands.selection import check_selection

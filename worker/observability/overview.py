@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from config.settings import Settings
 from worker.ledger import keys
 from worker.ledger.records import known_merchants, server_ms
+from worker.ledger.stored_files import stored_versions
 from worker.ledger.throttling import Breaker, Slowed, breakers, slowed
 from worker.observability.heartbeat import Heartbeat, heartbeats
 from worker.observability.orders_lag import OrdersCounts, count_orders
@@ -32,6 +33,8 @@ class MerchantCounts:
 
     merchant: str
     """Its name."""
+    merchant_file: str | None
+    """The last valid version of its file, which processes use; None if it never was valid, or its key is not found."""
     due: int
     """Shipments that can be claimed now."""
     parked: int
@@ -167,6 +170,7 @@ async def _noted(redis: Redis, key: str, from_ms: float | str, to_ms: float | st
 async def _count_merchants(redis: Redis, settings: Settings, now: int) -> tuple[MerchantCounts, ...]:
     names = await known_merchants(redis, settings.merchants_dir)
     paused, on_hold = await _stops(redis, keys.PAUSED), await _stops(redis, keys.ON_HOLD)
+    versions = await stored_versions(redis)
     quiet, near = await _noted(redis, keys.QUIET_TIMES, now, "+inf"), await _noted(redis, keys.NEAR_DEADLINE, 0, now)
     pipe = redis.pipeline(transaction=False)
     for name in names:
@@ -180,6 +184,7 @@ async def _count_merchants(redis: Redis, settings: Settings, now: int) -> tuple[
     return tuple(
         MerchantCounts(
             merchant=name,
+            merchant_file=versions.get(name),
             paused=paused.get(name, {}).get("why"),
             paused_since=paused.get(name, {}).get("since"),
             on_hold=on_hold.get(name, {}).get("why"),

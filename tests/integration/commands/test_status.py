@@ -40,7 +40,14 @@ def test_every_shipment_is_counted_once(cli: CliHarness) -> None:
     acme, beta = result.document["merchants"]
     assert 0 <= acme.pop("oldest_due_s") < 30
     counts = {"due": 2, "parked": 1, "working": 1, "allocated": 2, "failed": 3}
-    stops = {"paused": None, "paused_since": None, "on_hold": None, "in_quiet_time": 0, "near_deadline": 0}
+    stops = {
+        "merchant_file": None,
+        "paused": None,
+        "paused_since": None,
+        "on_hold": None,
+        "in_quiet_time": 0,
+        "near_deadline": 0,
+    }
     assert acme == {"merchant": "acme", "repeated_calls": 0, "carrier_changed": 0, **counts, **stops}
     assert (beta["working"], beta["due"], beta["oldest_due_s"]) == (1, 0, None)
     assert result.document["rejected"] == [{"reason": "bad_json", "merchant": "", "events": 1}]

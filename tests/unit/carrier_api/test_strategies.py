@@ -1,5 +1,6 @@
 """Strategies: parsed from a merchant file, written back, and the requests they build."""
 
+import tomllib
 from typing import Any
 
 import jsonschema
@@ -180,3 +181,11 @@ def test_dot_segments_are_refused(segment: str) -> None:
     """A reference that a URL would resolve to another path is refused."""
     with pytest.raises(ValueError, match="no such path"):
         target(RequestSpec(method="GET", path=("shipments", segment)))
+
+
+def test_strategies_as_text() -> None:
+    """A strategy is shown as in a merchant file: filters are TOML."""
+    assert str(TAGGED) == 'filters { direction = "inbound", tags = ["Oil", "b&w"] }'
+    both = Filters(filters=ServiceFilters(direction="outbound", pickup=False, drop_off=True))
+    shown = str(both).removeprefix("filters ")
+    assert tomllib.loads(f"filters = {shown}") == both.table

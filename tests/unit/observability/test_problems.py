@@ -18,6 +18,7 @@ NOW = 1_795_255_200.0
 SETTINGS = Settings.model_construct(redis_url=SecretStr("redis://r"), sweep_seconds=5.0, lease_seconds=60.0)
 ACME = MerchantCounts(
     merchant="acme",
+    merchant_file=None,
     due=0,
     parked=0,
     working=0,
@@ -116,6 +117,8 @@ def test_an_invalid_or_deleted_file() -> None:
     assert found(problems(files=invalid)) == [("file_invalid", "attention", "acme")]
     assert found(problems(files=invalid, merchants=waiting)) == [("file_invalid", "urgent", "acme")]
     assert ("file_invalid", "urgent", "acme") in found(problems(files=invalid, rejected=rejected))
+    (stored,) = problems(files=invalid, merchants=(replace(ACME, merchant_file="1f2e"),))
+    assert "invalid, version 1f2e is used: api: is missing" in stored.text
     assert problems(files=none) == []
     assert found(problems(files=none, merchants=waiting)) == [("file_missing", "urgent", "acme")]
     unknown = (RejectedCount(reason="unknown_merchant", merchant="nova", events=1),)

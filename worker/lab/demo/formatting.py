@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from config.strategies.strategy import strategy_text
 from worker.lab.demo.observe import Seen
 
 MAX_OF_A_REFERENCE = 14
@@ -12,11 +13,7 @@ MAX_OF_A_REFERENCE = 14
 
 def request_text(entry: Mapping[str, Any]) -> str:
     """One history entry: the request and its outcome."""
-    if entry["action"] == "read":
-        what = "read it back"
-    else:
-        ((name, argument),) = entry["strategy"].items()
-        what = f"called {name}" if argument is True else f"called {name} {argument}"
+    what = "read it back" if entry["action"] == "read" else f"called {strategy_text(entry['strategy'])}"
     outcome, reason = entry["outcome"], entry.get("reason")
     return f"{what}: {outcome}" if reason in (None, outcome) else f"{what}: {outcome}, {reason}"
 

@@ -101,7 +101,10 @@ def _of_file(merchant: MerchantCounts, overview: Overview, files: KnownFiles) ->
     if name in files.apis or not (name in files.invalid or merchant.unfinished or rejected):
         return None
     is_urgent = bool(merchant.unfinished or rejected)
-    text = f"invalid: {files.invalid[name]}" if name in files.invalid else "there is none"
+    text = "there is none"
+    if name in files.invalid:
+        meanwhile = f"version {merchant.merchant_file} is used" if merchant.merchant_file else "its orders are rejected"
+        text = f"invalid, {meanwhile}: {files.invalid[name]}"
     return Problem(
         slug="file_invalid" if name in files.invalid else "file_missing",
         severity="urgent" if is_urgent else "attention",
