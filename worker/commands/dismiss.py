@@ -63,7 +63,7 @@ def command(  # noqa: PLR0913  # one argument per option
         if failed:
             await check_selection(store.redis, settings, wanted)
             found = await select_failures(store.redis, settings, wanted)
-            return len(found) if dry_run else await operator_actions.dismiss_failures(store.redis, found, by, why)
+            return len(found) if dry_run else await operator_actions.dismiss_failures(store, found, by, why)
         if is_rejected:
             members = await _members(store, settings, stream_id, reason)
             return len(members) if dry_run else await operator_actions.dismiss_rejected(store.redis, members, by, why)

@@ -174,6 +174,19 @@ class CancelArgs(NamedTuple):
     order: str
 
 
+class DismissArgs(NamedTuple):
+    """See dismiss.lua."""
+
+    order: str
+
+
+class DismissRow(NamedTuple):
+    """A failed shipment to mark as dealt with."""
+
+    merchant: str
+    reference: str
+
+
 class NotifyArgs(NamedTuple):
     """See notify_due.lua."""
 

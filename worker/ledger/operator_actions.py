@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.settings import Settings
+from tasks.rules.portions import portions
 from tasks.rules.shipment import iso
 from worker.ledger import keys
-from worker.ledger.arguments import CancelArgs, ReleaseHoldArgs
+from worker.ledger.arguments import CancelArgs, DismissArgs, DismissRow, ReleaseHoldArgs
 from worker.ledger.records import Failure, server_ms
-from worker.ledger.scripts import CANCEL, RELEASE_HOLD
+from worker.ledger.scripts import CANCEL, DISMISS, RELEASE_HOLD
 from worker.redis_client.store import Redis, Store
 
 AUDIT_ENTRIES = 100_000
 """About how many actions the audit log keeps."""
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,14 +91,13 @@ async def emit(redis: Redis, settings: Settings, event: Mapping[str, Any], by: s
     return str(stream_id.decode())
 
 
-async def dismiss_failures(redis: Redis, failures: Sequence[Failure], by: str, why: str) -> int:
+async def dismiss_failures(store: Store, failures: Sequence[Failure], by: str, why: str) -> int:
     """Mark failed shipments as dealt with; returns how many were not before."""
-    order, pipe = await _order(redis, by, why), redis.pipeline(transaction=True)
-    for each in failures:
-        pipe.zrem(keys.failed(each.merchant), each.reference)
-        pipe.hset(keys.record(each.merchant, each.reference), "dismissed", order)
-    removed = int(sum((await pipe.execute())[::2]))
-    await record_action(redis, "dismiss", by, "failed shipments", count=removed, why=why)
+    order, removed = await _order(store.redis, by, why), 0
+    for some in portions(failures, _AT_ONCE):
+        rows = (value for each in some for value in DismissRow(each.merchant, each.reference))
+        removed += int(await store.run(DISMISS, [], [*DismissArgs(order), *rows]))
+    await record_action(store.redis, "dismiss", by, "failed shipments", count=removed, why=why)
     return removed
 
 

@@ -8,6 +8,8 @@ from worker.ledger.arguments import (
     CancelArgs,
     ClaimArgs,
     ClaimLinkArgs,
+    DismissArgs,
+    DismissRow,
     EpochArgs,
     LinkRow,
     NotifyArgs,
@@ -64,6 +66,7 @@ PROBE = LuaScript("probe", "_dispatch")
 RESUME = LuaScript("resume", "_dispatch")
 RELEASE_HOLD = LuaScript("release_hold", "_dispatch")
 CANCEL = LuaScript("cancel", "_dispatch")
+DISMISS = LuaScript("dismiss")
 REQUEUE_REJECTED = LuaScript("requeue_rejected")
 NOTIFY_DUE = LuaScript("notify_due", "_dispatch")
 CHECK_EPOCH = LuaScript("check_epoch")
@@ -86,6 +89,7 @@ ARGUMENTS: dict[LuaScript, tuple[type[NamedTuple], ...]] = {
     RESUME: (ResumeArgs,),
     RELEASE_HOLD: (ReleaseHoldArgs,),
     CANCEL: (CancelArgs,),
+    DISMISS: (DismissArgs, DismissRow),
     REQUEUE_REJECTED: (NoArgs, RequeueRejectedRow),
     NOTIFY_DUE: (NotifyArgs,),
     CHECK_EPOCH: (EpochArgs,),
