@@ -14,11 +14,16 @@ LINET = '{ carrier_service = "FF_LINET-00001" }'
 ROLES = ("intake", "worker", "beat")
 
 
+def file(url: str, key: str = "SANDBOX_KEY") -> str:
+    """A merchant file without a warning: its quiet time is no shorter than a call."""
+    return v2_file(url, LINET, more="[retry]\nquiet_seconds = 5\n", key=key, api="timeout_s = 5\n")
+
+
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A running system with a merchant that has settled a shipment."""
     with running(tmp_path_factory.mktemp("system"), *ROLES) as system:
-        system.merchant("acme", v2_file(system.url, LINET))
+        system.merchant("acme", file(system.url))
         system.publish([order_event("acme", ["sp_acme"])])
         system.wait_settled(1)
         wait_until(lambda: status(system)["healthy"], 30, "a healthy system")
@@ -79,7 +84,7 @@ def test_a_refused_key(system: System) -> None:
     """The merchant is paused, its shipments wait: urgent, logged once, and over once the key works."""
     key = system.folder / "refused.key"
     key.write_text("not-the-key")
-    text = v2_file(system.url, LINET).replace('{ env = "SANDBOX_KEY" }', f'{{ file = "{key}" }}')
+    text = file(system.url).replace('{ env = "SANDBOX_KEY" }', f'{{ file = "{key}" }}')
     system.merchant("refused", text)
     publish(system, "refused", 3)
     problem = wait_for(system, "merchant_paused", "refused", "urgent", 3)
@@ -93,12 +98,12 @@ def test_a_refused_key(system: System) -> None:
 
 def test_a_missing_key(system: System) -> None:
     """It is the environment of the worker that lacks the key: urgent while shipments wait."""
-    system.merchant("keyless", v2_file(system.url, LINET, key="NO_SUCH_KEY"))
+    system.merchant("keyless", file(system.url, "NO_SUCH_KEY"))
     publish(system, "keyless", 99)
     problem = wait_for(system, "key_missing", "keyless", "urgent", 99)
     assert problem["command"] == "allocation check"
     assert "NO_SUCH_KEY" in run(system, "check").stdout
-    system.merchant("keyless", v2_file(system.url, LINET))
+    system.merchant("keyless", file(system.url))
     wait_until(lambda: status(system)["healthy"], 30, "a healthy system")
 
 
@@ -110,7 +115,7 @@ def test_a_file_that_never_was_valid(system: System) -> None:
     wait_until(lambda: len(system.rejected()) == before + 1, 30, "a rejected order")
     problem = wait_for(system, "file_invalid", "invalid", "urgent", 0)
     assert "1 order rejected for it" in problem["text"]
-    system.merchant("invalid", v2_file(system.url, LINET))
+    system.merchant("invalid", file(system.url))
     replayed = run(system, "replay", "--rejected-all", "--reason", "unknown_merchant")
     assert replayed.returncode == 0, replayed.stderr
     wait_until(lambda: allocated(system, "invalid") == 2, 30, "allocated shipments")
@@ -132,7 +137,7 @@ def test_rejected_events(system: System) -> None:
 
 def test_an_api_that_fails(system: System) -> None:
     """A breaker opens: status names host and merchants, and the log has a line when it opens and one when it closes."""
-    system.merchant("down", v2_file(system.url, LINET))
+    system.merchant("down", file(system.url))
     system.faults({"fault": "status", "status": 503})
     opened = system.logged().count("breaker_opened")
     publish(system, "down", 30)

@@ -94,6 +94,19 @@ def test_dismissed_failures_no_longer_count(cli: CliHarness) -> None:
     assert cli.run("replay", "sp_1").code == 0
 
 
+def test_a_replay_ends_a_dismissal(cli: CliHarness) -> None:
+    """A dismissed shipment that is replayed and fails again is to be dealt with again."""
+    cli.merchant()
+    cli.accept(order("sp_1"))
+    cli.fail()
+    cli.run("dismiss", "sp_1", "--why", "known", "--by", "ops")
+    assert cli.run("explain", "sp_1", "--json").document["shipments"][0]["dismissed"].startswith("by ops at ")
+    assert cli.run("replay", "sp_1").code == 0
+    cli.fail()
+    assert cli.run("explain", "sp_1", "--json").document["shipments"][0]["dismissed"] is None
+    assert len(cli.run("failed", "--list", "--json").document) == 1
+
+
 def test_several_references_at_once(cli: CliHarness) -> None:
     """All are requeued, or dismissed; with one that is unknown, or that several merchants have, none is."""
     cli.merchant()

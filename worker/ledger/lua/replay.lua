@@ -13,7 +13,7 @@ local function requeue(merchant, reference, intake, strategy, progress, entry_fi
   redis.call('HSET', key, 'intake', intake, 'received', now, 'strategy', strategy, 'step', 0, 'progress', progress,
     'losses', 0, 'group_losses', 0, 'due', 0, entry_field, entry)
   redis.call('HINCRBY', key, 'replays', 1)
-  redis.call('HDEL', key, 'state', 'settled', 'reason', 'lost_token', 'lost_at')
+  redis.call('HDEL', key, 'state', 'settled', 'reason', 'dismissed', 'lost_token', 'lost_at')
   redis.call('PERSIST', key)
   redis.call('ZREM', P .. 'failed:' .. merchant, reference)
   redis.call('ZADD', schedule(merchant), due, reference)
