@@ -6,10 +6,10 @@ from config.settings import Settings
 from worker.commands.nearest import no_such
 from worker.commands.options import by, why
 from worker.commands.output import example, print_json, say
-from worker.commands.selection import check_selection, failed_shipments
+from worker.commands.selection import check_selection
 from worker.commands.session import visit
 from worker.ledger import operator_actions
-from worker.ledger.replay import ReplayFilter
+from worker.ledger.replay import ReplayFilter, find_failures
 from worker.observability.text import count
 from worker.redis_client.store import Store
 from worker.streams.rejected import open_rejections
@@ -62,7 +62,7 @@ def command(  # noqa: PLR0913  # one argument per option
     async def work(store: Store, settings: Settings) -> int:
         if failed:
             await check_selection(store.redis, settings, wanted)
-            found = await failed_shipments(store.redis, settings, wanted)
+            found = await find_failures(store.redis, settings, wanted)
             return len(found) if dry_run else await operator_actions.dismiss_failures(store.redis, found, by, why)
         if is_rejected:
             members = await _members(store, settings, stream_id, reason)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TextIO
 
 import click
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -62,9 +63,35 @@ def print_table(rows: Table) -> None:
         else:
             _print_as_list(rows, out.width)
         return
-    with out.capture() as captured:
-        out.print(rows)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n"))
+    lines = None if out.options.ascii_only else _plain_lines(rows)
+    if lines is None:
+        with out.capture() as captured:
+            out.print(rows)
+        lines = captured.get().splitlines()
+    click.echo("\n".join(line.rstrip() for line in lines).strip("\n"))
+
+
+def _plain_lines(rows: Table) -> list[str] | None:
+    """The lines that rich would print elsewhere than on a terminal, in a fraction of its time.
+
+    None for a table that does not fit.
+    """
+    columns = [[str(value) for value in (column.header, *column.cells)] for column in rows.columns]
+    widths = [max(map(cell_len, values)) for values in columns]
+    if sum(widths) + 3 * len(widths) > WIDE:
+        return None
+    padded = [
+        [_pad(value, width, is_right=column.justify == "right") for value in values]
+        for column, values, width in zip(rows.columns, columns, widths, strict=True)
+    ]
+    head, *rest = (f" {'   '.join(values)}" for values in zip(*padded, strict=True))
+    return [head, " " + "─" * (sum(widths) + 3 * (len(widths) - 1)), *rest]
+
+
+def _pad(text: str, width: int, *, is_right: bool) -> str:
+    text = text.rstrip() if is_right else text
+    spaces = " " * (width - cell_len(text))
+    return spaces + text if is_right else text + spaces
 
 
 def _narrowest(rows: Table) -> int:

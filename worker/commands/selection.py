@@ -5,8 +5,7 @@ from typing import get_args
 from config.settings import Settings
 from tasks.rules.decision import FailReason
 from worker.commands.nearest import check_merchant, no_such
-from worker.ledger.records import Failure, failures, known_merchants, read_failures
-from worker.ledger.replay import ReplayFilter
+from worker.ledger.replay import ReplayFilter, find_failures
 from worker.redis_client.store import Redis
 
 
@@ -16,18 +15,7 @@ async def check_selection(redis: Redis, settings: Settings, wanted: ReplayFilter
         await check_merchant(redis, settings, wanted.merchant)
     if wanted.reason and wanted.reason not in get_args(FailReason):
         raise no_such("reason", wanted.reason, get_args(FailReason))
-    if wanted.reference and not await failed_shipments(redis, settings, wanted):
+    if wanted.reference and not await find_failures(redis, settings, wanted):
         everything = ReplayFilter(merchant=wanted.merchant)
-        known = [each.reference for each in await failed_shipments(redis, settings, everything)]
+        known = [each.reference for each in await find_failures(redis, settings, everything)]
         raise no_such("failed shipment", wanted.reference, known)
-
-
-async def failed_shipments(redis: Redis, settings: Settings, wanted: ReplayFilter) -> list[Failure]:
-    """The selected failed shipments, oldest first per merchant. By reference also dismissed ones."""
-    found: list[Failure] = []
-    for merchant in [wanted.merchant] if wanted.merchant else await known_merchants(redis, settings.merchants_dir):
-        if wanted.reference is None:
-            found += await failures(redis, settings, merchant, reason=wanted.reason)
-        else:
-            found += await read_failures(redis, merchant, [wanted.reference.encode()])
-    return found

@@ -57,21 +57,20 @@ async def prepare(redis: Redis, settings: Settings, wanted: ReplayFilter, rate: 
     """Select failures and choose their new plans; nothing is written. `rate`: shipments per second."""
     fit = max(1, round(SPREAD_MOST_S * rate))
     most = fit if wanted.most is None else min(wanted.most, fit)
-    found = await _find(redis, settings, wanted, most + 1)
+    found = await find_failures(redis, settings, wanted, most + 1)
     good = await usable_files(redis, settings)
     items, kept = _begin(found[:most], good, await server_ms(redis) / 1000, rate)
     return Replay(items=items, kept=kept, left_over=len(found) > most)
 
 
-async def _find(redis: Redis, settings: Settings, wanted: ReplayFilter, most: int) -> list[Failure]:
-    """The selected failures, oldest first per merchant, at most `most`."""
-    found: list[Failure] = []
-    for merchant in [wanted.merchant] if wanted.merchant else await known_merchants(redis, settings.merchants_dir):
-        if wanted.reference is None:
-            found += await failures(redis, settings, merchant, reason=wanted.reason, most=most - len(found))
-        else:
-            found += await read_failures(redis, merchant, [wanted.reference.encode()])
-    return found
+async def find_failures(
+    redis: Redis, settings: Settings, wanted: ReplayFilter, most: int | None = None
+) -> list[Failure]:
+    """The selected failures, oldest first per merchant, at most `most`. By reference also dismissed ones."""
+    merchants = [wanted.merchant] if wanted.merchant else await known_merchants(redis, settings.merchants_dir)
+    if wanted.reference is None:
+        return await failures(redis, settings, merchants, reason=wanted.reason, most=most)
+    return await read_failures(redis, [(merchant, wanted.reference) for merchant in merchants])
 
 
 def _begin(
