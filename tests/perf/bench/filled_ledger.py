@@ -141,9 +141,9 @@ class Filler:
         """Publish, accept and settle everything. Raises BenchError if shipments or events are missing afterwards."""
         await self._orders.make_group()
         await self._ledger.watch_clock()
-        await self._stored_files.sync()
         failed = failed_references(content)
         for events in rounds(content):
+            await self._stored_files.sync()
             await self.accept(await self.publish(events))
             await self._settle_due(failed)
         settings, count = self._settings, self.store.redis.xlen
