@@ -15,8 +15,9 @@ from worker.commands.nearest import no_such
 from worker.commands.output import cell, example, print_json, print_table, say, table
 from worker.commands.selection import check_selection
 from worker.commands.session import visit
-from worker.ledger.records import Failure, event_of
+from worker.ledger.records import Failure
 from worker.ledger.replay import ReplayFilter, select_failures
+from worker.ledger.shipment_state import EventName, events_of
 from worker.observability.text import count, duration
 from worker.redis_client.store import Store
 
@@ -83,14 +84,19 @@ async def _causes(store: Store, settings: Settings, found: Iterable[Failure]) ->
     groups: dict[tuple[str, str, str], list[Failure]] = defaultdict(list)
     for failure in found:
         groups[failure.merchant, failure.reason, failure.strategy].append(failure)
-    causes = [await _cause(store, settings, group) for group in groups.values()]
+    names = [_event_name(group[-1]) for group in groups.values()]
+    events = await events_of(store.redis, settings.failed_stream, names)
+    causes = map(_cause, groups.values(), events)
     return sorted(causes, key=lambda cause: (-cause.shipments, cause.merchant, cause.reason))
 
 
-async def _cause(store: Store, settings: Settings, group: list[Failure]) -> Cause:
+def _event_name(failure: Failure) -> EventName:
+    return EventName(f"{failure.merchant}/{failure.reference}/failed/{failure.replays}", failure.settled_ms)
+
+
+def _cause(group: list[Failure], event: dict[str, Any] | None) -> Cause:
+    """The cause of some shipments; `event`: of the newest one."""
     oldest, newest = group[0], group[-1]
-    event_id = f"{newest.merchant}/{newest.reference}/failed/{newest.replays}"
-    event = await event_of(store.redis, settings.failed_stream, event_id, newest.settled_ms)
     return Cause(
         merchant=newest.merchant,
         reason=newest.reason,

@@ -8,6 +8,7 @@ from typing import Any, Literal, TextIO
 
 import click
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -54,7 +55,7 @@ def console(stream: TextIO | None = None) -> Console:
 
 
 def print_table(rows: Table) -> None:
-    """Print a table; elsewhere than on a terminal without the empty lines and the padding that rich puts around it.
+    """Print a table, elsewhere than on a terminal with one line per row.
 
     A table that does not fit a terminal without tearing words is printed as a list, one value per line.
     """
@@ -65,9 +66,26 @@ def print_table(rows: Table) -> None:
         else:
             _print_as_list(rows, out.width)
         return
-    with out.capture() as captured:
-        out.print(rows)
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n"))
+    lines = _plain_lines(rows, "-" if out.options.ascii_only else "─")
+    click.echo("\n".join(line.rstrip() for line in lines))
+
+
+def _plain_lines(rows: Table, ruler: str) -> list[str]:
+    """The lines that rich prints on a wide terminal, in a fraction of its time."""
+    columns = [[str(value) for value in (column.header, *column.cells)] for column in rows.columns]
+    widths = [max(map(cell_len, values)) for values in columns]
+    padded = [
+        [_pad(value, width, is_right=column.justify == "right") for value in values]
+        for column, values, width in zip(rows.columns, columns, widths, strict=True)
+    ]
+    head, *rest = (f" {(_GAP * ' ').join(values)}" for values in zip(*padded, strict=True))
+    return [head, " " + ruler * (sum(widths) + _GAP * (len(widths) - 1)), *rest]
+
+
+def _pad(text: str, width: int, *, is_right: bool) -> str:
+    text = text.rstrip() if is_right else text
+    spaces = " " * (width - cell_len(text))
+    return spaces + text if is_right else text + spaces
 
 
 def _fit(rows: Table, columns: int) -> bool:

@@ -20,7 +20,6 @@ from worker.ledger.shipment_state import (
     Settled,
     ShipmentState,
     Working,
-    event_of,
     settled,
     unfinished,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "Settled",
     "ShipmentState",
     "Working",
-    "event_of",
     "failures",
     "known_merchants",
     "merchants_of",
@@ -171,15 +169,18 @@ def _history(entries: int, fields: dict[str, bytes]) -> Iterable[tuple[int, dict
 
 
 async def failures(
-    redis: Redis, settings: Settings, merchant: str, *, reason: str | None = None, most: int | None = None
+    redis: Redis, settings: Settings, merchants: Sequence[str], *, reason: str | None = None, most: int | None = None
 ) -> list[Failure]:
-    """A merchant's failed shipments, oldest first; optionally of one reason, at most `most`."""
+    """The merchants' failed shipments, oldest first per merchant; optionally of one reason, at most `most`."""
     kept_since = await server_ms(redis) - round(settings.keep_days * 86_400_000)
-    references: Any = await redis.zrangebyscore(keys.failed(merchant), kept_since, "+inf")
+    pipe = redis.pipeline(transaction=False)
+    for merchant in merchants:
+        pipe.zrangebyscore(keys.failed(merchant), kept_since, "+inf")
+    replies = zip(merchants, await pipe.execute(), strict=True)
+    names = [(merchant, reference.decode()) for merchant, references in replies for reference in references]
     found: list[Failure] = []
-    for some in portions(references, _READ_AT_ONCE):
-        page = await read_failures(redis, merchant, some)
-        found += [failure for failure in page if reason in {None, failure.reason}]
+    for some in portions(names, _READ_AT_ONCE):
+        found += [failure for failure in await read_failures(redis, some) if reason in {None, failure.reason}]
         if most is not None and len(found) >= most:
             break
     return found[:most]
@@ -188,17 +189,13 @@ async def failures(
 _OF_A_FAILURE = ("state", "reason", "strategy", "settled", "replays", "intake", "progress")
 
 
-async def read_failures(redis: Redis, merchant: str, references: Sequence[bytes]) -> list[Failure]:
-    """Those of the shipments that have failed."""
+async def read_failures(redis: Redis, names: Sequence[tuple[str, str]]) -> list[Failure]:
+    """Those of the shipments, by merchant and reference, that have failed."""
     pipe = redis.pipeline(transaction=False)
-    for reference in references:
-        pipe.hmget(_key(merchant, reference.decode()), _OF_A_FAILURE)
+    for name in names:
+        pipe.hmget(_key(*name), _OF_A_FAILURE)
     replies = await pipe.execute()
-    return [
-        _failure(merchant, reference.decode(), *rest)
-        for reference, (state, *rest) in zip(references, replies, strict=True)
-        if state == b"failed"
-    ]
+    return [_failure(*name, *rest) for name, (state, *rest) in zip(names, replies, strict=True) if state == b"failed"]
 
 
 def _failure(merchant: str, reference: str, *fields: bytes | None) -> Failure:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 from config.merchant_files.merchant_file import Merchant
@@ -67,17 +68,11 @@ async def select_failures(
     redis: Redis, settings: Settings, wanted: ReplayFilter, most: int | None = None
 ) -> list[Failure]:
     """The selected failures, oldest first per merchant, at most `most`; by reference also dismissed ones."""
-    found: list[Failure] = []
-    references = [reference.encode() for reference in wanted.references]
-    for merchant in [wanted.merchant] if wanted.merchant else await known_merchants(redis, settings.merchants_dir):
-        if references:
-            named = await read_failures(redis, merchant, references)
-            found += [each for each in named if wanted.reason in {None, each.reason}]
-        else:
-            found += await failures(
-                redis, settings, merchant, reason=wanted.reason, most=None if most is None else most - len(found)
-            )
-    return found[:most]
+    merchants = [wanted.merchant] if wanted.merchant else await known_merchants(redis, settings.merchants_dir)
+    if not wanted.references:
+        return await failures(redis, settings, merchants, reason=wanted.reason, most=most)
+    named = await read_failures(redis, list(product(merchants, wanted.references)))
+    return [failure for failure in named if wanted.reason in {None, failure.reason}][:most]
 
 
 def _begin(

@@ -1,10 +1,12 @@
 """The state of a shipment: scheduled, working or settled."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from config.settings import Settings
+from tasks.rules.portions import portions
 from worker.redis_client.store import Redis
 
 _CALLED_AT = 2
@@ -12,6 +14,8 @@ _CALLED_AT = 2
 
 _CLOCK_SLACK_MS = 20
 """Record and event are written by one script; its clock and its stream ids may differ by this much."""
+
+_READ_AT_ONCE = 100
 
 
 SettledState = Literal["allocated", "failed"]
@@ -74,18 +78,31 @@ async def settled(
     stream, ending = settings.allocated_stream, str(state)
     if state == "failed":
         stream, ending = settings.failed_stream, f"failed/{int(fields.get('replays', 0))}"
-    event = await event_of(redis, stream, "/".join((*name, ending)), settled_ms)
+    (event,) = await events_of(redis, stream, [EventName("/".join((*name, ending)), settled_ms)])
     return Settled(state=state, reason=fields.get("reason", b"").decode(), at=settled_ms / 1000, event=event)
 
 
-async def event_of(redis: Redis, stream: str, event_id: str, settled_ms: int) -> dict[str, Any] | None:
-    """The event of a settled shipment, as long as its stream has it.
+class EventName(NamedTuple):
+    """The id of the event of a settled shipment, and when the shipment was settled by the ledger's clock."""
+
+    event_id: str
+    settled_ms: int
+
+
+async def events_of(redis: Redis, stream: str, names: Sequence[EventName]) -> list[dict[str, Any] | None]:
+    """The event of each settled shipment, as long as its stream has it.
 
     A stream has no index of event ids, but the entry was written when the shipment was settled.
     """
-    entries: Any = await redis.xrange(stream, min=str(settled_ms), max=str(settled_ms + _CLOCK_SLACK_MS), count=2000)
-    for _, fields in entries:
-        event: dict[str, Any] = json.loads(fields[b"event"])
-        if event["id"] == event_id:
-            return event
-    return None
+    found: list[dict[str, Any] | None] = []
+    for some in portions(names, _READ_AT_ONCE):
+        pipe = redis.pipeline(transaction=False)
+        for name in some:
+            pipe.xrange(stream, min=str(name.settled_ms), max=str(name.settled_ms + _CLOCK_SLACK_MS), count=2000)
+        found += map(_event_among, some, await pipe.execute())
+    return found
+
+
+def _event_among(name: EventName, entries: Iterable[Any]) -> dict[str, Any] | None:
+    events: Iterable[dict[str, Any]] = (json.loads(fields[b"event"]) for _, fields in entries)
+    return next((event for event in events if event["id"] == name.event_id), None)

@@ -1,6 +1,7 @@
 """The cost of a batch at the server, counted by the server itself."""
 
 import asyncio
+import json
 import re
 import uuid
 from collections import Counter
@@ -12,6 +13,8 @@ import pytest
 
 from config.settings import Settings
 from tests.factories.ledger_harness import Harness
+from worker.ledger.records import failures
+from worker.ledger.shipment_state import EventName, events_of
 
 ROUND_TRIPS = ("accept", "take", "report")
 """For a hundred shipments as for one."""
@@ -96,3 +99,22 @@ async def test_no_client_sends_a_time(harness: Harness) -> None:
         await harness.ledger.renew([(claim.shipments[0], claim.lease_token)])
     sent = [word for command in seen.received for word in command.split()[1:]]
     assert [word for word in sent if A_TIME.fullmatch(word)] == []
+
+
+async def test_failures_of_many_merchants_are_read_together(harness: Harness) -> None:
+    """Failed shipments of fifty merchants and their events are read in a few round trips."""
+    merchants = [f"merchant-{number}" for number in range(50)]
+    for merchant in merchants:
+        claim = await harness.claim(merchant, "a")
+        await harness.report(claim, "failed", event=json.dumps({"id": f"{merchant}/a/failed/0"}))
+    before = await _packets(harness)
+    found = await failures(harness.redis, harness.settings, merchants)
+    names = [EventName(f"{each.merchant}/a/failed/0", each.settled_ms) for each in found]
+    events = await events_of(harness.redis, harness.settings.failed_stream, names)
+    assert [(event or {}).get("id") for event in events] == [f"{merchant}/a/failed/0" for merchant in merchants]
+    assert await _packets(harness) - before < 10
+
+
+async def _packets(harness: Harness) -> int:
+    """How often the server has read from a connection."""
+    return int((await harness.raw.info("stats"))["total_reads_processed"])

@@ -157,7 +157,7 @@ async def test_it_fails_at_its_deadline(child: ChildRuntime, harness: Harness) -
     ((_, entry),) = await harness.raw.xrange(harness.settings.failed_stream)
     data = json.loads(entry[b"event"])["data"]
     assert (data["reason"], data["order"], data["attempts"]) == ("unreadable_record", None, None)
-    (failure,) = await failures(harness.redis, harness.settings, "acme")
+    (failure,) = await failures(harness.redis, harness.settings, ["acme"])
     assert (failure.reason, failure.progress) == ("unreadable_record", None)
     replay = await prepare(harness.redis, harness.settings, ReplayFilter(merchant="acme"), 50)
     assert (replay.items, [why for _, why in replay.kept]) == ((), ["unreadable_record"])

@@ -14,7 +14,7 @@ from tests.perf.bench.rig import BenchError
 from tests.perf.bench.scenarios import SCENARIOS, Part, say
 from tests.perf.bench.sizes import FULL, QUICK
 
-QUICK_SCENARIOS = ("stub", "api-0", "api-200")
+QUICK_SCENARIOS = ("stub", "api-0", "api-200", "operators")
 
 
 def main() -> int:

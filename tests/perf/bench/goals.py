@@ -6,7 +6,9 @@ from typing import Literal, assert_never
 
 from tests.perf.bench.contenders import CELERY_PREFORK, CELERY_THREADS, FLOOR, OURS, OURS_MANY, TASKIQ
 from tests.perf.bench.flow import Flow
+from tests.perf.bench.index_cost import AcceptCost, Memory
 from tests.perf.bench.measure import Row
+from tests.perf.bench.operators import CommandTime
 from tests.perf.bench.scenarios import Idle, MerchantFiles, Part, Saturation, Scaled, Scheduled, Sweep
 from tests.perf.bench.stub_limit import StubLimit
 
@@ -120,7 +122,10 @@ def _of_part(part: Part) -> Iterator[Goal]:
         case Idle():
             yield from _at_most("idle, share of one core", 0.7, [part.cpu_percent], "%")
             yield from _at_most("idle, Redis commands per second", 10, [part.commands_per_s])
-        case Row() | Flow() | StubLimit() | Scaled():
+        case CommandTime():
+            name = f"allocation {part.command}, {part.shipments:,} shipments of {part.merchants:,} merchants: median"
+            yield from _at_most(name, part.most_s, [part.median_s], "s")
+        case Row() | Flow() | StubLimit() | Scaled() | Memory() | AcceptCost():
             return
         case _:
             assert_never(part)

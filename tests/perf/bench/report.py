@@ -9,7 +9,9 @@ from typing import Any, assert_never
 
 from tests.perf.bench.flow import Flow
 from tests.perf.bench.goals import Goal, goals
+from tests.perf.bench.index_cost import AcceptCost, Memory
 from tests.perf.bench.measure import Row
+from tests.perf.bench.operators import CommandTime
 from tests.perf.bench.scenarios import Idle, MerchantFiles, Part, Saturation, Scaled, Scheduled, Sweep
 from tests.perf.bench.stub_limit import StubLimit
 
@@ -19,6 +21,8 @@ _HEAD = """\
 _FLOW_HEAD = """\
  an even flow, API 200 ms                        system            CPU ms per order:   above API, ms   behind  others
                                                                        own   Redis      p50     p99                %"""
+_COMMAND_HEAD = """\
+ operators' commands                 merchants  shipments  median, s  slowest, s  goal, s"""
 _NOTE = """\
 CPU is user and system time over all of a system's processes: ours are intake, worker with four children, and beat.
 The publisher is not counted. A lone order is published after the event of the one before; a burst is all at once.
@@ -33,6 +37,9 @@ _KEYS: dict[type[Part], str] = {
     Saturation: "saturation",
     Scaled: "scaled",
     Idle: "idle",
+    CommandTime: "commands",
+    Memory: "memory",
+    AcceptCost: "accept",
 }
 
 
@@ -55,10 +62,24 @@ def text(parts: Sequence[Part]) -> str:
     """The table, the other figures, and the goals."""
     rows = [_row(part) for part in parts if isinstance(part, Row)]
     flows = [_flow(part) for part in parts if isinstance(part, Flow)]
+    times = [_command(part) for part in parts if isinstance(part, CommandTime)]
     others = [line for part in parts for line in _other(part)]
     judged = [_goal(goal) for goal in goals(parts)]
-    tables = [[_FLOW_HEAD, *flows] if flows else [], [_HEAD, *rows, _NOTE] if rows else [], others, judged]
+    tables = [
+        [_FLOW_HEAD, *flows] if flows else [],
+        [_HEAD, *rows, _NOTE] if rows else [],
+        [_COMMAND_HEAD, *times] if times else [],
+        others,
+        judged,
+    ]
     return "\n\n".join("\n".join(lines) for lines in tables if lines)
+
+
+def _command(time: CommandTime) -> str:
+    return (
+        f" allocation {time.command:24} {time.merchants:9,} {time.shipments:10,} {time.median_s:10.2f} "
+        f"{time.slowest_s:11.2f} {time.most_s:8g}"
+    )
 
 
 def _flow(flow: Flow) -> str:
@@ -110,10 +131,27 @@ def _other(part: Part) -> Iterator[str]:
         case Idle():
             yield f"idle: {part.cpu_percent:.2f} % of a core ({_listed(part.cpu_percent_by_role)})"
             yield f"idle: {part.commands_per_s:.1f} Redis commands/s ({_listed(part.commonest)})"
-        case Row() | Flow():
+        case Memory() | AcceptCost():
+            yield _index(part)
+        case Row() | Flow() | CommandTime():
             return
         case _:
             assert_never(part)
+
+
+def _index(part: Memory | AcceptCost) -> str:
+    if isinstance(part, Memory):
+        return (
+            f"memory of {part.shipments:,} settled shipments: {part.whole:,.0f} bytes each, of which the orders index "
+            f"takes {part.index:,.0f}; a stored merchant file {part.merchant_file:,.0f} bytes; "
+            f"quiet times, near deadlines and problems {part.lists:,} bytes in all"
+        )
+    index_us = part.with_us - part.without_us
+    return (
+        f"accept, {part.at_once:,} at once: {part.with_us:.1f} µs of Redis an order, of which the index takes "
+        f"{index_us:.1f} ({index_us / part.with_us:.0%}); {part.with_commands:.2f} commands an order, "
+        f"{part.without_commands:.2f} without the index"
+    )
 
 
 def _listed(figures: Any) -> str:

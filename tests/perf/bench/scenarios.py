@@ -1,5 +1,6 @@
-"""The measurements: the table of contenders, backlog, slow beat, many merchants, settings, idle."""
+"""The measurements: the table of contenders, backlog, slow beat, many merchants, settings, idle, operators."""
 
+import asyncio
 import sys
 import time
 from collections import Counter
@@ -8,8 +9,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tests.perf.bench.contenders import CONTENDERS, OURS
+from tests.perf.bench.filled_ledger import FilledPlace, filling, place_to_fill
 from tests.perf.bench.flow import LOADS, Flow, contenders, flow
+from tests.perf.bench.index_cost import AcceptCost, Memory, accept_cost, memory, used_bytes
 from tests.perf.bench.measure import Row, burst, steady, warm_up
+from tests.perf.bench.operators import CommandTime, command_times
 from tests.perf.bench.rig import Rig, rig
 from tests.perf.bench.sizes import Sizes
 from tests.perf.bench.stub_limit import StubLimit, stub_limits
@@ -83,7 +87,20 @@ class Scaled:
     pss_mb: float
 
 
-Part = StubLimit | Row | Flow | Scheduled | Sweep | MerchantFiles | Saturation | Scaled | Idle
+Part = (
+    StubLimit
+    | Row
+    | Flow
+    | Scheduled
+    | Sweep
+    | MerchantFiles
+    | Saturation
+    | Scaled
+    | Idle
+    | CommandTime
+    | Memory
+    | AcceptCost
+)
 
 Systems = Collection[str]
 """Names of the contenders of the table."""
@@ -242,6 +259,30 @@ def idle(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
         )
 
 
+def operators(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
+    """The operators' commands on a ledger with a history, then what its indexes cost."""
+    with place_to_fill(sizes.history.merchants) as place:
+        say(f"filling a ledger with {sizes.history.shipments} shipments")
+        yield asyncio.run(_fill(sizes, place))
+        say(f"the operators' commands, {sizes.command_runs} times")
+        yield from command_times(sizes.history, sizes.command_runs, place.environment, place.log)
+        for at_once in sizes.accepted_at_once:
+            say(f"accepting {sizes.accepted} orders with the index and without, {at_once} at once")
+            yield asyncio.run(_accept_cost(sizes, place, at_once))
+
+
+async def _fill(sizes: Sizes, place: FilledPlace) -> Memory:
+    async with filling(place.settings) as filler:
+        empty_bytes = await used_bytes(filler.store.redis)
+        await filler.fill(sizes.history)
+        return await memory(filler.store.redis, sizes.history, empty_bytes)
+
+
+async def _accept_cost(sizes: Sizes, place: FilledPlace, at_once: int) -> AcceptCost:
+    async with filling(place.settings) as filler:
+        return await accept_cost(filler, place.settings, sizes.history, sizes.accepted, at_once)
+
+
 SCENARIOS: dict[str, Callable[[Sizes, Systems], Iterator[Part]]] = {
     "stub": stub,
     "flow": even_flow,
@@ -255,5 +296,6 @@ SCENARIOS: dict[str, Callable[[Sizes, Systems], Iterator[Part]]] = {
     "children": partial(scaled, "ALLOCATION_CONCURRENCY", 200),
     "messages": partial(scaled, "ALLOCATION_BATCH", 0),
     "idle": idle,
+    "operators": operators,
 }
 """Each yields its results as soon as they are available."""

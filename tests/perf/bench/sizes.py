@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.perf.bench.contenders import CONTENDERS, FLOOR
+from tests.perf.bench.filled_ledger import Content
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,13 @@ class Sizes:
     scaled: Mapping[str, tuple[int, ...]]
     """The values of settings that are compared."""
 
+    history: Content
+    command_runs: int
+    """What the ledger holds when the operators' commands are measured, and how often each of them runs."""
+    accepted: int
+    accepted_at_once: tuple[int, ...]
+    """Orders accepted with the index and without, and how many of them in one script."""
+
 
 _WAITING_FOR_ANSWERS = tuple(name for name in CONTENDERS if name != FLOOR.name)
 """The floor has one call in flight at a time, which is meaningless with a slow API."""
@@ -63,6 +71,10 @@ FULL = Sizes(
     merchant_orders=(10_000, 40_000),
     sweep_orders=10_000,
     scaled={"ALLOCATION_CONCURRENCY": (1, 2, 8), "ALLOCATION_BATCH": (1, 10, 25)},
+    history=Content(merchants=300, shipments=100_000, failed=2000, rejected=300),
+    command_runs=7,
+    accepted=10_000,
+    accepted_at_once=(1, 4, 100),
 )
 """Under ten minutes on two cores."""
 
@@ -87,5 +99,9 @@ QUICK = Sizes(
     merchant_orders=(1000,),
     sweep_orders=1000,
     scaled={"ALLOCATION_CONCURRENCY": (4,), "ALLOCATION_BATCH": (100,)},
+    history=Content(merchants=30, shipments=5000, failed=100, rejected=20),
+    command_runs=2,
+    accepted=1000,
+    accepted_at_once=(4,),
 )
 """Under one minute: a rough result."""

@@ -1,9 +1,12 @@
 """Command output is harmless, whatever an event or an API contains."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.commands.output import _plain_lines, cell, console, table
 from worker.observability.text import count, duration, visible
 
 
@@ -31,3 +34,20 @@ def test_durations_have_two_units_at_most(seconds: float, words: str) -> None:
 def test_one_is_singular() -> None:
     """One shipment, two shipments."""
     assert (count(1, "shipment"), count(0, "shipment")) == ("1 shipment", "0 shipments")
+
+
+@given(st.lists(st.tuples(*[st.text() | st.integers() | st.none()] * 3)))
+def test_plain_tables_are_those_of_rich(rows: list[tuple[str | int | None, ...]]) -> None:
+    """For any text, numbers and missing values, the lines are what rich prints, but for its margins."""
+    found = table("#number", "name", "~why")
+    for row in rows:
+        found.add_row(*map(cell, row))
+    out = console()
+    with out.capture() as captured:
+        out.print(found)
+    lines = _plain_lines(found, "─")
+    assert _without_margins(lines) == _without_margins(captured.get().splitlines())
+
+
+def _without_margins(lines: Sequence[str]) -> str:
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
