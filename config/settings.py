@@ -116,9 +116,9 @@ class Settings(BaseSettings):
     concurrency: int = Field(
         default_factory=lambda: 2 * usable_cores(), ge=1, le=512, description="worker processes; by default 2 a core"
     )
-    batch: int = Field(100, ge=1, le=100, description="most shipments of a merchant in one claim or one call")
-    keep_days: float = Field(7, gt=0, le=3650, description="how long settled records and out streams are kept")
-    trim_orders: bool = Field(default=True, description="whether the orders stream is trimmed, as the out streams are")
+    batch: int = Field(100, ge=1, le=100, description="maximum number of shipments of a merchant in one claim or call")
+    keep_days: float = Field(7, gt=0, le=3650, description="how long settled records and published events are kept")
+    trim_orders: bool = Field(default=True, description="whether the orders stream is trimmed like the output streams")
     log_level: LogLevel = Field("info", description="the lowest level that all processes log")
     flower_address: Address = Field("127.0.0.1", description="where Flower listens")
     flower_port: int = Field(5555, ge=1, le=65535)

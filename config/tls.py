@@ -27,7 +27,7 @@ def tls_problem(url: str) -> str | None:
     """What is wrong with the URL's TLS parameters, without repeating a part of it; None when nothing is."""
     stated, known = _stated(url), ", ".join(_VALUES)
     if stated and not url.startswith("rediss://"):
-        return "has parameters of TLS, which is spoken with rediss:// only; write rediss://"
+        return "has TLS parameters, which require rediss://; write rediss://"
     if not stated.keys() <= _VALUES.keys():
         return f"has a parameter of TLS that is not known; use {known}"
     if len(stated) < sum(name.startswith("ssl_") for name, _ in parameters(url)):

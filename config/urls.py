@@ -9,7 +9,7 @@ REDIS_SCHEMES = (*BROKER_SCHEMES, "unix")
 
 _ESCAPE = (
     "cannot be read as a URL; in user and password write % as %25, # as %23, / as %2F, : as %3A, ? as %3F, "
-    "@ as %40 and a blank as %20"
+    "@ as %40 and a space as %20"
 )
 _DATABASE = "must name its database by a number, such as redis://localhost:6379/0"
 _NOT_KNOWN = "has a parameter that is not known; remove it"

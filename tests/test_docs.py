@@ -14,7 +14,7 @@ import click
 import jsonschema
 import pytest
 from click.testing import CliRunner
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS
 from config.merchant_files.conditions import Conditions
@@ -25,8 +25,11 @@ from config.strategies.quote import request_with_quote
 from config.strategies.strategy import V1, V2, Flavour, RequestSpec, Strategy
 from tasks.allocate import ALLOCATE_TASK
 from tasks.events.schemas import schema
+from tasks.events.shipment_allocated import AllocatedData
+from tasks.events.shipment_allocation_failed import FailedData
 from tasks.rules.decision import FailReason
 from tasks.rules.order import Order, RejectReason, parse_order
+from tasks.rules.order_event import OrderData
 from worker.commands import status
 from worker.commands.cli import COMMANDS
 from worker.lab.demo.scenes import SCENES
@@ -46,6 +49,11 @@ BASE = tomllib.loads(
     '[api]\nflavour = "shipments-v2"\nbase_url = "https://api.test"\napi_key = { env = "K" }\n'
     "[allocation]\nstrategy = { default_rules = true }\n"
 )
+EVENTS: dict[str, type[BaseModel]] = {
+    "order.created": OrderData,
+    "shipment.allocated": AllocatedData,
+    "shipment.allocation_failed": FailedData,
+}
 ANSWERS = {"shipment.allocated": "shipment-allocated", "shipment.allocation_failed": "shipment-allocation-failed"}
 
 
@@ -194,13 +202,16 @@ def test_log_events() -> None:
 
 
 def test_wire() -> None:
-    """The changelog names every task, queue and key of Redis, under the heading Wire."""
+    """The changelog names every task, queue, field of an event and key of Redis, under the heading Wire."""
     tasks = {ALLOCATE_TASK, SWEEP_TASK, *(f"allocation.fallback.{strategy.name}" for strategy in STRATEGIES)}
     scripts = "".join(path.read_text() for path in (ROOT / "worker").rglob("*.lua"))
     code = "".join(path.read_text() for path in (ROOT / "worker").rglob("*.py"))
     keys = {*re.findall(r"P \.\. '([a-z_]+)", scripts), *re.findall(r"\{PREFIX\}([a-z_]+)", code)}
     assert {coded(row[0])[0] for row in rows("CHANGELOG.md", "Tasks:")} == tasks
     assert {coded(row[0])[0] for row in rows("CHANGELOG.md", "Queues:")} == {BATCHES, SWEEPS}
+    assert {coded(name)[0]: coded(fields) for name, fields in rows("CHANGELOG.md", "Events:")} == {
+        event: [*model.model_fields] for event, model in EVENTS.items()
+    }
     assert {coded(row[0])[0].rstrip(":") for row in rows("CHANGELOG.md", "Keys in Redis:")} == keys
 
 

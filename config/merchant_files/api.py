@@ -88,9 +88,9 @@ class Api(BaseModel):
 
     @field_validator("format")
     @classmethod
-    def _is_spoken(cls, value: str, others: ValidationInfo) -> str:
+    def _is_supported(cls, value: str, others: ValidationInfo) -> str:
         if value == "xml" and others.data.get("flavour") == V2:
-            raise ValueError("xml is spoken by consignments-v1 only; remove it")
+            raise ValueError("xml is supported by consignments-v1 only; remove it")
         return value
 
     @field_validator("bulk")

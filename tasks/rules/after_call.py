@@ -131,7 +131,7 @@ def _read_first(shipment: Shipment) -> ReadBack:
 
 
 def _isolate(shipment: Shipment, outcome: BulkRefused, context: Context) -> Decision:
-    """Refused in a group, possibly because of another shipment: called for again in a group half as large.
+    """Refused in a group, possibly because of another shipment: called again in a group half as large.
 
     With v1 a part may have been allocated: its first refusal is an open call, and a read-back precedes each further
     call.

@@ -19,7 +19,7 @@ class Alerts(Protocol):
         """A merchant's pause was lifted; `shipments` of its shipments are due again."""
 
     def call_repeated(self, shipment: Shipment) -> None:
-        """A shipment was called for again after an open call, which may take effect even after its quiet time."""
+        """A shipment was called again after an open call, which may take effect even after its quiet time."""
 
     def unreadable(self, found: UnreadableRecord) -> None:
         """A record cannot be parsed by this version."""

@@ -5,7 +5,8 @@ from dataclasses import asdict
 import click
 
 from config.settings import Settings
-from worker.commands.output import cell, example, print_json, print_table, say, table
+from worker.commands.options import example
+from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.session import visit
 from worker.ledger.operator_actions import Action, read_actions
 from worker.redis_client.store import Store

@@ -4,8 +4,10 @@ import sys
 
 import click
 
+from worker.commands.options import example
 
-@click.command()
+
+@click.command(epilog=example("allocation demo --stay"))
 @click.option("--stay", is_flag=True, help="Keep everything running afterwards, for your own orders; Ctrl-C ends it.")
 @click.option("--keep", is_flag=True, help="Keep the folder with the server's files, the merchants and the logs.")
 @click.option("--verbose", is_flag=True, help="Show the logs of the processes.")

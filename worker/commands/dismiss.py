@@ -4,8 +4,8 @@ import click
 
 from config.settings import Settings
 from worker.commands.nearest import no_such
-from worker.commands.options import by, why
-from worker.commands.output import example, print_json, say
+from worker.commands.options import by, example, why
+from worker.commands.output import print_json, say
 from worker.commands.selection import check_selection
 from worker.commands.session import visit
 from worker.ledger import keys, operator_actions
@@ -23,7 +23,7 @@ from worker.streams.rejected import open_rejections
 )
 @click.argument("references", nargs=-1, metavar="[REFERENCE]...")
 @click.option("--merchant", metavar="M", help="Failed shipments of this merchant.")
-@click.option("--reason", metavar="R", help="Failed shipments (or rejected events) of this reason.")
+@click.option("--reason", metavar="R", help="Failed shipments (or rejected events) with this reason.")
 @click.option("--all", "everything", is_flag=True, help="All failed shipments.")
 @click.option("--rejected", "stream_id", metavar="STREAM_ID", help="A rejected event.")
 @click.option("--rejected-all", is_flag=True, help="Rejected events, with --reason those of one reason.")

@@ -4,7 +4,7 @@ from importlib import resources
 
 import click
 
-from worker.commands.output import example
+from worker.commands.options import example
 
 FILES = {"order": "order.json", "merchant": "merchant.toml", "env": "env"}
 

@@ -15,7 +15,8 @@ from tasks.rules.shipment import iso
 from worker.commands.explain_document import ExplainedRejection, Explanation, explained
 from worker.commands.history import path, state, whereabouts
 from worker.commands.nearest import check_merchant, nearest, references
-from worker.commands.output import cell, clock, example, print_json, print_table, say, table
+from worker.commands.options import example
+from worker.commands.output import cell, clock, print_json, print_table, say, table
 from worker.commands.session import visit
 from worker.ledger.orders_index import find_order
 from worker.ledger.records import Record, Settled, Working, known_merchants, merchants_of, read_record, server_ms
@@ -166,8 +167,8 @@ def _print_record(record: Record, retry: Retry | None) -> None:
         if order:
             say(f"  {name:<8} {order}")
     if repeated := shipment.progress.repeated_calls:
-        text = "after an open call: an API that acts even later books twice"
-        say(f"  {'again':<9}called for {count(repeated, 'time')} {text}")
+        text = "after an open one: an API that acts even later books twice"
+        say(f"  {'repeated':<9}{count(repeated, 'call')} {text}")
     _print_history(record)
 
 

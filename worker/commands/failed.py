@@ -12,7 +12,8 @@ import click
 from config.settings import Settings
 from tasks.rules.shipment import iso
 from worker.commands.nearest import no_such
-from worker.commands.output import cell, example, print_json, print_table, say, table
+from worker.commands.options import example
+from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.selection import check_selection
 from worker.commands.session import visit
 from worker.ledger.records import Failure

@@ -7,6 +7,7 @@ import sys
 import click
 from tornado.netutil import bind_sockets
 
+from worker.commands.options import example
 from worker.ledger.format import introduce
 from worker.observability.logs import start_logging
 from worker.processes.environment import load
@@ -18,7 +19,7 @@ _MAX_TASKS = "10000"
 """How many tasks Flower keeps in memory, some kilobytes each; the ledger keeps the history."""
 
 
-@click.command()
+@click.command(epilog=example("allocation flower"))
 def command() -> None:
     """Start Flower on ALLOCATION_FLOWER_ADDRESS:ALLOCATION_FLOWER_PORT, read-only.
 

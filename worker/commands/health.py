@@ -8,13 +8,14 @@ import urllib.request
 
 import click
 
+from worker.commands.options import example
 from worker.observability.heartbeat import ForeignFolderError, is_alive
 from worker.processes.environment import load
 
 FLOWER_TIMEOUT_S = 3.0
 
 
-@click.command()
+@click.command(epilog=example("allocation health worker"))
 @click.argument("role", type=click.Choice(["intake", "worker", "beat", "flower"]))
 def command(role: str) -> None:
     """Whether a process of ROLE on this machine is alive: exit code 0, else 1.

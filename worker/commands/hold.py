@@ -4,8 +4,8 @@ import click
 
 from config.settings import Settings
 from worker.commands.nearest import check_merchant
-from worker.commands.options import by, why
-from worker.commands.output import example, say
+from worker.commands.options import by, example, why
+from worker.commands.output import say
 from worker.commands.session import visit
 from worker.ledger import operator_actions
 from worker.redis_client.store import Store

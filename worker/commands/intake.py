@@ -4,10 +4,11 @@ import click
 import uvloop
 
 from config.settings import Settings
+from worker.commands.options import example
 from worker.processes.environment import load
 
 
-@click.command()
+@click.command(epilog=example("allocation intake"))
 def command() -> None:
     """Read order-created events and put their shipments into ledger and schedule.
 

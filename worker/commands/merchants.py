@@ -12,8 +12,9 @@ from config.settings import Settings
 from tasks.rules.shipment import iso
 from worker.commands.nearest import check_merchant, no_such
 from worker.commands.options import by as by_option
+from worker.commands.options import example
 from worker.commands.options import why as why_option
-from worker.commands.output import cell, clock, example, print_json, print_table, say, table
+from worker.commands.output import cell, clock, print_json, print_table, say, table
 from worker.commands.session import visit
 from worker.ledger import keys
 from worker.ledger.operator_actions import record_action

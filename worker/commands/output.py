@@ -23,11 +23,6 @@ _GAP = 3
 """Columns between two columns of a table."""
 
 
-def example(*lines: str) -> str:
-    """The end of a command's help: command lines to copy, which click does not join into a paragraph."""
-    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])
-
-
 def cell(value: object, style: str = "") -> Text:
     """A value in a table, as it is: rich reads no markup in it. None is `-`."""
     return Text("-" if value is None else visible(str(value)), style=style)

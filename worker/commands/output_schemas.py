@@ -20,7 +20,7 @@ class StatusHead:
     __pydantic_config__: ClassVar = DESCRIBED
 
     healthy: bool
-    """Whether no problem counts."""
+    """Whether no problem affects the exit code."""
     problems: tuple[Problem, ...]
     """The problems, urgent ones first."""
     queues: dict[str, int] | None

@@ -13,7 +13,8 @@ from config.settings import Settings
 from config.strategies.strategy import strategy_text
 from tasks.rules.replay import MAX_REPLAYS
 from worker.commands.options import by as by_option
-from worker.commands.output import cell, example, print_json, print_table, say, table
+from worker.commands.options import example
+from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.publish import EVENT_FILE
 from worker.commands.replay_rejected import How, replay_all_rejected, replay_file
 from worker.commands.selection import check_selection
@@ -56,7 +57,7 @@ class _How:
 )
 @click.argument("references", nargs=-1, metavar="[REFERENCE]...")
 @click.option("--merchant", metavar="M", help="Failed shipments of this merchant.")
-@click.option("--reason", metavar="R", help="Failed shipments (or rejected events) of this reason.")
+@click.option("--reason", metavar="R", help="Failed shipments (or rejected events) with this reason.")
 @click.option("--all", "everything", is_flag=True, help="All failed shipments.")
 @click.option(
     "--rejected", type=EVENT_FILE, metavar="FILE", help="Publish fixed events of `rejected --export` instead."
@@ -92,7 +93,7 @@ def command(  # noqa: PLR0913  # one argument per option
 ) -> None:
     """Requeue failed shipments or rejected events.
 
-    A replay chooses rule and plan again, from the facts of the order and the present merchant file. The shipment is
+    A replay chooses rule and plan again, from the facts of the order and the current merchant file. The shipment is
     read back before any call, so that it is not allocated twice. At least one condition is needed; all that are given
     must hold. Exit code 1: a selected shipment could not be requeued.
     """

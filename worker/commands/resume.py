@@ -4,8 +4,8 @@ import click
 
 from config.settings import Settings
 from worker.commands.nearest import check_merchant
-from worker.commands.options import by
-from worker.commands.output import example, say
+from worker.commands.options import by, example
+from worker.commands.output import say
 from worker.commands.session import visit
 from worker.ledger.ledger import Ledger
 from worker.ledger.operator_actions import record_action, release_hold

@@ -78,7 +78,7 @@ class SentryAlerts:
             sentry_sdk.capture_message(f"shipment failed: {reason}", level="error")
 
     def call_repeated(self, shipment: Shipment) -> None:
-        """A shipment is called for again after an open call: an API that acts later than that books twice."""
+        """A shipment is called again after an open call: an API that acts later than that books twice."""
         log.warning(
             "call_repeated",
             merchant=shipment.merchant,

@@ -53,9 +53,10 @@ async def _probe(paused: set[str], ledger: Ledger, merchants: MerchantFiles) -> 
 
 
 async def _trim_streams(store: Store, settings: Settings, now_ms: int) -> None:
-    """Trim the allocated, failed and rejected streams, by age only."""
+    """Trim the allocated, failed and rejected streams, and what is to be dealt with of the latter, by age only."""
     oldest_ms = max(0, now_ms - round(settings.keep_days * 86_400_000))
     pipe = store.redis.pipeline(transaction=False)
     for stream in (settings.allocated_stream, settings.failed_stream, settings.rejected_stream):
         pipe.xtrim(stream, minid=str(oldest_ms), approximate=True)
+    pipe.zremrangebyscore(keys.REJECTED, "-inf", f"({oldest_ms}")
     await pipe.execute()

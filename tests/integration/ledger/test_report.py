@@ -14,7 +14,7 @@ A_DAY_S = 86400
 
 
 async def events(harness: Harness, stream: str) -> list[str]:
-    """The events of an out stream."""
+    """The events of an output stream."""
     return [entry[b"event"].decode() for _, entry in await harness.raw.xrange(stream)]
 
 
@@ -201,7 +201,7 @@ async def test_concurrent_reports(harness: Harness) -> None:
 
 @pytest.mark.parametrize("stream", ["allocated_stream", "failed_stream"])
 async def test_a_key_of_another_type(harness: Harness, stream: str) -> None:
-    """If the name of an out stream belongs to a key of another type, nothing is written, not even earlier reports."""
+    """If the name of an output stream belongs to a key of another type, nothing is written, nor are earlier reports."""
     claim = await harness.claim("acme", "a", "b")
     await harness.raw.set(getattr(harness.settings, stream), "something else")
     before = await harness.dump()

@@ -73,7 +73,7 @@ def test_a_single_call_is_late(sandbox: RunningSandbox, path: str, accept: str) 
 
 
 def test_an_early_repeat_allocates_twice(sandbox: RunningSandbox) -> None:
-    """A consignment that is called for again while the first call is pending is allocated twice."""
+    """A consignment that is called again while the first call is pending is allocated twice."""
     sandbox.set_faults({"fault": "status", "on": "allocate", "late_s": 1, "times": 1})
     for _ in range(2):
         _allocate_many(sandbox, "json", "EC-1")

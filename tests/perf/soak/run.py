@@ -107,7 +107,7 @@ class Soak:
         time.sleep(TICK_S)  # the rate's own clock
 
     def _read(self) -> None:
-        """Read the out streams as a consumer would, before they are trimmed."""
+        """Read the output streams as a consumer would, before they are trimmed."""
         for stream, seen in self._seen.items():
             entries: Any = self._system.redis.xrange(stream, min=f"({self._read_to[stream]}", count=5000)
             for stream_id, entry in entries:

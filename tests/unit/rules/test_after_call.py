@@ -131,7 +131,7 @@ def test_retry_after_is_honoured(asked_s: float, waits: int) -> None:
 
 
 def test_a_missing_shipment_is_retried() -> None:
-    """For a minute after its event, which may precede the shipment, a missing shipment is called for again."""
+    """For a minute after its event, which may precede the shipment, a missing shipment is called again."""
     early = after_call(shipment(*PLAN, age_s=59.9), NOT_FOUND, context())
     assert isinstance(early, Call)
     late = after_call(shipment(*PLAN, age_s=60), NOT_FOUND, context())

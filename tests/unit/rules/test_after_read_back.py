@@ -69,7 +69,7 @@ def test_an_allocated_shipment_is_adopted(before: Shipment) -> None:
 @pytest.mark.parametrize("finding", [UNALLOCATED, ALLOCATION_FAILED])
 @pytest.mark.parametrize("kind", ["unknown", "queued"])
 def test_an_open_call_without_effect_is_repeated(finding: Finding, kind: str) -> None:
-    """After the quiet time, a shipment that is read as unallocated is called for again, at the same step."""
+    """After the quiet time, a shipment that is read as unallocated is called again, at the same step."""
     before = doubtful() if kind == "unknown" else queued()
     after = before.with_progress(last_read=getattr(finding, "state", None))
     assert after_read_back(before, finding, context()) == Call(shipment=after.cleared(NOW + CLEARED_S))
@@ -224,7 +224,7 @@ def test_a_read_back_is_no_attempt(finding: Finding) -> None:
 
 
 def test_a_refusal_is_discarded_if_the_shipment_is_missing() -> None:
-    """If the read-back that should confirm a refusal finds no shipment, the same step is called for again."""
+    """If the read-back that should confirm a refusal finds no shipment, the same step is called again."""
     young = shipment(VIRTUAL, GROUP, age_s=1, attempts=1, attempted=0, refusal="virtual_service_not_found")
     missing = after_read_back(young, NOT_FOUND, context(sent=NOW))
     assert isinstance(missing, ReadBack)

@@ -28,7 +28,7 @@ PLAN = (VIRTUAL, GROUP)
 
 @pytest.mark.parametrize(("group_size", "fewer"), [(100, 50), (11, 6), (3, 2), (2, 1)])
 def test_v2_splits_in_halves(group_size: int, fewer: int) -> None:
-    """No call took effect, so each shipment is called for again at once, in a call of half the size."""
+    """No call took effect, so each shipment is called again at once, in a call of half the size."""
     decision = after_call(shipment(*PLAN), BULK_REFUSED, context(group_size=group_size))
     assert decision == Call(shipment=shipment(*PLAN, attempts=1, attempted=0, group_size=fewer))
 

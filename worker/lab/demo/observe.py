@@ -83,7 +83,7 @@ class Watch:
         return str(stream_id.decode())
 
     async def look(self) -> None:
-        """Read new entries of the out streams."""
+        """Read new entries of the output streams."""
         settings = self._settings
         for stream in (settings.allocated_stream, settings.failed_stream):
             for _, fields in await self._fresh(stream):

@@ -100,7 +100,7 @@ class Fault(BaseModel):
             if self.fault not in faults and getattr(self, option) != type(self).model_fields[option].default:
                 raise ValueError(f"{option} does not go with {self.fault}")
         if self.acts_share < 1 and not self.late_s:
-            raise ValueError("acts_share goes with late_s")
+            raise ValueError("acts_share requires late_s")
         if self.fault == "refused_whole" and self.because_of is None:
             raise ValueError("refused_whole needs because_of")
         if self.status is not None and self.status not in _STATUSES.get(self.fault, {self.status}):
