@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 
 from config.settings import Settings
-from worker.commands.options import example
+from worker.commands.example_lines import example
 from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.session import visit
 from worker.ledger.operator_actions import Action, read_actions

@@ -3,8 +3,9 @@
 import click
 
 from config.settings import Settings
+from worker.commands.example_lines import example
 from worker.commands.nearest import one_record
-from worker.commands.options import by, example, why
+from worker.commands.options import by, why
 from worker.commands.output import say
 from worker.commands.session import visit
 from worker.ledger import operator_actions

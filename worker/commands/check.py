@@ -14,7 +14,7 @@ from config.merchant_files.api import KeyFromEnv, KeyFromFile
 from config.merchant_files.merchant_file import Choice, Merchant, find_key, read_all, short_quiet_time
 from config.settings import NOT_A_SETTING, FormatError, Settings, SettingsError, unknown_names
 from worker.commands.check_order import check_order
-from worker.commands.options import example
+from worker.commands.example_lines import example
 from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.publish import EVENT_FILE
 from worker.commands.session import connected

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from worker.commands.options import example
+from worker.commands.example_lines import example
 
 
 @click.command(epilog=example("allocation demo --stay"))

@@ -3,8 +3,9 @@
 import click
 
 from config.settings import Settings
+from worker.commands.example_lines import example
 from worker.commands.nearest import no_such
-from worker.commands.options import by, example, why
+from worker.commands.options import by, why
 from worker.commands.output import print_json, say
 from worker.commands.selection import check_selection
 from worker.commands.session import visit

@@ -4,7 +4,7 @@ from importlib import resources
 
 import click
 
-from worker.commands.options import example
+from worker.commands.example_lines import example
 
 FILES = {"order": "order.json", "merchant": "merchant.toml", "env": "env"}
 

@@ -12,10 +12,10 @@ from config.merchant_files.retry import Retry
 from config.settings import Settings
 from config.strategies.strategy import strategy_text
 from tasks.rules.shipment import iso
+from worker.commands.example_lines import example
 from worker.commands.explain_document import ExplainedRejection, Explanation, explained
 from worker.commands.history import path, state, whereabouts
 from worker.commands.nearest import check_merchant, nearest, references
-from worker.commands.options import example
 from worker.commands.output import cell, clock, print_json, print_table, say, table
 from worker.commands.session import visit
 from worker.ledger.orders_index import find_order

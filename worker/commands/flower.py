@@ -7,7 +7,7 @@ import sys
 import click
 from tornado.netutil import bind_sockets
 
-from worker.commands.options import example
+from worker.commands.example_lines import example
 from worker.ledger.format import introduce
 from worker.observability.logs import start_logging
 from worker.processes.environment import load

@@ -8,7 +8,7 @@ import urllib.request
 
 import click
 
-from worker.commands.options import example
+from worker.commands.example_lines import example
 from worker.observability.heartbeat import ForeignFolderError, is_alive
 from worker.processes.environment import load
 

@@ -4,7 +4,7 @@ import click
 import uvloop
 
 from config.settings import Settings
-from worker.commands.options import example
+from worker.commands.example_lines import example
 from worker.processes.environment import load
 
 

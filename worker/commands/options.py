@@ -1,4 +1,4 @@
-"""Options and help texts that commands share."""
+"""Options that several commands share."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,8 +20,3 @@ def by(command: F) -> F:
     return click.option(
         "--by", default=this_user, show_default="user and host", metavar="WHO", help="The operator, for the audit log."
     )(command)
-
-
-def example(*lines: str) -> str:
-    """The end of a command's help: command lines to copy, which click does not join into a paragraph."""
-    return "\n".join(["\b", "Example:", *(f"  {line}" for line in lines)])

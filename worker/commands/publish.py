@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from config.settings import Settings
 from worker.commands.event_files import FoundEvent, read_files, wrong
-from worker.commands.options import example
+from worker.commands.example_lines import example
 from worker.commands.output import console, print_json, say
 from worker.commands.session import visit
 from worker.observability.text import count

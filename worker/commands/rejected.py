@@ -10,8 +10,8 @@ import click
 from config.settings import Settings
 from tasks.rules.order import RejectReason
 from tasks.rules.shipment import iso
+from worker.commands.example_lines import example
 from worker.commands.nearest import no_such
-from worker.commands.options import example
 from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.replay_rejected import exported_line
 from worker.commands.session import visit

@@ -5,7 +5,7 @@ from typing import get_args
 
 import click
 
-from worker.commands.options import example
+from worker.commands.example_lines import example
 from worker.commands.publish import EVENT_FILE, read_events, refuse_wrong
 from worker.lab.sandbox.app import serve
 from worker.lab.sandbox.options import Options, V1Form

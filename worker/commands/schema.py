@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tasks.events import schemas
-from worker.commands.options import example
+from worker.commands.example_lines import example
 from worker.commands.output import cell, print_json, print_table, table
 from worker.commands.output_schemas import OUTPUTS, output_schema
 

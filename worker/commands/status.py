@@ -15,8 +15,8 @@ from rich.table import Table
 from config.celery_options import BATCHES, SWEEPS
 from config.settings import Settings
 from config.urls import server_address
+from worker.commands.example_lines import example
 from worker.commands.nearest import no_such
-from worker.commands.options import example
 from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.output_schemas import StatusHead, status_document
 from worker.commands.session import away, connected
