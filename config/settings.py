@@ -3,11 +3,9 @@
 import ipaddress
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     Field,
@@ -25,7 +23,7 @@ from config.cpu_limit import usable_cores
 from config.urls import BROKER_SCHEMES, REDIS_SCHEMES, next_database, url_problem
 
 DOTENV = ".env"
-_ENCODING = "utf-8-sig"
+ENCODING = "utf-8-sig"
 
 
 class SettingsError(Exception):
@@ -98,7 +96,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="ALLOCATION_",
         env_file=DOTENV,
-        env_file_encoding=_ENCODING,
+        env_file_encoding=ENCODING,
         extra="ignore",
         frozen=True,
         env_ignore_empty=True,
@@ -210,24 +208,6 @@ def said_of(name: str, text: str) -> str:
     """One line about a variable: its name, where it is set, the problem and the remedy."""
     place = "the environment" if any(n.upper() == name and value for n, value in os.environ.items()) else DOTENV
     return f"{name}: in {place}: {text}"
-
-
-NOT_A_SETTING = "is not a setting and is ignored; check its spelling"
-
-
-def unknown_names() -> Iterator[tuple[str, str]]:
-    """Variables that look like settings but are not, with the place where each is set."""
-    known = {variable(name) for name in Settings.model_fields}
-    yield from (("environment", name) for name in _unknown(os.environ, known))
-    try:
-        stated: Iterable[str] = dotenv_values(DOTENV, encoding=_ENCODING)
-    except (OSError, ValueError):
-        return
-    yield from ((DOTENV, name) for name in _unknown(stated, known))
-
-
-def _unknown(names: Iterable[str], known: set[str]) -> list[str]:
-    return sorted(name for name in names if name.upper().startswith("ALLOCATION_") and name.upper() not in known)
 
 
 # Only the address of Redis has no default.

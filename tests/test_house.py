@@ -1,5 +1,6 @@
 """What holds the project together outside the code: packaging, lock files, process list and container files."""
 
+import ast
 import email
 import re
 import shlex
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,6 +88,24 @@ def test_every_folder_with_code_is_packaged() -> None:
 def test_packages_share_one_parent() -> None:
     """`config`, `tasks` and `worker` are ours, and not packages of the same name from elsewhere."""
     assert {Path(package.__path__[0]).parent for package in (config, tasks, worker)} == {ROOT}
+
+
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 240, 25
+
+
+def test_files_and_functions_of_the_core_are_short() -> None:
+    """As docs/CONTRIBUTING.md promises. The core is everything but the commands and the lab."""
+    core = [file for file in on_disk(".py") if not file.startswith(("worker/commands", "worker/lab"))]
+    long = [file for file in core if len((ROOT / file).read_text().splitlines()) > MOST_LINES]
+    assert long + [name for file in core for name in _long_functions(file)] == []
+
+
+def _long_functions(file: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            if body and (body[-1].end_lineno or 0) - body[0].lineno >= MOST_LINES_OF_A_FUNCTION:
+                yield f"{file}: {node.name}"
 
 
 def test_every_init_is_empty() -> None:

@@ -1,12 +1,15 @@
 """The `[api]` table of a merchant file: where and how the merchant's allocation API is called."""
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator
 
 from config.strategies.strategy import V2, Flavour
+from config.text import BYTE_ORDER_MARK
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 _SPACE = re.compile(r"\s")
@@ -99,3 +102,17 @@ class Api(BaseModel):
         if value and others.data.get("flavour", V2) != V2:
             raise ValueError("belongs to shipments-v2, as consignments-v1 always sends bulk calls; remove it")
         return value
+
+
+def find_key(source: KeyFromEnv | KeyFromFile) -> str | None:
+    """The merchant's API key, or None if it is missing or unusable. Never log the result."""
+    match source:
+        case KeyFromEnv(env=name):
+            key = os.environ.get(name, "")
+        case KeyFromFile(file=path):
+            try:
+                key = Path(path).read_text(encoding="utf-8")
+            except (OSError, ValueError):
+                return None
+    key = key.removeprefix(BYTE_ORDER_MARK).strip()
+    return key if key and key.isascii() and key.isprintable() else None

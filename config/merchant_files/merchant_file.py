@@ -1,7 +1,6 @@
 """Merchant files: their types, parsing, and error messages with advice."""
 
 import hashlib
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -13,13 +12,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from config.merchant_files.api import Api, KeyFromEnv, KeyFromFile
+from config.merchant_files.api import Api
 from config.merchant_files.conditions import Conditions
 from config.merchant_files.retry import Limits, Retry
 from config.settings import is_loopback
 from config.strategies.catalogue import AnyStrategy, available
 from config.strategies.strategy import Flavour
-from config.text import BYTE_ORDER_MARK
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """A valid name of a merchant: the file's stem, part of Redis keys and of labels in Flower."""
@@ -221,20 +219,6 @@ def read_all(folder: Path, http_hosts: frozenset[str] = frozenset()) -> tuple[di
             case wrong:
                 problems.extend(wrong)
     return good, problems
-
-
-def find_key(source: KeyFromEnv | KeyFromFile) -> str | None:
-    """The merchant's API key, or None if it is missing or unusable. Never log the result."""
-    match source:
-        case KeyFromEnv(env=name):
-            key = os.environ.get(name, "")
-        case KeyFromFile(file=path):
-            try:
-                key = Path(path).read_text(encoding="utf-8")
-            except (OSError, ValueError):
-                return None
-    key = key.removeprefix(BYTE_ORDER_MARK).strip()
-    return key if key and key.isascii() and key.isprintable() else None
 
 
 def short_quiet_time(merchant: Merchant) -> str | None:

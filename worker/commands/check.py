@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 import click
 from pydantic_settings import BaseSettings
 
-from config.merchant_files.api import KeyFromEnv, KeyFromFile
-from config.merchant_files.merchant_file import Choice, Merchant, find_key, read_all, short_quiet_time
-from config.settings import NOT_A_SETTING, FormatError, Settings, SettingsError, unknown_names
+from config.merchant_files.api import KeyFromEnv, KeyFromFile, find_key
+from config.merchant_files.merchant_file import Choice, Merchant, read_all, short_quiet_time
+from config.settings import FormatError, Settings, SettingsError
+from config.unknown_settings import NOT_A_SETTING, unknown_names
 from worker.commands.check_order import check_order
 from worker.commands.example_lines import example
 from worker.commands.output import cell, print_json, print_table, say, table

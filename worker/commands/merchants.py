@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from config.merchant_files.merchant_file import Merchant, find_key, read
+from config.merchant_files.api import find_key
+from config.merchant_files.merchant_file import Merchant, read
 from config.settings import Settings
 from tasks.rules.shipment import iso
+from worker.commands.example_lines import example
 from worker.commands.nearest import check_merchant, no_such
 from worker.commands.options import by as by_option
-from worker.commands.options import example
 from worker.commands.options import why as why_option
 from worker.commands.output import cell, clock, print_json, print_table, say, table
 from worker.commands.session import visit

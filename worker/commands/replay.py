@@ -12,8 +12,8 @@ import click
 from config.settings import Settings
 from config.strategies.strategy import strategy_text
 from tasks.rules.replay import MAX_REPLAYS
+from worker.commands.example_lines import example
 from worker.commands.options import by as by_option
-from worker.commands.options import example
 from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.publish import EVENT_FILE
 from worker.commands.replay_rejected import How, replay_all_rejected, replay_file

@@ -26,7 +26,7 @@ from worker.observability.problems.find import find_problems
 from worker.observability.problems.problem import SLUGS, Problem, Severity
 from worker.observability.text import count, duration
 from worker.processes.environment import load
-from worker.processes.merchant_files import known_files
+from worker.processes.known_files import known_files
 from worker.redis_client.store import RedisError, Store
 
 _BROKER_PATIENCE_S = 3

@@ -160,33 +160,6 @@ class ResumeArgs(NamedTuple):
     limit: int
 
 
-class ReleaseHoldArgs(NamedTuple):
-    """See release_hold.lua."""
-
-    merchant: str
-
-
-class CancelArgs(NamedTuple):
-    """See cancel.lua."""
-
-    merchant: str
-    reference: str
-    order: str
-
-
-class DismissArgs(NamedTuple):
-    """See dismiss.lua."""
-
-    order: str
-
-
-class DismissRow(NamedTuple):
-    """A failed shipment to mark as dealt with."""
-
-    merchant: str
-    reference: str
-
-
 class NotifyArgs(NamedTuple):
     """See notify_due.lua."""
 

@@ -5,11 +5,8 @@ from importlib import resources
 from typing import NamedTuple
 
 from worker.ledger.arguments import (
-    CancelArgs,
     ClaimArgs,
     ClaimLinkArgs,
-    DismissArgs,
-    DismissRow,
     EpochArgs,
     LinkRow,
     NotifyArgs,
@@ -18,7 +15,6 @@ from worker.ledger.arguments import (
     PermitRow,
     ProbeArgs,
     RecheckArgs,
-    ReleaseHoldArgs,
     RenewArgs,
     RenewRow,
     ReplayArgs,
@@ -27,6 +23,7 @@ from worker.ledger.arguments import (
     ReportRow,
     ResumeArgs,
 )
+from worker.ledger.operator_arguments import CancelArgs, DismissArgs, DismissRow, ReleaseHoldArgs
 from worker.ledger.stream_arguments import (
     AcceptArgs,
     AcceptedRow,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config.merchant_files.merchant_file import Merchant, find_key, parse, read_all
+from config.merchant_files.api import find_key
+from config.merchant_files.merchant_file import Merchant, parse, read_all
 from config.settings import Settings
 from worker.ledger import keys
 from worker.ledger.records import server_ms

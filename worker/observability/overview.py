@@ -174,12 +174,7 @@ async def _count_merchants(redis: Redis, settings: Settings, now: int) -> tuple[
     quiet, near = await _noted(redis, keys.QUIET_TIMES, now, "+inf"), await _noted(redis, keys.NEAR_DEADLINE, 0, now)
     pipe = redis.pipeline(transaction=False)
     for name in names:
-        pipe.zcount(keys.schedule(name), "-inf", now)
-        pipe.zcount(keys.schedule(name), f"({now}", "+inf")
-        pipe.zcard(keys.working(name))
-        pipe.hmget(keys.counts(name), "allocated", "repeated_calls", "carrier_changed")
-        pipe.zcount(keys.failed(name), _kept_since(settings, now), "+inf")
-        pipe.zrange(keys.schedule(name), 0, 0, withscores=True)
+        _ask(pipe, name, now, _kept_since(settings, now))
     replies = await pipe.execute()
     return tuple(
         MerchantCounts(
@@ -190,10 +185,24 @@ async def _count_merchants(redis: Redis, settings: Settings, now: int) -> tuple[
             on_hold=on_hold.get(name, {}).get("why"),
             in_quiet_time=quiet[name],
             near_deadline=near[name],
-            **_by_state(replies[6 * i : 6 * i + 6], now),
+            **_by_state(replies[_ASKED * i : _ASKED * (i + 1)], now),
         )
         for i, name in enumerate(names)
     )
+
+
+_ASKED = 6
+"""How many replies `_ask` leads to."""
+
+
+def _ask(pipe: Any, name: str, now: int, kept_since: int) -> None:  # redis-py's pipeline
+    """Request what `_by_state` reads."""
+    pipe.zcount(keys.schedule(name), "-inf", now)
+    pipe.zcount(keys.schedule(name), f"({now}", "+inf")
+    pipe.zcard(keys.working(name))
+    pipe.hmget(keys.counts(name), "allocated", "repeated_calls", "carrier_changed")
+    pipe.zcount(keys.failed(name), kept_since, "+inf")
+    pipe.zrange(keys.schedule(name), 0, 0, withscores=True)
 
 
 async def _stops(redis: Redis, key: str) -> dict[str, dict[str, Any]]:

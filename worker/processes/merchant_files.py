@@ -3,18 +3,16 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 
-from config.merchant_files.merchant_file import Merchant, Problem, find_key, read, read_all, short_quiet_time
-from config.settings import NOT_A_SETTING, Settings, unknown_names
+from config.merchant_files.api import find_key
+from config.merchant_files.merchant_file import Merchant, Problem, read
 from tasks.work.ports import Account
 from worker.observability.heartbeat import FilesInUse
-from worker.observability.problems.problem import KnownFiles
 
 SCAN_EVERY_S = 1.0
 SCAN_FOR_UNKNOWN_EVERY_S = 0.05
@@ -185,28 +183,6 @@ class MerchantFiles:
             self._log.warning(
                 "merchant_file_deleted", file=name, next="its unfinished shipments wait until the file exists again"
             )
-
-
-def known_files(settings: Settings) -> KnownFiles:
-    """The merchant files and settings as this process reads them, for commands."""
-    valid, problems = read_all(settings.merchants_dir, settings.http_hosts)
-    invalid: dict[str, str] = {}
-    for problem in problems:
-        if (name := Path(problem.file).stem) not in valid and problem.file.endswith(".toml"):
-            invalid.setdefault(name, f"{problem.key}: {problem.text}" if problem.key else problem.text)
-    accounts = (account_of(merchant, find_key(merchant.file.api.api_key)) for merchant in valid.values())
-    return KnownFiles(
-        apis={account.merchant.name: account.api for account in accounts},
-        invalid=invalid,
-        warnings=[*_warnings(valid.values())],
-    )
-
-
-def _warnings(merchants: Iterable[Merchant]) -> Iterator[str]:
-    yield from (f"{place}: {name}: {NOT_A_SETTING}" for place, name in unknown_names())
-    for merchant in merchants:
-        if text := short_quiet_time(merchant):
-            yield f"{merchant.name}.toml: retry.quiet_seconds: {text}"
 
 
 def account_of(merchant: Merchant, key: str | None) -> Account:

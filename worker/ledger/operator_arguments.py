@@ -1,0 +1,30 @@
+"""The arguments of the scripts that carry out what operators order."""
+
+from typing import NamedTuple
+
+
+class ReleaseHoldArgs(NamedTuple):
+    """See release_hold.lua."""
+
+    merchant: str
+
+
+class CancelArgs(NamedTuple):
+    """See cancel.lua."""
+
+    merchant: str
+    reference: str
+    order: str
+
+
+class DismissArgs(NamedTuple):
+    """See dismiss.lua."""
+
+    order: str
+
+
+class DismissRow(NamedTuple):
+    """A failed shipment to mark as dealt with."""
+
+    merchant: str
+    reference: str
