@@ -95,7 +95,8 @@ class Journal:
         event = allocated_event(decision.shipment, decision.allocated, adopted=decision.adopted, now=now)
         # An earlier open call may still change the carrier: recheck it after the quiet time.
         recheck = now + self.account.merchant.file.retry.quiet_s if decision.shipment.progress.repeated_calls else 0.0
-        return self._report(decision.shipment, "allocated", call_record, event=event, due=recheck, slot=slot)
+        report = self._report(decision.shipment, "allocated", call_record, event=event, due=recheck, slot=slot)
+        return report._replace(adopted=decision.adopted, settled_s=now - decision.shipment.published)
 
     async def _park(self, decision: Park, call_record: CallRecord | None, *, slot: bool) -> bool:
         if decision.pause_merchant is not None:
@@ -137,7 +138,8 @@ class Journal:
         replay, now = decision.shipment.replays, self.ledger.now()
         event = failed_event(decision.shipment, decision.reason, decision.message, steps, replay=replay, now=now)
         report = self._report(decision.shipment, "failed", call_record, event=event, reason=decision.reason, slot=slot)
-        if written := await self.ledger.report(report):
+        settled = report._replace(settled_s=now - decision.shipment.published)
+        if written := await self.ledger.report(settled):
             self.alerts.failed(decision.shipment, decision.reason, decision.message)
         return written
 

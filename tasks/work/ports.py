@@ -86,7 +86,8 @@ class Report(NamedTuple):
     `due`: seconds since the epoch; for an allocated shipment, when its carrier is rechecked (0: never). `feedback`: how
     the API responded, if it was called. `slot`: the slot of the permit is returned. `repeated_calls`: calls made after
     an open call, which no earlier report has counted. `quiet_until`, `near_deadline`: until when a parked shipment is
-    in its quiet time, and when three quarters of its time are over; 0 if that does not apply.
+    in its quiet time, and when three quarters of its time are over; 0 if that does not apply. `adopted`: allocated
+    according to a read-back. `settled_s`: the seconds from its event until it was settled; None unless it is.
     """
 
     shipment: Shipment
@@ -102,6 +103,8 @@ class Report(NamedTuple):
     repeated_calls: int = 0
     quiet_until: float = 0.0
     near_deadline: float = 0.0
+    adopted: bool = False
+    settled_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

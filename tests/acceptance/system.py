@@ -268,8 +268,22 @@ class System:
             "failed though allocated": sum(reference in known for _, reference in failed),
             "failed without cause": len(failed),
             "called too early": len(self.called_too_early(wanted)),
+            "counted wrongly": self.counted_wrongly(),
             "tracebacks": self.logged().count("Traceback (most recent call last)"),
         }
+
+    def counted_wrongly(self) -> int:
+        """How far the counters of metrics are from the distinct event ids of the output streams."""
+        found = self.redis.hgetall("allocation:metrics")
+        counters = [(json.loads(field)[0], int(number)) for field, number in found.items()]
+        streams = {"allocated": "shipments.allocated", "failed": "shipments.allocation_failed"}
+        return sum(
+            abs(sum(number for name, number in counters if name == kind) - len(self._event_ids(stream)))
+            for kind, stream in streams.items()
+        )
+
+    def _event_ids(self, stream: str) -> set[str]:
+        return {json.loads(entry["event"])["id"] for _, entry in self.redis.xrange(stream)}
 
     def _api_states(self) -> dict[str, str]:
         """The API's state of the failed shipments."""
@@ -301,6 +315,7 @@ ALL_ZERO = {
     "failed though allocated": 0,
     "failed without cause": 0,
     "called too early": 0,
+    "counted wrongly": 0,
     "tracebacks": 0,
 }
 

@@ -60,7 +60,7 @@ async def last_entry(harness: Harness) -> dict[str, Any]:
 
 async def recheck_counts(harness: Harness) -> tuple[int, int]:
     """Number of repeated calls, and of changed carriers."""
-    (counts,) = (await read_overview(harness.redis, harness.settings)).merchants
+    (counts,) = (await read_overview(harness.store, harness.settings)).merchants
     return counts.repeated_calls, counts.carrier_changed
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "schema": "JSON Schemas of events and merchant files, and the AsyncAPI document",
     "intake": "process: read the orders stream",
     "flower": "process: Flower, the monitoring UI",
+    "metrics": "process: Prometheus metrics, for those who do not run Flower",
     "health": "whether a process on this machine is alive; for container health checks",
 }
 

@@ -62,7 +62,7 @@ def command(context: click.Context, *, as_json: bool) -> None:
         return
 
     async def work(store: Store, settings: Settings) -> list[Row]:
-        overview = await read_overview(store.redis, settings)
+        overview = await read_overview(store, settings)
         stored = await read_stored(store.redis, [each.merchant for each in overview.merchants])
         return [_row(each, settings, stored.get(each.merchant)) for each in overview.merchants]
 
@@ -158,7 +158,7 @@ def forget(merchant: str, *, why: str, by: str) -> None:
 
     async def work(store: Store, settings: Settings) -> None:
         await check_merchant(store.redis, settings, merchant)
-        (counts,) = [c for c in (await read_overview(store.redis, settings)).merchants if c.merchant == merchant]
+        (counts,) = [c for c in (await read_overview(store, settings)).merchants if c.merchant == merchant]
         if _on_disk(settings, merchant) is not None:
             raise click.ClickException(f"{merchant}.toml still exists; delete it first")
         if counts.unfinished:

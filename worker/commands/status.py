@@ -9,18 +9,15 @@ from typing import get_args
 
 import click
 from celery import Celery
-from kombu.exceptions import OperationalError
 from rich.table import Table
 
-from config.celery_options import BATCHES, SWEEPS
 from config.settings import Settings
-from config.urls import server_address
 from worker.commands.example_lines import example
 from worker.commands.nearest import no_such
 from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.output_schemas import StatusHead, status_document
 from worker.commands.session import away, connected
-from worker.dispatch.broker import configure, queue_depth
+from worker.dispatch.broker import configure, queue_depths
 from worker.observability.overview import MerchantCounts, Overview, read_overview
 from worker.observability.problems.find import find_problems
 from worker.observability.problems.problem import SLUGS, Problem, Severity
@@ -28,8 +25,6 @@ from worker.observability.text import count, duration
 from worker.processes.environment import load
 from worker.processes.known_files import known_files
 from worker.redis_client.store import RedisError, Store
-
-_BROKER_PATIENCE_S = 3
 
 Queues = dict[str, int] | str
 """How many messages wait in each queue of the broker, or why that is unknown."""
@@ -152,7 +147,7 @@ def _pause(seconds: float) -> bool:
 
 def look(settings: Settings) -> Status:
     """Read server and broker; one that is unavailable is a problem, not an error."""
-    queues = _look_at_broker(settings)
+    queues = queue_depths(configure(Celery("allocation"), settings), settings)
     try:
         overview = asyncio.run(connected(settings, _read))
     except (RedisError, OSError) as error:
@@ -164,18 +159,7 @@ def look(settings: Settings) -> Status:
 
 
 async def _read(store: Store, settings: Settings) -> Overview:
-    return await read_overview(store.redis, settings)
-
-
-def _look_at_broker(settings: Settings) -> Queues:
-    app = configure(Celery("allocation"), settings)
-    try:
-        with app.connection_for_read() as connection:
-            # The default retries forever.
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=_BROKER_PATIENCE_S)
-            return {queue: queue_depth(connection, queue) for queue in (BATCHES, SWEEPS)}
-    except (OperationalError, OSError) as error:
-        return f"no response from {server_address(settings.broker)}: {error}"
+    return await read_overview(store, settings)
 
 
 def _show(

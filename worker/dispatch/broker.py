@@ -6,12 +6,15 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES, redis
 
-from config.celery_options import celery_options
+from config.celery_options import BATCHES, SWEEPS, celery_options
 from config.settings import Settings
+from config.urls import server_address
 from tasks import allocate
 from worker.redis_client.store import ResponseError
 
 App = TypeVar("App", bound=Celery)
+
+_PATIENCE_S = 3
 
 
 class Channel(redis.Channel):
@@ -50,6 +53,17 @@ def configure(app: App, settings: Settings) -> App:
     TRANSPORT_ALIASES.update(redis=transport, rediss=transport)
     app.conf.update(celery_options(settings), include=[allocate.__name__])
     return app
+
+
+def queue_depths(app: Celery, settings: Settings) -> dict[str, int] | str:
+    """How many messages wait in each queue, or why that is unknown."""
+    try:
+        with app.connection_for_read() as connection:
+            # The default retries forever.
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=_PATIENCE_S)
+            return {queue: queue_depth(connection, queue) for queue in (BATCHES, SWEEPS)}
+    except (OperationalError, OSError) as error:
+        return f"no response from {server_address(settings.broker)}: {error}"
 
 
 def queue_depth(connection: Any, queue: str) -> int:

@@ -131,6 +131,7 @@ class ReportRow(NamedTuple):
     repeated_calls: int
     quiet_until_ms: int
     near_deadline_ms: int
+    counted: str
 
 
 class PauseArgs(NamedTuple):

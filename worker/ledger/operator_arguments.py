@@ -1,6 +1,19 @@
-"""The arguments of the scripts that carry out what operators order."""
+"""The arguments of the scripts that carry out what operators order, and count for them."""
 
 from typing import NamedTuple
+
+
+class CountArgs(NamedTuple):
+    """See count_merchants.lua. Times in milliseconds."""
+
+    now: int
+    kept_since: int
+
+
+class CountRow(NamedTuple):
+    """A merchant to count."""
+
+    merchant: str
 
 
 class ReleaseHoldArgs(NamedTuple):

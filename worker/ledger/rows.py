@@ -13,6 +13,7 @@ from tasks.rules.unreadable import UnreadableRecord, parse_shipment
 from tasks.work.messages import StartMessage
 from tasks.work.ports import Claim, Pause, Permit, PermitRequest, Report
 from worker.ledger.arguments import ClaimedRow, PermitRow, ReportRow
+from worker.ledger.counters import counted
 from worker.ledger.stream_arguments import AcceptedRow
 
 
@@ -122,6 +123,7 @@ def report_row(report: Report) -> ReportRow:
         report.repeated_calls,
         round(report.quiet_until * 1000),
         round(report.near_deadline * 1000),
+        counted(report),
     )
 
 

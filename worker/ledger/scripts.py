@@ -23,7 +23,7 @@ from worker.ledger.arguments import (
     ReportRow,
     ResumeArgs,
 )
-from worker.ledger.operator_arguments import CancelArgs, DismissArgs, DismissRow, ReleaseHoldArgs
+from worker.ledger.operator_arguments import CancelArgs, CountArgs, CountRow, DismissArgs, DismissRow, ReleaseHoldArgs
 from worker.ledger.stream_arguments import (
     AcceptArgs,
     AcceptedRow,
@@ -64,6 +64,7 @@ RESUME = LuaScript("resume", "_dispatch")
 RELEASE_HOLD = LuaScript("release_hold", "_dispatch")
 CANCEL = LuaScript("cancel", "_dispatch")
 DISMISS = LuaScript("dismiss")
+COUNT_MERCHANTS = LuaScript("count_merchants")
 REQUEUE_REJECTED = LuaScript("requeue_rejected")
 NOTIFY_DUE = LuaScript("notify_due", "_dispatch")
 CHECK_EPOCH = LuaScript("check_epoch")
@@ -87,6 +88,7 @@ ARGUMENTS: dict[LuaScript, tuple[type[NamedTuple], ...]] = {
     RELEASE_HOLD: (ReleaseHoldArgs,),
     CANCEL: (CancelArgs,),
     DISMISS: (DismissArgs, DismissRow),
+    COUNT_MERCHANTS: (CountArgs, CountRow),
     REQUEUE_REJECTED: (NoArgs, RequeueRejectedRow),
     NOTIFY_DUE: (NotifyArgs,),
     CHECK_EPOCH: (EpochArgs,),

@@ -10,14 +10,20 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from config.settings import Settings
+from tasks.rules.portions import portions
 from worker.ledger import keys
+from worker.ledger.operator_arguments import CountArgs
 from worker.ledger.records import known_merchants, server_ms
+from worker.ledger.scripts import COUNT_MERCHANTS
 from worker.ledger.stored_files import stored_versions
 from worker.ledger.throttling import Breaker, Slowed, breakers, slowed
 from worker.observability.heartbeat import Heartbeat, heartbeats
 from worker.observability.orders_lag import OrdersCounts, count_orders
 from worker.redis_client.safety import describe
-from worker.redis_client.store import NoPermissionError, Redis
+from worker.redis_client.store import NoPermissionError, Redis, Store
+
+_COUNTED_AT_ONCE = 250
+"""Merchants per script, a few milliseconds of the server's time."""
 
 MAX_NOTED = 100_000
 """How many shipments in their quiet time, near their deadline, or rejected events are counted by merchant."""
@@ -114,8 +120,9 @@ class Overview:
     """Merchants with a recent 429."""
 
 
-async def read_overview(redis: Redis, settings: Settings) -> Overview:
+async def read_overview(store: Store, settings: Settings) -> Overview:
     """Read all counts, in a few round trips regardless of the number of shipments."""
+    redis = store.redis
     server, unsafe = await describe(redis, settings)
     now = await server_ms(redis)
     pipe = redis.pipeline(transaction=False)
@@ -128,7 +135,7 @@ async def read_overview(redis: Redis, settings: Settings) -> Overview:
         server=server,
         unsafe=tuple(unsafe),
         memory_share=await _memory_share(redis),
-        merchants=await _count_merchants(redis, settings, now),
+        merchants=await _count_merchants(store, settings, now),
         last_sweep_s=(now - int(swept)) / 1000 if swept else None,
         orders=await count_orders(redis, settings.orders_stream, now),
         rejected=await _count_rejected(redis, _kept_since(settings, now)),
@@ -167,15 +174,15 @@ async def _noted(redis: Redis, key: str, from_ms: float | str, to_ms: float | st
     return Counter(member.decode().partition(":")[0] for member in members)
 
 
-async def _count_merchants(redis: Redis, settings: Settings, now: int) -> tuple[MerchantCounts, ...]:
+async def _count_merchants(store: Store, settings: Settings, now: int) -> tuple[MerchantCounts, ...]:
+    redis = store.redis
     names = await known_merchants(redis, settings.merchants_dir)
     paused, on_hold = await _stops(redis, keys.PAUSED), await _stops(redis, keys.ON_HOLD)
     versions = await stored_versions(redis)
     quiet, near = await _noted(redis, keys.QUIET_TIMES, now, "+inf"), await _noted(redis, keys.NEAR_DEADLINE, 0, now)
-    pipe = redis.pipeline(transaction=False)
-    for name in names:
-        _ask(pipe, name, now, _kept_since(settings, now))
-    replies = await pipe.execute()
+    args, replies = CountArgs(now, _kept_since(settings, now)), list[Sequence[Any]]()
+    for some in portions(names, _COUNTED_AT_ONCE):
+        replies += await store.run(COUNT_MERCHANTS, [], [*args, *some])
     return tuple(
         MerchantCounts(
             merchant=name,
@@ -185,24 +192,10 @@ async def _count_merchants(redis: Redis, settings: Settings, now: int) -> tuple[
             on_hold=on_hold.get(name, {}).get("why"),
             in_quiet_time=quiet[name],
             near_deadline=near[name],
-            **_by_state(replies[_ASKED * i : _ASKED * (i + 1)], now),
+            **_by_state(reply, now),
         )
-        for i, name in enumerate(names)
+        for name, reply in zip(names, replies, strict=True)
     )
-
-
-_ASKED = 6
-"""How many replies `_ask` leads to."""
-
-
-def _ask(pipe: Any, name: str, now: int, kept_since: int) -> None:  # redis-py's pipeline
-    """Request what `_by_state` reads."""
-    pipe.zcount(keys.schedule(name), "-inf", now)
-    pipe.zcount(keys.schedule(name), f"({now}", "+inf")
-    pipe.zcard(keys.working(name))
-    pipe.hmget(keys.counts(name), "allocated", "repeated_calls", "carrier_changed")
-    pipe.zcount(keys.failed(name), kept_since, "+inf")
-    pipe.zrange(keys.schedule(name), 0, 0, withscores=True)
 
 
 async def _stops(redis: Redis, key: str) -> dict[str, dict[str, Any]]:
@@ -210,16 +203,16 @@ async def _stops(redis: Redis, key: str) -> dict[str, dict[str, Any]]:
     return {name.decode(): json.loads(text) for name, text in found.items()}
 
 
-def _by_state(replies: Sequence[Any], now: int) -> dict[str, Any]:
-    due, parked, working, counted, failed, first = replies
-    allocated, repeated_calls, carrier_changed = (int(number or 0) for number in counted)
+def _by_state(reply: Sequence[Any], now: int) -> dict[str, Any]:
+    due, parked, working, failed, first_ms, *of_all_time = reply
+    allocated, repeated_calls, carrier_changed = map(int, of_all_time)
     return {
         "due": due,
         "parked": parked,
         "working": working,
         "allocated": allocated,
         "failed": failed,
-        "oldest_due_s": (now - first[0][1]) / 1000 if due else None,
+        "oldest_due_s": (now - float(first_ms)) / 1000 if due else None,
         "repeated_calls": repeated_calls,
         "carrier_changed": carrier_changed,
     }

@@ -1,29 +1,37 @@
 """The merchant files and settings as commands see them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from config.merchant_files.api import find_key
-from config.merchant_files.merchant_file import Merchant, read_all, short_quiet_time
+from config.merchant_files.merchant_file import Merchant, Problem, read_all, short_quiet_time
 from config.settings import Settings
 from config.unknown_settings import NOT_A_SETTING, unknown_names
 from worker.observability.problems.problem import KnownFiles
-from worker.processes.merchant_files import account_of
+from worker.processes.merchant_files import MerchantFiles, account_of
 
 
 def known_files(settings: Settings) -> KnownFiles:
     """The merchant files and settings as this process reads them, for commands."""
     valid, problems = read_all(settings.merchants_dir, settings.http_hosts)
+    return _known(valid.values(), [each for each in problems if Path(each.file).stem not in valid])
+
+
+def files_of(files: MerchantFiles) -> KnownFiles:
+    """The same for a process that keeps running: only changed files are read."""
+    in_use = [merchant for name in files.names() if (merchant := files.get(name))]
+    return _known(in_use, [problem for problems in files.problems.values() for problem in problems])
+
+
+def _known(valid: Collection[Merchant], problems: Iterable[Problem]) -> KnownFiles:
     invalid: dict[str, str] = {}
     for problem in problems:
-        if (name := Path(problem.file).stem) not in valid and problem.file.endswith(".toml"):
-            invalid.setdefault(name, f"{problem.key}: {problem.text}" if problem.key else problem.text)
-    accounts = (account_of(merchant, find_key(merchant.file.api.api_key)) for merchant in valid.values())
-    return KnownFiles(
-        apis={account.merchant.name: account.api for account in accounts},
-        invalid=invalid,
-        warnings=[*_warnings(valid.values())],
-    )
+        if problem.file.endswith(".toml"):
+            text = f"{problem.key}: {problem.text}" if problem.key else problem.text
+            invalid.setdefault(Path(problem.file).stem, text)
+    apis = {each.name: account_of(each, find_key(each.file.api.api_key)).api for each in valid}
+    usable = {name: api for name, api in apis.items() if name not in invalid}
+    return KnownFiles(apis=usable, invalid=invalid, warnings=[*_warnings(valid)])
 
 
 def _warnings(merchants: Iterable[Merchant]) -> Iterator[str]:

@@ -10,7 +10,7 @@ API = "api.example#1"
 
 async def counts_of(harness: Harness, merchant: str = "acme") -> MerchantCounts:
     """The counts of one merchant."""
-    counts = await read_overview(harness.redis, harness.settings)
+    counts = await read_overview(harness.store, harness.settings)
     return next(each for each in counts.merchants if each.merchant == merchant)
 
 
@@ -46,7 +46,7 @@ async def test_open_breakers_are_shown(harness: Harness) -> None:
         claim = await harness.claim(merchant, *(f"sp_{n}" for n in range(10)))
         await harness.report(claim, "keep", api=f"foreign.example#{merchant}", signal="foreign")
         await harness.report(claim, "keep", api=API, signal="bad")
-    breakers = (await read_overview(harness.redis, harness.settings)).breakers
+    breakers = (await read_overview(harness.store, harness.settings)).breakers
     assert sorted(breaker.api for breaker in breakers) == [API, "foreign.example"]
     assert all(0 < breaker.probe_in_s <= 1 for breaker in breakers)
 

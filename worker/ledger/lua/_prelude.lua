@@ -17,6 +17,7 @@
 -- quiet_times            zset    parked shipments in their quiet time, by its end
 -- near_deadline          zset    parked shipments by the time at which three quarters of their time are over
 -- counts:<m>             hash    settled shipments and calls after an open one, all time
+-- metrics                hash    counters for metrics, all time (see counters.py)
 -- rechecks               zset    allocated shipments whose carrier is read once more, by time
 -- window:<m>             hash    the merchant's window and limits
 -- rate:<m>               string  the next free slot of the merchant's calls per second

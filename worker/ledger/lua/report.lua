@@ -8,13 +8,14 @@
 --
 -- KEYS: prefix, allocated stream, failed stream
 -- ARGV: ReportArgs, ReportRow...; `due_ms` of an allocated shipment: when to read its carrier once more, or 0.
---       `progress`: '' leaves the record's value. `signal`: '' if no call was made. `slot`: 1 releases the permit's slot
+--       `progress`: '' leaves the record's value. `signal`: '' if no call was made. `slot`: 1 releases the permit's slot.
+--       `counted`: lines '<number> <field>' of `metrics`
 -- Returns per row 1 (written) or 0 (not the holder).
 local lease_ms, keep_s = unpack(ARGV, 1, 2)
-local out, left, merchants, counts = {}, {}, {}, {}
+local out, left, merchants, counts, grown = {}, {}, {}, {}, {}
 local QUIET_TIMES, NEAR_DEADLINE = P .. 'quiet_times', P .. 'near_deadline'
 local some_are_noted = redis.call('EXISTS', QUIET_TIMES, NEAR_DEADLINE) > 0
-local epoch, token_of = known_epoch(), read_tokens(3, 20)
+local epoch, token_of = known_epoch(), read_tokens(3, 21)
 check_stream(KEYS[2])
 check_stream(KEYS[3])
 
@@ -63,15 +64,24 @@ local function note_waiting(key, at, m, r)
   if at ~= '0' then gather('ZADD', key, at, m .. ':' .. r) else gather('ZREM', key, m .. ':' .. r) end
 end
 
+-- For metrics: one command per field, whatever the number of rows.
+local function grow(lines)
+  for by, field in string.gmatch(lines, '(%d+) ([^\n]+)') do grown[field] = (grown[field] or 0) + by end
+end
+
+local function write_metrics()
+  for field, by in pairs(grown) do redis.call('HINCRBY', P .. 'metrics', field, by) end
+end
+
 local function add(fields, ...)
   for _, each in ipairs({ ... }) do fields[#fields + 1] = each end
 end
 
-for i = 3, #ARGV, 20 do
+for i = 3, #ARGV, 21 do
   local merchant, reference, lease_token, verdict, due_ms, step, progress, strategy, entry_field, entry =
     unpack(ARGV, i, i + 9)
-  local event, reason, api, signal, purpose, retry_after_ms, slot, repeated_calls, quiet_until_ms, near_deadline_ms =
-    unpack(ARGV, i + 10, i + 19)
+  local event, reason, api, signal, purpose, retry_after_ms, slot, repeated_calls, quiet_until_ms, near_deadline_ms,
+    counted = unpack(ARGV, i + 10, i + 20)
   count_response(merchant, api, signal, purpose, tonumber(retry_after_ms))
   if slot == '1' then release_slot(merchant, api, lease_token .. '/' .. reference) end
   local key, token = record(merchant, reference), token_of[merchant][reference]
@@ -101,6 +111,7 @@ for i = 3, #ARGV, 20 do
       if has_orders then gather('HDEL', CANCELLED, merchant .. ':' .. reference) end
     end
     if is_isolated(lease_token) and verdict ~= 'keep' then redis.call('ZREM', ISOLATED, merchant .. ':' .. reference) end
+    grow(counted)
     if repeated_calls ~= '0' then count(merchant, 'repeated_calls', tonumber(repeated_calls)) end
   else
     retract_loss(merchant, reference, lease_token)
@@ -111,6 +122,7 @@ write_gathered()
 for m, each in pairs(counts) do
   for what, many in pairs(each) do redis.call('HINCRBY', P .. 'counts:' .. m, what, many) end
 end
+write_metrics()
 judge_all()
 for m in pairs(merchants) do
   local due = first_score(schedule(m))

@@ -1,0 +1,223 @@
+"""Prometheus metrics from the ledger's counters and the overview. Pure.
+
+Counters are counted by the scripts that settle and record, so they survive every restart and are exact; a call whose
+report is repeated because its reply was lost may be counted twice.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from worker.ledger.counters import CALL_BUCKETS_S, SETTLE_BUCKETS_S
+from worker.observability.overview import MerchantCounts, Overview
+from worker.observability.problems.problem import Problem
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Values = dict[tuple[str, ...], float]
+"""Values by labels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readings:
+    """What one scrape shows. `counters`: numbers by kind and labels. `queues`: messages by queue of the broker."""
+
+    overview: Overview
+    problems: Sequence[Problem]
+    counters: Mapping[tuple[Any, ...], int]
+    queues: Mapping[str, int]
+
+
+def exposition(readings: Readings) -> bytes:
+    """The metrics as Prometheus text."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once([*families(readings)]))
+    return generate_latest(registry)
+
+
+class _Once(Collector):
+    def __init__(self, found: list[Metric]) -> None:
+        self._found = found
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics of one scrape."""
+        return self._found
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: names are not checked against other collectors."""
+        return ()
+
+
+def families(readings: Readings) -> Iterator[Metric]:
+    """Every metric, in the order of the table in docs/operating.md."""
+    kinds: dict[str, dict[tuple[Any, ...], int]] = defaultdict(dict)
+    for (kind, *labels), number in readings.counters.items():
+        kinds[kind][tuple(labels)] = number
+    yield from _counters(kinds)
+    yield from _times(kinds)
+    yield from _of_all_time(readings.overview)
+    yield from _of_merchants(readings.overview)
+    yield from _of_the_system(readings)
+
+
+def _counters(kinds: Mapping[str, Mapping[tuple[Any, ...], int]]) -> Iterator[Metric]:
+    yield _counter("orders_accepted", "Orders with at least one new shipment.", ["merchant"], kinds["orders"])
+    yield _counter("shipments_accepted", "New shipments.", ["merchant"], kinds["accepted"])
+    yield _counter("events_rejected", "Events of the orders stream that were rejected.", ["reason"], kinds["rejected"])
+    allocated = {
+        (merchant, rule, strategy, _word(fell_back), _word(adopted)): number
+        for (merchant, rule, strategy, fell_back, adopted), number in kinds["allocated"].items()
+    }
+    labels = ["merchant", "rule", "strategy", "fell_back", "adopted"]
+    yield _counter("shipments_allocated", "Shipments that were allocated, by the strategy that won.", labels, allocated)
+    labels = ["merchant", "rule", "reason"]
+    yield _counter("shipments_failed", "Shipments that failed; again after each replay.", labels, kinds["failed"])
+    labels = ["merchant", "action", "strategy", "outcome"]
+    yield _counter("calls", "Calls, read-backs and requests for quotes.", labels, kinds["calls"])
+
+
+def _word(flag: int) -> str:
+    return "true" if flag else "false"
+
+
+def _counter(name: str, about: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
+    family = CounterMetricFamily(f"allocation_{name}", about, labels=labels)
+    for each, value in sorted(values.items()):
+        family.add_metric(each, value)
+    return family
+
+
+def _times(kinds: Mapping[str, Mapping[tuple[Any, ...], int]]) -> Iterator[Metric]:
+    yield _histogram(
+        "settle_seconds",
+        "Time from an order's event until its shipment was settled.",
+        ["host"],
+        (kinds["settle_bucket"], kinds["settle_ms"], SETTLE_BUCKETS_S),
+    )
+    settled: Values = defaultdict(float)
+    for kind in ("allocated", "failed"):
+        for (merchant, *_), number in kinds[kind].items():
+            settled[merchant,] += number
+    yield _summary("merchant_settle_seconds", "The same by merchant.", settled, kinds["merchant_settle_ms"])
+    yield _histogram(
+        "call_seconds",
+        "Duration of calls, read-backs and requests for quotes.",
+        ["host", "action"],
+        (kinds["call_bucket"], kinds["call_ms"], CALL_BUCKETS_S),
+    )
+    called: Values = defaultdict(float)
+    for (merchant, *_), number in kinds["calls"].items():
+        called[merchant,] += number
+    yield _summary("merchant_call_seconds", "The same by merchant.", called, kinds["merchant_call_ms"])
+
+
+def _histogram(
+    name: str,
+    about: str,
+    labels: Sequence[str],
+    found: tuple[Mapping[tuple[Any, ...], int], Mapping[tuple[Any, ...], int], Sequence[float]],
+) -> Metric:
+    by_bucket, sums_ms, bounds = found
+    family = HistogramMetricFamily(f"allocation_{name}", about, labels=labels)
+    names = [*(str(bound) for bound in bounds), "+Inf"]
+    for each, total_ms in sorted(sums_ms.items()):
+        counts = [by_bucket.get((*each, index), 0) for index in range(len(names))]
+        running = [sum(counts[: index + 1]) for index in range(len(names))]
+        family.add_metric(each, list(zip(names, running, strict=True)), total_ms / 1000)
+    return family
+
+
+def _summary(name: str, about: str, numbers: Values, sums_ms: Mapping[tuple[Any, ...], int]) -> Metric:
+    family = SummaryMetricFamily(f"allocation_{name}", about, labels=["merchant"])
+    for each, number in sorted(numbers.items()):
+        family.add_metric(each, int(number), sums_ms.get(each, 0) / 1000)
+    return family
+
+
+def _of_all_time(overview: Overview) -> Iterator[Metric]:
+    repeated = {(each.merchant,): each.repeated_calls for each in overview.merchants if each.repeated_calls}
+    yield _counter("calls_repeated", "Calls that were made after an open one.", ["merchant"], repeated)
+    changed = {(each.merchant,): each.carrier_changed for each in overview.merchants if each.carrier_changed}
+    yield _counter("carrier_changed", "Shipments that such a call booked twice.", ["merchant"], changed)
+
+
+_OF_A_MERCHANT: tuple[tuple[str, str, Callable[[MerchantCounts], float]], ...] = (
+    ("oldest_due_seconds", "How long the first due shipment has been waiting.", lambda each: each.oldest_due_s or 0.0),
+    ("shipments_failed_unresolved", "Failed shipments to deal with.", lambda each: each.failed),
+    ("shipments_in_quiet_time", "Parked shipments in their quiet time.", lambda each: each.in_quiet_time),
+    (
+        "shipments_near_deadline",
+        "Parked shipments past three quarters of the time to their deadline.",
+        lambda each: each.near_deadline,
+    ),
+    ("merchant_paused", "1 while the worker has stopped the merchant.", lambda each: each.paused is not None),
+    ("merchant_on_hold", "1 while an operator has stopped the merchant.", lambda each: each.on_hold is not None),
+)
+"""Gauges that are 0 for most merchants, who are then left out."""
+
+
+def _of_merchants(overview: Overview) -> Iterator[Metric]:
+    merchants = overview.merchants
+    states = {
+        (each.merchant, state): getattr(each, state) for each in merchants for state in ("due", "parked", "working")
+    }
+    yield _gauge("shipments", "Unfinished shipments by state.", ["merchant", "state"], states)
+    for name, about, value in _OF_A_MERCHANT:
+        values = {(each.merchant,): number for each in merchants if (number := value(each))}
+        yield _gauge(name, about, ["merchant"], values)
+    windows = {(each.merchant,): float(each.window) for each in overview.slowed}
+    about = "How many shipments of a merchant with a recent 429 may be working."
+    yield _gauge("merchant_window", about, ["merchant"], windows)
+
+
+def _of_the_system(readings: Readings) -> Iterator[Metric]:
+    overview = readings.overview
+    breakers: Values = {(each.api,): 1.0 for each in overview.breakers}
+    yield _gauge("breaker_open", "1 while calls to an API are stopped.", ["api"], breakers)
+    unread: Values = {} if overview.orders.undelivered is None else {(): float(overview.orders.undelivered)}
+    yield _gauge("orders_unread", "Entries of the orders stream that no intake has read.", [], unread)
+    pending: Values = {(): float(overview.orders.unacknowledged)}
+    yield _gauge("orders_pending", "Entries that an intake has read and not yet accepted.", [], pending)
+    oldest: Values = {(): overview.orders.oldest_s or 0.0}
+    yield _gauge("oldest_order_seconds", "The age of the oldest of these entries.", [], oldest)
+    yield _gauge("orders_lost_unresolved", "Lost orders to deal with.", [], {(): float(overview.lost_orders)})
+    rejected: Values = defaultdict(float)
+    for each in overview.rejected:
+        rejected[each.reason,] += each.events
+    yield _gauge("events_rejected_unresolved", "Rejected events to deal with.", ["reason"], rejected)
+    queues: Values = {(name,): float(depth) for name, depth in readings.queues.items()}
+    yield _gauge("queue_messages", "Messages in Celery's queues.", ["queue"], queues)
+    sweep: Values = {} if overview.last_sweep_s is None else {(): overview.last_sweep_s}
+    yield _gauge("last_sweep_age_seconds", "How long ago the last sweep was.", [], sweep)
+    alive: Values = dict.fromkeys(((role,) for role in ("intake", "worker", "beat")), 0.0)
+    for name in overview.processes:
+        alive[name.partition("@")[0],] += 1
+    yield _gauge("processes", "Processes with a recent heartbeat.", ["role"], alive)
+    memory: Values = {} if overview.memory_share is None else {(): overview.memory_share}
+    yield _gauge("redis_memory_ratio", "The used share of the server's maxmemory.", [], memory)
+    # Labels come from files, never from events: an order may name any merchant.
+    known = {"intake", "worker", "beat", *(each.merchant for each in overview.merchants)}
+    known |= {each.host for each in overview.breakers}
+    problems: Values = {
+        (each.slug, each.severity, each.subject if each.subject in known else ""): 1.0 for each in readings.problems
+    }
+    about = "1 for each problem of `allocation status`."
+    yield _gauge("problem", about, ["problem", "severity", "subject"], problems)
+
+
+def _gauge(name: str, about: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
+    family = GaugeMetricFamily(f"allocation_{name}", about, labels=labels)
+    for each, value in sorted(values.items()):
+        family.add_metric(each, value)
+    return family
