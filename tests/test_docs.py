@@ -30,6 +30,7 @@ from tasks.events.shipment_allocation_failed import FailedData
 from tasks.rules.decision import FailReason
 from tasks.rules.order import Order, RejectReason, parse_order
 from tasks.rules.order_event import OrderData
+from tests.factories.readings import exposed
 from worker.commands import status
 from worker.commands.cli import COMMANDS
 from worker.lab.demo.scenes import SCENES
@@ -192,6 +193,16 @@ def test_problems() -> None:
     assert sorted(name for cells in table for name in coded(cells[0])) == sorted(SLUGS)
     assert [names for names, urgent, attention, _ in table if not (urgent or attention)] == []
     assert [slug for slug in SLUGS if slug not in (status.command.help or "")] == []
+
+
+def test_metrics() -> None:
+    """The table of metrics has each one that is exposed, with its type and labels."""
+    told = {
+        name: (kind, tuple(sorted(coded(labels))))
+        for names, kind, labels, _ in rows("docs/operating.md", "## Metrics")
+        for name in coded(names)
+    }
+    assert told == exposed()
 
 
 def test_log_events() -> None:

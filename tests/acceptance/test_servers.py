@@ -100,7 +100,7 @@ def test_documented_rights_are_enough(system: System) -> None:
 
 def test_flower_requires_a_login(system: System) -> None:
     """No page with data opens without the login, nor with another one."""
-    paths = ("/", "/tasks", "/workers", "/broker", "/api/tasks", "/api/workers")
+    paths = ("/", "/tasks", "/workers", "/broker", "/api/tasks", "/api/workers", "/allocation/metrics")
     for login in (None, (LOGIN[0], "guessed")):
         with flower(system, login) as client:
             responses = [client.get(path) for path in paths]
@@ -121,11 +121,27 @@ def test_flower_is_read_only(system: System) -> None:
         assert {path: client.post(f"/api/{path}").status_code for path in paths} == dict.fromkeys(paths, 403)
 
 
+FALLBACK_TASK = "allocation.fallback.carrier_service"
+
+
+def shown_tasks(client: httpx.Client) -> list[dict[str, Any]]:
+    """The tasks that Flower shows."""
+    return list(client.get("/api/tasks").json().values())
+
+
+def inspected(client: httpx.Client) -> dict[str, Any]:
+    """The workers that respond to Flower, by name."""
+    found: dict[str, Any] = client.get("/api/workers", params={"refresh": "1"}).json()
+    return found
+
+
 def test_flower_shows_task_arguments(system: System) -> None:
     """The list of tasks has columns for arguments: what was due when it was sent, or whose shipments a link has."""
     with flower(system) as client:
         columns = client.get("/tasks").text
-        tasks = client.get("/api/tasks").json().values()
+        # Workers send their events a moment later, and Flower reads them then.
+        wait_until(lambda: FALLBACK_TASK in {task["name"] for task in shown_tasks(client)}, 20, "the link in Flower")
+        tasks = shown_tasks(client)
     assert ">kwargs<" in columns
     assert ">args<" in columns
     # Sweeps ran all the time, and would displace the rest.
@@ -134,15 +150,27 @@ def test_flower_shows_task_arguments(system: System) -> None:
     shown = [task["kwargs"] for task in tasks if task["name"] == "allocation.allocate" and task["kwargs"]]
     due = "'merchant': 'acme', 'shipments': 7, 'strategy': 'virtual_service FF_LINET-00001'}"
     assert any(due in each for each in shown), shown
-    (link,) = [task for task in tasks if task["name"] == "allocation.fallback.carrier_service"]
+    (link,) = [task for task in tasks if task["name"] == FALLBACK_TASK]
     assert "{'shipments': 1, 'claims': ['" in link["args"]
     assert "'merchant': 'chain', 'strategy': 'carrier_service'}" in link["kwargs"]
+
+
+def test_flower_serves_the_metrics(system: System) -> None:
+    """Behind the login: counters that equal the streams, and times."""
+    with flower(system) as client:
+        text = client.get("/allocation/metrics").text
+    labels = 'adopted="false",fell_back="true",merchant="chain",rule="default",strategy="carrier_service EXPRESS"'
+    assert f"allocation_shipments_allocated_total{{{labels}}} 1.0" in text
+    assert 'allocation_events_rejected_total{reason="unknown_merchant"} 1.0' in text
+    assert "allocation_settle_seconds_count{" in text
+    assert system.counted_wrongly() == 0
 
 
 def test_flower_knows_the_workers(system: System) -> None:
     """Flower's requests to the workers and to the broker finish, with results."""
     with flower(system) as client:
-        (worker,) = client.get("/api/workers", params={"refresh": "1"}).json().values()
+        wait_until(lambda: bool(inspected(client)), 20, "a worker in Flower")
+        (worker,) = inspected(client).values()
         queues = client.get("/api/queues/length").json()["active_queues"]
     assert {queue["name"] for queue in worker["active_queues"]} == {"allocation", "allocation.sweep"}
     assert {queue["name"] for queue in queues} == {"allocation", "allocation.sweep"}

@@ -1,6 +1,7 @@
 """`allocation merchants`: merchant files in use, and the state of each merchant."""
 
 import difflib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -172,7 +173,10 @@ def forget(merchant: str, *, why: str, by: str) -> None:
 
 async def _forget(redis: Redis, merchant: str) -> None:
     failed: Any = await redis.zrange(keys.failed(merchant), 0, -1)
+    counted = [field async for field, _ in redis.hscan_iter(keys.METRICS) if merchant in json.loads(field)[1:2]]
     pipe = redis.pipeline(transaction=True)
+    if counted:
+        pipe.hdel(keys.METRICS, *counted)
     for reference in failed:
         pipe.delete(keys.record(merchant, reference.decode()))
     pipe.delete(keys.failed(merchant), keys.counts(merchant), keys.window(merchant), keys.resumed(merchant))

@@ -183,8 +183,20 @@ def _of_merchants(overview: Overview) -> Iterator[Metric]:
 
 def _of_the_system(readings: Readings) -> Iterator[Metric]:
     overview = readings.overview
+    yield from _of_orders(overview)
     breakers: Values = {(each.api,): 1.0 for each in overview.breakers}
     yield _gauge("breaker_open", "1 while calls to an API are stopped.", ["api"], breakers)
+    queues: Values = {(name,): float(depth) for name, depth in readings.queues.items()}
+    yield _gauge("queue_messages", "Messages in Celery's queues.", ["queue"], queues)
+    sweep: Values = {} if overview.last_sweep_s is None else {(): overview.last_sweep_s}
+    yield _gauge("last_sweep_age_seconds", "How long ago the last sweep was.", [], sweep)
+    yield from _of_processes(overview)
+    memory: Values = {} if overview.memory_share is None else {(): overview.memory_share}
+    yield _gauge("redis_memory_ratio", "The used share of the server's maxmemory.", [], memory)
+    yield _problems(readings)
+
+
+def _of_orders(overview: Overview) -> Iterator[Metric]:
     unread: Values = {} if overview.orders.undelivered is None else {(): float(overview.orders.undelivered)}
     yield _gauge("orders_unread", "Entries of the orders stream that no intake has read.", [], unread)
     pending: Values = {(): float(overview.orders.unacknowledged)}
@@ -196,24 +208,31 @@ def _of_the_system(readings: Readings) -> Iterator[Metric]:
     for each in overview.rejected:
         rejected[each.reason,] += each.events
     yield _gauge("events_rejected_unresolved", "Rejected events to deal with.", ["reason"], rejected)
-    queues: Values = {(name,): float(depth) for name, depth in readings.queues.items()}
-    yield _gauge("queue_messages", "Messages in Celery's queues.", ["queue"], queues)
-    sweep: Values = {} if overview.last_sweep_s is None else {(): overview.last_sweep_s}
-    yield _gauge("last_sweep_age_seconds", "How long ago the last sweep was.", [], sweep)
+
+
+def _of_processes(overview: Overview) -> Iterator[Metric]:
     alive: Values = dict.fromkeys(((role,) for role in ("intake", "worker", "beat")), 0.0)
     for name in overview.processes:
         alive[name.partition("@")[0],] += 1
     yield _gauge("processes", "Processes with a recent heartbeat.", ["role"], alive)
-    memory: Values = {} if overview.memory_share is None else {(): overview.memory_share}
-    yield _gauge("redis_memory_ratio", "The used share of the server's maxmemory.", [], memory)
+    ages: dict[tuple[str, ...], float] = {}
+    for name, beat in overview.processes.items():
+        role = name.partition("@")[0]
+        ages[role,] = min(ages.get((role,), overview.now), max(0.0, overview.now - beat.at))
+    about = "How long ago the last heartbeat of any process of this role was."
+    yield _gauge("heartbeat_age_seconds", about, ["role"], ages)
+
+
+def _problems(readings: Readings) -> Metric:
     # Labels come from files, never from events: an order may name any merchant.
+    overview = readings.overview
     known = {"intake", "worker", "beat", *(each.merchant for each in overview.merchants)}
     known |= {each.host for each in overview.breakers}
     problems: Values = {
         (each.slug, each.severity, each.subject if each.subject in known else ""): 1.0 for each in readings.problems
     }
     about = "1 for each problem of `allocation status`."
-    yield _gauge("problem", about, ["problem", "severity", "subject"], problems)
+    return _gauge("problem", about, ["problem", "severity", "subject"], problems)
 
 
 def _gauge(name: str, about: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
