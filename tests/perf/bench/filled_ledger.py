@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import random
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -205,6 +206,8 @@ def place_to_fill(merchants: int) -> Iterator[FilledPlace]:
         folder = Path(name) / "merchants"
         folder.mkdir()
         text = (resources.files("worker.commands") / "examples/merchant.toml").read_text()
+        # The example names it: a file without its key is not stored.
+        os.environ["ACME_PRO_API_KEY"] = "bench"
         for merchant in merchant_names(merchants):
             (folder / f"{merchant}.toml").write_text(text)
         yield FilledPlace(
@@ -212,7 +215,7 @@ def place_to_fill(merchants: int) -> Iterator[FilledPlace]:
             environment={
                 "ALLOCATION_REDIS_URL": server.url,
                 "ALLOCATION_MERCHANTS_DIR": str(folder),
-                "ACME_PRO_API_KEY": "bench",  # which the example names
+                "ACME_PRO_API_KEY": "bench",
             },
             log=Path(name) / "commands.log",
         )

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from tests.perf.bench.filled_ledger import Content, event_id, order_number, reference
 from tests.perf.bench.processes import started
 from tests.perf.bench.rig import LONGEST_S, BenchError
+from worker.processes.metrics import KEPT_S
 
 _PROBLEM_FOUND = 1
 """The exit code of `allocation status` when no process runs."""
@@ -71,6 +74,31 @@ def command_times(content: Content, runs: int, environment: Mapping[str, str], l
             slowest_s=round(max(times[each.name]), 3),
             most_s=each.most_s,
         )
+
+
+def scrape_time(content: Content, runs: int, environment: Mapping[str, str], log: Path) -> CommandTime:
+    """The time of a scrape, each of a new text. The first one, which reads the merchant files, is left out."""
+    times = []
+    with started(["allocation", "metrics", "--port", "0"], log, environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        url = process.stdout.readline().decode().split()[-1]
+        for _ in range(runs + 1):
+            began = time.monotonic()
+            response = httpx.get(url, timeout=LONGEST_S)
+            times.append(time.monotonic() - began)
+            if "allocation_shipments_allocated_total{" not in response.text:
+                raise BenchError(f"a scrape got {response.status_code}: {response.text[:1000]}")
+            time.sleep(KEPT_S)
+        process.stdout.close()
+    return CommandTime(
+        command="metrics, a scrape",
+        merchants=content.merchants,
+        shipments=content.shipments,
+        runs=runs,
+        median_s=round(statistics.median(times[1:]), 3),
+        slowest_s=round(max(times[1:]), 3),
+        most_s=0.3,
+    )
 
 
 def _run(command: Command, environment: Mapping[str, str], log: Path) -> float:

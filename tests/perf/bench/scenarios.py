@@ -13,7 +13,7 @@ from tests.perf.bench.filled_ledger import FilledPlace, filling, place_to_fill
 from tests.perf.bench.flow import LOADS, Flow, contenders, flow
 from tests.perf.bench.index_cost import AcceptCost, Memory, accept_cost, memory, used_bytes
 from tests.perf.bench.measure import Row, burst, steady, warm_up
-from tests.perf.bench.operators import CommandTime, command_times
+from tests.perf.bench.operators import CommandTime, command_times, scrape_time
 from tests.perf.bench.rig import Rig, rig
 from tests.perf.bench.sizes import Sizes
 from tests.perf.bench.stub_limit import StubLimit, stub_limits
@@ -266,6 +266,7 @@ def operators(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
         yield asyncio.run(_fill(sizes, place))
         say(f"the operators' commands, {sizes.command_runs} times")
         yield from command_times(sizes.history, sizes.command_runs, place.environment, place.log)
+        yield scrape_time(sizes.history, sizes.command_runs, place.environment, place.log)
         for at_once in sizes.accepted_at_once:
             say(f"accepting {sizes.accepted} orders with the index and without, {at_once} at once")
             yield asyncio.run(_accept_cost(sizes, place, at_once))

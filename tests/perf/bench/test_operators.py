@@ -62,7 +62,7 @@ def test_commands_and_indexes_are_measured() -> None:
     parts = list(SCENARIOS["operators"](TINY, []))
     found = json.loads(json.dumps(document(parts)))
     names = [row["command"] for row in found["commands"]]
-    assert len(names) == len(found["goals"]) == 7
+    assert len(names) == len(found["goals"]) == 8
     assert [name for name in names if f"allocation {name}" not in text(parts)] == []
     ((memory,), (accept,)) = found["memory"], found["accept"]
     assert memory["whole"] > memory["index"] > 0

@@ -8,27 +8,24 @@ local now, turn = clock()
 local group, shipments, rejected, ignored, index_s = unpack(ARGV, 1, 5)
 check_stream(KEYS[2])
 check_stream(KEYS[3])
-local i, new, merchants, orders, reasons, epoch = 6, 0, {}, {}, {}, known_epoch()
-
--- Finds shipments by what people have: 'o:<merchant>:<order>' holds references, 'e:<event id>' holds '<merchant>:<order>'.
-local INDEX, indexed = P .. 'orders_index:' .. math.floor(now / 86400000), {}
--- Returns whether this is the order's first new shipment.
-local function index_order(merchant, order, event_id, reference)
-  local field = 'o:' .. merchant .. ':' .. order
-  local is_new = not indexed[field]
-  if is_new then
-    indexed[field] = { redis.call('HGET', INDEX, field) or nil }
-    gather('HSET', INDEX, 'e:' .. event_id, merchant .. ':' .. order)
-  end
-  table.insert(indexed[field], reference)
-  return is_new
-end
+local i, new, merchants, orders, counted, reasons, epoch = 6, 0, {}, {}, {}, {}, known_epoch()
 
 -- For metrics. Merchants and reasons contain nothing that JSON would escape.
 local function count_all(kind, numbers)
   for label, number in pairs(numbers) do
     redis.call('HINCRBY', P .. 'metrics', '["' .. kind .. '","' .. label .. '"]', number)
   end
+end
+
+-- Finds shipments by what people have: 'o:<merchant>:<order>' holds references, 'e:<event id>' holds '<merchant>:<order>'.
+local INDEX, indexed = P .. 'orders_index:' .. math.floor(now / 86400000), {}
+local function index_order(merchant, order, event_id, reference)
+  local field = 'o:' .. merchant .. ':' .. order
+  if not indexed[field] then
+    indexed[field] = { redis.call('HGET', INDEX, field) or nil }
+    gather('HSET', INDEX, 'e:' .. event_id, merchant .. ':' .. order)
+  end
+  table.insert(indexed[field], reference)
 end
 
 local function write_index()
@@ -44,7 +41,9 @@ for _ = 1, tonumber(shipments) do
     redis.call('HSET', key, 'intake', intake, 'received', now, 'published', published, 'strategy', strategy, 'step', 0,
       'earliest_at', earliest_at, 'epoch', epoch)
     gather('ZADD', schedule(merchant), now, reference)
-    if index_order(merchant, order, event_id, reference) then orders[merchant] = (orders[merchant] or 0) + 1 end
+    index_order(merchant, order, event_id, reference)
+    if not counted[merchant .. ':' .. order] then orders[merchant] = (orders[merchant] or 0) + 1 end
+    counted[merchant .. ':' .. order] = true
     new = new + 1
     merchants[merchant] = (merchants[merchant] or 0) + 1
   end
