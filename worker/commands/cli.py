@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -60,8 +61,17 @@ def _allocation() -> None:
     """
 
 
+def _is_text(argument: str) -> bool:
+    """Whether an argument is text: bytes that are no UTF-8 are surrogates in it, which nothing can print or store."""
+    return not any("\ud800" <= each <= "\udfff" for each in argument)
+
+
 def main(argv: list[str] | None = None) -> Any:
     """Run the command line; the entry point of the console script."""
+    for argument in sys.argv[1:] if argv is None else argv:
+        if not _is_text(argument) and not Path(argument).exists():
+            click.echo(f"allocation: an argument is not UTF-8: {argument!a}", err=True)
+            sys.exit(2)
     try:
         return _allocation(argv)
     except SettingsError as error:

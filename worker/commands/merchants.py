@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from config.merchant_files.api import find_key
-from config.merchant_files.merchant_file import Merchant, read
+from config.merchant_files.merchant_file import Merchant, read, read_all
 from config.settings import Settings
 from tasks.rules.shipment import iso
 from worker.commands.example_lines import example
@@ -22,6 +22,7 @@ from worker.ledger import keys
 from worker.ledger.operator_actions import record_action
 from worker.ledger.stored_files import StoredFile, read_stored, read_version
 from worker.observability.overview import MerchantCounts, read_overview
+from worker.observability.text import visible
 from worker.redis_client.store import Redis, Store
 
 
@@ -120,20 +121,30 @@ def show(merchant: str, version: str | None) -> None:
 
     stored, on_disk = visit(work)
     if stored is None:
-        say(f"the ledger has no version of {merchant}.toml yet; a process stores it when it first uses it")
-        click.echo(on_disk or "", nl=False)
+        say(f"the ledger has no version of {merchant}.toml: it is stored once it is valid, with its key, in use")
+        _print_text(on_disk or "")
         return
     say(f"version {stored.version}, in use since {clock(stored.since)}", bold=True)
-    click.echo(stored.text)
+    _print_text(stored.text)
     for line in _difference(merchant, stored.text, on_disk):
         say(line)
 
 
 def _on_disk(settings: Settings, merchant: str) -> str | None:
+    """The text of the file on this machine, without API keys; None if there is none."""
     try:
-        return (settings.merchants_dir / f"{merchant}.toml").read_text(encoding="utf-8", errors="replace")
+        text = (settings.merchants_dir / f"{merchant}.toml").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
+    valid, _ = read_all(settings.merchants_dir, settings.http_hosts)
+    for key in filter(None, (find_key(each.file.api.api_key) for each in valid.values())):
+        text = text.replace(key, "[key]")
+    return text
+
+
+def _print_text(text: str) -> None:
+    for line in text.splitlines():
+        click.echo(visible(line))
 
 
 def _difference(merchant: str, stored: str, on_disk: str | None) -> Iterator[str]:

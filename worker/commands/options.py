@@ -10,13 +10,32 @@ from worker.ledger.operator_actions import this_user
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+LONGEST_TEXT = 500
+
+
+class _Text(click.ParamType[str]):
+    """Text for the audit log and for tables: not blank, and of a bounded length."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuses blank and long text."""
+        text = str(value).strip()
+        if not text or len(text) > LONGEST_TEXT:
+            self.fail(f"must have 1 to {LONGEST_TEXT} characters, other than blanks", param, ctx)
+        return text
+
+
 def why(command: F) -> F:
     """`--why`: the reason, for the audit log."""
-    return click.option("--why", required=True, metavar="TEXT", help="The reason, for the audit log.")(command)
+    option = click.option("--why", required=True, type=_Text(), metavar="TEXT", help="The reason, for the audit log.")
+    return option(command)
 
 
 def by(command: F) -> F:
     """`--by`: the operator, for the audit log."""
-    return click.option(
-        "--by", default=this_user, show_default="user and host", metavar="WHO", help="The operator, for the audit log."
-    )(command)
+    about = "The operator, for the audit log."
+    option = click.option(
+        "--by", default=this_user, show_default="user and host", type=_Text(), metavar="WHO", help=about
+    )
+    return option(command)

@@ -11,9 +11,9 @@ from config.settings import Settings
 from tasks.rules.order import RejectReason
 from tasks.rules.shipment import iso
 from worker.commands.example_lines import example
+from worker.commands.exported_events import exported_line
 from worker.commands.nearest import no_such
 from worker.commands.output import cell, print_json, print_table, say, table
-from worker.commands.replay_rejected import exported_line
 from worker.commands.session import visit
 from worker.observability.text import count, duration
 from worker.redis_client.store import Store

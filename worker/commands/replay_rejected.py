@@ -1,16 +1,14 @@
 """`allocation replay --rejected FILE` and `--rejected-all`: publishes rejected events again."""
 
-import json
-import re
 from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from config.settings import Settings
 from tasks.rules.order import IgnoredEvent, Order, Rejection, RejectReason, parse_order
-from worker.commands.event_files import FoundEvent
+from worker.commands.exported_events import split_exported
 from worker.commands.nearest import no_such
 from worker.commands.output import print_json, say
 from worker.commands.publish import progress_bar, publish_texts, read_events, refuse_wrong
@@ -21,8 +19,6 @@ from worker.ledger.stream_arguments import RequeueRejectedRow
 from worker.observability.text import count
 from worker.redis_client.store import Store
 from worker.streams.rejected import open_members, open_rejections, requeue_rejected
-
-_EXPORTED = re.compile(r'\s*\{\s*"stream_id"\s*:\s*"([0-9-]+)"\s*,\s*"event"\s*:\s*')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,13 +41,16 @@ class How:
 
 def replay_file(file: Path, how: How) -> None:
     """Publish the fixed events of a file; those that `rejected --export` wrote are then dealt with."""
-    exported, plain = _split(read_events([file]))
-    events = [event for _, event in exported]
-    refuse_wrong([*events, *plain])
+    exported, plain = split_exported(read_events([file]))
+    refuse_wrong([*(each.event for each in exported), *plain], "so none was published; fix them")
 
     async def work(store: Store, settings: Settings) -> tuple[list[str], int]:
         members = await open_members(store.redis, settings)
-        rows = [RequeueRejectedRow(members[id_][0], event.text) for id_, event in exported if id_ in members]
+        rows = [
+            RequeueRejectedRow(members[each.stream_id][0], each.event.text)
+            for each in exported
+            if each.stream_id in members
+        ]
         if how.dry_run:
             return [""] * len(rows), len(exported) - len(rows)
         return await _requeue(store, settings, rows, how, str(file)), len(exported) - len(rows)
@@ -61,23 +60,6 @@ def replay_file(file: Path, how: How) -> None:
     _print([*ids, *plain_ids], {}, how)
     if done_before and not how.as_json:
         say(f"{count(done_before, 'event')} had been dealt with before")
-
-
-def _split(events: Sequence[FoundEvent]) -> tuple[list[tuple[str, FoundEvent]], list[FoundEvent]]:
-    """Exported events with the id of their entry, and plain events."""
-    exported, plain = list[tuple[str, FoundEvent]](), list[FoundEvent]()
-    for each in events:
-        if match := _EXPORTED.match(text := each.text.decode(errors="surrogateescape")):
-            exported.append((match[1], replace(each, text=_event_text(text, match.end()))))
-        else:
-            plain.append(each)
-    return exported, plain
-
-
-def _event_text(text: str, start: int) -> bytes:
-    """The event of an exported line, with its numbers as they are; a string is the text of the event."""
-    value, end = json.JSONDecoder().raw_decode(text, start)
-    return (value if isinstance(value, str) else text[start:end]).encode(errors="surrogateescape")
 
 
 def replay_all_rejected(reason: str | None, limit: int | None, how: How) -> None:
@@ -100,7 +82,8 @@ async def _requeue(
 ) -> list[str]:
     with progress_bar(len(rows), slow=True) as on_progress:
         ids = await requeue_rejected(store, settings.orders_stream, rows, how.rate, on_progress)
-    await record_action(store.redis, "replay", how.by, subject, count=len(ids))
+    if rows:
+        await record_action(store.redis, "replay", how.by, subject, count=len(ids))
     return ids
 
 
@@ -136,14 +119,3 @@ def _still_wrong(event: bytes, merchants: Container[str]) -> RejectReason | None
             return reason
         case IgnoredEvent():
             return "bad_envelope"
-
-
-def exported_line(stream_id: str, event: bytes) -> str:
-    """An exported event as a line: its own JSON text if it is JSON, else the text as a string."""
-    text = event.decode(errors="replace")
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        text = json.dumps(text)
-    # A line end outside of a string means nothing in JSON, and inside there is none.
-    return f'{{"stream_id": {json.dumps(stream_id)}, "event": {" ".join(text.splitlines())}}}\n'

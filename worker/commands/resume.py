@@ -9,7 +9,7 @@ from worker.commands.options import by
 from worker.commands.output import say
 from worker.commands.session import visit
 from worker.ledger.ledger import Ledger
-from worker.ledger.operator_actions import record_action, release_hold
+from worker.ledger.operator_actions import note_resumed, record_action, release_hold
 from worker.observability.text import count
 from worker.redis_client.store import Store
 
@@ -38,6 +38,7 @@ async def _resume(store: Store, settings: Settings, merchant: str, by: str) -> l
         lines.append(f"the hold of {merchant} is lifted")
     if merchant in await ledger.paused():
         due = await ledger.resume(merchant)
+        await note_resumed(store.redis, merchant)
         lines.append(f"its pause is lifted; {count(due, 'parked shipment')} became due")
     if lines:
         await record_action(store.redis, "resume", by, merchant, count=due)

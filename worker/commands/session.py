@@ -1,6 +1,7 @@
 """A command's connection to the server: settings, connection, and a clear error when it is unavailable."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -41,5 +42,15 @@ def away(settings: Settings, error: Exception) -> str:
     """The error message when the server cannot be used."""
     where = server_address(settings.redis_url.get_secret_value())
     if isinstance(error, REFUSALS):
-        return visible(f"{where} refuses: {error}; fix the cause, then try again")
+        return visible(f"{where} refuses: {_words(error)}; fix the cause, then try again")
     return visible(f"no response from {where}: {error}; check ALLOCATION_REDIS_URL and that the server is running")
+
+
+def _words(error: Exception) -> str:
+    """The server's own message, without the command, which may hold an order, and without the script's position."""
+    text = _COMMAND.sub("", str(error))
+    return _SCRIPT.sub("", text)
+
+
+_COMMAND = re.compile(r"^Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
+_SCRIPT = re.compile(r",? script: \w+, on @\w+:\d+\.?$")

@@ -12,6 +12,7 @@ from celery import Celery
 from rich.table import Table
 
 from config.settings import Settings
+from config.urls import server_address
 from worker.commands.example_lines import example
 from worker.commands.nearest import no_such
 from worker.commands.output import cell, print_json, print_table, say, table
@@ -63,7 +64,7 @@ class Selection:
 @click.command(epilog=example("allocation status --watch 2", "allocation status --min-severity attention"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document per reading.")
 @click.option("--watch", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Repeat until Ctrl-C.")
-@click.option("--merchant", metavar="M", help="Only this merchant and its problems.")
+@click.option("--merchant", metavar="M", help="Only this merchant, and the problems that concern it.")
 @click.option("--all", "everything", is_flag=True, help="A row for every merchant, also for idle ones.")
 @click.option(
     "--min-severity",
@@ -124,7 +125,7 @@ def command(  # one argument per option
         _check_merchant(status, merchant)
         if watch and not as_json:
             click.clear()
-        problems = [problem for problem in status.problems if merchant in {None, problem.subject}]
+        problems = [problem for problem in status.problems if merchant is None or problem.concerns(merchant)]
         _show(status, problems, selection, settings, as_json=as_json, indent=None if watch else 2)
         if watch is None or not _pause(watch):
             break
@@ -152,7 +153,8 @@ def look(settings: Settings) -> Status:
         overview = asyncio.run(connected(settings, _read))
     except (RedisError, OSError) as error:
         text = away(settings, error)
-        lost = Problem(slug="redis_unavailable", severity="urgent", subject="", text=text, command="allocation check")
+        ping = f"redis-cli -u {server_address(settings.redis_url.get_secret_value())} ping"
+        lost = Problem(slug="redis_unavailable", severity="urgent", subject="", text=text, command=ping)
         return Status(overview=None, queues=queues, problems=(lost,))
     problems = find_problems(overview, queues, known_files(settings), settings)
     return Status(overview=overview, queues=queues, problems=tuple(problems))
@@ -188,8 +190,19 @@ def _show(
         colour = "red" if problem.severity == "urgent" else "yellow"
         waiting = f"; {count(problem.shipments, 'shipment')} waiting" if problem.shipments else ""
         excluded = " (excluded)" if problem.slug in selection.excluded else ""
-        say(f"{problem.severity}: {problem.slug}{excluded}: {problem.text}{waiting}", fg=colour)
+        since = _lasting(problem, status.overview)
+        say(f"{problem.severity}: {problem.slug}{excluded}: {problem.text}{since}{waiting}", fg=colour)
         say(f"  {problem.command}")
+
+
+_SAYS_SINCE = frozenset({"breaker_open", "sweep_late", "due_late", "order_unread"})
+"""Problems whose text has the time."""
+
+
+def _lasting(problem: Problem, overview: Overview | None) -> str:
+    if overview is None or problem.since is None or problem.slug in _SAYS_SINCE:
+        return ""
+    return f"; for {duration(max(0.0, overview.now - problem.since))}"
 
 
 def _print_merchants(merchants: Iterable[MerchantCounts], selection: Selection) -> None:

@@ -4,7 +4,7 @@ import getpass
 import json
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from config.settings import Settings
@@ -45,9 +45,16 @@ def this_user() -> str:
 
 async def record_action(redis: Redis, action: str, by: str, subject: str, *, count: int, why: str = "") -> None:
     """Write an action to the audit log."""
-    at = iso(await server_ms(redis) / 1000)
-    entry: Any = {"at": at, "action": action, "by": by, "subject": subject, "count": count, "why": why}
-    await redis.xadd(keys.AUDIT, entry, maxlen=AUDIT_ENTRIES, approximate=True)
+    entry = Action(at=await _now(redis), action=action, by=by, subject=subject, count=count, why=why)
+    await redis.xadd(keys.AUDIT, _fields(entry), maxlen=AUDIT_ENTRIES, approximate=True)
+
+
+async def _now(redis: Redis) -> str:
+    return iso(await server_ms(redis) / 1000)
+
+
+def _fields(action: Action) -> Any:
+    return asdict(action)
 
 
 async def read_actions(redis: Redis, most: int) -> list[Action]:
@@ -58,14 +65,17 @@ async def read_actions(redis: Redis, most: int) -> list[Action]:
 
 
 async def _order(redis: Redis, by: str, why: str) -> str:
-    return json.dumps({"by": by, "why": why, "at": iso(await server_ms(redis) / 1000)})
+    return json.dumps({"by": by, "why": why, "at": await _now(redis)})
 
 
 async def hold(redis: Redis, merchant: str, by: str, why: str) -> bool:
     """Stop a merchant: its shipments get no call until it is resumed. False if it was on hold already."""
-    is_new = bool(await redis.hset(keys.ON_HOLD, merchant, await _order(redis, by, why)))
-    await record_action(redis, "hold", by, merchant, count=1, why=why)
-    return is_new
+    entry = Action(at=await _now(redis), action="hold", by=by, subject=merchant, count=1, why=why)
+    pipe = redis.pipeline(transaction=True)
+    pipe.hset(keys.ON_HOLD, merchant, await _order(redis, by, why))
+    pipe.xadd(keys.AUDIT, _fields(entry), maxlen=AUDIT_ENTRIES, approximate=True)
+    is_new, _ = await pipe.execute()
+    return bool(is_new)
 
 
 async def release_hold(store: Store, merchant: str) -> bool:
@@ -75,19 +85,19 @@ async def release_hold(store: Store, merchant: str) -> bool:
 
 async def cancel(store: Store, merchant: str, reference: str, by: str, why: str) -> bool:
     """Cancel an unfinished shipment; False if it is settled or unknown."""
-    args = CancelArgs(merchant, reference, await _order(store.redis, by, why))
-    if not await store.run(CANCEL, [], args):
-        return False
-    await record_action(store.redis, "cancel", by, f"{merchant}/{reference}", count=1, why=why)
-    return True
+    order, at = await _order(store.redis, by, why), await _now(store.redis)
+    return bool(await store.run(CANCEL, [], CancelArgs(merchant, reference, order, at, by, why, AUDIT_ENTRIES)))
 
 
 async def emit(redis: Redis, settings: Settings, event: Mapping[str, Any], by: str) -> str:
     """Publish a settled event again, unchanged; returns the id of the new stream entry."""
     is_failure = event["type"] == "shipment.allocation_failed"
     stream = settings.failed_stream if is_failure else settings.allocated_stream
-    stream_id: Any = await redis.xadd(stream, {"event": json.dumps(event)})
-    await record_action(redis, "emit", by, event["id"], count=1)
+    entry = Action(at=await _now(redis), action="emit", by=by, subject=event["id"], count=1, why="")
+    pipe = redis.pipeline(transaction=True)
+    pipe.xadd(stream, {"event": json.dumps(event)})
+    pipe.xadd(keys.AUDIT, _fields(entry), maxlen=AUDIT_ENTRIES, approximate=True)
+    stream_id, _ = await pipe.execute()
     return str(stream_id.decode())
 
 
@@ -113,3 +123,9 @@ async def dismiss_lost(redis: Redis, by: str, why: str) -> int:
     lost = int(await redis.getset(keys.LOST_ORDERS, 0) or 0)
     await record_action(redis, "dismiss", by, "lost orders", count=lost, why=why)
     return lost
+
+
+async def note_resumed(redis: Redis, merchant: str) -> None:
+    """Have a process log that an operator resumed a merchant: the next check of problems finds this one ended."""
+    since = await server_ms(redis) / 1000
+    await redis.hset(keys.PROBLEMS, f"resumed:{merchant}", json.dumps({"since": since}))

@@ -28,6 +28,10 @@ class CancelArgs(NamedTuple):
     merchant: str
     reference: str
     order: str
+    at: str
+    by: str
+    why: str
+    kept: int
 
 
 class DismissArgs(NamedTuple):

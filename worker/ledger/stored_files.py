@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ async def read_version(redis: Redis, merchant: str, version: str) -> StoredFile 
     return StoredFile(**json.loads(found)) if found else None
 
 
-def text_to_store(merchant: Merchant, folder: Path) -> str | None:
-    """The text of a merchant's file; None if it has changed since it was read, or if it may contain the API key.
+def text_to_store(merchant: Merchant, folder: Path, keys_in_use: Collection[str]) -> str | None:
+    """The text of a merchant's file; None if it has changed since it was read, or if it may contain an API key.
 
     A file whose key is not found is not stored: the key may have been typed in place of the name of its variable.
     """
@@ -58,7 +58,9 @@ def text_to_store(merchant: Merchant, folder: Path) -> str | None:
     except OSError:
         return None
     key = find_key(merchant.file.api.api_key)
-    if hashlib.sha256(raw).hexdigest() != merchant.digest or not key or key.encode() in raw:
+    if hashlib.sha256(raw).hexdigest() != merchant.digest or not key:
+        return None
+    if any(each.encode() in raw for each in {key, *keys_in_use}):
         return None
     return raw.decode()
 

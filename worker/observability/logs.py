@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from typing import Any
 
 import structlog
@@ -30,6 +31,12 @@ _NO_BUGS = (
 )
 _LIBRARIES = ("celery", "kombu", "flower", "tornado")
 
+REPEATED_AFTER_S = 10.0
+"""How long a repeated warning or error of a library is left out."""
+
+_COMPARED = 100
+"""By how many characters lines are compared."""
+
 _CHATTY = ("httpx", "httpcore", "aiohttp", "kombu", "celery.beat", "celery.worker.strategy", "celery.app.trace")
 
 
@@ -48,12 +55,32 @@ def start_logging(level_name: LogLevel = "info") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(terminal=sys.stderr.isatty()))
     handler.addFilter(_in_one_line)
+    handler.addFilter(_Repeats())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(capture=True)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+
+
+class _Repeats(logging.Filter):
+    """Leaves out lines of libraries that repeat an earlier one: while a server refuses, Celery logs dozens a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged_at: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged."""
+        if record.levelno < logging.WARNING or not record.name.startswith((*_LIBRARIES, "py.warnings")):
+            return True
+        line, now = (record.name, str(record.msg)[:_COMPARED]), time.monotonic()
+        if now - self._logged_at.get(line, float("-inf")) < REPEATED_AFTER_S:
+            return False
+        self._logged_at = {each: at for each, at in self._logged_at.items() if now - at < REPEATED_AFTER_S}
+        self._logged_at[line] = now
+        return True
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:

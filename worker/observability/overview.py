@@ -14,6 +14,7 @@ from tasks.rules.portions import portions
 from worker.ledger import keys
 from worker.ledger.operator_arguments import CountArgs
 from worker.ledger.records import known_merchants, server_ms
+from worker.ledger.rejected_member import parse_member
 from worker.ledger.scripts import COUNT_MERCHANTS
 from worker.ledger.stored_files import stored_versions
 from worker.ledger.throttling import Breaker, Slowed, breakers, slowed
@@ -161,7 +162,7 @@ async def _memory_share(redis: Redis) -> float | None:
 
 async def _count_rejected(redis: Redis, kept_since: int) -> tuple[RejectedCount, ...]:
     members: Any = await redis.zrange(keys.REJECTED, kept_since, "+inf", byscore=True, offset=0, num=MAX_NOTED)
-    counted = Counter(tuple(member.decode().split(":", 2)[:2]) for member in members)
+    counted = Counter(parse_member(member.decode())[:2] for member in members)
     return tuple(
         RejectedCount(reason=reason, merchant=merchant, events=events)
         for (reason, merchant), events in sorted(counted.items())

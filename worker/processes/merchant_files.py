@@ -48,6 +48,7 @@ class MerchantFiles:
         self._unfinished: dict[str, float] = {}
         """Files that are being written or are invalid, and since when."""
         self._looked_at = float("-inf")
+        self._is_unreadable = False
         self.problems: dict[str, list[Problem]] = {}
         self._accounts: dict[str, Account] = {}
         self._changes = 0
@@ -141,15 +142,17 @@ class MerchantFiles:
     def _scan(self) -> dict[str, Stamp]:
         try:
             with os.scandir(self._folder) as entries:
-                return {e.name: _stamp(e) for e in entries if e.name.endswith(".toml")}
+                found = {e.name: _stamp(e) for e in entries if e.name.endswith(".toml")}
         except OSError as error:
-            self._log.error(
-                "merchants_unreadable",
-                folder=str(self._folder),
-                error=error.strerror,
-                next="the last valid files stay in use",
-            )
+            if not self._is_unreadable:
+                kept = "the last valid files stay in use"
+                self._log.error("merchants_unreadable", folder=str(self._folder), error=error.strerror, next=kept)
+            self._is_unreadable = True
             return dict(self._stamps)
+        if self._is_unreadable:
+            self._log.info("merchants_readable", folder=str(self._folder))
+        self._is_unreadable = False
+        return found
 
     def _read(self, name: str, stamp: Stamp) -> bool:
         """Read a file; returns False, without using it, if it changed meanwhile."""

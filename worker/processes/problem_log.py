@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,6 +58,8 @@ class ProblemLog:
         self._merchants = merchants
         self._pauses = pauses
         self._check_at = 0.0
+        self._quiet_since: dict[str, float] = {}
+        """APIs with shipments in their quiet time, and since when they have had some."""
 
     async def check(self) -> None:
         """Log what has started or ended; at most every `EVERY_S` seconds."""
@@ -67,9 +69,9 @@ class ProblemLog:
         if not await self._redis.exists(keys.BREAKERS, keys.THROTTLED, keys.QUIET_TIMES, keys.PROBLEMS):
             return
         now_ms = await server_ms(self._redis)
-        present = {state.name: state for state in await self._states(now_ms)}
         found: Any = await self._redis.hgetall(keys.PROBLEMS)
         logged = {name.decode(): json.loads(text) for name, text in found.items()}
+        present = {state.name: state for state in await self._states(now_ms, logged)}
         for state in present.values():
             await self._note(state, logged.get(state.name), now_ms / 1000)
         for name in logged.keys() - present.keys():
@@ -84,7 +86,7 @@ class ProblemLog:
             await self._redis.hset(keys.PROBLEMS, state.name, json.dumps({**logged, "reported": True}))
             report_lasting(state.kind, state.subject, now - logged["since"])
 
-    async def _states(self, now_ms: int) -> list[State]:
+    async def _states(self, now_ms: int, logged: Mapping[str, Any]) -> list[State]:
         apis = {name: account.api for name in self._merchants.names() if (account := self._merchants.account(name))}
         quiet = await self._quiet(now_ms)
         states = [
@@ -97,7 +99,7 @@ class ProblemLog:
             states.append(State(kind="breaker", subject=breaker.api, merchants=names, shipments=waiting))
         for name, shipments in quiet.items():
             states.append(State(kind="quiet", subject=name, merchants=(name,), shipments=shipments))
-        return [*states, *[state async for state in self._silent(quiet, apis, now_ms / 1000)]]
+        return [*states, *[state async for state in self._silent(quiet, apis, logged, now_ms / 1000)]]
 
     async def _quiet(self, now_ms: int) -> Counter[str]:
         """The number of shipments in their quiet time, by merchant."""
@@ -105,10 +107,20 @@ class ProblemLog:
         members: Any = await self._redis.zrange(keys.QUIET_TIMES, 0, MAX_NOTED - 1)
         return Counter(member.decode().partition(":")[0] for member in members)
 
-    async def _silent(self, quiet: Counter[str], apis: dict[str, str], now: float) -> AsyncIterator[State]:
-        """APIs with shipments in their quiet time and no good response lately."""
-        for api in sorted({apis[name] for name in quiet if name in apis}):
-            if now - await self._pauses.last_good(api, "read") > NO_RESPONSE_S:
+    async def _silent(
+        self, quiet: Counter[str], apis: dict[str, str], logged: Mapping[str, Any], now: float
+    ) -> AsyncIterator[State]:
+        """APIs that have had shipments in their quiet time, and given no good response, for a while.
+
+        Such a state ends with a good response, not with the last quiet time.
+        """
+        waited_for = {apis[name] for name in quiet if name in apis}
+        self._quiet_since = {api: self._quiet_since.get(api, now) for api in waited_for}
+        for api in sorted(waited_for | {name.partition(":")[2] for name in logged if name.startswith("no_response:")}):
+            last_good, known = await self._pauses.last_good(api, "read"), logged.get(f"no_response:{api}")
+            quiet_since = self._quiet_since.get(api, now)
+            lasts = last_good < known["since"] if known else now - max(quiet_since, last_good) > NO_RESPONSE_S
+            if lasts:
                 names = tuple(sorted(name for name in quiet if apis.get(name) == api))
                 yield State(
                     kind="no_response", subject=api, merchants=names, shipments=sum(quiet[name] for name in names)
@@ -155,3 +167,7 @@ def _log_end(name: str, lasted_s: float) -> None:
             log.info("merchant_no_longer_throttled", merchant=subject, lasted=lasted)
         case "quiet":
             log.info("quiet_time_ended", merchant=subject, lasted=lasted)
+        case "resumed":
+            log.warning(
+                "merchant_resumed", merchant=subject, next="an operator lifted its pause; its shipments are due"
+            )

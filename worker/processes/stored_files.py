@@ -32,9 +32,11 @@ class StoredFiles:
 
     async def _write(self) -> None:
         versions = await stored_versions(self._store.redis)
+        in_use = {account.key for name in self._merchants.names() if (account := self._merchants.account(name))}
+        keys = {key for key in in_use if key}
         for name in self._merchants.names():
             merchant = self._merchants.get(name)
             if merchant is None or versions.get(name) == merchant.version:
                 continue
-            if text := text_to_store(merchant, self._settings.merchants_dir):
+            if text := text_to_store(merchant, self._settings.merchants_dir, keys):
                 await store_file(self._store.redis, self._settings, merchant, text)

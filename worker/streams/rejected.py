@@ -10,6 +10,7 @@ from config.settings import Settings
 from tasks.rules.portions import portions
 from worker.ledger import keys
 from worker.ledger.records import server_ms
+from worker.ledger.rejected_member import parse_member
 from worker.ledger.scripts import REQUEUE_REJECTED
 from worker.ledger.stream_arguments import RequeueRejectedRow
 from worker.redis_client.store import Redis, Store
@@ -29,14 +30,14 @@ class OpenRejection:
     @property
     def merchant(self) -> str:
         """The merchant that the event names, if its reason is unknown_merchant; else ''."""
-        return self.member.split(":", 2)[1]
+        return parse_member(self.member)[1]
 
 
 async def open_members(redis: Redis, settings: Settings) -> dict[str, tuple[str, float]]:
     """The rejected events to deal with, by their entry in the orders stream: member and time."""
     since = await server_ms(redis) - round(settings.keep_days * 86_400_000)
     found: Any = await redis.zrange(keys.REJECTED, since, "+inf", byscore=True, withscores=True)
-    return {member.decode().split(":", 2)[2]: (member.decode(), score / 1000) for member, score in found}
+    return {parse_member(member.decode())[2]: (member.decode(), score / 1000) for member, score in found}
 
 
 async def open_rejections(store: Store, settings: Settings, reason: str | None = None) -> list[OpenRejection]:

@@ -70,3 +70,12 @@ def test_explain_names_the_version(cli: CliHarness) -> None:
     version = cli.run("merchants", "--json").document[0]["version"]
     assert cli.run("explain", "sp_1", "--json").document["shipments"][0]["merchant_file"] == version
     assert f"file     version {version}" in cli.run("explain", "sp_1").out
+
+
+def test_no_key_is_printed(cli: CliHarness) -> None:
+    """A key that was written into a comment is redacted."""
+    cli.merchant(text=f"# the key is opens-nothing\n{FILE}")
+    start(cli)
+    result = cli.run("merchants", "show", "acme")
+    assert "# the key is [key]" in result.out
+    assert "opens-nothing" not in result.out

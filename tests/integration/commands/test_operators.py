@@ -1,10 +1,13 @@
 """Operators' actions: hold, resume, cancel, emit, dismiss, and the audit log."""
 
 import json
+import subprocess
 from typing import Any
 
+import pytest
+
 from tasks.work.ports import Pause
-from tests.integration.commands.cli_harness import CliHarness, order
+from tests.integration.commands.cli_harness import PROGRAM, CliHarness, order
 
 
 def test_a_merchant_on_hold(cli: CliHarness) -> None:
@@ -163,3 +166,37 @@ def test_failed_shipments_are_listed(cli: CliHarness) -> None:
     assert len(cli.run("failed", "--order", "1001", "--list", "--json").document) == 2
     result = cli.run("failed", "--order", "1002")
     assert (result.code, result.err) == (1, "Error: no order with a failed shipment '1002'; known: 1001\n")
+
+
+@pytest.mark.parametrize("text", ["", "   ", "x" * 501])
+def test_a_reason_is_needed(cli: CliHarness, text: str) -> None:
+    """Blank and endless text is refused, and nothing is done."""
+    cli.merchant()
+    result = cli.run("hold", "acme", "--why", text)
+    assert result.code == 2
+    assert "must have 1 to 500 characters" in result.err
+    assert cli.run("resume", "acme").out == "acme was neither on hold nor paused\n"
+
+
+def test_arguments_that_are_no_text(cli: CliHarness) -> None:
+    """One line, and nothing is done."""
+    cli.merchant()
+    done = subprocess.run(
+        [PROGRAM, "hold", "acme", "--why", b"\xff"],
+        cwd=cli.folder,
+        env=cli.environment,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, b"allocation: an argument is not UTF-8: '\\udcff'\n")
+    assert cli.run("audit", "--json").document == []
+
+
+def test_cancelling_twice(cli: CliHarness) -> None:
+    """The first reason stays, and is the only one in the audit log."""
+    cli.merchant()
+    cli.accept(order("sp_1"))
+    for why in ("sold twice", "again"):
+        assert cli.run("cancel", "sp_1", "--why", why, "--by", "ops").code == 0
+    assert cli.run("explain", "sp_1", "--json").document["shipments"][0]["cancelled"].endswith(": sold twice")
+    assert [each["why"] for each in cli.run("audit", "--json").document] == ["sold twice"]

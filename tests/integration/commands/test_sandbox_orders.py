@@ -47,15 +47,16 @@ def test_a_shipment_has_the_facts_of_its_order(cli: CliHarness) -> None:
         {"reference": "abroad", "destination": {"country": " ie ", "postcode": "D02"}},
         {"reference": "tagged", "tags": ["radioactive"], "value": {"amount": "59.98", "currency": "EUR"}},
         {"reference": "plain"},
+        {"reference": "untagged", "tags": []},
     ]
     (cli.folder / "orders.json").write_text(json.dumps([event(*shipments)]))
     with sandbox_process(cli, "--orders", "orders.json") as sandbox:
-        names = "heavy", "abroad", "tagged", "plain"
-        services = "HAUL-PALLET", "FF_LINET-00001", "DNQ72", "FF_LINET-00001"
+        names = "heavy", "abroad", "tagged", "plain", "untagged"
+        services = "HAUL-PALLET", "FF_LINET-00001", "DNQ72", "FF_LINET-00001", "FF_LINET-00001"
         refused = [sandbox.refused_by(name, service) for name, service in zip(names, services, strict=True)]
         abroad, tagged = (sandbox.client.get(f"/pro/shipments/{name}").json() for name in ("abroad", "tagged"))
         consignment = sandbox.client.get("/consignments/heavy").json()
-    assert refused == [TOO_HEAVY, ELSEWHERE, TAGGED, None]
+    assert refused == [TOO_HEAVY, ELSEWHERE, TAGGED, None, None]
     assert (abroad["addresses"][1]["country_iso_code"], abroad["addresses"][1]["postal_code"]) == ("IE", "D02")
     assert tagged["contents"][0]["value"] == {"amount": 59.98, "currency": "EUR"}
     assert consignment["Weight"]["Value"] == 1500

@@ -150,3 +150,27 @@ def test_settings_with_warnings(cli: CliHarness) -> None:
     assert problem["severity"] == "attention"
     assert problem["text"].startswith("environment: ALLOCATION_LAESE_SECONDS: is not a setting")
     assert problem["text"].endswith("(and 1 more)")
+
+
+def test_one_merchant_has_the_problems_of_the_system(cli: CliHarness) -> None:
+    """Without processes no merchant goes on, and without a server nothing is known; other merchants' are left out."""
+    cli.merchant()
+    cli.merchant("beta")
+    cli.do(lambda _, ledger: ledger.pause("beta", Pause(why="401"), ""))
+    of_acme = cli.run("status", "--merchant", "acme", "--json")
+    slugs = {each["slug"] for each in of_acme.document["problems"]}
+    assert (of_acme.code, "process_missing" in slugs, "merchant_paused" in slugs) == (1, True, False)
+    away = cli.run("status", "--merchant", "acme", ALLOCATION_REDIS_URL="redis://127.0.0.1:1/0")
+    assert away.code == 1
+    assert "urgent: redis_unavailable" in away.out
+    assert "redis-cli -u redis://127.0.0.1:1/0 ping" in away.out
+
+
+def test_many_unknown_merchants_are_one_problem(cli: CliHarness) -> None:
+    """Invented names do not fill the screen, and one with colons is counted like any other."""
+    cli.accept(*(order("sp_1", merchant=f"no{number}") for number in range(30)), order("sp_1", merchant="gh:o:st"))
+    found = [each for each in cli.run("status", "--json").document["problems"] if each["slug"] == "file_missing"]
+    (problem,) = found
+    assert problem["text"].endswith("and 26 more; 31 orders rejected for it")
+    assert cli.run("dismiss", "--rejected-all", "--why", "tests").out == "dismissed 31 rejected events\n"
+    assert cli.run("status", "--json").document["rejected"] == []

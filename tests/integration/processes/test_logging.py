@@ -18,7 +18,7 @@ import redis
 from billiard.exceptions import RestartFreqExceeded, TimeLimitExceeded, WorkerLostError
 from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
-from worker.observability.logs import _in_one_line
+from worker.observability.logs import _in_one_line, _Repeats
 
 ROOT = Path(__file__).parents[3]
 COLOUR = re.compile(r"\x1b\[\d*(;\d+)*m")
@@ -133,3 +133,16 @@ def test_library_errors_are_one_line(logger: str, error: BaseException) -> None:
 def test_a_bug_keeps_its_traceback(logger: str, error: BaseException) -> None:
     """Errors that may be bugs, or come from our own code, keep their traceback."""
     assert record(logger, error).exc_info is not None
+
+
+def test_repeated_lines_of_libraries() -> None:
+    """A warning that repeats is left out for a while; ours, other ones and information are not."""
+    repeats = _Repeats()
+
+    def logs(name: str, level: int, text: str) -> bool:
+        return repeats.filter(logging.LogRecord(name, level, "", 0, text, None, None))
+
+    assert [logs("celery.worker", logging.WARNING, "Connection lost") for _ in range(3)] == [True, False, False]
+    assert logs("celery.worker", logging.WARNING, "Connected")
+    assert [logs("celery.worker", logging.INFO, "x") for _ in range(2)] == [True, True]
+    assert [logs("worker.processes.child", logging.ERROR, "claim_loop_failed") for _ in range(2)] == [True, True]

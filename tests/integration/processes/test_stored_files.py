@@ -93,3 +93,12 @@ async def test_a_file_without_its_key_is_not_stored(harness: Harness) -> None:
     path(harness).write_text(FILE.replace('{ env = "ACME_KEY" }', '{ file = "geheim-1234" }'))
     assert (await started(harness)).get("acme") is not None
     assert await read_stored(harness.redis, ["acme"]) == {}
+
+
+async def test_no_other_merchants_key_is_stored(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a file that contains the key of another merchant."""
+    monkeypatch.setenv("BETA_KEY", "geheim-5678")
+    (harness.settings.merchants_dir / "beta.toml").write_text(FILE.replace("ACME_KEY", "BETA_KEY"))
+    path(harness).write_text(f"# beta has geheim-5678\n{FILE}")
+    await started(harness)
+    assert [*await read_stored(harness.redis, ["acme", "beta"])] == ["beta"]

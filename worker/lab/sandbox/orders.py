@@ -36,6 +36,6 @@ def facts_of(shipment: OrderShipment) -> Facts:
         "postcode": destination and destination.postcode,
         "value": value and value.amount,
         "currency": value and value.currency,
-        "tags": shipment.tags and frozenset(shipment.tags),
+        "tags": frozenset(shipment.tags or ()),
     }
     return Facts(**{name: fact for name, fact in stated.items() if fact is not None})

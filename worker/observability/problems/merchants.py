@@ -29,6 +29,7 @@ def _of_merchant(
             slug="due_late",
             severity="urgent",
             subject=merchant.merchant,
+            merchants=(merchant.merchant,),
             text=f"{merchant.merchant}: a shipment has been due for {duration(waited_s)}; are there enough workers?",
             command="allocation health worker",
             since=overview.now - waited_s,
@@ -44,6 +45,7 @@ def _paused(merchant: MerchantCounts, _: Overview) -> Problem | None:
         slug="key_missing" if is_key else "merchant_paused",
         severity="urgent" if merchant.unfinished else "attention",
         subject=merchant.merchant,
+        merchants=(merchant.merchant,),
         text=f"{merchant.merchant}: paused: {merchant.paused}",
         command="allocation check" if is_key else f"allocation resume {merchant.merchant}",
         since=merchant.paused_since,
@@ -61,6 +63,7 @@ def _on_hold(merchant: MerchantCounts, _: Overview) -> Problem | None:
         slug="merchant_on_hold",
         severity="attention",
         subject=merchant.merchant,
+        merchants=(merchant.merchant,),
         text=f"{merchant.merchant}: on hold: {merchant.on_hold}",
         command=f"allocation resume {merchant.merchant}",
         shipments=merchant.unfinished,
@@ -74,6 +77,7 @@ def _near_deadline(merchant: MerchantCounts, _: Overview) -> Problem | None:
         slug="deadline_near",
         severity="urgent",
         subject=merchant.merchant,
+        merchants=(merchant.merchant,),
         text=f"{merchant.merchant}: {count(merchant.near_deadline, 'shipment')} past three quarters of the time to the "
         "deadline",
         command="allocation explain REFERENCE",
@@ -88,6 +92,7 @@ def _failed(merchant: MerchantCounts, _: Overview) -> Problem | None:
         slug="shipments_failed",
         severity="attention",
         subject=merchant.merchant,
+        merchants=(merchant.merchant,),
         text=f"{merchant.merchant}: {count(merchant.failed, 'failed shipment')} to deal with",
         command=f"allocation failed --merchant {merchant.merchant}",
     )
@@ -109,6 +114,7 @@ def _of_file(merchant: MerchantCounts, overview: Overview, files: KnownFiles) ->
         slug="file_invalid" if name in files.invalid else "file_missing",
         severity="urgent" if is_urgent else "attention",
         subject=name,
+        merchants=(name,),
         text=f"{name}: merchant file: {text}" + (f"; {count(rejected, 'order')} rejected for it" if rejected else ""),
         command="allocation check",
         since=merchant.paused_since,
@@ -123,12 +129,19 @@ def _rejected_for(overview: Overview, name: str) -> int:
 def of_unknown_merchants(overview: Overview) -> Iterator[Problem]:
     """Merchants that never had a file, with rejected orders: new ones without a file, or wrong names in events."""
     known = {merchant.merchant for merchant in overview.merchants}
-    for each in overview.rejected:
-        if each.merchant and each.merchant not in known:
-            yield Problem(
-                slug="file_missing",
-                severity="attention",
-                subject=each.merchant,
-                text=f"{each.merchant}: merchant file: there is none; {count(each.events, 'order')} rejected for it",
-                command="allocation rejected --reason unknown_merchant",
-            )
+    names = [each.merchant for each in overview.rejected if each.merchant and each.merchant not in known]
+    if not names:
+        return
+    orders = sum(each.events for each in overview.rejected if each.merchant in names)
+    listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+    yield Problem(
+        slug="file_missing",
+        severity="attention",
+        subject=names[0] if len(names) == 1 else "",
+        merchants=tuple(names),
+        text=f"no merchant file of {listed}; {count(orders, 'order')} rejected for it",
+        command="allocation rejected --reason unknown_merchant",
+    )
+
+
+_LISTED = 5

@@ -51,6 +51,12 @@ class Problem:
     """Since when, in seconds since the epoch; None if unknown."""
     shipments: int | None = None
     """How many shipments wait because of it; None if that does not apply."""
+    merchants: tuple[str, ...] | None = None
+    """The merchants that it concerns; None if it concerns all."""
+
+    def concerns(self, merchant: str) -> bool:
+        """Whether it is, or may be, a problem of this merchant."""
+        return self.merchants is None or merchant in self.merchants
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

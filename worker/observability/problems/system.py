@@ -82,6 +82,7 @@ def of_breakers(overview: Overview, files: KnownFiles) -> Iterator[Problem]:
             slug="breaker_open",
             severity="urgent" if overview.now - breaker.since >= BREAKER_OPEN_S else "attention",
             subject=breaker.host,
+            merchants=tuple(names),
             text=f"{breaker.api}: circuit breaker open for {duration(overview.now - breaker.since)}; "
             f"next probe in {duration(breaker.probe_in_s)}; merchants: {listed or 'unknown'}",
             command="allocation status --watch 2",
