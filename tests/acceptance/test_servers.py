@@ -268,7 +268,7 @@ def test_a_server_without_a_valid_certificate_is_not_used(
     with TlsProxy(signed, server.port) as front:
         settings = Settings(_env_file=None, redis_url=SecretStr(url.format(port=front.port, ca=signed.path)))
         with pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"):
-            asyncio.run(description_of(settings))
+            asyncio.run(unsafe_settings(settings))
         app = configure(Celery(set_as_current=False), settings)
         with app.connection_for_write() as broker, pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
             broker.ensure_connection(max_retries=1, interval_start=0)
@@ -279,14 +279,14 @@ def test_disabled_tls_checks_are_logged(signed: Certificate, server: EmbeddedSer
     """With certificate checks disabled, every start logs a warning."""
     with TlsProxy(signed, server.port) as front:
         url = f"rediss://localhost:{front.port}/0?ssl_cert_reqs=none"
-        _, unsafe = asyncio.run(description_of(Settings(_env_file=None, redis_url=SecretStr(url))))
+        unsafe = asyncio.run(unsafe_settings(Settings(_env_file=None, redis_url=SecretStr(url))))
         assert any("TLS" in line for line in unsafe)
 
 
-async def description_of(settings: Settings) -> tuple[str, list[str]]:
-    """The description of the server, and what is unsafe there."""
+async def unsafe_settings(settings: Settings) -> list[str]:
+    """What is unsafe at the server."""
     redis = connect(settings)
     try:
-        return await describe(redis, settings)
+        return (await describe(redis, settings)).unsafe
     finally:
         await redis.aclose()

@@ -29,6 +29,7 @@ ACME = MerchantCounts(
 OVERVIEW = Overview(
     now=1_795_255_200.0,
     server="",
+    refuses=None,
     unsafe=(),
     memory_share=0.5,
     merchants=(ACME,),

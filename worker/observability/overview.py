@@ -99,6 +99,8 @@ class Overview:
     """Kind, version and address of the server."""
     unsafe: tuple[str, ...]
     """Settings of the server that risk shipments."""
+    refuses: str | None
+    """Why the server refuses writes although it responds; None if it does not."""
     memory_share: float | None
     """The used share of `maxmemory`; None without a limit."""
     merchants: tuple[MerchantCounts, ...]
@@ -124,7 +126,7 @@ class Overview:
 async def read_overview(store: Store, settings: Settings) -> Overview:
     """Read all counts, in a few round trips regardless of the number of shipments."""
     redis = store.redis
-    server, unsafe = await describe(redis, settings)
+    server, unsafe, refuses = await describe(redis, settings)
     now = await server_ms(redis)
     pipe = redis.pipeline(transaction=False)
     pipe.get(keys.LAST_SWEEP)
@@ -135,6 +137,7 @@ async def read_overview(store: Store, settings: Settings) -> Overview:
         now=now / 1000,
         server=server,
         unsafe=tuple(unsafe),
+        refuses=refuses,
         memory_share=await _memory_share(redis),
         merchants=await _count_merchants(store, settings, now),
         last_sweep_s=(now - int(swept)) / 1000 if swept else None,

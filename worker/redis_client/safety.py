@@ -1,6 +1,7 @@
 """Describes the Redis server and warns of unsafe configuration."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -12,17 +13,38 @@ from worker.redis_client.store import TRANSIENT_ERRORS, NoPermissionError, Redis
 log = structlog.get_logger(__name__)
 
 
-async def describe(redis: Redis, settings: Settings) -> tuple[str, list[str]]:
-    """The server in one line, and one line per unsafe setting."""
+class ServerDescription(NamedTuple):
+    """The server in one line, a line for each unsafe setting, and why it refuses writes, if it does."""
+
+    line: str
+    unsafe: list[str]
+    refuses: str | None = None
+
+
+async def describe(redis: Redis, settings: Settings) -> ServerDescription:
+    """Kind, version and address of the server, and what is wrong with it."""
     where = server_address(settings.redis_url.get_secret_value())
     try:
         info = await redis.info()
     except NoPermissionError:
-        return f"a server at {where}", [_UNKNOWN_SERVER, *_unsafe_tls(settings)]
+        return ServerDescription(f"a server at {where}", [_UNKNOWN_SERVER, *_unsafe_tls(settings)])
     kind = "Valkey" if "valkey_version" in info else "Redis"
     version = info.get("valkey_version") or info.get("redis_version", "?")
     line = f"{kind} {version} at {where}"
-    return line, [*_unsafe_memory(info), *_unsafe_disk(info), *_unsafe_tls(settings)]
+    unsafe = [*_unsafe_memory(info), *_unsafe_disk(info), *_unsafe_tls(settings)]
+    return ServerDescription(line, unsafe, why_it_refuses(info))
+
+
+def why_it_refuses(info: Mapping[str, Any]) -> str | None:
+    """Why the server refuses writes although it responds; None if nothing says so."""
+    if info.get("role") == "slave" and int(info.get("slave_read_only", 1)):
+        return "it is a replica, and read-only"
+    if info.get("aof_last_write_status") == "err":
+        return "it cannot write its append-only file; see its log"
+    most, evicts = int(info.get("maxmemory", 0)), info.get("maxmemory_policy", "noeviction") != "noeviction"
+    if most and not evicts and int(info.get("used_memory", 0)) >= most:
+        return "its memory is full"
+    return None
 
 
 _UNKNOWN_SERVER = (
@@ -34,7 +56,7 @@ _UNKNOWN_SERVER = (
 async def announce(redis: Redis, settings: Settings) -> None:
     """Log what this process is connected to, and warn of unsafe settings."""
     try:
-        line, warnings = await describe(redis, settings)
+        line, warnings, _ = await describe(redis, settings)
     except TRANSIENT_ERRORS as error:
         log.warning("redis_unavailable", error=str(error), next="waiting for it")
         return

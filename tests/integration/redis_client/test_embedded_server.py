@@ -61,11 +61,22 @@ def test_a_free_port_is_free() -> None:
 
 async def test_unsafe_settings_are_described(own_harness: Harness) -> None:
     """A server that may forget or drop shipments is described as such; a safe one has no description."""
-    line, unsafe = await describe(own_harness.redis, own_harness.settings)
+    line, unsafe, _ = await describe(own_harness.redis, own_harness.settings)
     assert line.startswith("Valkey ")
     assert unsafe == []
     await own_harness.raw.config_set("maxmemory-policy", "allkeys-lru")
     await own_harness.raw.config_set("appendonly", "no")
-    _, unsafe = await describe(own_harness.redis, own_harness.settings)
+    _, unsafe, _ = await describe(own_harness.redis, own_harness.settings)
     await announce(own_harness.redis, own_harness.settings)
     assert [text.split()[0] for text in unsafe] == ["maxmemory-policy", "appendonly"]
+
+
+async def test_a_server_that_refuses_writes(own_harness: Harness) -> None:
+    """A read-only replica and a full server respond to reads: the description says that nothing can be written."""
+    raw = own_harness.raw
+    assert (await describe(own_harness.redis, own_harness.settings)).refuses is None
+    await raw.execute_command("REPLICAOF", "127.0.0.1", "1")
+    assert (await describe(own_harness.redis, own_harness.settings)).refuses == "it is a replica, and read-only"
+    await raw.execute_command("REPLICAOF", "NO", "ONE")
+    await raw.config_set("maxmemory", "1mb")
+    assert (await describe(own_harness.redis, own_harness.settings)).refuses == "its memory is full"

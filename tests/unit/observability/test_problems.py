@@ -44,6 +44,7 @@ def beat(version: str = "1", digest: str = "a", age_s: int = 3600) -> Heartbeat:
 HEALTHY = Overview(
     now=NOW,
     server="",
+    refuses=None,
     unsafe=(),
     memory_share=0.5,
     merchants=(ACME,),
@@ -145,6 +146,7 @@ def test_a_breaker(open_s: float, severity: str) -> None:
 
 def test_servers() -> None:
     """An unavailable broker and a nearly full server are urgent; unsafe settings need attention."""
+    assert found(problems(refuses="it is a replica")) == [("redis_unavailable", "urgent", "")]
     assert found(problems(queues="no response")) == [("broker_unavailable", "urgent", "")]
     assert found(problems(memory_share=0.81)) == [("memory_low", "urgent", "")]
     assert problems(memory_share=None) == []

@@ -105,7 +105,12 @@ def of_rejected(overview: Overview) -> Iterator[Problem]:
 
 
 def of_server(overview: Overview) -> Iterator[Problem]:
-    """The memory and the settings of the Redis server."""
+    """What the Redis server refuses, its memory and its settings."""
+    if overview.refuses:
+        text = f"the server refuses writes: {overview.refuses}; nothing goes on until it accepts them"
+        yield Problem(
+            slug="redis_unavailable", severity="urgent", subject="", text=text, command="allocation status --watch 2"
+        )
     if overview.memory_share is not None and overview.memory_share > MEMORY_SHARE:
         text = f"Redis uses {overview.memory_share:.0%} of its maxmemory; when it is full, every write is refused"
         yield Problem(slug="memory_low", severity="urgent", subject="", text=text, command="allocation status --json")
