@@ -188,10 +188,10 @@ def _show(
                 say(f"{name}: {value}")
     for problem in problems:
         colour = "red" if problem.severity == "urgent" else "yellow"
-        waiting = f"; {count(problem.shipments, 'shipment')} waiting" if problem.shipments else ""
         excluded = " (excluded)" if problem.slug in selection.excluded else ""
-        since = _lasting(problem, status.overview)
-        say(f"{problem.severity}: {problem.slug}{excluded}: {problem.text}{since}{waiting}", fg=colour)
+        extent = ", ".join(_extent(problem, status.overview))
+        text = f"{problem.text} ({extent})" if extent else problem.text
+        say(f"{problem.severity}: {problem.slug}{excluded}: {text}", fg=colour)
         say(f"  {problem.command}")
 
 
@@ -199,10 +199,12 @@ _SAYS_SINCE = frozenset({"breaker_open", "sweep_late", "due_late", "order_unread
 """Problems whose text has the time."""
 
 
-def _lasting(problem: Problem, overview: Overview | None) -> str:
-    if overview is None or problem.since is None or problem.slug in _SAYS_SINCE:
-        return ""
-    return f"; for {duration(max(0.0, overview.now - problem.since))}"
+def _extent(problem: Problem, overview: Overview | None) -> Iterator[str]:
+    """How long it has lasted, and how many shipments wait because of it."""
+    if overview and problem.since is not None and problem.slug not in _SAYS_SINCE:
+        yield f"for {duration(max(0.0, overview.now - problem.since))}"
+    if problem.shipments:
+        yield f"{count(problem.shipments, 'shipment')} waiting"
 
 
 def _print_merchants(merchants: Iterable[MerchantCounts], selection: Selection) -> None:
