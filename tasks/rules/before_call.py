@@ -1,7 +1,7 @@
 """The first decision of a visit, before any request. Pure."""
 
 from tasks.rules import backoff
-from tasks.rules.cancelled import first_read_back
+from tasks.rules.cancelled import end, first_read_back
 from tasks.rules.decision import Call, Context, Decision, Fail, Park, ReadBack
 from tasks.rules.next_decision import (
     PAUSED_WAIT_S,
@@ -62,7 +62,12 @@ def worker_lost(shipment: Shipment) -> Fail:
 
 
 def paused_decision(shipment: Shipment, context: Context, why: str, *, has_key: bool) -> Decision:
-    """The decision while the merchant is paused; with a key, an open call is read back at the deadline."""
+    """The decision while the merchant is paused; with a key, an open call is read back at the deadline.
+
+    A cancelled shipment ends at once without an open call, although it cannot be read back.
+    """
+    if shipment.cancelled and not shipment.progress.must_read:
+        return end(shipment)
     if may_end(shipment, context):
         if has_key and shipment.progress.must_read:
             return ReadBack(shipment=shipment)

@@ -16,6 +16,23 @@ def without_call(decision: Decision) -> Decision:
     return decision
 
 
+LONGEST_QUIET_S, LONGEST_QUEUE_S = 3600.0, 86_400.0
+"""How long a call may take effect when the merchant file, which states it, is gone."""
+
+
+def end_unread(shipment: Shipment, now: float) -> Fail | None:
+    """The end of a cancelled shipment that cannot be read back, as its merchant's file is gone.
+
+    None while a call may still take effect, and for a shipment that is not cancelled.
+    """
+    progress = shipment.progress
+    longest_s = LONGEST_QUEUE_S if progress.open_kind == "queued" else LONGEST_QUIET_S
+    if not shipment.cancelled or (progress.open_kind is not None and now - progress.open_at < longest_s):
+        return None
+    message = f"{shipment.cancelled}; it was not read back, as its merchant has no file"
+    return Fail(shipment=shipment, reason="cancelled_by_operator", message=message)
+
+
 def end(shipment: Shipment) -> Fail:
     """The shipment is not allocated and will not be."""
     return Fail(shipment=shipment, reason="cancelled_by_operator", message=shipment.cancelled)

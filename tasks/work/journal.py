@@ -1,6 +1,6 @@
 """Writes a shipment's history entries, and the report with which it leaves a task."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, assert_never
 
@@ -20,6 +20,11 @@ Entry = dict[str, Any]
 """An entry of a shipment's history."""
 
 _STEP_FIELDS = ("strategy", "outcome", "reason", "correlation_id")
+
+
+def failed_steps(history: Sequence[Entry]) -> list[Entry]:
+    """The calls of a history, as the failed event lists them."""
+    return [{name: each.get(name) for name in _STEP_FIELDS} for each in history if each.get("action") == "allocate"]
 
 
 def _is_repeated(purpose: str, shipment: Shipment, finding: Finding) -> bool:
@@ -133,8 +138,7 @@ class Journal:
 
     async def _fail(self, decision: Fail, call_record: CallRecord | None, *, slot: bool) -> bool:
         latest = [call_record.entry] if call_record else []
-        history = [*await self.ledger.history(decision.shipment), *latest]
-        steps = [{name: e.get(name) for name in _STEP_FIELDS} for e in history if e.get("action") == "allocate"]
+        steps = failed_steps([*await self.ledger.history(decision.shipment), *latest])
         replay, now = decision.shipment.replays, self.ledger.now()
         event = failed_event(decision.shipment, decision.reason, decision.message, steps, replay=replay, now=now)
         report = self._report(decision.shipment, "failed", call_record, event=event, reason=decision.reason, slot=slot)

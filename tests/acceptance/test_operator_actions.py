@@ -91,3 +91,19 @@ def test_an_event_is_emitted_again(system: System) -> None:
     assert [event["subject"] for event in events[-2:]] == ["sp_cancelled"] * 2
     assert events[-1] == events[-2]
     assert [entry["action"] for entry in json.loads(run(system, "audit", "--json"))][:2] == ["emit", "replay"]
+
+
+def test_a_merchant_that_has_left(system: System) -> None:
+    """Its file is deleted while shipments wait: cancelled ones end without a call, and then it can be forgotten."""
+    system.merchant("left", v2_file(system.url, LINET))
+    run(system, "hold", "left", "--why", "it leaves the platform")
+    system.publish([order_event("left", ["sp_left1", "sp_left2"])])
+    wait_until(lambda: state(system, "sp_left2") in ("due", "parked"), 30, "accepted shipments")
+    (system.merchants / "left.toml").unlink()
+    run(system, "resume", "left")
+    for reference in ("sp_left1", "sp_left2"):
+        run(system, "cancel", reference, "--why", "it has left")
+        wait_until(lambda reference=reference: endings(system, reference) != [], 30, "its end")  # type: ignore[misc]
+        assert endings(system, reference) == ["cancelled_by_operator"]
+    assert calls(system, "sp_left1") + calls(system, "sp_left2") == []
+    assert run(system, "merchants", "forget", "left", "--why", "it has left") == "forgot left\n"

@@ -90,6 +90,9 @@ def test_a_refused_key(system: System) -> None:
     problem = wait_for(system, "merchant_paused", "refused", "urgent", 3)
     assert problem["command"] == "allocation resume refused"
     assert problem["since"] is not None
+    key.unlink()
+    wait_for(system, "key_missing", "refused", "urgent", 3)
+    assert find(system, "merchant_paused", "refused") is None
     key.write_text(system.environment["SANDBOX_KEY"])
     wait_until(lambda: status(system)["healthy"], 30, "a healthy system")
     assert system.logged().count("merchant_paused") == 1

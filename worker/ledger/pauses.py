@@ -21,6 +21,11 @@ RESUMED_S = 600
 """How long the files and keys that resumed a merchant are remembered."""
 
 
+NO_KEY = "its API key cannot be found"
+NO_FILE = "it has no valid merchant file"
+"""Why a merchant is paused without a response of its API."""
+
+
 class Pauses:
     """The part of the ledger for merchants and APIs."""
 

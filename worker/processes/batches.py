@@ -4,24 +4,27 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 
+from tasks.events.shipment_allocation_failed import failed_event
 from tasks.rules.backoff import RetryBudget
+from tasks.rules.cancelled import end_unread
+from tasks.rules.decision import Fail
 from tasks.rules.next_decision import PAUSED_WAIT_S
 from tasks.rules.unreadable import stand_in
 from tasks.work.api import Api
 from tasks.work.batch import Batch
+from tasks.work.journal import failed_steps
 from tasks.work.messages import FellBack
 from tasks.work.ports import Account, Claim, Pause, Report
 from worker.ledger.ledger import Ledger
+from worker.ledger.pauses import NO_FILE, NO_KEY
 from worker.observability.sentry import SentryAlerts
 from worker.processes.in_flight import InFlight
 from worker.processes.merchant_files import MerchantFiles
 from worker.redis_client.store import TRANSIENT_ERRORS
-
-NO_KEY = "its API key cannot be found"
-NO_FILE = "it has no valid merchant file"
 
 ELSEWHERE_WAIT_S = 5.0
 """Wait of shipments whose merchant file or key this process does not have, while another process has both."""
@@ -88,7 +91,7 @@ class Batches:
         if account is None:
             # The file says how to call the API, so the shipments wait until it exists again.
             await self._pause(claim.merchant, NO_FILE, "")
-            await self._park(claim, PAUSED_WAIT_S)
+            await self._end_cancelled(claim)
             return None
         if account.key is None:
             await self._pause(claim.merchant, NO_KEY, account.digest)
@@ -115,6 +118,30 @@ class Batches:
     async def _pause(self, merchant: str, why: str, digest: str) -> None:
         if await self._ledger.pause(merchant, Pause(why=why), digest):
             self._alerts.paused(merchant, why)
+
+    async def _end_cancelled(self, claim: Claim) -> None:
+        """Fail the cancelled shipments of a merchant without a file, and park the others."""
+        now = self._ledger.now()
+        ends = {shipment.reference: end_unread(shipment, now) for shipment in claim.shipments}
+        for found in filter(None, ends.values()):
+            await self._fail(claim, found, now)
+        left = tuple(shipment for shipment in claim.shipments if ends[shipment.reference] is None)
+        await self._park(replace(claim, shipments=left), PAUSED_WAIT_S)
+
+    async def _fail(self, claim: Claim, found: Fail, now: float) -> None:
+        shipment = found.shipment
+        steps = failed_steps(await self._ledger.history(shipment))
+        event = failed_event(shipment, found.reason, found.message, steps, replay=shipment.replays, now=now)
+        report = Report(
+            shipment=shipment,
+            lease_token=claim.lease_token,
+            verdict="failed",
+            event=event,
+            reason=found.reason,
+            settled_s=now - shipment.published,
+        )
+        if await self._ledger.report(report):
+            self._alerts.failed(shipment, found.reason, found.message)
 
     async def _park(self, claim: Claim, wait_s: float) -> None:
         """Park the claimed shipments, unchanged."""

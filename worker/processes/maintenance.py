@@ -6,8 +6,10 @@ from typing import Any
 import structlog
 
 from config.settings import Settings
+from tasks.work.ports import Pause
 from worker.ledger import keys
 from worker.ledger.ledger import Ledger
+from worker.ledger.pauses import NO_KEY
 from worker.ledger.records import server_ms
 from worker.observability.heartbeat import remove_stopped
 from worker.processes.merchant_files import MerchantFiles
@@ -25,6 +27,7 @@ async def run_maintenance(store: Store, ledger: Ledger, merchants: MerchantFiles
         for name in resumed:
             log.warning("merchant_resumed", merchant=name, shipments=await ledger.resume(name))
         await _probe(paused.keys() - set(resumed), ledger, merchants)
+        await _note_missing_keys(paused, ledger, merchants)
         now_ms = await server_ms(store.redis)
         await _trim_streams(store, settings, now_ms)
         await keep_orders(store, settings, now_ms)
@@ -50,6 +53,15 @@ async def _probe(paused: set[str], ledger: Ledger, merchants: MerchantFiles) -> 
         account = merchants.account(name)
         if account and account.key is not None and (probe := await ledger.probe(name)):
             log.info("merchant_probe_started", merchant=name, shipment=probe)
+
+
+async def _note_missing_keys(paused: dict[str, dict[str, Any]], ledger: Ledger, merchants: MerchantFiles) -> None:
+    """Correct the reason of a pause: a key that was refused may have been removed since."""
+    for name, pause in paused.items():
+        account = merchants.account(name)
+        is_missing = account is not None and account.key is None
+        if account and is_missing and pause["why"] != NO_KEY and not await ledger.others_can(name):
+            await ledger.pause(name, Pause(why=NO_KEY), account.digest)
 
 
 async def _trim_streams(store: Store, settings: Settings, now_ms: int) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from tasks.rules.before_call import HOPELESS_LOSSES, LAST_READ_S, MAX_LOSSES, first_decision, held_up, paused_decision
+from tasks.rules.cancelled import end_unread
 from tasks.rules.decision import Call, Fail, Park, ReadBack
+from tasks.rules.frozen import with_changes
 from tasks.rules.next_decision import PAUSED_WAIT_S
-from tests.factories.shipments import HOUR_S, QUIET_S, TIMEOUT_S, context, open_call, shipment
+from tests.factories.shipments import HOUR_S, NOW, QUIET_S, TIMEOUT_S, context, open_call, shipment
 
 UNREAD = "; its last call may have taken effect and could not be read back"
 OVER = open_call(ago_s=QUIET_S)
@@ -146,3 +148,32 @@ def test_a_rate_limit_may_delay_the_last_read_back() -> None:
     late = shipment(age_s=49 * HOUR_S, **open_call(ago_s=HOUR_S))
     assert held_up(late, context(random=0.0), 10, by_limit=True) == Park(shipment=late, wait_s=10)
     assert isinstance(held_up(shipment(age_s=49 * HOUR_S), context(), 10, by_limit=True), Fail)
+
+
+def test_a_cancelled_shipment_of_a_paused_merchant() -> None:
+    """It ends without a read-back if no call is open; else it waits for the merchant, or its deadline."""
+    cancelled = with_changes(shipment(), {"cancelled": "cancelled by ops: sold twice"})
+    decision = paused_decision(cancelled, context(), "no key", has_key=False)
+    assert isinstance(decision, Fail)
+    assert (decision.reason, decision.message) == ("cancelled_by_operator", "cancelled by ops: sold twice")
+    waiting = with_changes(shipment(**open_call()), {"cancelled": "cancelled by ops: sold twice"})
+    assert isinstance(paused_decision(waiting, context(), "no key", has_key=False), Park)
+
+
+@pytest.mark.parametrize(
+    ("progress", "ends"),
+    [
+        ({}, True),
+        (open_call(ago_s=3500), False),
+        (open_call(ago_s=3700), True),
+        (open_call("queued", ago_s=3700), False),
+        (open_call("queued", ago_s=90_000), True),
+    ],
+)
+def test_a_cancelled_shipment_without_a_merchant_file(progress: dict[str, Any], *, ends: bool) -> None:
+    """It ends unread once no call can take effect any more, by the longest quiet time that a file may state."""
+    cancelled = with_changes(shipment(**progress), {"cancelled": "cancelled by ops: sold twice"})
+    found = end_unread(cancelled, NOW)
+    assert (found is not None) is ends
+    assert found is None or found.message.endswith("; it was not read back, as its merchant has no file")
+    assert end_unread(shipment(**progress), NOW) is None

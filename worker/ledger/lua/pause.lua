@@ -10,6 +10,12 @@ local now = clock()
 local merchant, why, digest, purpose, retry_after_ms, probe, refused, strategy = unpack(ARGV, 1, 8)
 local known = redis.call('HGET', P .. 'paused', merchant)
 local pause = known and cjson.decode(known)
+if pause and purpose == '' and pause.why ~= why then
+  -- The key or the file is gone since: there is nothing to probe any more.
+  pause.why, pause.digest, pause.purpose, pause.probe = why, digest, '', ''
+  redis.call('HSET', P .. 'paused', merchant, cjson.encode(pause))
+  return 0
+end
 if pause and (probe == '' or pause.probe ~= probe) then return 0 end
 if pause then
   pause.pause_ms = math.min(MAX_MS, 2 * pause.pause_ms)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from config.settings import Settings
+from worker.ledger.pauses import NO_FILE, NO_KEY
 from worker.observability.overview import MerchantCounts, Overview
 from worker.observability.problems.problem import KnownFiles, Problem
 from worker.observability.text import count, duration
@@ -38,9 +39,9 @@ def _of_merchant(
 
 
 def _paused(merchant: MerchantCounts, _: Overview) -> Problem | None:
-    if merchant.paused is None or _NO_FILE in merchant.paused:
+    if merchant.paused is None or merchant.paused == NO_FILE:
         return None
-    is_key = _NO_KEY in merchant.paused
+    is_key = merchant.paused == NO_KEY
     return Problem(
         slug="key_missing" if is_key else "merchant_paused",
         severity="urgent" if merchant.unfinished else "attention",
@@ -51,9 +52,6 @@ def _paused(merchant: MerchantCounts, _: Overview) -> Problem | None:
         since=merchant.paused_since,
         shipments=merchant.unfinished,
     )
-
-
-_NO_KEY, _NO_FILE = "API key cannot be found", "no valid merchant file"
 
 
 def _on_hold(merchant: MerchantCounts, _: Overview) -> Problem | None:
