@@ -2,9 +2,10 @@
 
 import contextlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
@@ -52,6 +53,8 @@ class MerchantCounts:
     """Allocated shipments of all time."""
     failed: int
     """Failed shipments that are to be dealt with."""
+    failed_since: float | None = None
+    """When the first of them failed, in seconds since the epoch."""
     oldest_due_s: float | None
     """How long the first due shipment has been waiting, in seconds."""
     paused: str | None
@@ -60,6 +63,8 @@ class MerchantCounts:
     """Since when, in seconds since the epoch."""
     on_hold: str | None
     """Why an operator stopped it, if one did."""
+    on_hold_since: float | None = None
+    """Since when, in seconds since the epoch."""
     in_quiet_time: int
     """Parked shipments in their quiet time."""
     near_deadline: int
@@ -85,6 +90,8 @@ class RejectedCount:
     """The merchant, if it is unknown; else ''."""
     events: int
     """Their number."""
+    since: float | None = None
+    """When the first of them was rejected, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,11 +171,15 @@ async def _memory_share(redis: Redis) -> float | None:
 
 
 async def _count_rejected(redis: Redis, kept_since: int) -> tuple[RejectedCount, ...]:
-    members: Any = await redis.zrange(keys.REJECTED, kept_since, "+inf", byscore=True, offset=0, num=MAX_NOTED)
-    counted = Counter(parse_member(member.decode())[:2] for member in members)
+    found: Any = await redis.zrange(
+        keys.REJECTED, kept_since, "+inf", byscore=True, offset=0, num=MAX_NOTED, withscores=True
+    )
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for member, at_ms in found:
+        times[parse_member(member.decode())[:2]].append(at_ms / 1000)
     return tuple(
-        RejectedCount(reason=reason, merchant=merchant, events=events)
-        for (reason, merchant), events in sorted(counted.items())
+        RejectedCount(reason=reason, merchant=merchant, events=len(at), since=at[0])
+        for (reason, merchant), at in sorted(times.items())
     )
 
 
@@ -194,6 +205,7 @@ async def _count_merchants(store: Store, settings: Settings, now: int) -> tuple[
             paused=paused.get(name, {}).get("why"),
             paused_since=paused.get(name, {}).get("since"),
             on_hold=on_hold.get(name, {}).get("why"),
+            on_hold_since=_seconds(on_hold.get(name, {}).get("at")),
             in_quiet_time=quiet[name],
             near_deadline=near[name],
             **_by_state(reply, now),
@@ -207,8 +219,13 @@ async def _stops(redis: Redis, key: str) -> dict[str, dict[str, Any]]:
     return {name.decode(): json.loads(text) for name, text in found.items()}
 
 
+def _seconds(at: str | None) -> float | None:
+    """RFC 3339 text in seconds since the epoch."""
+    return None if at is None else datetime.fromisoformat(at).timestamp()
+
+
 def _by_state(reply: Sequence[Any], now: int) -> dict[str, Any]:
-    due, parked, working, failed, first_ms, *of_all_time = reply
+    due, parked, working, failed, first_ms, failed_ms, *of_all_time = reply
     allocated, repeated_calls, carrier_changed = map(int, of_all_time)
     return {
         "due": due,
@@ -216,6 +233,7 @@ def _by_state(reply: Sequence[Any], now: int) -> dict[str, Any]:
         "working": working,
         "allocated": allocated,
         "failed": failed,
+        "failed_since": float(failed_ms) / 1000 if failed else None,
         "oldest_due_s": (now - float(first_ms)) / 1000 if due else None,
         "repeated_calls": repeated_calls,
         "carrier_changed": carrier_changed,

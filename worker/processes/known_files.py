@@ -14,16 +14,18 @@ from worker.processes.merchant_files import MerchantFiles, account_of
 def known_files(settings: Settings) -> KnownFiles:
     """The merchant files and settings as this process reads them, for commands."""
     valid, problems = read_all(settings.merchants_dir, settings.http_hosts)
-    return _known(valid.values(), [each for each in problems if Path(each.file).stem not in valid])
+    return _known(
+        settings.merchants_dir, valid.values(), [each for each in problems if Path(each.file).stem not in valid]
+    )
 
 
 def files_of(files: MerchantFiles) -> KnownFiles:
     """The same for a process that keeps running: only changed files are read."""
     in_use = [merchant for name in files.names() if (merchant := files.get(name))]
-    return _known(in_use, [problem for problems in files.problems.values() for problem in problems])
+    return _known(files.folder, in_use, [problem for problems in files.problems.values() for problem in problems])
 
 
-def _known(valid: Collection[Merchant], problems: Iterable[Problem]) -> KnownFiles:
+def _known(folder: Path, valid: Collection[Merchant], problems: Iterable[Problem]) -> KnownFiles:
     invalid: dict[str, str] = {}
     for problem in problems:
         if problem.file.endswith(".toml"):
@@ -31,7 +33,15 @@ def _known(valid: Collection[Merchant], problems: Iterable[Problem]) -> KnownFil
             invalid.setdefault(Path(problem.file).stem, text)
     apis = {each.name: account_of(each, find_key(each.file.api.api_key)).api for each in valid}
     usable = {name: api for name, api in apis.items() if name not in invalid}
-    return KnownFiles(apis=usable, invalid=invalid, warnings=[*_warnings(valid)])
+    since = {name: at for name in invalid if (at := _written_at(folder / f"{name}.toml")) is not None}
+    return KnownFiles(apis=usable, invalid=invalid, invalid_since=since, warnings=[*_warnings(valid)])
+
+
+def _written_at(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
 
 
 def _warnings(merchants: Iterable[Merchant]) -> Iterator[str]:

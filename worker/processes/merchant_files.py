@@ -41,7 +41,7 @@ class MerchantFiles:
     def __init__(self, folder: Path, http_hosts: frozenset[str], *, logs: bool = True) -> None:
         """Reads nothing yet; a missing folder counts as empty. `logs`: whether changes are logged."""
         self._log = log if logs else _SILENT
-        self._folder = folder
+        self.folder = folder
         self._http_hosts = http_hosts
         self._good: dict[str, Merchant] = {}
         self._stamps: dict[str, Stamp] = {}
@@ -141,23 +141,23 @@ class MerchantFiles:
 
     def _scan(self) -> dict[str, Stamp]:
         try:
-            with os.scandir(self._folder) as entries:
+            with os.scandir(self.folder) as entries:
                 found = {e.name: _stamp(e) for e in entries if e.name.endswith(".toml")}
         except OSError as error:
             if not self._is_unreadable:
                 kept = "the last valid files stay in use"
-                self._log.error("merchants_unreadable", folder=str(self._folder), error=error.strerror, next=kept)
+                self._log.error("merchants_unreadable", folder=str(self.folder), error=error.strerror, next=kept)
             self._is_unreadable = True
             return dict(self._stamps)
         if self._is_unreadable:
-            self._log.info("merchants_readable", folder=str(self._folder))
+            self._log.info("merchants_readable", folder=str(self.folder))
         self._is_unreadable = False
         return found
 
     def _read(self, name: str, stamp: Stamp) -> bool:
         """Read a file; returns False, without using it, if it changed meanwhile."""
-        found = read(self._folder / name, self._http_hosts)
-        if _stamp(self._folder / name) != stamp:
+        found = read(self.folder / name, self._http_hosts)
+        if _stamp(self.folder / name) != stamp:
             return False
         match found:
             case Merchant() as merchant:

@@ -1,5 +1,6 @@
 """`allocation status`: counts of everything, and health problems."""
 
+import time
 from typing import Any
 
 from tasks.rules.outcome import Feedback
@@ -39,12 +40,14 @@ def test_every_shipment_is_counted_once(cli: CliHarness) -> None:
     assert result.document["healthy"]
     acme, beta = result.document["merchants"]
     assert 0 <= acme.pop("oldest_due_s") < 30
+    assert abs(time.time() - acme.pop("failed_since")) < 60
     counts = {"due": 2, "parked": 1, "working": 1, "allocated": 2, "failed": 3}
     stops = {
         "merchant_file": None,
         "paused": None,
         "paused_since": None,
         "on_hold": None,
+        "on_hold_since": None,
         "in_quiet_time": 0,
         "near_deadline": 0,
     }

@@ -26,9 +26,9 @@ def merchants(tmp_path: Path) -> MerchantFiles:
 
 def write(merchants: MerchantFiles, name: str, timeout_s: float = 20, key: str = '{ env = "KEY" }') -> None:
     """Replace a file atomically."""
-    part = merchants._folder / f"{name}.part"
+    part = merchants.folder / f"{name}.part"
     part.write_text(FILE.format(timeout_s=timeout_s, key=key))
-    part.rename(merchants._folder / f"{name}.toml")
+    part.rename(merchants.folder / f"{name}.toml")
 
 
 def timeout_s(merchants: MerchantFiles, name: str) -> float | None:
@@ -44,7 +44,7 @@ def test_a_file_is_created_and_deleted(merchants: MerchantFiles) -> None:
     for seconds in (10, 30):
         write(merchants, "acme", seconds)
         found.append(timeout_s(merchants, "acme"))
-    (merchants._folder / "acme.toml").unlink()
+    (merchants.folder / "acme.toml").unlink()
     found.append(timeout_s(merchants, "acme"))
     assert found == [None, 10, 30, None]
     assert merchants.names() == []
@@ -55,7 +55,7 @@ def test_a_file_that_became_invalid(merchants: MerchantFiles) -> None:
     """The last valid version stays in use until the file is fixed, and the problem is reported until then."""
     write(merchants, "acme", 10)
     assert timeout_s(merchants, "acme") == 10
-    (merchants._folder / "acme.toml").write_text("timeout_s = [")
+    (merchants.folder / "acme.toml").write_text("timeout_s = [")
     assert timeout_s(merchants, "acme") == 10
     assert [problem.file for problem in merchants.problems["acme.toml"]] == ["acme.toml"]
     write(merchants, "acme", 30)
@@ -67,18 +67,18 @@ def test_an_invalid_file_is_deleted(merchants: MerchantFiles) -> None:
     """After an invalid file is deleted, neither it nor its last valid version is in use."""
     write(merchants, "acme", 10)
     timeout_s(merchants, "acme")
-    (merchants._folder / "acme.toml").write_text("nonsense")
+    (merchants.folder / "acme.toml").write_text("nonsense")
     timeout_s(merchants, "acme")
-    (merchants._folder / "acme.toml").unlink()
+    (merchants.folder / "acme.toml").unlink()
     assert timeout_s(merchants, "acme") is None
     assert merchants.problems == {}
 
 
 def test_a_file_that_was_never_valid(merchants: MerchantFiles) -> None:
     """An invalid file affects its own merchant only."""
-    (merchants._folder / "wrong.toml").write_text("nonsense")
-    (merchants._folder / "folder.toml").mkdir()
-    (merchants._folder / "nowhere.toml").symlink_to("nowhere")
+    (merchants.folder / "wrong.toml").write_text("nonsense")
+    (merchants.folder / "folder.toml").mkdir()
+    (merchants.folder / "nowhere.toml").symlink_to("nowhere")
     write(merchants, "acme")
     assert timeout_s(merchants, "wrong") is None
     assert merchants.names() == ["acme"]
@@ -176,7 +176,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], object]) -> None:
 def test_a_file_that_is_being_written(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is used once two scans find it unchanged; an order for it waits for that."""
     text = FILE.format(timeout_s=10, key='{ env = "KEY" }')
-    path = merchants._folder / "acme.toml"
+    path = merchants.folder / "acme.toml"
 
     def append(part: str) -> Callable[[], object]:
         return lambda: path.write_text(path.read_text() + part)
@@ -194,7 +194,7 @@ def test_a_file_that_is_rewritten(merchants: MerchantFiles, monkeypatch: pytest.
     """While a file is rewritten in place the last valid version stays in use, whatever it contains meanwhile."""
     write(merchants, "acme", 10)
     assert timeout_s(merchants, "acme") == 10
-    text, path = FILE.format(timeout_s=30, key='{ env = "KEY" }'), merchants._folder / "acme.toml"
+    text, path = FILE.format(timeout_s=30, key='{ env = "KEY" }'), merchants.folder / "acme.toml"
     path.write_text(text[:40])
     steps(monkeypatch, lambda: path.write_text(text[:50]), lambda: path.write_text(text[:60]))
     assert [timeout_s(merchants, "acme") for _ in range(2)] == [10, 10]
@@ -205,7 +205,7 @@ def test_a_file_that_is_rewritten(merchants: MerchantFiles, monkeypatch: pytest.
 
 def test_a_file_that_is_never_finished(merchants: MerchantFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order does not wait forever for a merchant's first file, and the next order does not wait again."""
-    path = merchants._folder / "acme.toml"
+    path = merchants.folder / "acme.toml"
     path.write_text("")
     waited: list[float] = []
 
@@ -226,6 +226,6 @@ def test_permissions_are_a_change(merchants: MerchantFiles) -> None:
     write(merchants, "acme", 10)
     timeout_s(merchants, "acme")
     before = merchants.changes
-    (merchants._folder / "acme.toml").chmod(0o640)
+    (merchants.folder / "acme.toml").chmod(0o640)
     assert timeout_s(merchants, "acme") == 10
     assert merchants.changes == before + 1

@@ -170,3 +170,13 @@ def test_urgent_problems_come_first() -> None:
     some = acme(failed=1, parked=1, near_deadline=1)
     assert [each.severity for each in some] == ["urgent", "attention"]
     assert {each.slug for each in some} <= set(SLUGS)
+
+
+def test_since() -> None:
+    """A problem says since when it lasts, where that is known."""
+    held = acme(on_hold="a strike", on_hold_since=NOW - 60)
+    failed = acme(failed=1, failed_since=NOW - 120)
+    rejected = problems(rejected=(RejectedCount(reason="bad_json", merchant="", events=3, since=NOW - 180),))
+    invalid = problems(files=KnownFiles(apis={}, invalid={"acme": "x"}, invalid_since={"acme": NOW - 240}))
+    found = [problem.since for (problem,) in (held, failed, rejected, invalid)]
+    assert found == [NOW - 60, NOW - 120, NOW - 180, NOW - 240]

@@ -63,6 +63,7 @@ def _on_hold(merchant: MerchantCounts, _: Overview) -> Problem | None:
         subject=merchant.merchant,
         merchants=(merchant.merchant,),
         text=f"{merchant.merchant}: on hold: {merchant.on_hold}",
+        since=merchant.on_hold_since,
         command=f"allocation resume {merchant.merchant}",
         shipments=merchant.unfinished,
     )
@@ -93,6 +94,7 @@ def _failed(merchant: MerchantCounts, _: Overview) -> Problem | None:
         merchants=(merchant.merchant,),
         text=f"{merchant.merchant}: {count(merchant.failed, 'failed shipment')} to deal with",
         command=f"allocation failed --merchant {merchant.merchant}",
+        since=merchant.failed_since,
     )
 
 
@@ -115,7 +117,7 @@ def _of_file(merchant: MerchantCounts, overview: Overview, files: KnownFiles) ->
         merchants=(name,),
         text=f"{name}: merchant file: {text}" + (f"; {count(rejected, 'order')} rejected for it" if rejected else ""),
         command="allocation check",
-        since=merchant.paused_since,
+        since=files.invalid_since.get(name, merchant.paused_since),
         shipments=merchant.unfinished,
     )
 
@@ -139,6 +141,7 @@ def of_unknown_merchants(overview: Overview) -> Iterator[Problem]:
         merchants=tuple(names),
         text=f"no merchant file of {listed}; {count(orders, 'order')} rejected for it",
         command="allocation rejected --reason unknown_merchant",
+        since=min((each.since for each in overview.rejected if each.merchant in names and each.since), default=None),
     )
 
 

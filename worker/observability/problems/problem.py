@@ -1,7 +1,7 @@
 """A problem: a state that needs a person."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 Severity = Literal["urgent", "attention"]
@@ -63,10 +63,11 @@ class Problem:
 class KnownFiles:
     """The merchant files as a process reads them, and its settings.
 
-    `apis`: the API of each valid file by merchant; `invalid`: the problem of each invalid one; `warnings`: of files and
-    settings, one line each.
+    `apis`: the API of each valid file by merchant; `invalid`: the problem of each invalid one; `invalid_since`: when it
+    was written, in seconds since the epoch; `warnings`: of files and settings, one line each.
     """
 
     apis: Mapping[str, str]
     invalid: Mapping[str, str]
+    invalid_since: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()

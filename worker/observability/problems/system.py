@@ -101,6 +101,7 @@ def of_rejected(overview: Overview) -> Iterator[Problem]:
             subject="",
             text=f"{count(events, 'rejected event')} to deal with",
             command="allocation rejected",
+            since=min((each.since for each in overview.rejected if each.since), default=None),
         )
 
 
@@ -139,12 +140,22 @@ def of_differences(overview: Overview) -> Iterator[Problem]:
     if len(versions) > 1 and overview.now - started > DIFFER_S:
         text = f"processes run different versions: {', '.join(sorted(map(str, versions)))}"
         yield Problem(
-            slug="versions_differ", severity="attention", subject="", text=text, command="allocation status --json"
+            slug="versions_differ",
+            severity="attention",
+            subject="",
+            text=text,
+            command="allocation status --json",
+            since=started,
         )
     in_use = [beat.files for beat in beats if beat.files]
     changed = max((files.since for files in in_use), default=overview.now)
     if len({files.digest for files in in_use}) > 1 and overview.now - changed > DIFFER_S:
         text = "processes use different merchant files; deploy the same ones to every machine"
         yield Problem(
-            slug="files_differ", severity="attention", subject="", text=text, command="allocation status --json"
+            slug="files_differ",
+            severity="attention",
+            subject="",
+            text=text,
+            command="allocation status --json",
+            since=changed,
         )
