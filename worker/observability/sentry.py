@@ -48,7 +48,7 @@ def _scrub(event: Any, _hint: Any) -> Any:  # Sentry's own types
     return event
 
 
-UNREADABLE_EVERY_S = 60.0
+REPEATED_AFTER_S = 60.0
 MAX_CAUSES = 1000
 """Causes that are remembered, to log each once in that time."""
 
@@ -58,18 +58,15 @@ class SentryAlerts:
 
     def __init__(self) -> None:
         """Nothing is logged yet."""
-        self._unreadable: dict[tuple[str, str], float] = {}
+        self._logged_at: dict[tuple[str, str], float] = {}
 
     def failed(self, shipment: Shipment, reason: str, message: str) -> None:
-        """A shipment failed: one Sentry event, grouped by reason."""
-        log.error(
-            "shipment_failed",
-            merchant=shipment.merchant,
-            shipment=shipment.reference,
-            reason=reason,
-            message=message,
-            next="allocation explain shows its history",
-        )
+        """A shipment failed: one Sentry event, grouped by reason; none for what an operator has cancelled."""
+        facts = {"merchant": shipment.merchant, "shipment": shipment.reference, "reason": reason, "message": message}
+        if reason == "cancelled_by_operator":
+            log.info("shipment_failed", **facts)
+            return
+        log.error("shipment_failed", **facts, next="allocation explain shows its history")
         with sentry_sdk.new_scope() as scope:
             scope.fingerprint = ["shipment_failed", reason]
             scope.set_tag("merchant", shipment.merchant)
@@ -78,7 +75,12 @@ class SentryAlerts:
             sentry_sdk.capture_message(f"shipment failed: {reason}", level="error")
 
     def call_repeated(self, shipment: Shipment) -> None:
-        """A shipment is called again after an open call: an API that acts later than that books twice."""
+        """A shipment is called again after an open call: an API that acts later than that books twice.
+
+        Logged once a minute per merchant; `allocation status --json` has their number.
+        """
+        if self._is_repeated(shipment.merchant, "call_repeated"):
+            return
         log.warning(
             "call_repeated",
             merchant=shipment.merchant,
@@ -99,12 +101,8 @@ class SentryAlerts:
 
     def response_unreadable(self, shipment: Shipment, why: str) -> None:
         """A response cannot be parsed: logged once a minute per merchant and cause."""
-        cause, now = (shipment.merchant, why), time.monotonic()
-        if now - self._unreadable.get(cause, float("-inf")) < UNREADABLE_EVERY_S:
+        if self._is_repeated(shipment.merchant, why):
             return
-        if len(self._unreadable) >= MAX_CAUSES:
-            self._unreadable.clear()
-        self._unreadable[cause] = now
         log.warning(
             "response_unreadable",
             merchant=shipment.merchant,
@@ -112,6 +110,16 @@ class SentryAlerts:
             why=why,
             next="its shipments are read back; what became of the calls is not known",
         )
+
+    def _is_repeated(self, merchant: str, cause: str) -> bool:
+        """Whether the same was logged for this merchant in the last minute."""
+        key, now = (merchant, cause), time.monotonic()
+        if now - self._logged_at.get(key, float("-inf")) < REPEATED_AFTER_S:
+            return True
+        if len(self._logged_at) >= MAX_CAUSES:
+            self._logged_at.clear()
+        self._logged_at[key] = now
+        return False
 
     def resumed(self, merchant: str, shipments: int) -> None:
         """A paused merchant is resumed."""
