@@ -163,14 +163,11 @@ class MerchantFiles:
             case Merchant() as merchant:
                 self._good[merchant.name] = merchant
                 self._changed()
-                if self.problems.pop(name, None):
-                    self._log.info("merchant_file_valid", file=name)
+                self.problems.pop(name, None)
                 self._unfinished.pop(name, None)
             case problems:
                 self.problems[name] = problems
                 self._unfinished.setdefault(name, time.monotonic())
-                kept = "the last valid version is used, if there is one; else its orders are rejected"
-                self._log.error("merchant_file_invalid", problems=[str(p) for p in problems], next=kept)
         return True
 
     def _changed(self) -> None:

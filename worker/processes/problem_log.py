@@ -10,6 +10,7 @@ from typing import Any, Literal
 import structlog
 
 from worker.ledger import keys
+from worker.ledger.logged_files import PREFIX as _OF_FILES
 from worker.ledger.pauses import Pauses
 from worker.ledger.records import server_ms
 from worker.ledger.throttling import breakers, slowed
@@ -70,7 +71,9 @@ class ProblemLog:
             return
         now_ms = await server_ms(self._redis)
         found: Any = await self._redis.hgetall(keys.PROBLEMS)
-        logged = {name.decode(): json.loads(text) for name, text in found.items()}
+        logged = {
+            name.decode(): json.loads(text) for name, text in found.items() if not name.startswith(_OF_FILES.encode())
+        }
         present = {state.name: state for state in await self._states(now_ms, logged)}
         for state in present.values():
             await self._note(state, logged.get(state.name), now_ms / 1000)

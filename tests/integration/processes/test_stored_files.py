@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.factories.ledger_harness import Harness
 from tests.factories.merchant_files import SERVICE, V2_API
@@ -102,3 +103,30 @@ async def test_no_other_merchants_key_is_stored(harness: Harness, monkeypatch: p
     path(harness).write_text(f"# beta has geheim-5678\n{FILE}")
     await started(harness)
     assert [*await read_stored(harness.redis, ["acme", "beta"])] == ["beta"]
+
+
+async def test_an_invalid_file_is_logged_once(harness: Harness) -> None:
+    """Whichever process sees it, and however often one starts; once more when it is valid again."""
+    path(harness).write_text(FILE)
+    first = MerchantFiles(harness.settings.merchants_dir, frozenset())
+    running = StoredFiles(harness.store, first, harness.settings)
+    with capture_logs() as lines:
+        await running.sync()
+        path(harness).write_text("[api")
+        first._looked_at = float("-inf")
+        for _ in range(2):
+            await running.sync()
+            await started(harness)
+        path(harness).write_text("x = 1")
+        first._looked_at = float("-inf")
+        await running.sync()
+        path(harness).write_text(OTHER)
+        await started(harness)
+        first._looked_at = float("-inf")
+        await running.sync()
+    events = [line["event"] for line in lines if line["event"].startswith("merchant_file_")]
+    assert [event for event in events if event != "merchant_file_restored"] == [
+        "merchant_file_invalid",
+        "merchant_file_invalid",
+        "merchant_file_valid",
+    ]
