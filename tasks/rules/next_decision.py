@@ -165,10 +165,10 @@ def too_late(shipment: Shipment) -> Fail:
 
 
 def unread(shipment: Shipment) -> str:
-    """The part of the message about an open call when a shipment ends."""
+    """The part of the message about an open call, or one before a replay, when a shipment ends."""
     progress = shipment.progress
     if progress.open_kind is None and progress.refusal is None:
-        return ""
+        return "; it could not be read back" if progress.unread else ""
     if progress.last_read == "allocating":
         return "; the API was allocating it, and it could no longer be read back"
     return "; its last call may have taken effect and could not be read back"

@@ -177,3 +177,11 @@ def test_a_cancelled_shipment_without_a_merchant_file(progress: dict[str, Any], 
     assert (found is not None) is ends
     assert found is None or found.message.endswith("; it was not read back, as its merchant has no file")
     assert end_unread(shipment(**progress), NOW) is None
+
+
+def test_a_replayed_shipment_that_cannot_be_read_back() -> None:
+    """A call of its first plan may have taken effect: the message of its second failure says that nobody knows."""
+    replayed = shipment(age_s=49 * HOUR_S, unread=True)
+    decision = paused_decision(replayed, context(), "no key", has_key=False)
+    assert isinstance(decision, Fail)
+    assert decision.message == "no key; it could not be read back"
