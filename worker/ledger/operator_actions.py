@@ -120,7 +120,7 @@ async def dismiss_rejected(redis: Redis, members: Sequence[str], by: str, why: s
 
 async def dismiss_lost(redis: Redis, by: str, why: str) -> int:
     """Mark lost orders as dealt with; returns how many there were."""
-    lost = int(await redis.getset(keys.LOST_ORDERS, 0) or 0)
+    lost = int(await redis.getdel(keys.LOST_ORDERS) or 0)
     await record_action(redis, "dismiss", by, "lost orders", count=lost, why=why)
     return lost
 

@@ -29,7 +29,7 @@ from worker.processes.merchant_files import MerchantFiles
 from worker.processes.stored_files import StoredFiles
 from worker.redis_client.store import RedisError, Store
 from worker.streams.orders import GROUP, MAX_ENDED, Entry, OrdersStream
-from worker.streams.upkeep import tell_of_lost
+from worker.streams.upkeep import keep_lost, tell_of_lost
 
 ENDED_INTAKES = Rejection(reason="bad_order", error=f"{MAX_ENDED} intakes terminated while processing only this event")
 
@@ -108,6 +108,7 @@ class Intake:
     async def _reclaim(self) -> None:
         async for found in self._orders.reclaim():
             if found.lost:
+                await keep_lost(self._store, self._settings)
                 log.error("orders_lost", stream_ids=found.lost, why="trimmed or deleted before they were accepted")
             if not found.alone:
                 await self._accept_entries(found.entries)

@@ -3,6 +3,7 @@
 import structlog
 
 from config.settings import Settings
+from worker.ledger import keys
 from worker.ledger.scripts import COUNT_LOST_ORDERS, REMOVE_CONSUMERS
 from worker.ledger.stream_arguments import ConsumersArgs, GroupArgs
 from worker.redis_client.store import TRANSIENT_ERRORS, Redis, ResponseError, Store
@@ -26,6 +27,7 @@ async def tell_of_lost(store: Store, settings: Settings) -> None:
     """Log and count entries of the orders stream that no intake ever received; each once."""
     found = await store.run(COUNT_LOST_ORDERS, [settings.orders_stream], GroupArgs(GROUP))
     if found:
+        await keep_lost(store, settings)
         missing, after, before = found
         log.error(
             "orders_lost",
@@ -35,6 +37,11 @@ async def tell_of_lost(store: Store, settings: Settings) -> None:
             why="trimmed or deleted before they were read, or the consumer group was created behind them",
             next=f"publish them again; for those still there XGROUP SETID {settings.orders_stream} {GROUP} ID",
         )
+
+
+async def keep_lost(store: Store, settings: Settings) -> None:
+    """Keep the number of lost orders until the last loss is older than events are kept, or they are dismissed."""
+    await store.redis.expire(keys.LOST_ORDERS, round(settings.keep_days * 86_400))
 
 
 async def _drop_consumers(store: Store, settings: Settings) -> None:

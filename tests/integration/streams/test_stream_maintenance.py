@@ -62,6 +62,8 @@ async def test_entries_that_were_trimmed_unread(harness: Harness) -> None:
     await publish(harness, 5)
     assert await read_and_accept(harness, intake) == 5
     assert (await logged_losses(harness), await lost_orders(harness)) == ([], 6)
+    kept_s = harness.settings.keep_days * 86_400
+    assert kept_s - 60 < await harness.raw.ttl("allocation:lost_orders") <= kept_s
 
 
 async def test_a_group_that_was_created_after_orders(harness: Harness) -> None:

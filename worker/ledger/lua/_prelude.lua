@@ -44,7 +44,7 @@
 -- starting               string  set while a start message is on its way
 -- server                 hash    run_id and epoch of the Redis server
 -- ignored_events         string  events of other types, all time
--- lost_orders            string  orders trimmed or deleted before they were read, all time
+-- lost_orders            string  orders trimmed or deleted before they were read, to deal with; expires
 -- orders_counters:<s>    hash    counters of the orders stream, to find such orders
 -- held_alone:<entry>     set     intakes that ended while they held only this entry
 -- heartbeats             hash    the last heartbeat of each process
