@@ -20,7 +20,7 @@ ROUND_TRIPS = ("accept", "take", "report")
 """For a hundred shipments as for one."""
 
 COMMANDS_OF_A_SHIPMENT = 7
-COMMANDS_OF_ONE_ALONE = 58
+COMMANDS_OF_ONE_ALONE = 64
 
 A_TIME = re.compile(r"1[6-9]\d{8}(\d{3})?(\.\d+)?")
 """Seconds or milliseconds since the epoch, between 2020 and 2033."""
