@@ -79,7 +79,7 @@ async def _find(store: Store, settings: Settings, key: str, merchant: str | None
     records = [await read_record(redis, settings, name, each) for name, each in hits]
     found = tuple(record for record in records if record)
     if found:
-        usable = await usable_files(redis, settings)
+        usable = await usable_files(redis, settings, {name for name, _ in hits})
         retries = {name: usable[name].file.retry for name, _ in hits if name in usable}
         return Found(records=found, by_reference=by_reference, retries=retries)
     return Found(

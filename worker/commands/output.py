@@ -115,7 +115,7 @@ def _print_as_list(rows: Table, columns: int) -> None:
 
 
 def _wrap(text: str, columns: int, hang: int = 0) -> list[str]:
-    """Lines of at most so many columns, broken between words; those after the first are indented by `hang`."""
+    """Wrap text between words at this number of columns; lines after the first are indented by `hang`."""
     indent = " " * hang
     return textwrap.wrap(text, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from config.merchant_files.api import find_key
-from config.merchant_files.merchant_file import Merchant, parse, read_all
+from config.merchant_files.merchant_file import Merchant, parse, read
 from config.settings import Settings
 from worker.ledger import keys
 from worker.ledger.records import server_ms
@@ -78,10 +78,18 @@ async def store_file(redis: Redis, settings: Settings, merchant: Merchant, text:
     await pipe.execute()
 
 
-async def usable_files(redis: Redis, settings: Settings) -> dict[str, Merchant]:
-    """The valid merchant files, and the stored version of those that exist and are invalid."""
-    valid, problems = read_all(settings.merchants_dir, settings.http_hosts)
-    invalid = {Path(problem.file).stem for problem in problems if problem.file.endswith(".toml")} - valid.keys()
+async def usable_files(
+    redis: Redis, settings: Settings, merchants: Collection[str] | None = None
+) -> dict[str, Merchant]:
+    """The valid merchant files, and the stored version of those that exist and are invalid.
+
+    `merchants`: only theirs; None for all.
+    """
+    folder = settings.merchants_dir
+    paths = folder.glob("*.toml") if merchants is None else (folder / f"{name}.toml" for name in merchants)
+    found = {path.stem: read(path, settings.http_hosts) for path in paths if path.exists()}
+    valid = {name: each for name, each in found.items() if isinstance(each, Merchant)}
+    invalid = found.keys() - valid.keys()
     for name, stored in (await read_stored(redis, sorted(invalid))).items():
         if merchant := parse_stored(name, stored, settings):
             valid[name] = merchant

@@ -75,7 +75,8 @@ class _Repeats(logging.Filter):
         """Whether the record is logged."""
         if record.levelno < logging.WARNING or not record.name.startswith((*_LIBRARIES, "py.warnings")):
             return True
-        line, now = (record.name, str(record.msg)[:_COMPARED]), time.monotonic()
+        # The message and not its template, which failures of different tasks share.
+        line, now = (record.name, record.getMessage()[:_COMPARED]), time.monotonic()
         if now - self._logged_at.get(line, float("-inf")) < REPEATED_AFTER_S:
             return False
         self._logged_at = {each: at for each, at in self._logged_at.items() if now - at < REPEATED_AFTER_S}

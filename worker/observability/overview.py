@@ -1,6 +1,5 @@
 """The overview: health and counts, read from the ledger without changing it. Status, logs and pages use it."""
 
-import contextlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from worker.ledger.throttling import Breaker, Slowed, breakers, slowed
 from worker.observability.heartbeat import Heartbeat, heartbeats
 from worker.observability.orders_lag import OrdersCounts, count_orders
 from worker.redis_client.safety import describe
-from worker.redis_client.store import NoPermissionError, Redis, Store
+from worker.redis_client.store import Redis, Store
 
 _COUNTED_AT_ONCE = 250
 """Merchants per script, a few milliseconds of the server's time."""
@@ -133,7 +132,7 @@ class Overview:
 async def read_overview(store: Store, settings: Settings) -> Overview:
     """Read all counts, in a few round trips regardless of the number of shipments."""
     redis = store.redis
-    server, unsafe, refuses = await describe(redis, settings)
+    server = await describe(redis, settings)
     now = await server_ms(redis)
     pipe = redis.pipeline(transaction=False)
     pipe.get(keys.LAST_SWEEP)
@@ -142,10 +141,10 @@ async def read_overview(store: Store, settings: Settings) -> Overview:
     swept, ignored, lost_orders = await pipe.execute()
     return Overview(
         now=now / 1000,
-        server=server,
-        unsafe=tuple(unsafe),
-        refuses=refuses,
-        memory_share=await _memory_share(redis),
+        server=server.line,
+        unsafe=tuple(server.unsafe),
+        refuses=server.refuses,
+        memory_share=server.memory_share,
         merchants=await _count_merchants(store, settings, now),
         last_sweep_s=(now - int(swept)) / 1000 if swept else None,
         orders=await count_orders(redis, settings.orders_stream, now),
@@ -160,14 +159,6 @@ async def read_overview(store: Store, settings: Settings) -> Overview:
 
 def _kept_since(settings: Settings, now_ms: int) -> int:
     return now_ms - round(settings.keep_days * 86_400_000)
-
-
-async def _memory_share(redis: Redis) -> float | None:
-    with contextlib.suppress(NoPermissionError):
-        memory = await redis.info("memory")
-        if most := int(memory.get("maxmemory", 0)):
-            return int(memory["used_memory"]) / most
-    return None
 
 
 async def _count_rejected(redis: Redis, kept_since: int) -> tuple[RejectedCount, ...]:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,11 +98,18 @@ class ProblemLog:
         ]
         for breaker in await breakers(self._redis, now_ms):
             names = tuple(sorted(name for name, api in apis.items() if breaker.concerns(api)))
-            waiting = sum([await self._redis.zcard(keys.schedule(name)) for name in names])
+            waiting = await self._waiting(names)
             states.append(State(kind="breaker", subject=breaker.api, merchants=names, shipments=waiting))
         for name, shipments in quiet.items():
             states.append(State(kind="quiet", subject=name, merchants=(name,), shipments=shipments))
         return [*states, *[state async for state in self._silent(quiet, apis, logged, now_ms / 1000)]]
+
+    async def _waiting(self, merchants: Sequence[str]) -> int:
+        """The number of shipments in the schedules of these merchants."""
+        pipe = self._redis.pipeline(transaction=False)
+        for name in merchants:
+            pipe.zcard(keys.schedule(name))
+        return sum(await pipe.execute())
 
     async def _quiet(self, now_ms: int) -> Counter[str]:
         """The number of shipments in their quiet time, by merchant."""

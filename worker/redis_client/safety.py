@@ -14,15 +14,19 @@ log = structlog.get_logger(__name__)
 
 
 class ServerDescription(NamedTuple):
-    """The server in one line, a line for each unsafe setting, and why it refuses writes, if it does."""
+    """The server in one line, a line for each unsafe setting, and why it refuses writes, if it does.
+
+    `memory_share`: the used share of `maxmemory`; None without a limit.
+    """
 
     line: str
     unsafe: list[str]
     refuses: str | None = None
+    memory_share: float | None = None
 
 
 async def describe(redis: Redis, settings: Settings) -> ServerDescription:
-    """Kind, version and address of the server, and what is wrong with it."""
+    """Describe the server, in one command."""
     where = server_address(settings.redis_url.get_secret_value())
     try:
         info = await redis.info()
@@ -32,7 +36,12 @@ async def describe(redis: Redis, settings: Settings) -> ServerDescription:
     version = info.get("valkey_version") or info.get("redis_version", "?")
     line = f"{kind} {version} at {where}"
     unsafe = [*_unsafe_memory(info), *_unsafe_disk(info), *_unsafe_tls(settings)]
-    return ServerDescription(line, unsafe, why_it_refuses(info))
+    return ServerDescription(line, unsafe, why_it_refuses(info), _memory_share(info))
+
+
+def _memory_share(info: Mapping[str, Any]) -> float | None:
+    most = int(info.get("maxmemory", 0))
+    return int(info.get("used_memory", 0)) / most if most else None
 
 
 def why_it_refuses(info: Mapping[str, Any]) -> str | None:
@@ -41,8 +50,8 @@ def why_it_refuses(info: Mapping[str, Any]) -> str | None:
         return "it is a replica, and read-only"
     if info.get("aof_last_write_status") == "err":
         return "it cannot write its append-only file; see its log"
-    most, evicts = int(info.get("maxmemory", 0)), info.get("maxmemory_policy", "noeviction") != "noeviction"
-    if most and not evicts and int(info.get("used_memory", 0)) >= most:
+    evicts = info.get("maxmemory_policy", "noeviction") != "noeviction"
+    if not evicts and (_memory_share(info) or 0.0) >= 1:
         return "its memory is full"
     return None
 
@@ -56,7 +65,7 @@ _UNKNOWN_SERVER = (
 async def announce(redis: Redis, settings: Settings) -> None:
     """Log what this process is connected to, and warn of unsafe settings."""
     try:
-        line, warnings, _ = await describe(redis, settings)
+        line, warnings, *_ = await describe(redis, settings)
     except TRANSIENT_ERRORS as error:
         log.warning("redis_unavailable", error=str(error), next="waiting for it")
         return

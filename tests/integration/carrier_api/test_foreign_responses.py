@@ -40,7 +40,7 @@ ASKING = ["quote", "read"]
 
 @pytest.mark.parametrize(("bodies", "form"), [(PAGES, "foreign"), (OWN, "own"), (EMPTY, "empty")])
 def test_form(bodies: list[bytes], form: str) -> None:
-    """An API writes JSON and XML; a page is foreign also if it is well-formed XML."""
+    """A page that is well-formed XML is foreign too: the API responds with documents of its own."""
     assert {api_response(404, body).form for body in bodies} == {form}
 
 

@@ -161,7 +161,7 @@ def test_a_server_that_is_away_at_the_start(own_cli: CliHarness, own_server: Emb
 
 
 def test_a_server_that_does_not_respond(own_cli: CliHarness, own_server: EmbeddedServer) -> None:
-    """A stopped server keeps no call waiting for ever, and control endpoints need none."""
+    """While the server is stopped, calls get a response, and control endpoints work without it."""
     assert own_server.process is not None
     with sandbox_process(own_cli, "--follow") as sandbox:
         until(lambda: sandbox.client.get("/pro/shipments/sp_1").status_code == 200)

@@ -9,7 +9,7 @@ API = "api.example#1"
 
 
 async def claim_window(harness: Harness, count: int) -> list[Claim]:
-    """Accept so many shipments, and claim as many as the window allows."""
+    """Accept this number of shipments, and claim what the window allows."""
     await harness.accept("acme", *(f"sp_{n}" for n in range(count)))
     return await harness.claim_all()
 

@@ -144,5 +144,7 @@ def test_repeated_lines_of_libraries() -> None:
 
     assert [logs("celery.worker", logging.WARNING, "Connection lost") for _ in range(3)] == [True, False, False]
     assert logs("celery.worker", logging.WARNING, "Connected")
+    tasks = [logging.LogRecord("celery.app", logging.ERROR, "", 0, "Task %s raised", (name,), None) for name in "ab"]
+    assert [repeats.filter(task) for task in tasks] == [True, True]
     assert [logs("celery.worker", logging.INFO, "x") for _ in range(2)] == [True, True]
     assert [logs("worker.processes.child", logging.ERROR, "claim_loop_failed") for _ in range(2)] == [True, True]

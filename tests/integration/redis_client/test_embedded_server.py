@@ -61,12 +61,12 @@ def test_a_free_port_is_free() -> None:
 
 async def test_unsafe_settings_are_described(own_harness: Harness) -> None:
     """A server that may forget or drop shipments is described as such; a safe one has no description."""
-    line, unsafe, _ = await describe(own_harness.redis, own_harness.settings)
+    line, unsafe, *_ = await describe(own_harness.redis, own_harness.settings)
     assert line.startswith("Valkey ")
     assert unsafe == []
     await own_harness.raw.config_set("maxmemory-policy", "allkeys-lru")
     await own_harness.raw.config_set("appendonly", "no")
-    _, unsafe, _ = await describe(own_harness.redis, own_harness.settings)
+    _, unsafe, *_ = await describe(own_harness.redis, own_harness.settings)
     await announce(own_harness.redis, own_harness.settings)
     assert [text.split()[0] for text in unsafe] == ["maxmemory-policy", "appendonly"]
 

@@ -251,7 +251,7 @@ def test_bodies_that_once_were_an_error(
 
 @pytest.mark.parametrize(("host", "reference"), [(b"\xff", "EC-1"), (b"sandbox", "%01"), (b"sandbox", "%ed%a0%80")])
 def test_xml_has_only_its_characters(running: RunningSandbox, host: bytes, reference: str) -> None:
-    """A response in XML is well-formed if it repeats what XML cannot hold."""
+    """An XML response stays well-formed when it repeats characters that XML does not allow."""
     headers = {b"host": host, b"accept": b"application/xml"}
     response = running.v1.put(f"/allocation/{reference}/allocatewithcheapestquote", headers=headers)
     ET.fromstring(response.content)  # noqa: S314 - our own document
