@@ -9,6 +9,9 @@ _MAX_HOURS = 24 * 365
 _HOUR_S = 3600
 _QUEUE_S = 900.0
 
+MAX_QUIET_S = 3600.0
+"""The longest quiet time that a merchant file may state."""
+
 
 class Retry(BaseModel):
     """`[retry]`: attempts, deadline and quiet time.
@@ -27,7 +30,7 @@ class Retry(BaseModel):
     quiet_seconds: float = Field(
         60,
         ge=1,
-        le=3600,
+        le=MAX_QUIET_S,
         description="How long a shipment is only read back after a call whose outcome is unknown. Must exceed the "
         "longest time in which the API may still act on a call after its response or a dropped connection.",
     )

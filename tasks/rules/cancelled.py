@@ -1,5 +1,6 @@
 """A shipment that a person has cancelled: no further call, only read-backs until its state is known. Pure."""
 
+from config.merchant_files.retry import MAX_QUIET_S
 from tasks.rules.decision import Call, Decision, Fail, FallBack, ReadBack
 from tasks.rules.shipment import Shipment
 
@@ -16,8 +17,8 @@ def without_call(decision: Decision) -> Decision:
     return decision
 
 
-LONGEST_QUIET_S, LONGEST_QUEUE_S = 3600.0, 86_400.0
-"""How long a call may take effect when the merchant file, which states it, is gone."""
+LONGEST_QUEUE_S = 86_400.0
+"""How long a queued call is waited for when the merchant file, which states it, is gone."""
 
 
 def end_unread(shipment: Shipment, now: float) -> Fail | None:
@@ -26,7 +27,7 @@ def end_unread(shipment: Shipment, now: float) -> Fail | None:
     None while a call may still take effect, and for a shipment that is not cancelled.
     """
     progress = shipment.progress
-    longest_s = LONGEST_QUEUE_S if progress.open_kind == "queued" else LONGEST_QUIET_S
+    longest_s = LONGEST_QUEUE_S if progress.open_kind == "queued" else MAX_QUIET_S
     if not shipment.cancelled or (progress.open_kind is not None and now - progress.open_at < longest_s):
         return None
     message = f"{shipment.cancelled}; it was not read back, as its merchant has no file"

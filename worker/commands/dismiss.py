@@ -5,7 +5,7 @@ import click
 from config.settings import Settings
 from worker.commands.example_lines import example
 from worker.commands.nearest import no_such
-from worker.commands.options import by, why
+from worker.commands.options import by, failed_selection, why
 from worker.commands.output import print_json, say
 from worker.commands.selection import check_selection
 from worker.commands.session import visit
@@ -22,10 +22,7 @@ from worker.streams.rejected import open_rejections
         "allocation dismiss --rejected-all --why 'test events'",
     )
 )
-@click.argument("references", nargs=-1, metavar="[REFERENCE]...")
-@click.option("--merchant", metavar="M", help="Failed shipments of this merchant.")
-@click.option("--reason", metavar="R", help="Failed shipments (or rejected events) with this reason.")
-@click.option("--all", "everything", is_flag=True, help="All failed shipments.")
+@failed_selection
 @click.option("--rejected", "stream_id", metavar="STREAM_ID", help="A rejected event.")
 @click.option("--rejected-all", is_flag=True, help="Rejected events, with --reason those of one reason.")
 @click.option("--lost", is_flag=True, help="Orders that were lost before an intake read them.")

@@ -1,9 +1,9 @@
 """`allocation merchants`: merchant files in use, and the state of each merchant."""
 
 import difflib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,6 +19,7 @@ from worker.commands.options import why as why_option
 from worker.commands.output import cell, clock, print_json, print_table, say, table
 from worker.commands.session import visit
 from worker.ledger import keys
+from worker.ledger.counters import is_of_merchant
 from worker.ledger.operator_actions import record_action
 from worker.ledger.stored_files import StoredFile, read_stored, read_version
 from worker.observability.overview import MerchantCounts, read_overview
@@ -87,7 +88,7 @@ def command(context: click.Context, *, as_json: bool) -> None:
 
 
 def _row(counts: MerchantCounts, settings: Settings, stored: StoredFile | None) -> Row:
-    path = settings.merchants_dir / f"{counts.merchant}.toml"
+    path = _path(settings, counts.merchant)
     found = read(path, settings.http_hosts)
     if isinstance(found, Merchant):
         since = stored.since if stored and stored.version == found.version else None
@@ -130,10 +131,14 @@ def show(merchant: str, version: str | None) -> None:
         say(line)
 
 
+def _path(settings: Settings, merchant: str) -> Path:
+    return settings.merchants_dir / f"{merchant}.toml"
+
+
 def _on_disk(settings: Settings, merchant: str) -> str | None:
     """The text of the file on this machine, without API keys; None if there is none."""
     try:
-        text = (settings.merchants_dir / f"{merchant}.toml").read_text(encoding="utf-8", errors="replace")
+        text = _path(settings, merchant).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     valid, _ = read_all(settings.merchants_dir, settings.http_hosts)
@@ -171,7 +176,7 @@ def forget(merchant: str, *, why: str, by: str) -> None:
     async def work(store: Store, settings: Settings) -> None:
         await check_merchant(store.redis, settings, merchant)
         (counts,) = [c for c in (await read_overview(store, settings)).merchants if c.merchant == merchant]
-        if _on_disk(settings, merchant) is not None:
+        if _path(settings, merchant).exists():
             raise click.ClickException(f"{merchant}.toml still exists; delete it first")
         if counts.unfinished:
             raise click.ClickException(f"{merchant} has {counts.unfinished} unfinished shipments")
@@ -184,7 +189,7 @@ def forget(merchant: str, *, why: str, by: str) -> None:
 
 async def _forget(redis: Redis, merchant: str) -> None:
     failed: Any = await redis.zrange(keys.failed(merchant), 0, -1)
-    counted = [field async for field, _ in redis.hscan_iter(keys.METRICS) if merchant in json.loads(field)[1:2]]
+    counted = [field async for field, _ in redis.hscan_iter(keys.METRICS) if is_of_merchant(field, merchant)]
     pipe = redis.pipeline(transaction=True)
     if counted:
         pipe.hdel(keys.METRICS, *counted)

@@ -32,6 +32,19 @@ def why(command: F) -> F:
     return option(command)
 
 
+def failed_selection(command: F) -> F:
+    """Options that select failed shipments: references, `--merchant`, `--reason` and `--all`."""
+    reason = "Failed shipments (or rejected events) with this reason."
+    for option in (
+        click.option("--all", "everything", is_flag=True, help="All failed shipments."),
+        click.option("--reason", metavar="R", help=reason),
+        click.option("--merchant", metavar="M", help="Failed shipments of this merchant."),
+        click.argument("references", nargs=-1, metavar="[REFERENCE]..."),
+    ):
+        command = option(command)
+    return command
+
+
 def by(command: F) -> F:
     """`--by`: the operator, for the audit log."""
     about = "The operator, for the audit log."

@@ -14,6 +14,7 @@ from config.strategies.strategy import strategy_text
 from tasks.rules.replay import MAX_REPLAYS
 from worker.commands.example_lines import example
 from worker.commands.options import by as by_option
+from worker.commands.options import failed_selection
 from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.publish import EVENT_FILE
 from worker.commands.replay_rejected import How, replay_all_rejected, replay_file
@@ -55,10 +56,7 @@ class _How:
         "allocation replay --rejected-all --reason unknown_merchant",
     )
 )
-@click.argument("references", nargs=-1, metavar="[REFERENCE]...")
-@click.option("--merchant", metavar="M", help="Failed shipments of this merchant.")
-@click.option("--reason", metavar="R", help="Failed shipments (or rejected events) with this reason.")
-@click.option("--all", "everything", is_flag=True, help="All failed shipments.")
+@failed_selection
 @click.option(
     "--rejected", type=EVENT_FILE, metavar="FILE", help="Publish fixed events of `rejected --export` instead."
 )

@@ -36,6 +36,16 @@ def field(kind: Kind, *labels: str | int) -> str:
     return json.dumps([kind, *labels], separators=(",", ":"))
 
 
+_WITHOUT_MERCHANT = frozenset({"rejected", "settle_bucket", "settle_ms", "call_bucket", "call_ms"})
+"""Kinds whose first label is a reason or a host."""
+
+
+def is_of_merchant(name: bytes, merchant: str) -> bool:
+    """Whether a field of the hash counts something of this merchant."""
+    kind, label, *_ = json.loads(name)
+    return kind not in _WITHOUT_MERCHANT and label == merchant
+
+
 def counted(report: Report) -> str:
     """What a report counts, once it is written: one line `<number> <field>` each."""
     grown = [*_call(report), *_settled(report)]

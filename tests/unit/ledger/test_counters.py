@@ -6,7 +6,7 @@ from typing import Any
 from tasks.rules.frozen import with_changes
 from tasks.work.ports import Report
 from tests.factories.shipments import GROUP, VIRTUAL, shipment
-from worker.ledger.counters import CALL_BUCKETS_S, SETTLE_BUCKETS_S, counted
+from worker.ledger.counters import CALL_BUCKETS_S, SETTLE_BUCKETS_S, counted, is_of_merchant
 
 ENTRY = {"action": "allocate", "strategy": {"virtual_service": "V"}, "outcome": "refused", "duration_ms": 230}
 
@@ -49,6 +49,14 @@ def test_a_failed_shipment() -> None:
     found = of(shipment=shipment(VIRTUAL), verdict="failed", reason="deadline_passed", settled_s=1e6)
     assert found["failed", "acme", "default", "deadline_passed"] == 1
     assert found["settle_bucket", "api.test", len(SETTLE_BUCKETS_S)] == 1
+
+
+def test_fields_of_a_merchant() -> None:
+    """A merchant may be named like a reason or a host, whose counters are not its own."""
+    assert is_of_merchant(b'["orders","acme"]', "acme")
+    assert not is_of_merchant(b'["orders","acme"]', "beta")
+    assert not is_of_merchant(b'["rejected","bad_json"]', "bad_json")
+    assert not is_of_merchant(b'["call_bucket","acme","allocate",1]', "acme")
 
 
 def test_nothing() -> None:
