@@ -4,23 +4,15 @@ import ipaddress
 import os
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.cpu_limit import usable_cores
-from config.urls import BROKER_SCHEMES, REDIS_SCHEMES, next_database, url_problem
+from config.setting_types import Address, BrokerUrl, HostNames, Logins, LogLevel, RedisUrl, StreamName
+from config.urls import next_database
 
 DOTENV = ".env"
 ENCODING = "utf-8-sig"
@@ -34,60 +26,12 @@ class FormatError(Exception):
     """The ledger has the format of another version; the message says what to do."""
 
 
-def _usable_url(url: SecretStr, schemes: tuple[str, ...]) -> SecretStr:
-    if wrong := url_problem(url.get_secret_value(), schemes):
-        raise ValueError(wrong)
-    return url
-
-
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-RedisUrl = Annotated[SecretStr, AfterValidator(lambda url: _usable_url(url, REDIS_SCHEMES))]
-BrokerUrl = Annotated[SecretStr, AfterValidator(lambda url: _usable_url(url, BROKER_SCHEMES))]
-
-
-StreamName = Annotated[str, StringConstraints(max_length=200)]
-
-
-def _host_names(text: str) -> str:
-    for host in text.split(","):
-        if any(letter in host.strip() for letter in "/@ "):
-            raise ValueError("must be names of hosts with commas between, without https:// and without a path")
-    return text
-
-
-HostNames = Annotated[str, AfterValidator(_host_names)]
-
-
-def _logins(auth: SecretStr) -> SecretStr:
-    """Flower splits at commas and treats each part as a login: half a password would be one."""
-    people = [login.partition(":") for login in auth.get_secret_value().split(",")]
-    if not all(user and password for user, _, password in people):
-        raise ValueError("must be user:password, or several with commas between; choose a password without a comma")
-    return auth
-
-
-Logins = Annotated[SecretStr, AfterValidator(_logins)]
-
-
-def _address(text: str) -> str:
-    """An address, or a name as far as it can be checked without resolving it."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        if not all(letter.isalnum() or letter in "-." for letter in text):
-            raise ValueError("must be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all") from None
-    return text
-
-
-Address = Annotated[str, AfterValidator(_address)]
-LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Settings(BaseSettings):
@@ -121,6 +65,7 @@ class Settings(BaseSettings):
     flower_address: Address = Field("127.0.0.1", description="where Flower listens")
     flower_port: int = Field(5555, ge=1, le=65535)
     flower_basic_auth: Logins | None = Field(None, description="user:password; needed beyond loopback")
+    flower_actions: bool = Field(False, description="whether the operator's pages may change anything; needs a login")  # noqa: FBT003  # the default
     allow_http_hosts: HostNames = Field("", description="comma-separated hosts whose base_url may be plain http")
     sentry_dsn: SecretStr | None = Field(None, validation_alias="SENTRY_DSN")
 
@@ -152,6 +97,11 @@ class Settings(BaseSettings):
                 "ALLOCATION_FLOWER_ADDRESS: can be reached from other machines; "
                 "set ALLOCATION_FLOWER_BASIC_AUTH=user:password, or use 127.0.0.1"
             )
+        if self.flower_actions and self.flower_basic_auth is None:
+            raise ValueError(
+                "ALLOCATION_FLOWER_ACTIONS: needs a login, for the audit log; "
+                "set ALLOCATION_FLOWER_BASIC_AUTH=user:password, or remove it"
+            )
         return self
 
     @property
@@ -170,6 +120,10 @@ class Settings(BaseSettings):
     def http_hosts(self) -> frozenset[str]:
         """Hosts besides loopback that may be called without TLS."""
         return frozenset(host.strip().lower() for host in self.allow_http_hosts.split(",") if host.strip())
+
+    def kept_since(self, now_ms: int) -> int:
+        """Since when settled records and events are kept. Both times in milliseconds since the epoch."""
+        return max(0, now_ms - round(self.keep_days * 86_400_000))
 
 
 # Control characters, surrogates (invalid UTF-8), and line and paragraph separators.

@@ -1,9 +1,7 @@
 """`allocation explain`: the full history of a shipment."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -14,34 +12,14 @@ from config.strategies.strategy import strategy_text
 from tasks.rules.shipment import iso
 from worker.commands.example_lines import example
 from worker.commands.explain_document import ExplainedRejection, Explanation, explained
-from worker.commands.history import path, state, whereabouts
-from worker.commands.nearest import check_merchant, nearest, references
-from worker.commands.output import cell, clock, print_json, print_table, say, table
+from worker.commands.nearest import check_merchant
+from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.session import visit
-from worker.ledger.orders_index import find_order
-from worker.ledger.records import Record, Settled, Working, known_merchants, merchants_of, read_record, server_ms
-from worker.ledger.stored_files import usable_files
-from worker.observability.orders_lag import OrdersCounts, count_orders
-from worker.observability.text import count, visible
+from worker.ledger.records import Record, Settled, Working
+from worker.observability.find_shipments import Found, advice, find_shipments
+from worker.observability.shipment_text import path, state, whereabouts
+from worker.observability.text import clock, count
 from worker.redis_client.store import Store
-from worker.streams.publishing import RejectedEvent, rejected_events
-
-_REJECTED_LOOKED_AT = 10_000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """The shipments that a key finds; without any, possible causes. `by_reference`: the key is their reference.
-
-    `retries`: retry settings of the merchants with a valid file, by name.
-    """
-
-    records: tuple[Record, ...]
-    by_reference: bool = True
-    retries: dict[str, Retry] = field(default_factory=dict)
-    rejected: tuple[RejectedEvent, ...] = ()
-    orders: OrdersCounts | None = None
-    nearest: tuple[str, ...] = ()
 
 
 @click.command(epilog=example("allocation explain sp_00802615769404976542730318118912", "allocation explain 1001"))
@@ -57,7 +35,9 @@ def command(key: str, merchant: str | None, *, as_json: bool) -> None:
     """
 
     async def work(store: Store, settings: Settings) -> Found:
-        return await _find(store, settings, key, merchant)
+        if merchant:
+            await check_merchant(store.redis, settings, merchant)
+        return await find_shipments(store, settings, key, merchant)
 
     found = visit(work)
     if as_json:
@@ -67,60 +47,14 @@ def command(key: str, merchant: str | None, *, as_json: bool) -> None:
     sys.exit(0 if found.records else 1)
 
 
-async def _find(store: Store, settings: Settings, key: str, merchant: str | None) -> Found:
-    redis = store.redis
-    if merchant:
-        await check_merchant(redis, settings, merchant)
-    candidates = [merchant] if merchant else await known_merchants(redis, settings.merchants_dir)
-    hits = [(name, key) for name in await merchants_of(redis, key, candidates)]
-    by_reference = bool(hits)
-    if not by_reference:
-        hits = await find_order(redis, settings, key, candidates)
-    records = [await read_record(redis, settings, name, each) for name, each in hits]
-    found = tuple(record for record in records if record)
-    if found:
-        usable = await usable_files(redis, settings, {name for name, _ in hits})
-        retries = {name: usable[name].file.retry for name, _ in hits if name in usable}
-        return Found(records=found, by_reference=by_reference, retries=retries)
-    return Found(
-        records=(),
-        rejected=tuple(await _mentions(store, settings, key)),
-        orders=await count_orders(redis, settings.orders_stream, await server_ms(redis)),
-        nearest=tuple(nearest(key, await references(redis, candidates))),
-    )
-
-
-async def _mentions(store: Store, settings: Settings, reference: str) -> list[RejectedEvent]:
-    """The newest rejected events that name the reference."""
-    quoted = json.dumps(reference).encode()
-    newest = rejected_events(store.redis, settings.rejected_stream, _REJECTED_LOOKED_AT)
-    return [rejected async for rejected in newest if quoted in rejected.event]
-
-
 def _as_json(key: str, found: Found) -> dict[str, Any]:
     explanation = Explanation(
         key=key,
         shipments=[explained(record, found.retries.get(record.shipment.merchant)) for record in found.records],
         rejected=[ExplainedRejection(stream_id=r.stream_id, reason=r.reason, error=r.error) for r in found.rejected],
-        advice=list(_advice(found)),
+        advice=list(advice(found)),
     )
     return explanation.model_dump()
-
-
-def _advice(found: Found) -> Iterator[str]:
-    """What to do when the ledger has no such shipment."""
-    if found.orders is None:
-        return
-    for rejected in found.rejected:
-        if rejected.reason == "unknown_merchant":
-            yield "add or fix the merchant file, then: allocation replay --rejected-all --reason unknown_merchant"
-        else:
-            yield "fix the event, then: allocation replay --rejected FILE"
-        return
-    if found.orders.undelivered != 0 or found.orders.unacknowledged:
-        yield "the orders stream has entries that no intake has accepted yet; is intake running?"
-    near = f"; nearest references: {', '.join(map(visible, found.nearest))}" if found.nearest else ""
-    yield f"check the reference, order number or event id{near}"
 
 
 def _print(reference: str, found: Found) -> None:
@@ -133,7 +67,7 @@ def _print(reference: str, found: Found) -> None:
         say(f"{reference}: no such shipment in the ledger", fg="red")
     for rejected in found.rejected:
         say(f"rejected event {rejected.stream_id} names it: {rejected.reason}: {rejected.error}")
-    for line in _advice(found):
+    for line in advice(found):
         say(line)
 
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from config.merchant_files.retry import Retry
 from tasks.rules.quiet_time import quiet_end
 from tasks.rules.shipment import iso
-from worker.commands.history import State, deadline, state, whereabouts
 from worker.ledger.records import Missing, Record, Scheduled, Settled, Working
+from worker.observability.shipment_text import State, deadline, state, whereabouts
 
 
 class _Document(BaseModel):

@@ -1,10 +1,9 @@
 """`allocation failed`: failed shipments that are to be dealt with."""
 
-import json
 import time
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import click
@@ -18,32 +17,15 @@ from worker.commands.selection import check_selection
 from worker.commands.session import visit
 from worker.ledger.records import Failure
 from worker.ledger.replay import ReplayFilter, select_failures
-from worker.ledger.shipment_state import EventName, events_of
+from worker.observability.failures import Cause, order_of, read_causes, with_messages
 from worker.observability.text import count, duration
 from worker.redis_client.store import Store
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cause:
-    """Shipments of one merchant that failed for one reason at one strategy.
-
-    `oldest` and `newest` in seconds since the epoch; `example` and `message` are the newest one's.
-    """
-
-    merchant: str
-    reason: str
-    strategy: str
-    shipments: int
-    oldest: float
-    newest: float
-    example: str
-    message: str | None
 
 
 @click.command(epilog=example("allocation failed --merchant acme", "allocation failed --reason conflict --list"))
 @click.option("--merchant", metavar="M", help="Only this merchant's.")
 @click.option("--reason", metavar="R", help="Only those of this reason.")
-@click.option("--order", metavar="N", help="Only those of this order.")
+@click.option("--order", metavar="N", help="Only those of this order, a row per shipment.")
 @click.option("--list", "as_list", is_flag=True, help="A row per shipment instead of a row per cause.")
 @click.option("--json", "as_json", is_flag=True, help="Print the causes, or with --list the shipments, as JSON.")
 def command(merchant: str | None, reason: str | None, order: str | None, *, as_list: bool, as_json: bool) -> None:
@@ -53,61 +35,46 @@ def command(merchant: str | None, reason: str | None, order: str | None, *, as_l
     `allocation replay` requeues shipments, `allocation dismiss` marks them as dealt with.
     """
     wanted = ReplayFilter(merchant=merchant, reason=reason)
+    if as_list or order is not None:
+        found = visit(partial(_read_list, wanted=wanted, order=order))
+        _show_list(found, as_json=as_json)
+    else:
+        causes = visit(partial(_read_causes, wanted=wanted))
+        _show_causes(causes, as_json=as_json)
 
-    async def work(store: Store, settings: Settings) -> tuple[list[Failure], list[Cause]]:
-        await check_selection(store.redis, settings, wanted)
-        found = await select_failures(store.redis, settings, wanted)
-        if order is not None:
-            known = sorted({order_of(each) for each in found})
-            found = [each for each in found if order_of(each) == order]
-            if not found:
-                raise no_such("order with a failed shipment", order, known)
-        return found, [] if as_list else await _causes(store, settings, found)
 
-    found, causes = visit(work)
+async def _read_list(store: Store, settings: Settings, *, wanted: ReplayFilter, order: str | None) -> list[Failure]:
+    await check_selection(store.redis, settings, wanted)
+    found = await select_failures(store.redis, settings, wanted)
+    if order is None:
+        return found
+    chosen = [each for each in found if order_of(each) == order]
+    if not chosen:
+        raise no_such("order with a failed shipment", order, sorted({order_of(each) for each in found}))
+    return chosen
+
+
+async def _read_causes(store: Store, settings: Settings, *, wanted: ReplayFilter) -> list[Cause]:
+    await check_selection(store.redis, settings, wanted)
+    return await with_messages(store, settings, await read_causes(store, settings, wanted.merchant, wanted.reason))
+
+
+def _show_list(found: Sequence[Failure], *, as_json: bool) -> None:
     if as_json:
-        print_json([_shipment(each) for each in found] if as_list else [_cause_document(each) for each in causes])
+        print_json(list(map(_shipment, found)))
         return
     if found:
-        _print_list(found) if as_list else _print(causes)
-    say(f"{count(len(found), 'shipment')}" + ("" if as_list else f", {count(len(causes), 'cause')}"))
+        _print_list(found)
+    say(count(len(found), "shipment"))
 
 
-def order_of(failure: Failure) -> str:
-    """The number of a failed shipment's order; '' if its record cannot be parsed."""
-    try:
-        return str(json.loads(failure.facts)["order"])
-    except (ValueError, LookupError, TypeError):
-        return ""
-
-
-async def _causes(store: Store, settings: Settings, found: Iterable[Failure]) -> list[Cause]:
-    groups: dict[tuple[str, str, str], list[Failure]] = defaultdict(list)
-    for failure in found:
-        groups[failure.merchant, failure.reason, failure.strategy].append(failure)
-    names = [_event_name(group[-1]) for group in groups.values()]
-    events = await events_of(store.redis, settings.failed_stream, names)
-    causes = map(_cause, groups.values(), events)
-    return sorted(causes, key=lambda cause: (-cause.shipments, cause.merchant, cause.reason))
-
-
-def _event_name(failure: Failure) -> EventName:
-    return EventName(f"{failure.merchant}/{failure.reference}/failed/{failure.replays}", failure.settled_ms)
-
-
-def _cause(group: list[Failure], event: dict[str, Any] | None) -> Cause:
-    """The cause of some shipments; `event`: of the newest one."""
-    oldest, newest = group[0], group[-1]
-    return Cause(
-        merchant=newest.merchant,
-        reason=newest.reason,
-        strategy=newest.strategy,
-        shipments=len(group),
-        oldest=oldest.settled_ms / 1000,
-        newest=newest.settled_ms / 1000,
-        example=newest.reference,
-        message=event["data"]["message"] if event else None,
-    )
+def _show_causes(causes: Sequence[Cause], *, as_json: bool) -> None:
+    if as_json:
+        print_json(list(map(_cause_document, causes)))
+        return
+    if causes:
+        _print(causes)
+    say(f"{count(sum(cause.shipments for cause in causes), 'shipment')}, {count(len(causes), 'cause')}")
 
 
 def _cause_document(cause: Cause) -> dict[str, Any]:

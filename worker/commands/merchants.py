@@ -16,14 +16,14 @@ from worker.commands.example_lines import example
 from worker.commands.nearest import check_merchant, no_such
 from worker.commands.options import by as by_option
 from worker.commands.options import why as why_option
-from worker.commands.output import cell, clock, print_json, print_table, say, table
+from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.session import visit
 from worker.ledger import keys
 from worker.ledger.counters import is_of_merchant
 from worker.ledger.operator_actions import record_action
 from worker.ledger.stored_files import StoredFile, read_stored, read_version
 from worker.observability.overview import MerchantCounts, read_overview
-from worker.observability.text import visible
+from worker.observability.text import clock, visible
 from worker.redis_client.store import Redis, Store
 
 

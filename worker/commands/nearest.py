@@ -1,34 +1,23 @@
 """Errors for values that do not exist: they list the known or the nearest ones."""
 
-from collections.abc import AsyncIterator, Sequence
-from difflib import get_close_matches
-from typing import Any
+from collections.abc import Sequence
 
 import click
 
 from config.settings import Settings
-from worker.ledger import keys
 from worker.ledger.records import Record, known_merchants, merchants_of, read_record
+from worker.observability.nearest import LISTED, nearest, references
 from worker.observability.text import visible
 from worker.redis_client.store import Redis
-
-_LISTED = 10
-_LOOKED_AT = 1000
-"""How many references of a merchant and state are compared with an unknown one."""
 
 
 def no_such(kind: str, value: str, known: Sequence[str]) -> click.ClickException:
     """The error for a value that does not exist. `kind`: what it is, such as merchant."""
-    listed = sorted(known) if len(known) <= _LISTED else nearest(value, known)
+    listed = sorted(known) if len(known) <= LISTED else nearest(value, known)
     names = ", ".join(visible(name) for name in listed)
-    which = "known" if len(known) <= _LISTED else "nearest"
+    which = "known" if len(known) <= LISTED else "nearest"
     advice = f"{which}: {names}" if names else "there is none"
     return click.ClickException(visible(f"no {kind} {value!r}; ") + advice)
-
-
-def nearest(value: str, known: Sequence[str]) -> list[str]:
-    """The ten known values most like this one."""
-    return get_close_matches(value, known, n=_LISTED, cutoff=0.0)
 
 
 async def check_merchant(redis: Redis, settings: Settings, merchant: str) -> None:
@@ -50,16 +39,3 @@ async def one_record(redis: Redis, settings: Settings, reference: str, merchant:
     if record is None:
         raise no_such("shipment", reference, await references(redis, names))
     return record
-
-
-async def references(redis: Redis, merchants: Sequence[str]) -> list[str]:
-    """References of unfinished and failed shipments, to suggest the nearest ones."""
-    return [reference async for reference in _references(redis, merchants)]
-
-
-async def _references(redis: Redis, merchants: Sequence[str]) -> AsyncIterator[str]:
-    for merchant in merchants:
-        for key in (keys.schedule(merchant), keys.working(merchant), keys.failed(merchant)):
-            found: Any = await redis.zrange(key, 0, _LOOKED_AT - 1)
-            for reference in found:
-                yield reference.decode()

@@ -3,7 +3,6 @@
 import json
 import sys
 import textwrap
-from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 import click
@@ -136,8 +135,3 @@ def say(text: str, *, error: bool = False, hang: int = 2, **style: Any) -> None:
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a JSON document; everything beyond ASCII is escaped in it."""
     click.echo(json.dumps(value, indent=indent))
-
-
-def clock(seconds: float) -> str:
-    """A time in UTC, to the second: `2026-11-21 10:03:07Z`."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,6 +1,5 @@
 """`allocation replay`: requeues failed shipments and rejected events."""
 
-import json
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Any
 import click
 
 from config.settings import Settings
-from config.strategies.strategy import strategy_text
 from tasks.rules.replay import MAX_REPLAYS
 from worker.commands.example_lines import example
 from worker.commands.options import by as by_option
@@ -21,16 +19,9 @@ from worker.commands.replay_rejected import How, replay_all_rejected, replay_fil
 from worker.commands.selection import check_selection
 from worker.commands.session import visit
 from worker.ledger.operator_actions import record_action
-from worker.ledger.replay import Replay, ReplayFilter, ReplayItem, SkipReason, prepare, requeue_failed
+from worker.ledger.replay import WHY_KEPT, Replay, ReplayFilter, ReplayItem, prepare, requeue_failed
 from worker.observability.text import count, duration
 from worker.redis_client.store import Store
-
-_WHY_KEPT: dict[SkipReason, str] = {
-    "no_merchant_file": "without a valid merchant file there is no plan; run `allocation check`",
-    "unreadable_record": "this version cannot parse its record; a newer version may",
-    "too_often": f"replayed {MAX_REPLAYS} times already; fix the cause, or use --force",
-    "changed_meanwhile": "it was replayed by another command meanwhile",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,20 +140,14 @@ def _print(done: Done) -> None:
     last = f", the last one due in {duration(replay.items[-1].due_s)}" if len(replay.items) > 1 else ""
     say(f"{'would requeue' if done.dry_run else 'requeued'} {count(len(replay.items), 'shipment')}{last}")
     for failure, why in replay.kept:
-        say(f"{failure.reference} of {failure.merchant} was not requeued: {_WHY_KEPT[why]}", error=True)
+        say(f"{failure.reference} of {failure.merchant} was not requeued: {WHY_KEPT[why]}", error=True)
     if replay.left_over:
         say("more have failed; run the command again to requeue the next ones")
 
 
 def _way(items: ReplayItem) -> tuple[str, str, str, str]:
-    failure, before, now = items.failure, _plan(items.failure.facts), _plan(items.start.intake)
+    failure, before, now = items.failure, items.plan_before, items.plan_now
     return failure.merchant, failure.reason, before, "the same" if now == before else now
-
-
-def _plan(intake: str) -> str:
-    """Rule and steps of an intake record, such as `default: carrier_service X, then service_group Y`."""
-    fixed = json.loads(intake)
-    return f"{fixed['rule']}: {', then '.join(map(strategy_text, fixed['steps']))}"
 
 
 def _document(done: Done) -> dict[str, Any]:
@@ -176,8 +161,8 @@ def _document(done: Done) -> dict[str, Any]:
                 "failed_by": items.failure.reason,
                 "rule": items.start.plan.rule,
                 "strategy": items.start.plan.steps[0].table,
-                "plan_before": _plan(items.failure.facts),
-                "plan_now": _plan(items.start.intake),
+                "plan_before": items.plan_before,
+                "plan_now": items.plan_now,
                 "due_s": items.due_s,
             }
             for items in replay.items

@@ -1,32 +1,23 @@
 """`allocation replay --rejected FILE` and `--rejected-all`: publishes rejected events again."""
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from config.settings import Settings
-from tasks.rules.order import IgnoredEvent, Order, Rejection, RejectReason, parse_order
+from tasks.rules.order import RejectReason
 from worker.commands.exported_events import split_exported
 from worker.commands.nearest import no_such
 from worker.commands.output import print_json, say
 from worker.commands.publish import progress_bar, publish_texts, read_events, refuse_wrong
 from worker.commands.session import visit
 from worker.ledger.operator_actions import record_action
-from worker.ledger.stored_files import usable_files
 from worker.ledger.stream_arguments import RequeueRejectedRow
 from worker.observability.text import count
 from worker.redis_client.store import Store
-from worker.streams.rejected import open_members, open_rejections, requeue_rejected
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gathered:
-    """Rejected events that would be accepted now, oldest first, and how many would not, by reason."""
-
-    good: tuple[RequeueRejectedRow, ...]
-    wrong: Counter[str]
+from worker.streams.rejected import acceptable_rejections, open_members, requeue_rejected
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +59,7 @@ def replay_all_rejected(reason: str | None, limit: int | None, how: How) -> None
         raise no_such("reason", reason, get_args(RejectReason))
 
     async def work(store: Store, settings: Settings) -> tuple[list[str], Counter[str]]:
-        gathered = await _gather(store, settings, reason)
+        gathered = await acceptable_rejections(store, settings, reason)
         rows = gathered.good[:limit]
         if how.dry_run:
             return [""] * len(rows), gathered.wrong
@@ -95,27 +86,3 @@ def _print(ids: Sequence[str], wrong: Counter[str] | dict[str, int], how: How) -
     say(f"{'would publish' if how.dry_run else 'published'} {count(len(ids), 'event')} again")
     for why, events_wrong in Counter(wrong).most_common():
         say(f"{count(events_wrong, 'event')} would be rejected again: {why}")
-
-
-async def _gather(store: Store, settings: Settings, reason: str | None) -> Gathered:
-    merchants = await usable_files(store.redis, settings)
-    good, wrong = list[RequeueRejectedRow](), Counter[str]()
-    for each in await open_rejections(store, settings, reason):
-        # Only a part of an event that was too large is kept.
-        if each.rejected.reason == "event_too_large":
-            continue
-        if why := _still_wrong(each.rejected.event, merchants):
-            wrong[why] += 1
-        else:
-            good.append(RequeueRejectedRow(each.member, each.rejected.event))
-    return Gathered(good=tuple(good), wrong=wrong)
-
-
-def _still_wrong(event: bytes, merchants: Container[str]) -> RejectReason | None:
-    match parse_order(event):
-        case Order(data=data):
-            return None if data.merchant in merchants else "unknown_merchant"
-        case Rejection(reason=reason):
-            return reason
-        case IgnoredEvent():
-            return "bad_envelope"

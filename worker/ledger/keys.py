@@ -51,6 +51,16 @@ def failed(merchant: str) -> str:
     return f"{PREFIX}failed:{merchant}"
 
 
+def failed_causes(merchant: str) -> str:
+    """The causes of failed shipments."""
+    return f"{PREFIX}failed_causes:{merchant}"
+
+
+def failed_cause(merchant: str, cause: str) -> str:
+    """Failed shipments of one cause, by time."""
+    return f"{PREFIX}failed_cause:{merchant}:{cause}"
+
+
 def counts(merchant: str) -> str:
     """Settled shipments and calls after an open one."""
     return f"{PREFIX}counts:{merchant}"

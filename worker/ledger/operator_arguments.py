@@ -10,6 +10,12 @@ class CountArgs(NamedTuple):
     kept_since: int
 
 
+class CausesArgs(NamedTuple):
+    """See count_causes.lua. Times in milliseconds."""
+
+    kept_since: int
+
+
 class CountRow(NamedTuple):
     """A merchant to count."""
 

@@ -172,10 +172,10 @@ async def failures(
     redis: Redis, settings: Settings, merchants: Sequence[str], *, reason: str | None = None, most: int | None = None
 ) -> list[Failure]:
     """The merchants' failed shipments, oldest first per merchant; optionally of one reason, at most `most`."""
-    kept_since = await server_ms(redis) - round(settings.keep_days * 86_400_000)
+    since = settings.kept_since(await server_ms(redis))
     pipe = redis.pipeline(transaction=False)
     for merchant in merchants:
-        pipe.zrangebyscore(keys.failed(merchant), kept_since, "+inf")
+        pipe.zrangebyscore(keys.failed(merchant), since, "+inf")
     replies = zip(merchants, await pipe.execute(), strict=True)
     names = [(merchant, reference.decode()) for merchant, references in replies for reference in references]
     found: list[Failure] = []

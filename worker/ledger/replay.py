@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from config.merchant_files.merchant_file import Merchant
 from config.settings import Settings
+from config.strategies.strategy import strategy_text
 from tasks.rules.portions import portions
-from tasks.rules.replay import NewPlan, choose_new_plan
+from tasks.rules.replay import MAX_REPLAYS, NewPlan, choose_new_plan
 from tasks.rules.shipment import entry_field
 from worker.ledger.arguments import ReplayArgs, ReplayRow
 from worker.ledger.ledger import FARTHEST_WAIT_S
@@ -24,6 +25,13 @@ SPREAD_MOST_S = FARTHEST_WAIT_S / 2
 """How far ahead one replay schedules; later due times count as a clock jump."""
 
 SkipReason = Literal["no_merchant_file", "unreadable_record", "too_often", "changed_meanwhile"]
+
+WHY_KEPT: dict[SkipReason, str] = {
+    "no_merchant_file": "without a valid merchant file there is no plan; run `allocation check`",
+    "unreadable_record": "this version cannot parse its record; a newer version may",
+    "too_often": f"replayed {MAX_REPLAYS} times already; fix the cause, or use --force",
+    "changed_meanwhile": "it was replayed by another command meanwhile",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +51,21 @@ class ReplayItem:
     failure: Failure
     start: NewPlan
     due_s: float
+
+    @property
+    def plan_before(self) -> str:
+        """Rule and steps of the failed plan, such as `default: carrier_service X, then service_group Y`."""
+        return _plan(self.failure.facts)
+
+    @property
+    def plan_now(self) -> str:
+        """Rule and steps of the new plan."""
+        return _plan(self.start.intake)
+
+
+def _plan(intake: str) -> str:
+    fixed = json.loads(intake)
+    return f"{fixed['rule']}: {', then '.join(map(strategy_text, fixed['steps']))}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

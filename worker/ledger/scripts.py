@@ -23,7 +23,15 @@ from worker.ledger.arguments import (
     ReportRow,
     ResumeArgs,
 )
-from worker.ledger.operator_arguments import CancelArgs, CountArgs, CountRow, DismissArgs, DismissRow, ReleaseHoldArgs
+from worker.ledger.operator_arguments import (
+    CancelArgs,
+    CausesArgs,
+    CountArgs,
+    CountRow,
+    DismissArgs,
+    DismissRow,
+    ReleaseHoldArgs,
+)
 from worker.ledger.stream_arguments import (
     AcceptArgs,
     AcceptedRow,
@@ -57,18 +65,19 @@ CLAIM = LuaScript("claim", "_operator", "_leases", "_record", "_dispatch", "_exp
 CLAIM_LINK = LuaScript("claim_link", "_operator", "_leases", "_record", "_dispatch")
 PERMIT = LuaScript("permit", "_operator", "_leases", "_dispatch")
 RENEW = LuaScript("renew", "_leases")
-REPORT = LuaScript("report", "_operator", "_leases", "_breakers", "_dispatch")
+REPORT = LuaScript("report", "_operator", "_leases", "_breakers", "_dispatch", "_failures")
 PAUSE = LuaScript("pause")
 PROBE = LuaScript("probe", "_dispatch")
 RESUME = LuaScript("resume", "_dispatch")
 RELEASE_HOLD = LuaScript("release_hold", "_dispatch")
 CANCEL = LuaScript("cancel", "_dispatch")
-DISMISS = LuaScript("dismiss")
-COUNT_MERCHANTS = LuaScript("count_merchants")
+DISMISS = LuaScript("dismiss", "_failures")
+COUNT_MERCHANTS = LuaScript("count_merchants", "_failures")
+COUNT_CAUSES = LuaScript("count_causes", "_failures")
 REQUEUE_REJECTED = LuaScript("requeue_rejected")
 NOTIFY_DUE = LuaScript("notify_due", "_dispatch")
 CHECK_EPOCH = LuaScript("check_epoch")
-REPLAY = LuaScript("replay", "_dispatch")
+REPLAY = LuaScript("replay", "_dispatch", "_failures")
 DUE_RECHECKS = LuaScript("due_rechecks")
 READ_ORDERS = LuaScript("read_orders", "_entries")
 RECLAIM_ORDERS = LuaScript("reclaim_orders", "_entries")
@@ -89,6 +98,7 @@ ARGUMENTS: dict[LuaScript, tuple[type[NamedTuple], ...]] = {
     CANCEL: (CancelArgs,),
     DISMISS: (DismissArgs, DismissRow),
     COUNT_MERCHANTS: (CountArgs, CountRow),
+    COUNT_CAUSES: (CausesArgs, CountRow),
     REQUEUE_REJECTED: (NoArgs, RequeueRejectedRow),
     NOTIFY_DUE: (NotifyArgs,),
     CHECK_EPOCH: (EpochArgs,),

@@ -9,7 +9,8 @@ import structlog
 from billiard.exceptions import RestartFreqExceeded, TimeLimitExceeded, WorkerLostError
 from kombu.exceptions import ConnectionLimitExceeded, OperationalError
 
-from config.settings import LogLevel, Settings
+from config.setting_types import LogLevel
+from config.settings import Settings
 from worker.observability.text import visible
 from worker.redis_client.store import RedisError
 

@@ -148,7 +148,7 @@ async def read_overview(store: Store, settings: Settings) -> Overview:
         merchants=await _count_merchants(store, settings, now),
         last_sweep_s=(now - int(swept)) / 1000 if swept else None,
         orders=await count_orders(redis, settings.orders_stream, now),
-        rejected=await _count_rejected(redis, _kept_since(settings, now)),
+        rejected=await _count_rejected(redis, settings.kept_since(now)),
         ignored=int(ignored or 0),
         lost_orders=int(lost_orders or 0),
         processes=await heartbeats(redis),
@@ -157,13 +157,9 @@ async def read_overview(store: Store, settings: Settings) -> Overview:
     )
 
 
-def _kept_since(settings: Settings, now_ms: int) -> int:
-    return now_ms - round(settings.keep_days * 86_400_000)
-
-
-async def _count_rejected(redis: Redis, kept_since: int) -> tuple[RejectedCount, ...]:
+async def _count_rejected(redis: Redis, since: int) -> tuple[RejectedCount, ...]:
     found: Any = await redis.zrange(
-        keys.REJECTED, kept_since, "+inf", byscore=True, offset=0, num=MAX_NOTED, withscores=True
+        keys.REJECTED, since, "+inf", byscore=True, offset=0, num=MAX_NOTED, withscores=True
     )
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     for member, at_ms in found:
@@ -186,7 +182,7 @@ async def _count_merchants(store: Store, settings: Settings, now: int) -> tuple[
     paused, on_hold = await _stops(redis, keys.PAUSED), await _stops(redis, keys.ON_HOLD)
     versions = await stored_versions(redis)
     quiet, near = await _noted(redis, keys.QUIET_TIMES, now, "+inf"), await _noted(redis, keys.NEAR_DEADLINE, 0, now)
-    args, replies = CountArgs(now, _kept_since(settings, now)), list[Sequence[Any]]()
+    args, replies = CountArgs(now, settings.kept_since(now)), list[Sequence[Any]]()
     for some in portions(names, _COUNTED_AT_ONCE):
         replies += await store.run(COUNT_MERCHANTS, [], [*args, *some])
     return tuple(

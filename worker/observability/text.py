@@ -1,4 +1,6 @@
-"""Text for people: escaped, counted, durations."""
+"""Text for people: escaped, counted, durations, times."""
+
+from datetime import UTC, datetime
 
 _DAY_S, _HOUR_S, _MINUTE_S = 86400, 3600, 60
 
@@ -25,6 +27,11 @@ def duration(seconds: float) -> str:
             rest = int(seconds % unit // lower)
             return f"{int(seconds // unit)} {name}" + (f" {rest} {lower_name}" if rest else "")
     return f"{int(seconds)} s"
+
+
+def clock(seconds: float) -> str:
+    """A time in UTC, to the second: `2026-11-21 10:03:07Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def count(number: int, noun: str) -> str:

@@ -66,7 +66,7 @@ async def _note_missing_keys(paused: dict[str, dict[str, Any]], ledger: Ledger, 
 
 async def _trim_streams(store: Store, settings: Settings, now_ms: int) -> None:
     """Trim the allocated, failed and rejected streams, and what is to be dealt with of the latter, by age only."""
-    oldest_ms = max(0, now_ms - round(settings.keep_days * 86_400_000))
+    oldest_ms = settings.kept_since(now_ms)
     pipe = store.redis.pipeline(transaction=False)
     for stream in (settings.allocated_stream, settings.failed_stream, settings.rejected_stream):
         pipe.xtrim(stream, minid=str(oldest_ms), approximate=True)

@@ -2,16 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from config.settings import Settings
+from tasks.rules.order import IgnoredEvent, Order, Rejection, RejectReason, parse_order
 from tasks.rules.portions import portions
 from worker.ledger import keys
 from worker.ledger.records import server_ms
 from worker.ledger.rejected_member import parse_member
 from worker.ledger.scripts import REQUEUE_REJECTED
+from worker.ledger.stored_files import usable_files
 from worker.ledger.stream_arguments import RequeueRejectedRow
 from worker.redis_client.store import Redis, Store
 from worker.streams.publishing import RejectedEvent, rejected_events
@@ -35,7 +38,7 @@ class OpenRejection:
 
 async def open_members(redis: Redis, settings: Settings) -> dict[str, tuple[str, float]]:
     """The rejected events to deal with, by their entry in the orders stream: member and time."""
-    since = await server_ms(redis) - round(settings.keep_days * 86_400_000)
+    since = settings.kept_since(await server_ms(redis))
     found: Any = await redis.zrange(keys.REJECTED, since, "+inf", byscore=True, withscores=True)
     return {parse_member(member.decode())[2]: (member.decode(), score / 1000) for member, score in found}
 
@@ -68,3 +71,36 @@ async def requeue_rejected(
         done += len(chunk)
         on_progress(done)
     return ids
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AcceptableRejections:
+    """Rejected events that would be accepted now, oldest first, and how many would not, by reason."""
+
+    good: tuple[RequeueRejectedRow, ...]
+    wrong: Counter[str]
+
+
+async def acceptable_rejections(store: Store, settings: Settings, reason: str | None) -> AcceptableRejections:
+    """Which rejected events would be accepted now; optionally of one reason."""
+    merchants = await usable_files(store.redis, settings)
+    good, wrong = list[RequeueRejectedRow](), Counter[str]()
+    for each in await open_rejections(store, settings, reason):
+        # Only a part of an event that was too large is kept.
+        if each.rejected.reason == "event_too_large":
+            continue
+        if why := _still_wrong(each.rejected.event, merchants):
+            wrong[why] += 1
+        else:
+            good.append(RequeueRejectedRow(each.member, each.rejected.event))
+    return AcceptableRejections(good=tuple(good), wrong=wrong)
+
+
+def _still_wrong(event: bytes, merchants: Container[str]) -> RejectReason | None:
+    match parse_order(event):
+        case Order(data=data):
+            return None if data.merchant in merchants else "unknown_merchant"
+        case Rejection(reason=reason):
+            return reason
+        case IgnoredEvent():
+            return "bad_envelope"

@@ -20,7 +20,7 @@ async def keep_orders(store: Store, settings: Settings, now_ms: int) -> None:
     await tell_of_lost(store, settings)
     await _drop_consumers(store, settings)
     if settings.trim_orders:
-        await trim_orders(store.redis, settings.orders_stream, now_ms - round(settings.keep_days * 86_400_000))
+        await trim_orders(store.redis, settings.orders_stream, settings.kept_since(now_ms))
 
 
 async def tell_of_lost(store: Store, settings: Settings) -> None:

@@ -12,6 +12,8 @@
 -- host_losses:<host>     zset    shipments lost with their worker, by time
 -- claims:<child>         string  the child's last claim, to repeat a lost reply
 -- failed:<m>             zset    failed shipments to deal with, by time
+-- failed_causes:<m>      set     their causes; expires (see _failures.lua)
+-- failed_cause:<m>:<c>   zset    those of one cause, by time; expires
 -- orders_index:<day>     hash    order numbers and event ids of orders accepted that day (see accept.lua)
 -- rejected               zset    rejected events to deal with, as reason:merchant:stream_id, by time
 -- quiet_times            zset    parked shipments in their quiet time, by its end

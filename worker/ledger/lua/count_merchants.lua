@@ -10,12 +10,11 @@ for i = 3, #ARGV do
   local merchant = unpack(ARGV, i, i)
   local first = redis.call('ZRANGE', schedule(merchant), 0, 0, 'WITHSCORES')
   local due = first[2] and redis.call('ZCOUNT', schedule(merchant), '-inf', now) or 0
-  local failed_key = P .. 'failed:' .. merchant
-  local failed = redis.call('ZRANGEBYSCORE', failed_key, kept_since, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  local failed = redis.call('ZRANGEBYSCORE', failed_key(merchant), kept_since, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   local counts = redis.call('HMGET', P .. 'counts:' .. merchant, 'allocated', 'repeated_calls', 'carrier_changed')
   out[#out + 1] = {
     due, first[2] and redis.call('ZCARD', schedule(merchant)) - due or 0, redis.call('ZCARD', working(merchant)),
-    failed[2] and redis.call('ZCOUNT', failed_key, kept_since, '+inf') or 0, first[2] or '', failed[2] or '',
+    failed[2] and redis.call('ZCOUNT', failed_key(merchant), kept_since, '+inf') or 0, first[2] or '', failed[2] or '',
     counts[1] or '0', counts[2] or '0', counts[3] or '0',
   }
 end

@@ -7,7 +7,7 @@ local order = unpack(ARGV, 1, 1)
 local dismissed = 0
 for i = 2, #ARGV, 2 do
   local merchant, reference = unpack(ARGV, i, i + 1)
-  if redis.call('ZREM', P .. 'failed:' .. merchant, reference) == 1 then
+  if remove_failure(merchant, reference) then
     dismissed = dismissed + 1
     local key = record(merchant, reference)
     if redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'dismissed', order) end

@@ -10,12 +10,12 @@ max_replays = tonumber(max_replays)
 
 local function requeue(merchant, reference, intake, strategy, progress, entry_field, entry, due)
   local key = record(merchant, reference)
+  remove_failure(merchant, reference)
   redis.call('HSET', key, 'intake', intake, 'received', now, 'strategy', strategy, 'step', 0, 'progress', progress,
     'losses', 0, 'group_losses', 0, 'due', 0, entry_field, entry)
   redis.call('HINCRBY', key, 'replays', 1)
   redis.call('HDEL', key, 'state', 'settled', 'reason', 'dismissed', 'lost_token', 'lost_at')
   redis.call('PERSIST', key)
-  redis.call('ZREM', P .. 'failed:' .. merchant, reference)
   redis.call('ZADD', schedule(merchant), due, reference)
   queue_merchant(merchant, due)
   if due <= now then push_wakeup() end

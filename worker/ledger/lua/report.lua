@@ -33,12 +33,7 @@ end
 
 local function settle(m, r, verdict, due, event, reason)
   leave(m, r)
-  if verdict == 'failed' then
-    redis.call('ZADD', P .. 'failed:' .. m, now, r)
-    redis.call('ZREMRANGEBYSCORE', P .. 'failed:' .. m, '-inf', now - keep_s * 1000)
-  elseif due > 0 then
-    redis.call('ZADD', P .. 'rechecks', due, m .. ':' .. r)
-  end
+  if verdict == 'allocated' and due > 0 then redis.call('ZADD', P .. 'rechecks', due, m .. ':' .. r) end
   redis.call('XADD', verdict == 'failed' and KEYS[3] or KEYS[2], '*', 'event', event)
   count(m, verdict, 1)
   return { 'state', verdict, 'settled', now, 'reason', reason }
@@ -106,6 +101,7 @@ for i = 3, #ARGV, 21 do
       note_waiting(NEAR_DEADLINE, near_deadline_ms, merchant, reference)
     end
     if #fields > 0 then redis.call('HSET', key, unpack(fields)) end
+    if verdict == 'failed' then add_failure(merchant, reference, now, keep_s) end
     if is_settled then
       redis.call('EXPIRE', key, keep_s)
       if has_orders then gather('HDEL', CANCELLED, merchant .. ':' .. reference) end

@@ -5,9 +5,8 @@ from typing import Literal, assert_never
 from config.merchant_files.retry import Retry
 from tasks.rules.next_decision import deadline as shipment_deadline
 from tasks.rules.quiet_time import quiet_end
-from worker.commands.output import clock
 from worker.ledger.records import Missing, Record, Scheduled, Settled, Working
-from worker.observability.text import duration
+from worker.observability.text import clock, duration
 
 _PHASES = {
     "q": "leased for the next link of its fallback chain",
