@@ -22,7 +22,8 @@ from worker.ledger import keys
 from worker.ledger.counters import is_of_merchant
 from worker.ledger.operator_actions import record_action
 from worker.ledger.stored_files import StoredFile, read_stored, read_version
-from worker.observability.overview import MerchantCounts, read_overview
+from worker.observability.merchant_counts import MerchantCounts
+from worker.observability.overview import read_overview
 from worker.observability.text import visible
 from worker.redis_client.store import Redis, Store
 

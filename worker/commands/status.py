@@ -19,7 +19,8 @@ from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.output_schemas import StatusHead, status_document
 from worker.commands.session import away, connected
 from worker.dispatch.broker import configure, queue_depths
-from worker.observability.overview import MerchantCounts, Overview, read_overview
+from worker.observability.merchant_counts import MerchantCounts
+from worker.observability.overview import Overview, read_overview
 from worker.observability.problems.find import find_problems
 from worker.observability.problems.problem import SLUGS, Problem, Severity
 from worker.observability.text import count, duration
