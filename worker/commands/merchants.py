@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from config.merchant_files.api import find_key
-from config.merchant_files.merchant_file import Merchant, read, read_all
+from config.merchant_files.merchant_file import Merchant
+from config.merchant_files.reading import read, read_all
 from config.settings import Settings
 from tasks.rules.shipment import iso
 from worker.commands.example_lines import example

@@ -5,7 +5,8 @@ from string import Template
 
 import pytest
 
-from config.merchant_files.merchant_file import Merchant, read
+from config.merchant_files.merchant_file import Merchant
+from config.merchant_files.reading import read
 from tasks.rules.order import Order, Rejection, parse_order
 from worker.lab.demo.merchants import MERCHANTS
 from worker.lab.demo.processes import PROCFILE
