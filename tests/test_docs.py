@@ -18,7 +18,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from config.celery_options import BATCHES, SWEEP_TASK, SWEEPS
 from config.merchant_files.conditions import Conditions
-from config.merchant_files.merchant_file import Merchant, MerchantFile, read
+from config.merchant_files.merchant_file import Merchant, MerchantFile
+from config.merchant_files.reading import read
 from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
 from config.strategies.quote import request_with_quote

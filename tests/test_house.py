@@ -90,14 +90,18 @@ def test_packages_share_one_parent() -> None:
     assert {Path(package.__path__[0]).parent for package in (config, tasks, worker)} == {ROOT}
 
 
-MOST_LINES, MOST_LINES_OF_A_FUNCTION = 240, 25
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 220, 25
 
 
-def test_files_and_functions_of_the_core_are_short() -> None:
+def test_files_are_short() -> None:
+    """As docs/CONTRIBUTING.md promises, in all three packages."""
+    assert [file for file in on_disk(".py") if len((ROOT / file).read_text().splitlines()) > MOST_LINES] == []
+
+
+def test_functions_of_the_core_are_short() -> None:
     """As docs/CONTRIBUTING.md promises. The core is everything but the commands and the lab."""
     core = [file for file in on_disk(".py") if not file.startswith(("worker/commands", "worker/lab"))]
-    long = [file for file in core if len((ROOT / file).read_text().splitlines()) > MOST_LINES]
-    assert long + [name for file in core for name in _long_functions(file)] == []
+    assert [name for file in core for name in _long_functions(file)] == []
 
 
 def _long_functions(file: str) -> Iterator[str]:

@@ -1,13 +1,9 @@
-"""Merchant files: their types, parsing, and error messages with advice."""
+"""The types of a merchant file, and what is invalid in one."""
 
-import hashlib
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -15,14 +11,11 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from config.merchant_files.api import Api
 from config.merchant_files.conditions import Conditions
 from config.merchant_files.retry import Limits, Retry
-from config.settings import is_loopback
 from config.strategies.catalogue import AnyStrategy, available
 from config.strategies.strategy import Flavour
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """A valid name of a merchant: the file's stem, part of Redis keys and of labels in Flower."""
-
-MAX_FILE_BYTES = 256 * 1024
 
 
 class _Table(BaseModel):
@@ -130,19 +123,6 @@ def _unsupported_strategies(names: Sequence[str]) -> Iterator[Wrong]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """A problem of a file, and what to do about it."""
-
-    file: str
-    key: str
-    text: str
-
-    def __str__(self) -> str:
-        """`acme.toml: api.base_url: ...`."""
-        return f"{self.file}: {self.key}: {self.text}" if self.key else f"{self.file}: {self.text}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Merchant:
     """A merchant with a valid file. `digest` changes with the file."""
 
@@ -154,71 +134,6 @@ class Merchant:
     def version(self) -> str:
         """The digest as events and commands show it."""
         return self.digest[:12]
-
-
-def read(path: Path, http_hosts: frozenset[str] = frozenset()) -> Merchant | list[Problem]:
-    """Read one merchant file; never raises for its content."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        return [Problem(file=path.name, key="", text=f"cannot be read: {error.strerror}; check its permissions")]
-    return parse(path, raw, http_hosts)
-
-
-def parse(path: Path, raw: bytes, http_hosts: frozenset[str] = frozenset()) -> Merchant | list[Problem]:
-    """Parse the content of a merchant file; never raises for it. `path`: its name only."""
-    if len(raw) > MAX_FILE_BYTES:
-        return [Problem(file=path.name, key="", text=f"larger than {MAX_FILE_BYTES} bytes; is it a merchant file?")]
-    try:
-        file = MerchantFile.model_validate(tomllib.loads(raw.decode("utf-8-sig")))
-    except ValidationError as error:
-        return [_problem(path.name, e) for e in error.errors(include_url=False, include_input=False)]
-    except (ValueError, RecursionError) as error:
-        # In addition to its own errors, tomllib raises those of a number or a nesting that is too large for Python.
-        return [Problem(file=path.name, key="", text=f"is not TOML: {error}; fix the syntax there")]
-    problems = [*_name_problems(path), *_url_problems(path, file, http_hosts)]
-    return problems or Merchant(name=path.stem, file=file, digest=hashlib.sha256(raw).hexdigest())
-
-
-def _name_problems(path: Path) -> Iterator[Problem]:
-    if not NAME.fullmatch(path.stem):
-        yield Problem(file=path.name, key="", text="the name must be 1 to 64 letters, digits, '-' or '_'; rename it")
-
-
-def _url_problems(path: Path, file: MerchantFile, http_hosts: frozenset[str]) -> Iterator[Problem]:
-    parts = urlsplit(file.api.base_url)
-    host = (parts.hostname or "").lower()
-    if parts.scheme == "http" and not is_loopback(host) and host not in http_hosts:
-        text = "sends the key without TLS; write https, or allow this host in ALLOCATION_ALLOW_HTTP_HOSTS"
-        yield Problem(file=path.name, key="api.base_url", text=text)
-
-
-_ADVICE = {
-    "extra_forbidden": "unknown key; remove it or check its spelling",
-    "missing": "is missing; add it",
-    "model_type": "must be a table of keys",
-    "too_short": "must not be empty; fill it or remove it",
-    "tuple_type": "must be a list, in square brackets",
-}
-
-
-def _problem(file: str, error: Any) -> Problem:  # pydantic's ErrorDetails, a TypedDict of its own
-    key = ".".join(str(part) for part in error["loc"])
-    text = _ADVICE.get(error["type"], error["msg"].removeprefix("Value error, "))
-    return Problem(file=file, key=key, text=text)
-
-
-def read_all(folder: Path, http_hosts: frozenset[str] = frozenset()) -> tuple[dict[str, Merchant], list[Problem]]:
-    """Read every `*.toml` of a folder: the valid merchants by name, and the problems of the others."""
-    good: dict[str, Merchant] = {}
-    problems: list[Problem] = []
-    for path in sorted(folder.glob("*.toml")):
-        match read(path, http_hosts):
-            case Merchant() as merchant:
-                good[merchant.name] = merchant
-            case wrong:
-                problems.extend(wrong)
-    return good, problems
 
 
 def short_quiet_time(merchant: Merchant) -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import redis
 
-from config.merchant_files.merchant_file import read_all
+from config.merchant_files.reading import read_all
 from config.merchant_files.retry import Retry
 from tests.acceptance.call_log import Call, called_too_early, called_too_late, calls_by_shipment
 from worker.lab.embedded_server import EmbeddedServer

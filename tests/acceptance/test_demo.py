@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.demo_run import ALLOCATION, Run, demo
-from worker.lab.demo.scenes import SCENES, Scene
+from worker.lab.demo.scene import Scene
+from worker.lab.demo.scenes import SCENES
 
 SEED = "sp_00802615769404976542730318118912"
 

@@ -4,7 +4,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from config.merchant_files.merchant_file import Merchant, MerchantFile, Problem, read
+from config.merchant_files.merchant_file import Merchant, MerchantFile
+from config.merchant_files.reading import Problem, read
 
 V2_API = '[api]\nflavour = "shipments-v2"\nbase_url = "https://api.test/pro"\napi_key = { env = "ACME_KEY" }\n'
 V1_API = '[api]\nflavour = "consignments-v1"\nbase_url = "https://api.test"\napi_key = { env = "ACME_KEY" }\n'

@@ -4,9 +4,10 @@ from typing import Any
 
 from worker.ledger.throttling import Breaker, Slowed
 from worker.observability.heartbeat import Heartbeat
+from worker.observability.merchant_counts import MerchantCounts
 from worker.observability.metrics import Readings, families
 from worker.observability.orders_lag import OrdersCounts
-from worker.observability.overview import MerchantCounts, Overview, RejectedCount
+from worker.observability.overview import Overview, RejectedCount
 from worker.observability.problems.problem import Problem
 
 ACME = MerchantCounts(

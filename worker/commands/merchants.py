@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from config.merchant_files.api import find_key
-from config.merchant_files.merchant_file import Merchant, read, read_all
+from config.merchant_files.merchant_file import Merchant
+from config.merchant_files.reading import read, read_all
 from config.settings import Settings
 from tasks.rules.shipment import iso
 from worker.commands.example_lines import example
@@ -22,7 +23,8 @@ from worker.ledger import keys
 from worker.ledger.counters import is_of_merchant
 from worker.ledger.operator_actions import record_action
 from worker.ledger.stored_files import StoredFile, read_stored, read_version
-from worker.observability.overview import MerchantCounts, read_overview
+from worker.observability.merchant_counts import MerchantCounts
+from worker.observability.overview import read_overview
 from worker.observability.text import clock, visible
 from worker.redis_client.store import Redis, Store
 

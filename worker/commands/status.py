@@ -3,32 +3,29 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import get_args
 
 import click
 from celery import Celery
-from rich.table import Table
 
 from config.settings import Settings
 from config.urls import server_address
 from worker.commands.example_lines import example
 from worker.commands.nearest import no_such
-from worker.commands.output import cell, print_json, print_table, say, table
+from worker.commands.output import print_json, print_table, say
 from worker.commands.output_schemas import StatusHead, status_document
 from worker.commands.session import away, connected
+from worker.commands.status_output import Queues, facts, merchants_table
 from worker.dispatch.broker import configure, queue_depths
-from worker.observability.overview import MerchantCounts, Overview, read_overview
+from worker.observability.merchant_counts import MerchantCounts
+from worker.observability.overview import Overview, read_overview
 from worker.observability.problems.find import find_problems
 from worker.observability.problems.problem import SLUGS, Problem, Severity
-from worker.observability.text import count, duration
+from worker.observability.text import count
 from worker.processes.environment import load
 from worker.processes.known_files import known_files
 from worker.redis_client.store import RedisError, Store
-
-Queues = dict[str, int] | str
-"""How many messages wait in each queue of the broker, or why that is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,62 +179,22 @@ def _show(
         print_json(status_document(head, status.overview), indent=indent)
         return
     if status.overview:
-        _print_merchants(status.overview.merchants, selection)
-        if not selection.merchant:
-            for name, value in _facts(status.overview, status.queues, settings):
-                say(f"{name}: {value}")
+        _show_counts(status.overview, status.queues, selection, settings)
     for problem in problems:
         colour = "red" if problem.severity == "urgent" else "yellow"
         excluded = " (excluded)" if problem.slug in selection.excluded else ""
-        extent = ", ".join(_extent(problem, status.overview))
-        text = f"{problem.text} ({extent})" if extent else problem.text
+        text = problem.sentence(status.overview.now if status.overview else None)
         say(f"{problem.severity}: {problem.slug}{excluded}: {text}", fg=colour)
         say(f"  {problem.command}")
 
 
-_SAYS_SINCE = frozenset({"breaker_open", "sweep_late", "due_late", "order_unread"})
-"""Problems whose text has the time."""
-
-
-def _extent(problem: Problem, overview: Overview | None) -> Iterator[str]:
-    """How long it has lasted, and how many shipments wait because of it."""
-    if overview and problem.since is not None and problem.slug not in _SAYS_SINCE:
-        yield f"for {duration(max(0.0, overview.now - problem.since))}"
-    if problem.shipments:
-        yield f"{count(problem.shipments, 'shipment')} waiting"
-
-
-def _print_merchants(merchants: Iterable[MerchantCounts], selection: Selection) -> None:
-    shown = [merchant for merchant in merchants if selection.shows(merchant)]
+def _show_counts(overview: Overview, queues: Queues, selection: Selection, settings: Settings) -> None:
+    shown = list(filter(selection.shows, overview.merchants))
     if shown:
-        print_table(_table(shown))
-    idle = len([*merchants]) - len(shown)
-    if idle and not selection.merchant:
+        print_table(merchants_table(shown))
+    if selection.merchant:
+        return
+    if idle := len(overview.merchants) - len(shown):
         say(f"{count(idle, 'merchant')} idle")
-
-
-def _table(merchants: Iterable[MerchantCounts]) -> Table:
-    rows = table("merchant", "#due", "#parked", "#working", "#allocated", "#failed", "#oldest due", "~stopped")
-    for each in merchants:
-        oldest = None if each.oldest_due_s is None else duration(each.oldest_due_s)
-        numbers = (each.due, each.parked, each.working, each.allocated)
-        failed = cell(each.failed, "red" if each.failed else "")
-        stopped = f"on hold: {each.on_hold}" if each.on_hold else each.paused
-        rows.add_row(cell(each.merchant), *map(cell, numbers), failed, cell(oldest), cell(stopped, "yellow"))
-    return rows
-
-
-def _facts(overview: Overview, queues: Queues, settings: Settings) -> Iterator[tuple[str, str]]:
-    """The lines below the table."""
-    yield "server", overview.server
-    yield "processes", ", ".join(sorted(overview.processes)) or "none has sent a heartbeat in the last 30 s"
-    for slow in overview.slowed:
-        yield "throttled", f"{slow.merchant}: 429 {duration(slow.throttled_s)} ago, window {slow.window}"
-    yield "last sweep", "none yet" if overview.last_sweep_s is None else f"{duration(overview.last_sweep_s)} ago"
-    unread = "an unknown number" if overview.orders.undelivered is None else overview.orders.undelivered
-    reader = "" if overview.orders.has_group else "; no intake has run yet"
-    yield settings.orders_stream, f"{unread} unread, {overview.orders.unacknowledged} pending{reader}"
-    rejected = sum(each.events for each in overview.rejected)
-    yield settings.rejected_stream, f"{count(rejected, 'event')} to deal with"
-    yield "events of other types", str(overview.ignored)
-    yield "queues", queues if isinstance(queues, str) else ", ".join(f"{q} {depth}" for q, depth in queues.items())
+    for name, value in facts(overview, queues, settings):
+        say(f"{name}: {value}")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from config.merchant_files.api import find_key
-from config.merchant_files.merchant_file import Merchant, parse, read
+from config.merchant_files.merchant_file import Merchant
+from config.merchant_files.reading import parse, read
 from config.settings import Settings
 from worker.ledger import keys
 from worker.ledger.records import server_ms

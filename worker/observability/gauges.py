@@ -6,7 +6,8 @@ from typing import Any
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from worker.observability.overview import MerchantCounts, Overview
+from worker.observability.merchant_counts import MerchantCounts
+from worker.observability.overview import Overview
 from worker.observability.problems.problem import Problem
 
 Values = dict[tuple[str, ...], float]

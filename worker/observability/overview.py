@@ -1,82 +1,24 @@
 """The overview: health and counts, read from the ledger without changing it. Status, logs and pages use it."""
 
-import json
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
 from config.settings import Settings
-from tasks.rules.portions import portions
 from worker.ledger import keys
-from worker.ledger.operator_arguments import CountArgs
-from worker.ledger.records import known_merchants, server_ms
+from worker.ledger.records import server_ms
 from worker.ledger.rejected_member import parse_member
-from worker.ledger.scripts import COUNT_MERCHANTS
-from worker.ledger.stored_files import stored_versions
 from worker.ledger.throttling import Breaker, Slowed, breakers, slowed
 from worker.observability.heartbeat import Heartbeat, heartbeats
+from worker.observability.merchant_counts import MAX_NOTED, MerchantCounts, count_merchants
 from worker.observability.orders_lag import OrdersCounts, count_orders
 from worker.redis_client.safety import describe
 from worker.redis_client.store import Redis, Store
 
-_COUNTED_AT_ONCE = 250
-"""Merchants per script, a few milliseconds of the server's time."""
-
-MAX_NOTED = 100_000
-"""How many shipments in their quiet time, near their deadline, or rejected events are counted by merchant."""
-
-
 DESCRIBED = ConfigDict(use_attribute_docstrings=True)
 """For JSON Schemas: the text below an attribute describes it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MerchantCounts:
-    """One merchant's shipments by state."""
-
-    merchant: str
-    """Its name."""
-    merchant_file: str | None
-    """The last valid version of its file, which processes use; None if it never was valid, or its key is not found."""
-    due: int
-    """Shipments that can be claimed now."""
-    parked: int
-    """Shipments that are scheduled for later."""
-    working: int
-    """Shipments that a worker owns."""
-    allocated: int
-    """Allocated shipments of all time."""
-    failed: int
-    """Failed shipments that are to be dealt with."""
-    failed_since: float | None = None
-    """When the first of them failed, in seconds since the epoch."""
-    oldest_due_s: float | None
-    """How long the first due shipment has been waiting, in seconds."""
-    paused: str | None
-    """Why it is paused, if it is."""
-    paused_since: float | None
-    """Since when, in seconds since the epoch."""
-    on_hold: str | None
-    """Why an operator stopped it, if one did."""
-    on_hold_since: float | None = None
-    """Since when, in seconds since the epoch."""
-    in_quiet_time: int
-    """Parked shipments in their quiet time."""
-    near_deadline: int
-    """Parked shipments past three quarters of the time to their deadline."""
-    repeated_calls: int
-    """Calls of all time that were made after an open one."""
-    carrier_changed: int
-    """Shipments of all time with such a call whose carrier had changed at their recheck."""
-
-    @property
-    def unfinished(self) -> int:
-        """Shipments that are not settled."""
-        return self.due + self.parked + self.working
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,6 +76,7 @@ async def read_overview(store: Store, settings: Settings) -> Overview:
     redis = store.redis
     server = await describe(redis, settings)
     now = await server_ms(redis)
+    kept_since = settings.kept_since(now)
     pipe = redis.pipeline(transaction=False)
     pipe.get(keys.LAST_SWEEP)
     pipe.get(keys.IGNORED_EVENTS)
@@ -145,10 +88,10 @@ async def read_overview(store: Store, settings: Settings) -> Overview:
         unsafe=tuple(server.unsafe),
         refuses=server.refuses,
         memory_share=server.memory_share,
-        merchants=await _count_merchants(store, settings, now),
+        merchants=await count_merchants(store, settings.merchants_dir, now, kept_since),
         last_sweep_s=(now - int(swept)) / 1000 if swept else None,
         orders=await count_orders(redis, settings.orders_stream, now),
-        rejected=await _count_rejected(redis, settings.kept_since(now)),
+        rejected=await _count_rejected(redis, kept_since),
         ignored=int(ignored or 0),
         lost_orders=int(lost_orders or 0),
         processes=await heartbeats(redis),
@@ -157,9 +100,9 @@ async def read_overview(store: Store, settings: Settings) -> Overview:
     )
 
 
-async def _count_rejected(redis: Redis, since: int) -> tuple[RejectedCount, ...]:
+async def _count_rejected(redis: Redis, kept_since: int) -> tuple[RejectedCount, ...]:
     found: Any = await redis.zrange(
-        keys.REJECTED, since, "+inf", byscore=True, offset=0, num=MAX_NOTED, withscores=True
+        keys.REJECTED, kept_since, "+inf", byscore=True, offset=0, num=MAX_NOTED, withscores=True
     )
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     for member, at_ms in found:
@@ -168,60 +111,3 @@ async def _count_rejected(redis: Redis, since: int) -> tuple[RejectedCount, ...]
         RejectedCount(reason=reason, merchant=merchant, events=len(at), since=at[0])
         for (reason, merchant), at in sorted(times.items())
     )
-
-
-async def _noted(redis: Redis, key: str, from_ms: float | str, to_ms: float | str) -> Counter[str]:
-    """The number of shipments per merchant in a sorted set of `merchant:reference`."""
-    members: Any = await redis.zrange(key, from_ms, to_ms, byscore=True, offset=0, num=MAX_NOTED)
-    return Counter(member.decode().partition(":")[0] for member in members)
-
-
-async def _count_merchants(store: Store, settings: Settings, now: int) -> tuple[MerchantCounts, ...]:
-    redis = store.redis
-    names = await known_merchants(redis, settings.merchants_dir)
-    paused, on_hold = await _stops(redis, keys.PAUSED), await _stops(redis, keys.ON_HOLD)
-    versions = await stored_versions(redis)
-    quiet, near = await _noted(redis, keys.QUIET_TIMES, now, "+inf"), await _noted(redis, keys.NEAR_DEADLINE, 0, now)
-    args, replies = CountArgs(now, settings.kept_since(now)), list[Sequence[Any]]()
-    for some in portions(names, _COUNTED_AT_ONCE):
-        replies += await store.run(COUNT_MERCHANTS, [], [*args, *some])
-    return tuple(
-        MerchantCounts(
-            merchant=name,
-            merchant_file=versions.get(name),
-            paused=paused.get(name, {}).get("why"),
-            paused_since=paused.get(name, {}).get("since"),
-            on_hold=on_hold.get(name, {}).get("why"),
-            on_hold_since=_seconds(on_hold.get(name, {}).get("at")),
-            in_quiet_time=quiet[name],
-            near_deadline=near[name],
-            **_by_state(reply, now),
-        )
-        for name, reply in zip(names, replies, strict=True)
-    )
-
-
-async def _stops(redis: Redis, key: str) -> dict[str, dict[str, Any]]:
-    found: Any = await redis.hgetall(key)
-    return {name.decode(): json.loads(text) for name, text in found.items()}
-
-
-def _seconds(at: str | None) -> float | None:
-    """RFC 3339 text in seconds since the epoch."""
-    return None if at is None else datetime.fromisoformat(at).timestamp()
-
-
-def _by_state(reply: Sequence[Any], now: int) -> dict[str, Any]:
-    due, parked, working, failed, first_ms, failed_ms, *of_all_time = reply
-    allocated, repeated_calls, carrier_changed = map(int, of_all_time)
-    return {
-        "due": due,
-        "parked": parked,
-        "working": working,
-        "allocated": allocated,
-        "failed": failed,
-        "failed_since": float(failed_ms) / 1000 if failed else None,
-        "oldest_due_s": (now - float(first_ms)) / 1000 if due else None,
-        "repeated_calls": repeated_calls,
-        "carrier_changed": carrier_changed,
-    }

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from config.merchant_files.api import find_key
-from config.merchant_files.merchant_file import Merchant, Problem, read_all, short_quiet_time
+from config.merchant_files.merchant_file import Merchant, short_quiet_time
+from config.merchant_files.reading import Problem, read_all
 from config.settings import Settings
 from config.unknown_settings import NOT_A_SETTING, unknown_names
 from worker.observability.problems.problem import KnownFiles

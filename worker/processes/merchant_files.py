@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from config.merchant_files.api import find_key
-from config.merchant_files.merchant_file import Merchant, Problem, read
+from config.merchant_files.merchant_file import Merchant
+from config.merchant_files.reading import Problem, read
 from tasks.work.ports import Account
 from worker.observability.heartbeat import FilesInUse
 

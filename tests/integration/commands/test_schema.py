@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from config.merchant_files.merchant_file import Merchant, read
+from config.merchant_files.merchant_file import Merchant
+from config.merchant_files.reading import read
 from config.settings import Settings
 from config.strategies.catalogue import STRATEGIES, AnyStrategy
 from config.strategies.filters import ServiceFilters

@@ -3,7 +3,8 @@
 import json
 
 from tests.factories.ledger_harness import Harness
-from worker.observability.overview import MerchantCounts, read_overview
+from worker.observability.merchant_counts import MerchantCounts
+from worker.observability.overview import read_overview
 
 API = "api.example#1"
 

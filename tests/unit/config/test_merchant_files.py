@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from config.merchant_files.api import find_key
-from config.merchant_files.merchant_file import Merchant, read_all
+from config.merchant_files.merchant_file import Merchant
+from config.merchant_files.reading import read_all
 from config.strategies.strategy import V1, V2, Flavour
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API, file_of, problems, read_text, rule
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from config.merchant_files.merchant_file import MAX_FILE_BYTES, Merchant, read
+from config.merchant_files.merchant_file import Merchant
+from config.merchant_files.reading import MAX_FILE_BYTES, read
 from tests.factories.merchant_files import SERVICE, V1_API, V2_API, problems, rule
 
 NUMBER = "must be a number that is not below 0, without quotes"

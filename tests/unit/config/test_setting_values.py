@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import SettingsError, variable
-from worker.commands.check import _of_settings
+from worker.commands.check_remarks import of_settings
 from worker.processes.environment import load
 
 HOST = "redis.test"
@@ -134,7 +134,7 @@ def test_valid_values(environment: dict[str, str], setting: str, text: str) -> N
     """A valid value is accepted, without surrounding white space, and `check` reports no problem."""
     environment[variable(setting)] = text
     found = load()
-    assert [remark for remark in _of_settings() if remark.severity == "problem"] == []
+    assert [remark for remark in of_settings() if remark.severity == "problem"] == []
     for name in ("orders_stream", "flower_address"):
         assert getattr(found, name) == getattr(found, name).strip() != ""
 
@@ -150,7 +150,7 @@ def test_invalid_values(environment: dict[str, str], setting: str, text: str) ->
     assert "\n" not in message
     assert message.isprintable()
     assert "sesame" not in message
-    assert [str(remark) for remark in _of_settings()] == [f"problem: environment: {message}"]
+    assert [str(remark) for remark in of_settings()] == [f"problem: environment: {message}"]
 
 
 @pytest.mark.parametrize("redis", ["unix:///run/redis.sock", "unix://me:sesame@/run/redis.sock?db=2"])
@@ -177,7 +177,7 @@ def test_an_invalid_file(tmp_path: Path, written: bytes, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as raised:
         load()
     assert "sesame" not in str(raised.value)
-    assert [remark.severity for remark in _of_settings()] == ["problem"]
+    assert [remark.severity for remark in of_settings()] == ["problem"]
 
 
 def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_unknown_names(environment: dict[str, str], tmp_path: Path) -> None:
     """A name that resembles a setting causes a warning, wherever it is set."""
     environment["ALLOCATION_BATHC"] = "7"
     (tmp_path / ".env").write_text("ALLOCATION_REDISURL=x\nOTHER=1\n")
-    assert [(remark.severity, remark.file, remark.key) for remark in _of_settings()] == [
+    assert [(remark.severity, remark.file, remark.key) for remark in of_settings()] == [
         ("warning", "environment", "ALLOCATION_BATHC"),
         ("warning", ".env", "ALLOCATION_REDISURL"),
     ]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from config.merchant_files.api import find_key
 from config.merchant_files.conditions import Conditions
-from config.merchant_files.merchant_file import Merchant, read
+from config.merchant_files.merchant_file import Merchant
+from config.merchant_files.reading import read
 from config.text import caseless, normal
 from tasks.rules.order import Order, parse_order
 from tasks.rules.plan import Facts, matches

@@ -5,11 +5,13 @@ from string import Template
 
 import pytest
 
-from config.merchant_files.merchant_file import Merchant, read
+from config.merchant_files.merchant_file import Merchant
+from config.merchant_files.reading import read
 from tasks.rules.order import Order, Rejection, parse_order
 from worker.lab.demo.merchants import MERCHANTS
 from worker.lab.demo.processes import PROCFILE
-from worker.lab.demo.scenes import SCENES, Scene
+from worker.lab.demo.scene import Scene
+from worker.lab.demo.scenes import SCENES
 from worker.lab.sandbox.catalogue import SERVICES
 
 ROOT = Path(__file__).parents[3]

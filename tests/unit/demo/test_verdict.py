@@ -9,7 +9,8 @@ from tasks.rules.progress import Progress
 from tasks.rules.shipment import Shipment
 from worker.lab.demo import verdict
 from worker.lab.demo.observe import Refusal, Seen
-from worker.lab.demo.scenes import SCENES, Ending, Scene
+from worker.lab.demo.scene import Ending, Scene
+from worker.lab.demo.scenes import SCENES
 from worker.ledger.records import Record, Settled
 
 SEED = SCENES[0]

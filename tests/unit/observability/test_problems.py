@@ -9,8 +9,9 @@ from pydantic import SecretStr
 from config.settings import Settings
 from worker.ledger.throttling import Breaker
 from worker.observability.heartbeat import Heartbeat, ReportedFiles
+from worker.observability.merchant_counts import MerchantCounts
 from worker.observability.orders_lag import OrdersCounts
-from worker.observability.overview import MerchantCounts, Overview, RejectedCount
+from worker.observability.overview import Overview, RejectedCount
 from worker.observability.problems.find import find_problems
 from worker.observability.problems.problem import SLUGS, KnownFiles, Problem
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from worker.lab.demo.scenes import Scene
+from worker.lab.demo.scene import Scene
 
 
 class Control:

@@ -14,8 +14,8 @@ import aiohttp
 
 from worker.lab.demo.environment import Stage, stage
 from worker.lab.demo.processes import ProcessEndedError
+from worker.lab.demo.scene import Order, Parcel
 from worker.lab.demo.scene_runner import NotReadyError, Play, ToldToEndError, play
-from worker.lab.demo.scenes import Order, Parcel
 from worker.lab.demo.screen import Screen
 from worker.lab.embedded_server import ServerError
 from worker.redis_client.store import RedisError

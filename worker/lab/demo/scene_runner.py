@@ -12,7 +12,8 @@ from worker.lab.demo import verdict
 from worker.lab.demo.control import Control, responds
 from worker.lab.demo.environment import Stage
 from worker.lab.demo.observe import Key, Seen, Watch
-from worker.lab.demo.scenes import SCENES, Scene
+from worker.lab.demo.scene import Scene
+from worker.lab.demo.scenes import SCENES
 from worker.lab.demo.screen import Screen
 from worker.redis_client.store import connect
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from worker.lab.demo.observe import Refusal, Seen
-from worker.lab.demo.scenes import Ending, Scene
+from worker.lab.demo.scene import Ending, Scene
 
 
 def of_scene(scene: Scene, shipments: Sequence[Seen | None], refusal: Refusal | None) -> list[str]:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 from config.settings import Settings
 from worker.ledger.pauses import NO_FILE, NO_KEY
-from worker.observability.overview import MerchantCounts, Overview
+from worker.observability.merchant_counts import MerchantCounts
+from worker.observability.overview import Overview
 from worker.observability.problems.problem import KnownFiles, Problem
 from worker.observability.text import count, duration
 

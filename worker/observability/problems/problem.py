@@ -1,8 +1,10 @@
 """A problem: a state that needs a person."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from worker.observability.text import count, duration
 
 Severity = Literal["urgent", "attention"]
 
@@ -32,6 +34,9 @@ Slug = Literal[
 
 SLUGS: tuple[Slug, ...] = get_args(Slug)
 
+_SAYS_SINCE = frozenset({"breaker_open", "sweep_late", "due_late", "order_unread"})
+"""Problems whose text has the time."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
@@ -57,6 +62,20 @@ class Problem:
     def concerns(self, merchant: str) -> bool:
         """Whether it is, or may be, a problem of this merchant."""
         return self.merchants is None or merchant in self.merchants
+
+    def sentence(self, now: float | None) -> str:
+        """The text, how long it has lasted, and how many shipments wait because of it.
+
+        `now`: the server's clock in seconds since the epoch, if it is known.
+        """
+        extent = ", ".join(self._extent(now))
+        return f"{self.text} ({extent})" if extent else self.text
+
+    def _extent(self, now: float | None) -> Iterator[str]:
+        if now is not None and self.since is not None and self.slug not in _SAYS_SINCE:
+            yield f"for {duration(max(0.0, now - self.since))}"
+        if self.shipments:
+            yield f"{count(self.shipments, 'shipment')} waiting"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
