@@ -46,6 +46,7 @@ DEFAULTS_IN_WORDS = {
     "broker_url": "same server, next database",
     "concurrency": "2 per core",
     "trim_orders": "true",
+    "flower_actions": "false",
 }
 BASE = tomllib.loads(
     '[api]\nflavour = "shipments-v2"\nbase_url = "https://api.test"\napi_key = { env = "K" }\n'

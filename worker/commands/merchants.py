@@ -191,12 +191,16 @@ def forget(merchant: str, *, why: str, by: str) -> None:
 
 async def _forget(redis: Redis, merchant: str) -> None:
     failed: Any = await redis.zrange(keys.failed(merchant), 0, -1)
+    causes: Any = await redis.smembers(keys.failed_causes(merchant))
     counted = [field async for field, _ in redis.hscan_iter(keys.METRICS) if is_of_merchant(field, merchant)]
     pipe = redis.pipeline(transaction=True)
     if counted:
         pipe.hdel(keys.METRICS, *counted)
     for reference in failed:
         pipe.delete(keys.record(merchant, reference.decode()))
+    for cause in causes:
+        pipe.delete(keys.failed_cause(merchant, cause.decode()))
+    pipe.delete(keys.failed_causes(merchant))
     pipe.delete(keys.failed(merchant), keys.counts(merchant), keys.window(merchant), keys.resumed(merchant))
     for key in (keys.MERCHANT_FILES, keys.MERCHANT_VERSIONS, keys.PAUSED, keys.ON_HOLD):
         pipe.hdel(key, merchant)

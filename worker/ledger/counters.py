@@ -1,6 +1,7 @@
-"""What the scripts count for metrics: fields of the hash `metrics`, and how much each grows. Pure.
+"""What the scripts count: fields of the hashes `metrics` and `activity`, and how much each grows. Pure.
 
-A field is a JSON list: the kind, then its labels. Labels come from merchant files and closed lists, never from events.
+A field of `metrics` is a JSON list: the kind, then its labels; one of `activity` is `<what>:<merchant>`. Labels come from
+merchant files and closed lists, never from events.
 """
 
 import json
@@ -61,6 +62,9 @@ def _call(report: Report) -> Iterator[tuple[str, int]]:
     yield field("call_bucket", host, entry["action"], _bucket(took_ms / 1000, CALL_BUCKETS_S)), 1
     yield field("call_ms", host, entry["action"]), took_ms
     yield field("merchant_call_ms", merchant), took_ms
+    yield f"calls:{merchant}", 1
+    if entry["outcome"] == "unknown":
+        yield f"unknown:{merchant}", 1
 
 
 def _settled(report: Report) -> Iterator[tuple[str, int]]:
@@ -71,6 +75,10 @@ def _settled(report: Report) -> Iterator[tuple[str, int]]:
         step = shipment.progress.attempted
         strategy = "" if step is None else str(shipment.steps[step])
         yield field("allocated", shipment.merchant, shipment.rule, strategy, int(bool(step)), int(report.adopted)), 1
+        yield f"allocated:{shipment.merchant}", 1
+        yield f"allocate_ms:{shipment.merchant}", round(took_s * 1000)
+        if step:
+            yield f"fell_back:{shipment.merchant}", 1
     else:
         yield field("failed", shipment.merchant, shipment.rule, report.reason), 1
     yield field("settle_bucket", host, _bucket(took_s, SETTLE_BUCKETS_S)), 1

@@ -66,6 +66,16 @@ def counts(merchant: str) -> str:
     return f"{PREFIX}counts:{merchant}"
 
 
+def orders_by_minute(minute: int) -> str:
+    """Accepted orders by merchant, of a minute since the epoch."""
+    return f"{PREFIX}orders_by_minute:{minute}"
+
+
+def activity(slot: int) -> str:
+    """Calls and allocated shipments by merchant, of ten minutes since the epoch."""
+    return f"{PREFIX}activity:{slot}"
+
+
 def orders_index(day: int) -> str:
     """Order numbers and event ids of a day, counted since the epoch."""
     return f"{PREFIX}orders_index:{day}"

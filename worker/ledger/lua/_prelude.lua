@@ -20,6 +20,8 @@
 -- near_deadline          zset    parked shipments by the time at which three quarters of their time are over
 -- counts:<m>             hash    settled shipments and calls after an open one, all time
 -- metrics                hash    counters for metrics, all time (see counters.py)
+-- orders_by_minute:<n>   hash    accepted orders by merchant, of a minute; expires
+-- activity:<n>           hash    calls and allocated shipments by merchant, of ten minutes; expires
 -- rechecks               zset    allocated shipments whose carrier is read once more, by time
 -- window:<m>             hash    the merchant's window and limits
 -- rate:<m>               string  the next free slot of the merchant's calls per second
@@ -117,6 +119,15 @@ end
 
 -- Fails when the key is no stream. Lua does not roll back: what can fail is tried before the first write.
 local function check_stream(key) redis.call('XLEN', key) end
+
+-- What happened lately is kept in a hash per period, for the last hour.
+local RECENT_S = 3600
+local function count_recent(name, period_ms, now, numbers)
+  if not next(numbers) then return end
+  local key = P .. name .. ':' .. math.floor(now / period_ms)
+  for field, number in pairs(numbers) do redis.call('HINCRBY', key, field, number) end
+  redis.call('EXPIRE', key, RECENT_S + math.ceil(period_ms / 500))
+end
 
 -- The score of the first member, or nil.
 local function first_score(key)

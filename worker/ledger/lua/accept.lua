@@ -58,6 +58,7 @@ for _ = 1, tonumber(rejected) do
   reasons[reason] = (reasons[reason] or 0) + 1
 end
 count_all('orders', orders)
+count_recent('orders_by_minute', 60000, now, orders)
 count_all('accepted', merchants)
 count_all('rejected', reasons)
 if ignored ~= '0' then redis.call('INCRBY', P .. 'ignored_events', ignored) end

@@ -9,10 +9,10 @@
 -- KEYS: prefix, allocated stream, failed stream
 -- ARGV: ReportArgs, ReportRow...; `due_ms` of an allocated shipment: when to read its carrier once more, or 0.
 --       `progress`: '' leaves the record's value. `signal`: '' if no call was made. `slot`: 1 releases the permit's slot.
---       `counted`: lines '<number> <field>' of `metrics`
+--       `counted`: lines '<number> <field>' of `metrics`, where a field is a JSON list, or else of `activity`
 -- Returns per row 1 (written) or 0 (not the holder).
 local lease_ms, keep_s = unpack(ARGV, 1, 2)
-local out, left, merchants, counts, grown = {}, {}, {}, {}, {}
+local out, left, merchants, counts, grown, recent = {}, {}, {}, {}, {}, {}
 local QUIET_TIMES, NEAR_DEADLINE = P .. 'quiet_times', P .. 'near_deadline'
 local some_are_noted = redis.call('EXISTS', QUIET_TIMES, NEAR_DEADLINE) > 0
 local epoch, token_of = known_epoch(), read_tokens(3, 21)
@@ -61,11 +61,15 @@ end
 
 -- For metrics: one command per field, whatever the number of rows.
 local function grow(lines)
-  for by, field in string.gmatch(lines, '(%d+) ([^\n]+)') do grown[field] = (grown[field] or 0) + by end
+  for by, field in string.gmatch(lines, '(%d+) ([^\n]+)') do
+    local numbers = string.sub(field, 1, 1) == '[' and grown or recent
+    numbers[field] = (numbers[field] or 0) + by
+  end
 end
 
 local function write_metrics()
   for field, by in pairs(grown) do redis.call('HINCRBY', P .. 'metrics', field, by) end
+  count_recent('activity', 600000, now, recent)
 end
 
 local function add(fields, ...)
