@@ -78,7 +78,7 @@ _watchdog = ConsumptionWatchdog(
 if "flower" in sys.argv[1:]:
     # Flower sends no signal, and would log in a format of its own.
     start_logging(settings.log_level)
-    importlib.import_module("worker.processes.flower_pages").install(settings)
+    importlib.import_module("worker.processes.flower.install").install(settings)
 
 
 @signals.celeryd_init.connect

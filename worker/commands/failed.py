@@ -15,7 +15,7 @@ from worker.commands.nearest import no_such
 from worker.commands.output import cell, print_json, print_table, say, table
 from worker.commands.selection import check_selection
 from worker.commands.session import visit
-from worker.ledger.records import Failure
+from worker.ledger.failures import Failure
 from worker.ledger.replay import ReplayFilter, select_failures
 from worker.observability.failures import Cause, order_of, read_causes, with_messages
 from worker.observability.text import count, duration

@@ -14,7 +14,7 @@ from worker.ledger.format import introduce
 from worker.observability.logs import start_logging
 from worker.observability.metrics import CONTENT_TYPE
 from worker.processes.environment import load
-from worker.processes.metrics import PATH, MetricsSource
+from worker.processes.readings import METRICS_PATH, ReadingsSource
 from worker.redis_client.store import RedisError, Store, connect
 
 
@@ -37,24 +37,24 @@ def command(*, port: int, host: str) -> None:
 async def _serve(settings: Settings, host: str, port: int) -> None:
     await introduce(settings)
     redis = connect(settings)
-    source = MetricsSource(Store(redis), settings)
+    source = ReadingsSource(Store(redis), settings)
 
     async def respond(_: web.Request) -> web.Response:
         try:
-            text = await source.text()
+            text = await source.metrics()
         except (RedisError, OSError) as error:
             return web.Response(status=503, text=f"{away(settings, error)}\n")
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     app = web.Application()
-    app.router.add_get(PATH, respond)
+    app.router.add_get(METRICS_PATH, respond)
     runner, stop = web.AppRunner(app, access_log=None), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-        say(f"serving http://{runner.addresses[0][0]}:{runner.addresses[0][1]}{PATH}")
+        say(f"serving http://{runner.addresses[0][0]}:{runner.addresses[0][1]}{METRICS_PATH}")
         await stop.wait()
     finally:
         await runner.cleanup()

@@ -1,7 +1,7 @@
 """What the scripts count: fields of the hashes `metrics` and `activity`, and how much each grows. Pure.
 
-A field of `metrics` is a JSON list: the kind, then its labels; one of `activity` is `<what>:<merchant>`. Labels come from
-merchant files and closed lists, never from events.
+A field of `metrics` is a JSON list: the kind, then its labels; one of `activity` is `<what>:<merchant>`. Labels come
+from merchant files and closed lists, never from events.
 """
 
 import json

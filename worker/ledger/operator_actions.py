@@ -11,8 +11,9 @@ from config.settings import Settings
 from tasks.rules.portions import portions
 from tasks.rules.shipment import iso
 from worker.ledger import keys
+from worker.ledger.failures import Failure
 from worker.ledger.operator_arguments import CancelArgs, DismissArgs, DismissRow, ReleaseHoldArgs
-from worker.ledger.records import Failure, server_ms
+from worker.ledger.records import server_ms
 from worker.ledger.scripts import CANCEL, DISMISS, RELEASE_HOLD
 from worker.redis_client.store import Redis, Store
 

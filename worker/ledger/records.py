@@ -2,15 +2,13 @@
 
 import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from config.merchant_files.merchant_file import NAME
 from config.settings import Settings
-from tasks.rules.portions import portions
-from tasks.rules.progress import Progress, parse_progress
 from tasks.rules.shipment import KEPT_FIRST, KEPT_LAST, Shipment, entry_field
 from tasks.rules.unreadable import UnreadableRecord, parse_shipment, stand_in
 from worker.ledger import keys
@@ -26,17 +24,14 @@ from worker.ledger.shipment_state import (
 from worker.redis_client.store import Redis
 
 __all__ = [
-    "Failure",
     "Missing",
     "Record",
     "Scheduled",
     "Settled",
     "ShipmentState",
     "Working",
-    "failures",
     "known_merchants",
     "merchants_of",
-    "read_failures",
     "read_record",
     "server_ms",
 ]
@@ -64,23 +59,6 @@ class Record:
     on_hold: str | None = None
     cancelled: str | None = None
     dismissed: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """A failed shipment. `settled_ms` distinguishes this failure from earlier and later ones.
-
-    `progress`: None if this version cannot parse it.
-    """
-
-    merchant: str
-    reference: str
-    reason: str
-    strategy: str
-    settled_ms: int
-    replays: int
-    facts: str
-    progress: Progress | None
 
 
 async def server_ms(redis: Redis) -> int:
@@ -166,53 +144,3 @@ def _history(entries: int, fields: dict[str, bytes]) -> Iterable[tuple[int, dict
             # Entries of a newer version may have another form.
             with contextlib.suppress(ValueError):
                 yield number, json.loads(fields.get(entry_field(number), b""))
-
-
-async def failures(
-    redis: Redis, settings: Settings, merchants: Sequence[str], *, reason: str | None = None, most: int | None = None
-) -> list[Failure]:
-    """The merchants' failed shipments, oldest first per merchant; optionally of one reason, at most `most`."""
-    since = settings.kept_since(await server_ms(redis))
-    pipe = redis.pipeline(transaction=False)
-    for merchant in merchants:
-        pipe.zrangebyscore(keys.failed(merchant), since, "+inf")
-    replies = zip(merchants, await pipe.execute(), strict=True)
-    names = [(merchant, reference.decode()) for merchant, references in replies for reference in references]
-    found: list[Failure] = []
-    for some in portions(names, _READ_AT_ONCE):
-        found += [failure for failure in await read_failures(redis, some) if reason in {None, failure.reason}]
-        if most is not None and len(found) >= most:
-            break
-    return found[:most]
-
-
-_OF_A_FAILURE = ("state", "reason", "strategy", "settled", "replays", "intake", "progress")
-
-
-async def read_failures(redis: Redis, names: Sequence[tuple[str, str]]) -> list[Failure]:
-    """Those of the shipments, by merchant and reference, that have failed."""
-    pipe = redis.pipeline(transaction=False)
-    for name in names:
-        pipe.hmget(_key(*name), _OF_A_FAILURE)
-    replies = await pipe.execute()
-    return [_failure(*name, *rest) for name, (state, *rest) in zip(names, replies, strict=True) if state == b"failed"]
-
-
-def _failure(merchant: str, reference: str, *fields: bytes | None) -> Failure:
-    reason, strategy, settled, replays, facts, progress = fields
-    return Failure(
-        merchant=merchant,
-        reference=reference,
-        reason=(reason or b"").decode(),
-        strategy=(strategy or b"").decode(),
-        settled_ms=int(settled or 0),
-        replays=int(replays or 0),
-        facts=(facts or b"{}").decode(errors="replace"),
-        progress=_progress(progress),
-    )
-
-
-def _progress(text: bytes | None) -> Progress | None:
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        return parse_progress(text)
-    return None

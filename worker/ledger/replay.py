@@ -13,8 +13,9 @@ from tasks.rules.portions import portions
 from tasks.rules.replay import MAX_REPLAYS, NewPlan, choose_new_plan
 from tasks.rules.shipment import entry_field
 from worker.ledger.arguments import ReplayArgs, ReplayRow
+from worker.ledger.failures import Failure, failures, read_failures
 from worker.ledger.ledger import FARTHEST_WAIT_S
-from worker.ledger.records import Failure, failures, known_merchants, read_failures, server_ms
+from worker.ledger.records import known_merchants, server_ms
 from worker.ledger.scripts import REPLAY
 from worker.ledger.stored_files import usable_files
 from worker.redis_client.store import Redis, Store
@@ -41,6 +42,7 @@ class ReplayFilter:
     references: tuple[str, ...] = ()
     merchant: str | None = None
     reason: str | None = None
+    strategy: str | None = None
     most: int | None = None
 
 
@@ -93,9 +95,13 @@ async def select_failures(
     """The selected failures, oldest first per merchant, at most `most`; by reference also dismissed ones."""
     merchants = [wanted.merchant] if wanted.merchant else await known_merchants(redis, settings.merchants_dir)
     if not wanted.references:
-        return await failures(redis, settings, merchants, reason=wanted.reason, most=most)
+        return await failures(redis, settings, merchants, reason=wanted.reason, strategy=wanted.strategy, most=most)
     named = await read_failures(redis, list(product(merchants, wanted.references)))
-    return [failure for failure in named if wanted.reason in {None, failure.reason}][:most]
+    return [
+        failure
+        for failure in named
+        if wanted.reason in {None, failure.reason} and wanted.strategy in {None, failure.strategy}
+    ][:most]
 
 
 def _begin(

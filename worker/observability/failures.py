@@ -1,4 +1,4 @@
-"""Failed shipments that are to be dealt with: their causes, and those of one cause."""
+"""Causes of failures that are to be dealt with."""
 
 import json
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from typing import Any
 
 from config.settings import Settings
 from tasks.rules.portions import portions
-from worker.ledger import keys
+from worker.ledger.failures import Failure, read_failures
 from worker.ledger.operator_arguments import CausesArgs
-from worker.ledger.records import Failure, known_merchants, read_failures, server_ms
+from worker.ledger.records import known_merchants, server_ms
 from worker.ledger.scripts import COUNT_CAUSES
 from worker.ledger.shipment_state import EventName, events_of
 from worker.redis_client.store import Store
@@ -76,24 +76,6 @@ async def with_messages(store: Store, settings: Settings, causes: Sequence[Cause
 
 def _event_name(failure: Failure) -> EventName:
     return EventName(f"{failure.merchant}/{failure.reference}/failed/{failure.replays}", failure.settled_ms)
-
-
-async def failures_of(
-    store: Store, settings: Settings, cause: tuple[str, str, str], *, first: int, most: int
-) -> list[Failure]:
-    """Failures of a cause (merchant, reason, strategy), the newest first: `most` of them, from number `first`."""
-    merchant, reason, strategy = cause
-    since = settings.kept_since(await server_ms(store.redis))
-    found: Any = await store.redis.zrange(
-        keys.failed_cause(merchant, f"{reason} {strategy}"),
-        "+inf",
-        since,
-        desc=True,
-        byscore=True,
-        offset=first,
-        num=most,
-    )
-    return await read_failures(store.redis, [(merchant, reference.decode()) for reference in found])
 
 
 def order_of(failure: Failure) -> str:

@@ -6,7 +6,7 @@ report is repeated because its reply was lost may be counted twice.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from worker.ledger.counters import CALL_BUCKETS_S, SETTLE_BUCKETS_S
+from worker.observability.activity import Activity
 from worker.observability.gauges import Values, gauges
 from worker.observability.overview import Overview
 from worker.observability.problems.problem import Problem
@@ -28,12 +29,18 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Readings:
-    """What one scrape shows. `counters`: numbers by kind and labels. `queues`: messages by queue of the broker."""
+    """What a scrape and the pages show.
+
+    `counters`: numbers by kind and labels. `queues`: messages by queue of the broker. `apis`: the API of each
+    merchant with a valid file. `activity`: of the last hour, by merchant.
+    """
 
     overview: Overview
     problems: Sequence[Problem]
     counters: Mapping[tuple[Any, ...], int]
     queues: Mapping[str, int]
+    apis: Mapping[str, str] = field(default_factory=dict)
+    activity: Mapping[str, Activity] = field(default_factory=dict)
 
 
 def exposition(readings: Readings) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 
 from config.settings import Settings
 from tests.factories.ledger_harness import Harness
-from worker.ledger.records import failures
+from worker.ledger.failures import failures
 from worker.ledger.shipment_state import EventName, events_of
 
 ROUND_TRIPS = ("accept", "take", "report")

@@ -9,7 +9,8 @@ from tasks.work.ports import Claim
 from tests.factories.ledger_harness import Harness, new
 from tests.factories.raw_api import Handler, listening, responds_with, response
 from tests.factories.worker_child import none_in_flight, serve, write_merchant_file
-from worker.ledger.records import failures, read_record
+from worker.ledger.failures import failures
+from worker.ledger.records import read_record
 from worker.ledger.replay import ReplayFilter, prepare, requeue_failed
 from worker.processes.child import ChildRuntime
 from worker.streams.orders import GROUP

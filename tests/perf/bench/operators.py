@@ -12,7 +12,7 @@ import httpx
 from tests.perf.bench.filled_ledger import Content, event_id, order_number, reference
 from tests.perf.bench.processes import started
 from tests.perf.bench.rig import LONGEST_S, BenchError
-from worker.processes.metrics import KEPT_S
+from worker.processes.readings import METRICS_KEPT_S
 
 _PROBLEM_FOUND = 1
 """The exit code of `allocation status` when no process runs."""
@@ -88,7 +88,7 @@ def scrape_time(content: Content, runs: int, environment: Mapping[str, str], log
             times.append(time.monotonic() - began)
             if "allocation_shipments_allocated_total{" not in response.text:
                 raise BenchError(f"a scrape got {response.status_code}: {response.text[:1000]}")
-            time.sleep(KEPT_S)
+            time.sleep(METRICS_KEPT_S)
         process.stdout.close()
     return CommandTime(
         command="metrics, a scrape",
