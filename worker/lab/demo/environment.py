@@ -21,6 +21,9 @@ from worker.lab.sandbox.options import Options
 
 FLOWER_PORT = 5555
 
+LOGIN = "demo"
+"""User and password of Flower, which listens on loopback. With a login, its pages offer actions."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
@@ -40,6 +43,11 @@ class Stage:
     def flower(self) -> str:
         """Flower's address."""
         return f"http://127.0.0.1:{self.flower_port}"
+
+    @property
+    def pages(self) -> str:
+        """The address of the operator's pages."""
+        return f"{self.flower}/allocation"
 
     @property
     def settings(self) -> Settings:
@@ -63,6 +71,8 @@ class Stage:
                 "ALLOCATION_LEASE_SECONDS": "10",
                 "ALLOCATION_CONCURRENCY": "2",
                 "ALLOCATION_FLOWER_PORT": str(self.flower_port),
+                "ALLOCATION_FLOWER_BASIC_AUTH": f"{LOGIN}:{LOGIN}",
+                "ALLOCATION_FLOWER_ACTIONS": "true",
             }
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from worker.lab.demo.environment import Stage, stage
+from worker.lab.demo.environment import LOGIN, Stage, stage
 from worker.lab.demo.processes import ProcessEndedError
 from worker.lab.demo.scene import Order, Parcel
 from worker.lab.demo.scene_runner import NotReadyError, Play, ToldToEndError, play
@@ -131,6 +131,8 @@ def _invite(screen: Screen, ready: Stage) -> None:
     screen.line(f"{own} publish {shlex.quote(str(example))}", indent=3)
     screen.line(f"{own} explain {parcel.reference}", indent=3)
     screen.line(f"{own} status", indent=3)
+    screen.say()
+    screen.say(f"In a browser, {ready.pages} shows the same. User: {LOGIN}, password: {LOGIN}.")
     screen.say()
     screen.say(
         "Edit the file's reference before you publish it again: a known shipment is not allocated again. The "

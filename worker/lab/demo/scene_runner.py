@@ -10,7 +10,7 @@ import aiohttp
 
 from worker.lab.demo import verdict
 from worker.lab.demo.control import Control, responds
-from worker.lab.demo.environment import Stage
+from worker.lab.demo.environment import LOGIN, Stage
 from worker.lab.demo.observe import Key, Seen, Watch
 from worker.lab.demo.scene import Scene
 from worker.lab.demo.scenes import SCENES
@@ -107,7 +107,7 @@ class Play:
         for key, seen in self.cast.items():
             if seen is None or seen.state == "unsettled":
                 self.cast[key] = await self.watch.seen(key)
-        self.screen.update(self._shown(), f"{self._elapsed():.0f} s   Flower: {self.stage.flower}")
+        self.screen.update(self._shown(), f"{self._elapsed():.0f} s   {self.stage.pages}")
         await asyncio.sleep(POLL_S)
 
     def _shown(self) -> list[Seen]:
@@ -117,7 +117,7 @@ class Play:
         self.screen.say(f"Ready after {self._elapsed():.1f} s:", style="bold")
         self.screen.line(f"server   {self.stage.server} (embedded Valkey)", indent=3)
         self.screen.line(f"PRO API  {api} (simulated, both generations)", indent=3)
-        self.screen.line(f"Flower   {self.stage.flower} (monitoring UI)", indent=3)
+        self.screen.line(f"pages    {self.stage.pages} (in Flower; user {LOGIN}, password {LOGIN})", indent=3)
 
     async def perform(self, control: Control) -> list[str]:
         """Play every scene; returns one line per unexpected result."""
