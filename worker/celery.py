@@ -79,6 +79,7 @@ if "flower" in sys.argv[1:]:
     # Flower sends no signal, and would log in a format of its own.
     start_logging(settings.log_level)
     importlib.import_module("worker.processes.flower_pages").install(settings)
+    importlib.import_module("worker.processes.flower_tasks").install()
 
 
 @signals.celeryd_init.connect
