@@ -13,16 +13,19 @@ from kombu.exceptions import OperationalError
 
 from config.celery_options import BATCHES, SWEEP_TASK
 from config.strategies.catalogue import STRATEGIES
-from tasks.work.messages import FellBack, Link, by_route, make_link, parse_link, summarize
+from tasks.work.messages import FellBack, Link, by_route, make_link, parse_link
 
 log = structlog.get_logger(__name__)
 
 ALLOCATE_TASK = "allocation.allocate"
 
+FALLBACK_TASK = "allocation.fallback."
+"""The beginning of the name of a link; the strategy follows."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkResult:
-    """The result of a task's work: counts of how shipments left, and the shipments that fell back."""
+    """The result of a task's work: its `tasks.work.messages.RESULT_FIELDS`, and the shipments that fell back."""
 
     counts: Mapping[str, int]
     fell_back: Sequence[FellBack] = ()
@@ -70,7 +73,7 @@ def _fallback(self: "Task[..., Any]", message: dict[str, Any], **_shown: Any) ->
         # Otherwise Celery would send the next link without shipments.
         self.request.chain = None
         return {**result.counts}
-    return {**make_link(result.fell_back, link.unknown_fields).as_message(), **result.counts}
+    return {**result.counts, **make_link(result.fell_back, link.unknown_fields).as_message()}
 
 
 class ChainLink(Task):  # type: ignore[type-arg]  # celery-types knows one, Celery none
@@ -107,7 +110,7 @@ def sweep(self: "Task[..., Any]") -> dict[str, Any]:
 _link_task: Any = partial(shared_task, bind=True, base=ChainLink)
 
 FALLBACK_TASKS = {
-    strategy.name: _link_task(name=f"allocation.fallback.{strategy.name}")(_fallback) for strategy in STRATEGIES
+    strategy.name: _link_task(name=f"{FALLBACK_TASK}{strategy.name}")(_fallback) for strategy in STRATEGIES
 }
 
 
@@ -116,11 +119,9 @@ def start_fallback(
 ) -> None:
     """Send one chain for each sequence of remaining strategies, with one task per step."""
     for steps, group in by_route(fallen_back).items():
-        merchants = summarize(each.shipment.merchant for each in group)
-        links = [_link(app, step, merchant=merchants) for step in steps]
+        links = [_link(app, step) for step in steps]
         chain(*links)(make_link(group, unknown_fields).as_message())
 
 
-def _link(app: Celery, strategy: str, **shown: str) -> "Signature[Any]":
-    link = app.tasks[f"allocation.fallback.{strategy}"].s(**shown, strategy=strategy)
-    return link.set(queue=BATCHES)
+def _link(app: Celery, strategy: str) -> "Signature[Any]":
+    return app.tasks[f"{FALLBACK_TASK}{strategy}"].s().set(queue=BATCHES)

@@ -31,6 +31,7 @@ from tasks.events.shipment_allocation_failed import FailedData
 from tasks.rules.decision import FailReason
 from tasks.rules.order import Order, RejectReason, parse_order
 from tasks.rules.order_event import OrderData
+from tasks.work.messages import RESULT_FIELDS
 from tests.factories.readings import exposed
 from worker.commands import status
 from worker.commands.cli import COMMANDS
@@ -215,12 +216,16 @@ def test_log_events() -> None:
 
 
 def test_wire() -> None:
-    """The changelog names every task, queue, field of an event and key of Redis, under the heading Wire."""
+    """The changelog names every task, queue, field of a result or event and key of Redis, under the heading Wire."""
     tasks = {ALLOCATE_TASK, SWEEP_TASK, *(f"allocation.fallback.{strategy.name}" for strategy in STRATEGIES)}
     scripts = "".join(path.read_text() for path in (ROOT / "worker").rglob("*.lua"))
     code = "".join(path.read_text() for path in (ROOT / "worker").rglob("*.py"))
     keys = {*re.findall(r"P \.\. '([a-z_]+)", scripts), *re.findall(r"\{PREFIX\}([a-z_]+)", code)}
     assert {coded(row[0])[0] for row in rows("CHANGELOG.md", "Tasks:")} == tasks
+    assert [coded(row[0])[0] for row in rows("CHANGELOG.md", "Results of tasks")] == [*RESULT_FIELDS]
+    assert [name for row in rows("docs/operating.md", "Fields of a result:") for name in coded(row[0])] == [
+        *RESULT_FIELDS
+    ]
     assert {coded(row[0])[0] for row in rows("CHANGELOG.md", "Queues:")} == {BATCHES, SWEEPS}
     assert {coded(name)[0]: coded(fields) for name, fields in rows("CHANGELOG.md", "Events:")} == {
         event: [*model.model_fields] for event, model in EVENTS.items()

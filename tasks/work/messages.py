@@ -38,15 +38,31 @@ FINISHES = ("allocated", "fell_back", "parked", "failed")
 """How shipments leave a task; the task result counts each."""
 
 IN_PROGRESS = "in_progress"
-"""The task result's count of shipments that are still in flight in the child when the task returns."""
+"""The task result's count of shipments that are still in flight when the task returns."""
 
-_KNOWN = {"shipments", "claims", "merchants", IN_PROGRESS, *FINISHES}
+NOT_OWNED = "not_owned"
+"""The result of a link counts its shipments that it could not claim, or no longer owned."""
+
+CLAIMING = "claiming"
+"""Set in the result of a task whose claim loop continues without it."""
+
+MERCHANTS = "merchants"
+"""The task result's count of merchants whose shipments it counts."""
+
+COUNTS = (*FINISHES, IN_PROGRESS, NOT_OWNED)
+"""The counts of shipments in a task result."""
+
+RESULT_FIELDS = (*COUNTS, CLAIMING, MERCHANTS)
+"""The fields of a task result; that of a link also has those of the next link."""
+
+_LINK_FIELDS = ("merchant", "shipments", "claims")
 
 
 class StartMessage(NamedTuple):
     """The content of a start message, for display only; the child claims whatever is due when it runs.
 
-    `shipments`, `strategy`: of the named merchant; `merchants`: number of merchants with due shipments.
+    `merchants`: number of merchants with due shipments, up to a thousand; `shipments`: of all of them; `merchant`: the
+    first of them, or the empty string; `strategy`: its first step.
     """
 
     merchants: int
@@ -73,12 +89,16 @@ class Link:
 
     def as_message(self) -> dict[str, Any]:
         """As a JSON-serializable mapping."""
-        return {**self.unknown_fields, "shipments": self.shipments, "claims": [each.as_text() for each in self.claims]}
+        merchant = summarize(each.merchant for each in self.claims)
+        claims = [each.as_text() for each in self.claims]
+        # The claims last: Celery shows the beginning of a message.
+        return {"merchant": merchant, "shipments": self.shipments, **self.unknown_fields, "claims": claims}
 
 
 def parse_link(message: Mapping[str, Any]) -> Link:
     """Parse a link's message; unknown fields are kept."""
-    unknown = {name: value for name, value in message.items() if name not in _KNOWN}
+    known = {*RESULT_FIELDS, *_LINK_FIELDS}
+    unknown = {name: value for name, value in message.items() if name not in known}
     return Link(claims=tuple(map(parse_link_claim, message["claims"])), unknown_fields=unknown)
 
 
@@ -103,4 +123,9 @@ def by_route(fallen_back: Iterable[FellBack]) -> dict[tuple[str, ...], list[Fell
 def summarize(merchants: Iterable[str]) -> str:
     """The first merchant and the number of others: `acme and 3 more`."""
     names = sorted(set(merchants))
-    return f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else "".join(names)
+    return and_more(names[0], len(names)) if names else ""
+
+
+def and_more(merchant: str, merchants: int) -> str:
+    """The name of one of several merchants, with the number of others."""
+    return f"{merchant} and {merchants - 1} more" if merchants > 1 else merchant

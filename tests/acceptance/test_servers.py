@@ -16,7 +16,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from pydantic import SecretStr
 
+from config.celery_options import SWEEP_TASK
 from config.settings import Settings
+from tasks.allocate import ALLOCATE_TASK
 from tests.acceptance.system import BIN, ROOT, System, order_event, running, v2_file, wait_until
 from tests.acceptance.tls import Certificate, TlsProxy, certificate
 from tests.perf.chaos.refusals import REFUSALS
@@ -55,7 +57,12 @@ def settle_orders(system: System) -> None:
 
 def with_flower() -> dict[str, str]:
     """The environment of a Flower with a login."""
-    return {"ALLOCATION_FLOWER_PORT": str(free_port()), "ALLOCATION_FLOWER_BASIC_AUTH": ":".join(LOGIN)}
+    return {
+        "ALLOCATION_FLOWER_PORT": str(free_port()),
+        "ALLOCATION_FLOWER_BASIC_AUTH": ":".join(LOGIN),
+        # So many that a task always waits for its work.
+        "ALLOCATION_CONCURRENCY": "6",
+    }
 
 
 def flower(system: System, login: tuple[str, str] | None = LOGIN) -> httpx.Client:
@@ -135,24 +142,58 @@ def inspected(client: httpx.Client) -> dict[str, Any]:
     return found
 
 
-def test_flower_shows_task_arguments(system: System) -> None:
-    """The list of tasks has columns for arguments: what was due when it was sent, or whose shipments a link has."""
+def listed_tasks(client: httpx.Client) -> list[dict[str, Any]]:
+    """The rows of Flower's list of tasks."""
+    form = {"draw": 1, "start": 0, "length": 1000, "order[0][column]": 0, "columns[0][data]": "received"}
+    rows: list[dict[str, Any]] = client.post("/tasks/datatable", data=form).json()["data"]
+    return rows
+
+
+def lines(client: httpx.Client, name: str) -> set[tuple[str, str]]:
+    """What the list shows of arguments and results of a task."""
+    return {(row["args"], row["result"]) for row in listed_tasks(client) if row["name"] == name}
+
+
+def test_flower_shows_tasks_as_lines(system: System) -> None:
+    """What a task is for and what came of it is plain text, in the list and on the task's page."""
     with flower(system) as client:
-        columns = client.get("/tasks").text
         # Workers send their events a moment later, and Flower reads them then.
-        wait_until(lambda: FALLBACK_TASK in {task["name"] for task in shown_tasks(client)}, 20, "the link in Flower")
+        settled = ("chain, 1 shipment, carrier_service", "1 allocated; 1 merchant")
+        wait_until(lambda: settled in lines(client, FALLBACK_TASK), 20, "the link in Flower")
+        started = [args for args, _ in lines(client, ALLOCATE_TASK)]
+        (link,) = [row for row in listed_tasks(client) if row["name"] == FALLBACK_TASK]
+        page, columns = client.get(f"/task/{link['uuid']}").text, client.get("/tasks").text
         tasks = shown_tasks(client)
-    assert ">kwargs<" in columns
-    assert ">args<" in columns
+    acme = r"acme(, 7| and \d more, \d) shipments, virtual_service FF_LINET-00001"
+    assert any(re.fullmatch(acme, args) for args in started), started
+    assert all(f"<code>{text}</code>" in page for text in (*settled, "chain: sp_chain"))
+    shown = ["name", "uuid", "args", "state", "received", "runtime", "result"]
+    assert re.findall(r'data-column="(\w+)"', columns) == shown
+    assert ".tasks-table td.overflow-auto { white-space: normal" in columns
+    (raw,) = [task["args"] for task in tasks if task["name"] == FALLBACK_TASK]
+    assert raw.startswith("({'merchant': 'chain', 'shipments': 1, 'claims': ['")
     # Sweeps ran all the time, and would displace the rest.
     assert system.redis.get("allocation:last_sweep")
-    assert "allocation.sweep" not in {task["name"] for task in tasks}
-    shown = [task["kwargs"] for task in tasks if task["name"] == "allocation.allocate" and task["kwargs"]]
-    due = "'merchant': 'acme', 'shipments': 7, 'strategy': 'virtual_service FF_LINET-00001'}"
-    assert any(due in each for each in shown), shown
-    (link,) = [task for task in tasks if task["name"] == FALLBACK_TASK]
-    assert "{'shipments': 1, 'claims': ['" in link["args"]
-    assert "'merchant': 'chain', 'strategy': 'carrier_service'}" in link["kwargs"]
+    assert SWEEP_TASK not in {task["name"] for task in tasks}
+
+
+def test_flower_shows_how_shipments_left(system: System) -> None:
+    """The results of claim loops and links say how many fell back, were parked and failed."""
+    nowhere, fallback = '{ virtual_service = "NONE" }', '[{ carrier_service = "NONE" }]'
+    system.merchant("ends", v2_file(system.url, nowhere, fallback))
+    system.merchant("keyless", v2_file(system.url, LINET, key="NO_SUCH_KEY"))
+    before = system.settled()
+    system.publish([order_event("ends", ["sp_e1", "sp_e2"]), order_event("keyless", ["sp_k1", "sp_k2", "sp_k3"])])
+    with flower(system) as client:
+        failed = ("ends, 2 shipments, carrier_service", "2 failed; 1 merchant")
+        wait_until(lambda: failed in lines(client, FALLBACK_TASK), 30, "failed shipments in Flower")
+        wait_until(
+            lambda: any("2 fell back, 3 parked" in result for _, result in lines(client, ALLOCATE_TASK)),
+            30,
+            "parked shipments in Flower",
+        )
+    system.merchant("keyless", v2_file(system.url, LINET))
+    system.wait_settled(before + 5, 30)
 
 
 def test_flower_serves_the_metrics(system: System) -> None:

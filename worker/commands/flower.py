@@ -12,8 +12,8 @@ from worker.ledger.format import introduce
 from worker.observability.logs import start_logging
 from worker.processes.environment import load
 
-_COLUMNS = "name,args,kwargs,state,received,runtime,worker"
-"""What a task's line shows: its arguments begin with merchant, number of shipments and strategy."""
+_COLUMNS = "name,uuid,args,state,received,runtime,result"
+"""What the list of tasks shows; `worker/processes/flower/task_lines.py` makes `args` and `result` plain text."""
 
 _MAX_TASKS = "10000"
 """How many tasks Flower keeps in memory, some kilobytes each; the ledger keeps the history."""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import threading
-from collections import Counter
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -15,7 +14,7 @@ from celery import Celery
 from config.celery_options import PATIENCE_S
 from config.settings import Settings
 from tasks.allocate import WorkResult
-from tasks.work.messages import FINISHES, IN_PROGRESS, FellBack, Link
+from tasks.work.messages import CLAIMING, COUNTS, NOT_OWNED, Link
 from tasks.work.ports import Claim
 from worker.carrier_api.client import CarrierApi
 from worker.dispatch.dispatcher import Dispatcher
@@ -33,6 +32,7 @@ from worker.processes.periodic import PeriodicJobs
 from worker.processes.rechecks import Rechecks
 from worker.processes.siblings import Siblings
 from worker.processes.stored_files import StoredFiles
+from worker.processes.tally import Left, Tally
 from worker.redis_client.store import TRANSIENT_ERRORS, Store, connect
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class ChildRuntime:
         self._app = app
         self._settings = settings
         self._children = children
-        self._tally = Counter[str]()
+        self._tally = Tally()
         self._loop = uvloop.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="allocation-loop", daemon=True).start()
         self._in_loop(self._build())
@@ -135,13 +135,14 @@ class ChildRuntime:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _serve(self, patience_s: float) -> WorkResult | None:
-        before = self._tally.copy()
+        before = self._tally.left()
         async with self._in_flight.starting(RESERVED_WAIT_S) as may_begin:
             if not may_begin:
                 return None
             loop = self._claim_loop.start()
         await self._wait([loop], patience_s)
-        return self._result(self._tally - before)
+        counts = self._tally.result(before)
+        return WorkResult(counts=counts if loop.done() else {**counts, CLAIMING: True})
 
     async def _begin(self, due: ClaimResult) -> None:
         for claim in due.claims:
@@ -149,14 +150,16 @@ class ChildRuntime:
 
     async def _follow(self, link: Link, patience_s: float) -> WorkResult | None:
         """As `follow`; what falls back after `patience_s` starts a chain of its own."""
-        in_time, tally = InTime(self._fallbacks.add), Counter[str]()
+        in_time, tally = InTime(self._fallbacks.add), Tally()
         async with self._in_flight.starting(RESERVED_WAIT_S) as may_begin:
             if not may_begin:
                 return None
             claims = await self._claim_link(link)
             batches = [await self._batches.begin(claim, in_time.add, tally) for claim in claims]
         await self._wait([batch for batch in batches if batch], patience_s)
-        return self._result(tally, in_time.close())
+        counts = tally.result(Left())
+        not_owned = link.shipments - sum(counts.get(name, 0) for name in COUNTS)
+        return WorkResult(counts=counts | ({NOT_OWNED: not_owned} if not_owned > 0 else {}), fell_back=in_time.close())
 
     async def _claim_link(self, link: Link) -> Sequence[Claim]:
         try:
@@ -178,10 +181,6 @@ class ChildRuntime:
         """A batch has ended, so more shipments may be claimed, even if this child's claim loop is not running."""
         if not self._claim_loop.is_active:
             self._timer.wake_after(0.0)
-
-    def _result(self, tally: Counter[str], fell_back: Sequence[FellBack] = ()) -> WorkResult:
-        counts = {finish: tally[finish] for finish in FINISHES if tally[finish]}
-        return WorkResult(counts={**counts, IN_PROGRESS: self._in_flight.count()}, fell_back=fell_back)
 
     async def _drain(self) -> None:
         await self._rechecks.stop()

@@ -99,13 +99,14 @@ async def test_a_stopping_child_does_not_listen(harness: Harness) -> None:
 
 
 async def test_a_start_message_describes_what_is_due(app: Celery, harness: Harness, dispatcher: Dispatcher) -> None:
-    """It contains a merchant, the number of merchants, and the due shipments of this one by step; no reference."""
+    """It contains the numbers of merchants and of due shipments, one merchant and its first step; no reference."""
+    await harness.claim("busy", "a")
     for merchant in ("acme", "other"):
         await harness.accept(merchant, "a", "b")
-    await harness.raw.delete("allocation:starting")
+    await harness.raw.delete("allocation:starting", "allocation:listening")
     assert await dispatcher.notify_due() == 1
     (message,) = drain(app, BATCHES)
-    assert message == START._replace(merchants=2, shipments=2)._asdict()
+    assert message == START._replace(merchants=2, shipments=4)._asdict()
 
 
 async def test_nothing_due(app: Celery, harness: Harness, dispatcher: Dispatcher) -> None:

@@ -81,6 +81,6 @@ async def test_a_replay_keeps_them(harness: Harness) -> None:
 
 def test_a_message_keeps_them() -> None:
     """A link's message is passed on with its unknown fields, without the counts of the link before."""
-    message = {"shipments": 1, "claims": ["token acme 1 a"], **UNKNOWN}
+    message = {"merchant": "acme", "shipments": 1, "claims": ["token acme 1 a"], **UNKNOWN}
     link = parse_link({**message, "allocated": 3, "in_progress": 1})
     assert link.as_message() == message

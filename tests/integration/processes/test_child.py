@@ -7,7 +7,7 @@ from celery import Celery
 
 from config.celery_options import BATCHES
 from config.settings import Settings
-from tasks.work.messages import IN_PROGRESS, FellBack, Link, LinkClaim, parse_link
+from tasks.work.messages import CLAIMING, IN_PROGRESS, MERCHANTS, NOT_OWNED, FellBack, Link, LinkClaim, parse_link
 from tests.factories.ledger_harness import Harness, until
 from tests.factories.queues import drain_links
 from tests.factories.raw_api import KEY, Request, hangs, listening, response
@@ -45,7 +45,7 @@ async def test_the_result_of_a_task(child: ChildRuntime, harness: Harness) -> No
         for merchant in ("acme", "other"):
             write_merchant_file(harness.settings, api.url, merchant=merchant)
             await harness.accept(merchant, "a", "b")
-        assert (await serve(child)).counts == {"allocated": 4, IN_PROGRESS: 0}
+        assert (await serve(child)).counts == {"allocated": 4, IN_PROGRESS: 0, MERCHANTS: 2}
     assert await allocated(harness) == 4
 
 
@@ -96,7 +96,7 @@ async def test_a_start_message_while_the_claim_loop_ends(child: ChildRuntime, mo
 async def test_a_merchant_without_a_file(child: ChildRuntime, harness: Harness) -> None:
     """Shipments of a merchant without a file are parked, and worked on once the file exists."""
     await harness.accept("acme", "a")
-    await serve(child)
+    assert (await serve(child)).counts == {"parked": 1, IN_PROGRESS: 0, MERCHANTS: 1}
     assert (await harness.ledger.paused())["acme"]["why"] == "it has no valid merchant file"
     assert await harness.claim_all() == []
     async with listening() as api:
@@ -143,7 +143,7 @@ async def test_a_slow_api_does_not_block_a_child(child: ChildRuntime, harness: H
     async with listening(allocates_after(may_respond)) as api:
         write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a")
-        assert (await serve(child)).counts == {IN_PROGRESS: 1}
+        assert (await serve(child)).counts == {IN_PROGRESS: 1, MERCHANTS: 1}
         await until(lambda: bool(api.requests))
         assert await harness.phase("acme", "a") == "c"
         may_respond.set()
@@ -159,7 +159,7 @@ async def test_the_last_free_child_is_kept_free(child: ChildRuntime, harness: Ha
         write_merchant_file(harness.settings, api.url)
         await harness.accept("acme", "a")
         children._shared[2:5] = b"\x01\x01\x01"
-        await serve(child)
+        assert (await serve(child)).counts[CLAIMING]
         await until(lambda: bool(api.requests))
         may_respond.set()
         await none_in_flight(child)
@@ -220,7 +220,7 @@ async def test_shipments_that_fall_back_together_share_a_chain(
         for merchant in ("acme", "other"):
             write_merchant_file(harness.settings, api.url, merchant=merchant)
             await harness.accept(merchant, "a", "b")
-        assert (await serve(child)).counts == {"fell_back": 4, IN_PROGRESS: 0}
+        assert (await serve(child)).counts == {"fell_back": 4, IN_PROGRESS: 0, MERCHANTS: 2}
         await chains_sent(child)
     (message,) = await asyncio.to_thread(drain_links, app, BATCHES)
     link = parse_link(message)
@@ -243,7 +243,50 @@ async def test_a_link_passes_on_further_fallbacks(child: ChildRuntime, harness: 
     assert again is not None
     assert [type(each) for each in worked.fell_back] == [FellBack]
     assert [each.shipment.progress.step for each in worked.fell_back] == [2]
-    assert (again.counts, again.fell_back) == ({IN_PROGRESS: 0}, [])
+    assert worked.counts == {"fell_back": 1, IN_PROGRESS: 0, MERCHANTS: 1}
+    assert (again.counts, again.fell_back) == ({IN_PROGRESS: 0, NOT_OWNED: 1, MERCHANTS: 0}, [])
+
+
+async def test_a_last_link_counts_failed_shipments(child: ChildRuntime, harness: Harness) -> None:
+    """The result of a link whose shipments are all refused at their last step says that they failed."""
+    async with listening(refuses) as api:
+        write_merchant_file(harness.settings, api.url)
+        await harness.accept("acme", "a", "b")
+        await serve(child)
+        await chains_sent(child)
+        for step in (1, 2):
+            token = await harness.lease_token_of("acme", "a")
+            link = Link(claims=(LinkClaim(token, "acme", step, ("a", "b")),))
+            worked = await asyncio.to_thread(child.follow, link)
+    assert worked is not None
+    assert worked.counts == {"failed": 2, IN_PROGRESS: 0, MERCHANTS: 1}
+
+
+async def test_a_link_counts_its_own_shipments(
+    child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result of a link leaves out what else its child works on, and a claim loop leaves out what links do."""
+    monkeypatch.setattr(child_module, "PATIENCE_S", 0.05)
+    may_respond = asyncio.Event()
+
+    async def refuses_the_first(request: Request, writer: asyncio.StreamWriter) -> None:
+        if "sp_a" not in request.target or "FIRST" not in request.target:
+            await may_respond.wait()
+        await refuses(request, writer)
+
+    async with listening(refuses_the_first) as api:
+        for merchant in ("acme", "other"):
+            write_merchant_file(harness.settings, api.url, merchant=merchant)
+            await harness.accept(merchant, "sp_a" if merchant == "acme" else "sp_b")
+        assert (await serve(child)).counts == {"fell_back": 1, IN_PROGRESS: 1, MERCHANTS: 2}
+        await chains_sent(child)
+        link = Link(claims=(LinkClaim(await harness.lease_token_of("acme", "sp_a"), "acme", 1, ("sp_a",)),))
+        worked = await asyncio.to_thread(child.follow, link)
+        assert worked is not None
+        assert worked.counts == {IN_PROGRESS: 1, MERCHANTS: 1}
+        assert (await serve(child)).counts == {IN_PROGRESS: 1, MERCHANTS: 1}
+        may_respond.set()
+        await none_in_flight(child)
 
 
 async def test_a_slow_link(app: Celery, child: ChildRuntime, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +307,7 @@ async def test_a_slow_link(app: Celery, child: ChildRuntime, harness: Harness, m
         link = Link(claims=(LinkClaim(await harness.lease_token_of("acme", "a"), "acme", 1, ("a",)),))
         worked = await asyncio.to_thread(child.follow, link)
         assert worked is not None
-        assert (worked.counts, worked.fell_back) == ({IN_PROGRESS: 1}, [])
+        assert (worked.counts, worked.fell_back) == ({IN_PROGRESS: 1, MERCHANTS: 1}, [])
         await asyncio.to_thread(drain_links, app, BATCHES)
         may_respond.set()
         await none_in_flight(child)

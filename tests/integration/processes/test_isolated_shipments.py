@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 
 from config.settings import Settings
-from tasks.work.messages import IN_PROGRESS, Link, LinkClaim
+from tasks.work.messages import IN_PROGRESS, MERCHANTS, Link, LinkClaim
 from tests.factories.ledger_harness import Harness, is_isolated, references, until
 from tests.factories.raw_api import hangs, listening
 from tests.factories.worker_child import allocates_after, none_in_flight, serve, write_merchant_file
@@ -178,5 +178,5 @@ async def test_one_without_a_file(child: ChildRuntime, harness: Harness) -> None
         await lost_twice(harness)
         await lose_again(harness)
         await harness.accept("other", "x")
-        assert (await serve(child)).counts == {"allocated": 1, IN_PROGRESS: 0}
+        assert (await serve(child)).counts == {"allocated": 1, "parked": 1, IN_PROGRESS: 0, MERCHANTS: 2}
     assert await allocated(harness) == 1

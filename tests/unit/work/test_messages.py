@@ -3,8 +3,7 @@
 import json
 
 from tasks.work.messages import (
-    FINISHES,
-    IN_PROGRESS,
+    RESULT_FIELDS,
     FellBack,
     Link,
     LinkClaim,
@@ -31,16 +30,22 @@ def test_a_link_survives_a_round_trip() -> None:
 
 
 def test_unknown_fields_are_passed_on() -> None:
-    """Unknown fields are kept; the previous link's counts are dropped."""
-    counts = dict.fromkeys([*FINISHES, IN_PROGRESS], 1)
+    """Unknown fields are kept; the previous link's result is dropped."""
+    counts = dict.fromkeys(RESULT_FIELDS, 1)
     link = parse_link({"claims": ["t1 acme 1 a"], "shipments": 1, "mood": 1, **counts})
     assert link == Link(claims=(LinkClaim("t1", "acme", 1, ("a",)),), unknown_fields={"mood": 1})
-    assert link.as_message().keys() == {"mood", "shipments", "claims"}
+    assert link.as_message().keys() == {"mood", "merchant", "shipments", "claims"}
 
 
 def test_a_message_is_minimal() -> None:
-    """A message contains references, tokens and steps, and nothing else of an order."""
-    assert make_link(fell_back("a"), {}).as_message() == {"shipments": 1, "claims": ["t1 acme 1 a"]}
+    """A message contains merchants, references, tokens and steps, and nothing else of an order."""
+    message = make_link(fell_back("a"), {}).as_message()
+    assert message == {"merchant": "acme", "shipments": 1, "claims": ["t1 acme 1 a"]}
+
+
+def test_what_a_message_shows_first() -> None:
+    """Celery cuts what it shows: merchant and number of shipments come before unknown fields and claims."""
+    assert [*make_link(fell_back("a"), {"mood": 1}).as_message()] == ["merchant", "shipments", "mood", "claims"]
 
 
 def test_shipments_that_share_a_chain() -> None:

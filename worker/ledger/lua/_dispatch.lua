@@ -18,14 +18,22 @@ local function release(m, r, now, turn)
   push_wakeup()
 end
 
--- The content of a start message: how many merchants have due work, one of them, and how many shipments and which first
--- step are due for it.
+-- The content of a start message: how many merchants have due shipments, the first of them, how many shipments those are,
+-- and which first step is due for this merchant. At most MAX_COUNTED merchants are looked at. A merchant may be queued for
+-- expired leases alone.
+local MAX_COUNTED = 1000
 local function start_message(now)
-  local m = redis.call('ZRANGEBYSCORE', MERCHANT_QUEUE, '-inf', now, 'LIMIT', 0, 1)[1]
-  if not m then return {} end
-  local due = redis.call('ZRANGEBYSCORE', schedule(m), '-inf', now, 'LIMIT', 0, 1)[1]
-  local strategy = due and redis.call('HGET', record(m, due), 'strategy') or ''
-  return { redis.call('ZCOUNT', MERCHANT_QUEUE, '-inf', now), m, redis.call('ZCOUNT', schedule(m), '-inf', now), strategy }
+  local queued = redis.call('ZRANGEBYSCORE', MERCHANT_QUEUE, '-inf', now, 'LIMIT', 0, MAX_COUNTED)
+  if #queued == 0 then return {} end
+  local merchants, first, shipments = 0, '', 0
+  for _, m in ipairs(queued) do
+    local due = redis.call('ZCOUNT', schedule(m), '-inf', now)
+    if due > 0 and merchants == 0 then first = m end
+    if due > 0 then merchants, shipments = merchants + 1, shipments + due end
+  end
+  local due = redis.call('ZRANGEBYSCORE', schedule(first), '-inf', now, 'LIMIT', 0, 1)[1]
+  local strategy = due and redis.call('HGET', record(first, due), 'strategy') or ''
+  return { merchants, first, shipments, strategy }
 end
 
 -- Something is due now. Returns the start message that the caller must send, or an empty table.

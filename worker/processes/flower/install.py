@@ -1,8 +1,9 @@
-"""What this project adds to Flower's server, behind the same login: metrics and the operator's pages."""
+"""What this project adds to Flower's server, behind the same login: metrics, the operator's pages, lines of tasks."""
 
 from importlib import resources
 
 import flower.urls
+from flower.options import options
 from tornado.web import url
 
 from config.settings import Settings
@@ -17,6 +18,7 @@ from worker.processes.flower.rejected_page import RejectedPage, RejectionPage
 from worker.processes.flower.shipment_page import ShipmentPage
 from worker.processes.flower.shipments_page import ShipmentsPage
 from worker.processes.flower.sources import Sources
+from worker.processes.flower.task_lines import format_task
 from worker.processes.flower.templates import Templates
 from worker.processes.readings import METRICS_PATH
 
@@ -24,7 +26,7 @@ _MERCHANT = "([A-Za-z0-9_-]+)"
 
 
 def install(settings: Settings) -> None:
-    """Add our pages before Flower's last one, which matches any path."""
+    """Add our pages before Flower's last one, which matches any path. Call it before Flower creates its server."""
     files = str(resources.files("worker.processes.flower") / "static")
     shared = {"sources": Sources(settings)}
     flower.urls.handlers[:0] = [
@@ -41,4 +43,5 @@ def install(settings: Settings) -> None:
         url("/allocation/actions/([a-z_]+)", ActionPage, shared, name="allocation_action"),
         url("/allocation/static/(.*)", Static, {"path": files}, name="allocation_static"),
     ]
+    options.format_task = format_task
     flower.urls.settings["template_loader"] = Templates(flower.urls.settings["template_path"])

@@ -1,4 +1,4 @@
-"""Loads Flower's templates and ours, and adds our tab to Flower's navigation."""
+"""Loads Flower's templates and ours, and adds our tab and style sheet to Flower's."""
 
 from importlib import resources
 
@@ -14,6 +14,13 @@ _TAB = """\
         </li>
       """
 
+_STYLE = """\
+    <link rel="stylesheet" href="{{ reverse_url('allocation_static', 'tasks.css') }}">
+  """
+
+_ADDED = {"navbar.html": ("</ul>", _TAB), "base.html": ("</head>", _STYLE)}
+"""What is added to Flower's templates, and before what."""
+
 
 class Templates(tornado.template.Loader):
     """Flower's loader for names without our prefix."""
@@ -22,10 +29,8 @@ class Templates(tornado.template.Loader):
         if name.startswith(PREFIX):
             text = (resources.files("worker.processes.flower") / "templates" / name.removeprefix(PREFIX)).read_text()
             return tornado.template.Template(text, name=name, loader=self)
-        if name == "navbar.html":
-            text = self._flowers(name).replace("</ul>", f"{_TAB}</ul>", 1)
-            return tornado.template.Template(text, name=name, loader=self)
+        if name in _ADDED:
+            before, added = _ADDED[name]
+            text = (resources.files("flower") / "templates" / name).read_text()
+            return tornado.template.Template(text.replace(before, added + before, 1), name=name, loader=self)
         return super()._create_template(name)
-
-    def _flowers(self, name: str) -> str:
-        return (resources.files("flower") / "templates" / name).read_text()
