@@ -150,9 +150,7 @@ def test_own_merchant_files_are_not_tracked() -> None:
 def test_wheel_is_complete(build: Build) -> None:
     """It holds every module, script, template, style sheet and example of the three packages, and no other file."""
     names = {name for name in build.wheel.namelist() if name.split("/")[0] in PACKAGES}
-    assert names == on_disk(".py", ".lua", ".html", ".css", ".js") | {
-        f"worker/commands/examples/{file}" for file in EXAMPLES
-    }
+    assert names == on_disk(*SHIPPED) | {f"worker/commands/examples/{file}" for file in EXAMPLES}
 
 
 def test_wheel_describes_itself(build: Build) -> None:

@@ -127,7 +127,21 @@ def _flower_pages(system: System) -> str:
     with httpx.Client(base_url=url, auth=("shop", hostile_input.FLOWER_PASSWORD), timeout=30) as client:
         paths = ["/workers", "/tasks", table, worker, "/broker", "/api/tasks", "/api/workers", "/metrics", "/nothing"]
         paths += [f"/task/{task}" for task in client.get("/api/tasks").json()]
+        paths += [f"/allocation{page}" for page in (*_PAGES, *_pages_of_records(system))]
         return "\n".join(client.get(path).text for path in paths)
+
+
+_PAGES = ("?all=1", "/failures", "/rejected", "/audit", "/metrics", "/shipments?key=sp_echo", "/nothing")
+
+
+def _pages_of_records(system: System) -> Iterator[str]:
+    """The page of every merchant and of every settled shipment, of every rejected event, and of a cause."""
+    yield "/failures/cause?merchant=none&reason=all_steps_refused&strategy=service_group+NONE"
+    merchants = system.merchants.glob("*.toml")
+    yield from (f"/merchants/{path.stem}" for path in merchants)
+    events = [*system.allocated(), *system.failed()]
+    yield from (f"/shipments/{event['merchant']}/{event['shipment']}" for event in events)
+    yield from (f"/rejected/{entry['stream_id']}" for entry in system.rejected())
 
 
 def _command_lines(system: System) -> Iterator[str]:
