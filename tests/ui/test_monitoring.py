@@ -72,7 +72,7 @@ class Watched:
 
 
 @contextmanager
-def serving(system: System) -> Iterator[str]:
+def metrics_of(system: System) -> Iterator[str]:
     """`allocation metrics` beside the system: its host and port."""
     command = [str(BIN / "allocation"), "metrics", "--port", "0"]
     process = subprocess.Popen(command, env=system.environment, cwd=system.folder, stdout=subprocess.PIPE, text=True)
@@ -96,7 +96,7 @@ def watched(prometheus: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         environment = {"ALLOCATION_BROKER_URL": broker.url, "WRONG_KEY": "another"}
         system = stack.enter_context(running(folder, *ROLES, sandbox=("--follow",), **environment))
         wait_until(lambda: _is_healthy(system), 30, "a healthy system")
-        target = stack.enter_context(serving(system))
+        target = stack.enter_context(metrics_of(system))
         watched = Watched(system, broker, stack.enter_context(scraping(prometheus, folder, target)))
         stack.callback(watched.stop_publishers)
         watched.merchant("acme")
@@ -207,7 +207,7 @@ def test_what_takes_a_minute(watched: Watched) -> None:
     watched.wait_firing(
         ("ProcessMissing", "intake"), ("ProcessMissing", "worker"), ("ProcessMissing", "beat"), ("SweepLate", "")
     )
-    watched.wait_firing(("OrderUnread", ""), ("DueLate", "acme"), timeout_s=90)
+    watched.wait_firing(("OrderUnread", ""), ("DueLate", "down"), timeout_s=90)
 
 
 def test_orders_lost(watched: Watched) -> None:
