@@ -1,5 +1,5 @@
 # Every target works in a fresh clone. To choose: PYTHON, VENV, SEEDS, MINUTES, and ARGS (further arguments of demo, test,
-# bench, chaos, soak and lock).
+# test-ui, bench, chaos, soak and lock).
 
 VENV ?= .venv
 ARGS ?=
@@ -21,7 +21,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command 'make lock'
 
-.PHONY: help setup demo test unit bench bench-quick chaos soak lint format lock clean
+.PHONY: help setup demo test unit test-ui pictures bench bench-quick chaos soak lint format lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -47,7 +47,13 @@ test: setup ## run all tests, one process per core (at most four); ARGS='-k word
 
 unit: setup ## run the tests that need no server, in under a minute
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --quiet tests/unit tests/test_docs.py tests/test_house.py \
-		tests/test_glossary.py $(ARGS)
+		tests/test_glossary.py tests/test_monitoring.py $(ARGS)
+
+test-ui: setup ## run the tests of alerts and pages; needs prometheus and chromium, and five minutes
+	@$(BIN)/python -m pytest tests/ui $(ARGS)
+
+pictures: setup ## write the pictures of the docs from the demo's data; needs chromium
+	@$(BIN)/python -m tests.ui.pictures
 
 bench: setup ## compare with Celery, Dramatiq and taskiq (16 minutes); ARGS='--json FILE' saves the figures
 	@$(BIN)/python -m tests.perf.bench $(ARGS)

@@ -39,7 +39,7 @@ from worker.lab.demo.scenes import SCENES
 from worker.observability.problems.problem import SLUGS
 
 ROOT = Path(__file__).parent.parent
-PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
+PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"))}
 README, MAKEFILE = PAGES["README.md"], (ROOT / "Makefile").read_text()
 
 DEFAULTS_IN_WORDS = {

@@ -71,7 +71,7 @@ def test_no_retired_name() -> None:
     retired = section("Retired names")
     found = {(path, name) for path, text in sources("*.py").items() for name in names_in(text) if name in retired}
     found |= {(path, name) for path, text in sources("*.lua").items() for name in names_in_lua(text) if name in retired}
-    pages = [path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")) if path.name != "glossary.md"]
+    pages = [path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if path.name != "glossary.md"]
     coded = {(path, name) for path in pages for name in re.findall(r"`([^`]+)`", path.read_text())}
     found |= {(path, name) for path, name in coded if name in retired}
     assert sorted((str(path.relative_to(ROOT)), name) for path, name in found) == []

@@ -23,3 +23,15 @@ def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     with chromium(program("chromium", "chromium")) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> Path:
+    """Prometheus."""
+    return program("prometheus", "prometheus")
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """The tool that checks Prometheus's files."""
+    return program("promtool", "prometheus")
