@@ -101,10 +101,13 @@ def _problems_table() -> str:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: str(rule["alert"]))
 def test_an_alert_says_what_to_do(rule: dict[str, Any]) -> None:
-    """It has a summary, a description, and a section of the runbook that exists."""
-    assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
-    page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-    assert anchor in headings(ROOT / page)
+    """It has a summary, a description, a section of the runbook that exists, and a page unless there is none."""
+    annotations = rule["annotations"]
+    assert annotations.keys() - {"page"} == {"summary", "description", "runbook_url"}
+    assert ("page" in annotations) == (rule["alert"] != "AllocationMetricsUnavailable")
+    assert annotations.get("page", "/allocation").startswith("/allocation")
+    document, _, anchor = annotations["runbook_url"].partition("#")
+    assert anchor in headings(ROOT / document)
     severity = rule.get("labels", {}).get("severity") or re.findall(r'severity="(\w+)"', rule["expr"])[0]
     assert severity in get_args(Severity)
 
