@@ -1,4 +1,4 @@
-"""What a report counts: the fields of the hash `metrics`."""
+"""What a report counts: the fields of the hashes `metrics` and `activity`."""
 
 import json
 from typing import Any
@@ -11,11 +11,21 @@ from worker.ledger.counters import CALL_BUCKETS_S, SETTLE_BUCKETS_S, counted, is
 ENTRY = {"action": "allocate", "strategy": {"virtual_service": "V"}, "outcome": "refused", "duration_ms": 230}
 
 
-def of(**report: Any) -> dict[tuple[Any, ...], int]:
+def lines(**report: Any) -> dict[str, int]:
     """The counted fields of a report, parsed as Lua parses them."""
     found = counted(Report(lease_token="t", api="api.test#1f", **report))
-    lines = (line.partition(" ") for line in found.split("\n") if line)
-    return {tuple(json.loads(name)): int(by) for by, _, name in lines}
+    parts = (line.partition(" ") for line in found.split("\n") if line)
+    return {name: int(by) for by, _, name in parts}
+
+
+def of(**report: Any) -> dict[tuple[Any, ...], int]:
+    """The fields of `metrics`."""
+    return {tuple(json.loads(name)): by for name, by in lines(**report).items() if name.startswith("[")}
+
+
+def recent(**report: Any) -> dict[str, int]:
+    """The fields of `activity`."""
+    return {name: by for name, by in lines(**report).items() if not name.startswith("[")}
 
 
 def test_a_call() -> None:
@@ -44,6 +54,20 @@ def test_an_allocated_shipment() -> None:
     assert never_called["settle_ms", "api.test"] == 0
 
 
+def test_activity() -> None:
+    """Calls and unknown outcomes; of allocated shipments their number, time and fallbacks; nothing of failed ones."""
+    unknown = {**ENTRY, "outcome": "unknown"}
+    assert recent(shipment=shipment(VIRTUAL), verdict="park", entry=ENTRY) == {"calls:acme": 1}
+    assert recent(shipment=shipment(VIRTUAL), verdict="park", entry=unknown) == {"calls:acme": 1, "unknown:acme": 1}
+    fallen = shipment(VIRTUAL, GROUP, step=1, attempted=1)
+    assert recent(shipment=fallen, verdict="allocated", settled_s=1.5) == {
+        "allocated:acme": 1,
+        "allocate_ms:acme": 1500,
+        "fell_back:acme": 1,
+    }
+    assert recent(shipment=shipment(VIRTUAL), verdict="failed", reason="conflict", settled_s=1.0) == {}
+
+
 def test_a_failed_shipment() -> None:
     """By rule and reason; a time beyond all buckets counts in the last one."""
     found = of(shipment=shipment(VIRTUAL), verdict="failed", reason="deadline_passed", settled_s=1e6)
@@ -61,8 +85,8 @@ def test_fields_of_a_merchant() -> None:
 
 def test_nothing() -> None:
     """A parked shipment without a call counts nothing; neither does an entry that is no request."""
-    assert of(shipment=shipment(VIRTUAL), verdict="park") == {}
-    assert of(shipment=shipment(VIRTUAL), verdict="keep", entry={"action": "replay"}) == {}
+    assert lines(shipment=shipment(VIRTUAL), verdict="park") == {}
+    assert lines(shipment=shipment(VIRTUAL), verdict="keep", entry={"action": "replay"}) == {}
 
 
 def test_a_rule_with_any_characters() -> None:
