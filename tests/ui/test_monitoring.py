@@ -68,7 +68,9 @@ class Watched:
     def wait_firing(self, *alerts: tuple[str, str], timeout_s: float = 60) -> None:
         """Wait until all of these alerts fire at the same time."""
         wanted = {(f"Allocation{name}", subject) for name, subject in alerts}
-        wait_until(lambda: wanted <= self.prometheus.firing(), timeout_s, f"{wanted} beside {self.prometheus.firing()}")
+        with suppress(AssertionError):
+            wait_until(lambda: wanted <= self.prometheus.firing(), timeout_s)
+        assert wanted - self.prometheus.firing() == set()
 
 
 @contextmanager
