@@ -21,7 +21,7 @@ PACE = {
 }
 """What is rewritten in the rules: how long they wait, and the times that they compare."""
 CONFIG = """
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}
 rule_files: [{rules}]
 scrape_configs:
   - job_name: allocation
@@ -82,7 +82,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def scraping(binary: Path, folder: Path, target: str) -> Iterator[Prometheus]:
-    """A server that scrapes this host and port each second, with the shipped rules."""
+    """A server that scrapes this host and port every two seconds, with the shipped rules."""
     rules, config, port = folder / "alerts.yml", folder / "prometheus.yml", free_port()
     rules.write_text(quick_rules())
     config.write_text(CONFIG.format(rules=rules, target=target))
