@@ -41,4 +41,6 @@ def install(settings: Settings) -> None:
         url("/allocation/actions/([a-z_]+)", ActionPage, shared, name="allocation_action"),
         url("/allocation/static/(.*)", Static, {"path": files}, name="allocation_static"),
     ]
+    # Flower's script reads the cookie, so it is not HttpOnly.
+    flower.urls.settings["xsrf_cookie_kwargs"] = {"samesite": "Strict"}
     flower.urls.settings["template_loader"] = Templates(flower.urls.settings["template_path"])
