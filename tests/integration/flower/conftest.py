@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +26,10 @@ class FlowerServer:
     merchants_dir: Path
 
 
-@pytest.fixture(scope="session")
-def flower_server(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowerServer]:
-    """Flower on the shared server, with actions."""
-    folder, port = tmp_path_factory.mktemp("flower"), free_port()
+@contextmanager
+def running_flower(server: EmbeddedServer, folder: Path, **more: str) -> Iterator[FlowerServer]:
+    """Flower on this server, with these settings more."""
+    port = free_port()
     (merchants := folder / "merchants").mkdir()
     environment = {
         "PATH": os.environ["PATH"],
@@ -36,8 +37,8 @@ def flower_server(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFacto
         "ALLOCATION_MERCHANTS_DIR": str(merchants),
         "ALLOCATION_FLOWER_PORT": str(port),
         "ALLOCATION_FLOWER_BASIC_AUTH": ":".join(LOGIN),
-        "ALLOCATION_FLOWER_ACTIONS": "true",
         "ACME_KEY": "opens-nothing",
+        **more,
     }
     with (
         (folder / "log").open("wb") as log,
@@ -50,6 +51,13 @@ def flower_server(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFacto
             yield FlowerServer(client=client, merchants_dir=merchants)
         finally:
             process.terminate()
+
+
+@pytest.fixture(scope="session")
+def flower_server(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowerServer]:
+    """Flower on the shared server, with actions."""
+    with running_flower(server, tmp_path_factory.mktemp("flower"), ALLOCATION_FLOWER_ACTIONS="true") as flower:
+        yield flower
 
 
 def _responds(client: httpx.Client) -> bool:
