@@ -13,8 +13,8 @@ from worker.ledger.operator_actions import LONGEST_TEXT, checked_text, first_use
 from worker.ledger.records import known_merchants
 from worker.ledger.replay import WHY_KEPT
 from worker.observability.text import visible
+from worker.processes.flower.action_request import KINDS, LONGEST_S, ActionRequest
 from worker.processes.flower.actions import Outcome, carry_out
-from worker.processes.flower.asked import KINDS, LONGEST_S, Asked
 from worker.processes.flower.page import Page
 
 _OFF = (
@@ -37,27 +37,27 @@ class ActionPage(Page):
             raise tornado.web.HTTPError(403, _OFF)
 
     async def get(self, action: str) -> None:
-        """Show what would be done. Arguments: those of `Asked`."""
-        asked = await self._asked(action)
-        outcome = await carry_out(self.sources, asked, self.operator, dry_run=True)
+        """Show what would be done. Arguments: those of `ActionRequest`."""
+        request = await self._requested(action)
+        outcome = await carry_out(self.sources, request, self.operator, dry_run=True)
         now = await self.server_time()
-        self._show(asked, outcome, form=f"{int(now)}-{secrets.token_hex(16)}")
+        self._show(request, outcome, form=f"{int(now)}-{secrets.token_hex(16)}")
 
     async def post(self, action: str) -> None:
         """Do it, once per form, and show the result."""
-        asked = await self._asked(action)
-        if asked.kind.needs_why:
-            asked = replace(asked, why=self._why())
+        request = await self._requested(action)
+        if request.kind.needs_why:
+            request = replace(request, why=self._why())
         await self._use_form()
-        outcome = await carry_out(self.sources, asked, self.operator, dry_run=False)
-        self._show(asked, outcome, form=None)
+        outcome = await carry_out(self.sources, request, self.operator, dry_run=False)
+        self._show(request, outcome, form=None)
 
-    async def _asked(self, action: str) -> Asked:
+    async def _requested(self, action: str) -> ActionRequest:
         if action not in KINDS:
             raise tornado.web.HTTPError(404, f"no action {action!r}")
         kind = KINDS[action]
-        asked = Asked(
-            action=action,
+        request = ActionRequest(
+            name=action,
             merchant=self.query("merchant"),
             reason=self.query("reason"),
             # An empty strategy is that of causes without one.
@@ -67,8 +67,8 @@ class ActionPage(Page):
             limit=self._limit(kind.limit, kind.most) if kind.limit else 0,
             rate=self.number("rate", _RATE, least=0.01, most=_MOST_RATE) if kind.limit else _RATE,
         )
-        await self._check(asked)
-        return asked
+        await self._check(request)
+        return request
 
     def _limit(self, default: int, most: int) -> int:
         value = self.number("limit", default, least=1, most=most)
@@ -76,17 +76,17 @@ class ActionPage(Page):
             raise tornado.web.HTTPError(400, "limit must be a whole number")
         return int(value)
 
-    async def _check(self, asked: Asked) -> None:
+    async def _check(self, request: ActionRequest) -> None:
         """Raise the error for arguments that are wrong or name nothing."""
-        if asked.problem:
-            raise tornado.web.HTTPError(400, asked.problem)
-        reasons = get_args(RejectReason if asked.kind.subject == "event" else FailReason)
-        if asked.reason and asked.reason not in reasons:
-            raise tornado.web.HTTPError(400, visible(f"no reason {asked.reason!r}"))
-        if asked.merchant:
+        if request.problem:
+            raise tornado.web.HTTPError(400, request.problem)
+        reasons = get_args(RejectReason if request.kind.subject == "event" else FailReason)
+        if request.reason and request.reason not in reasons:
+            raise tornado.web.HTTPError(400, visible(f"no reason {request.reason!r}"))
+        if request.merchant:
             known = await known_merchants(self.sources.store.redis, self.sources.settings.merchants_dir)
-            if asked.merchant not in known:
-                raise tornado.web.HTTPError(404, visible(f"no merchant {asked.merchant!r}"))
+            if request.merchant not in known:
+                raise tornado.web.HTTPError(404, visible(f"no merchant {request.merchant!r}"))
 
     def _why(self) -> str:
         # Tornado's own way to read an argument replaces control characters.
@@ -107,12 +107,12 @@ class ActionPage(Page):
         if not await first_use(self.sources.store.redis, form, 2 * _FORM_VALID_S):
             raise tornado.web.HTTPError(409, "This form was sent before. The audit log has what it did.")
 
-    def _show(self, asked: Asked, outcome: Outcome, form: str | None) -> None:
+    def _show(self, request: ActionRequest, outcome: Outcome, form: str | None) -> None:
         """`form`: the name of the form; None after it was sent."""
         self.show(
             "action.html",
-            asked=asked,
-            kind=asked.kind,
+            action=request,
+            kind=request.kind,
             outcome=outcome,
             form=form,
             listed=_LISTED,

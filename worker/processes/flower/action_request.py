@@ -52,13 +52,13 @@ KINDS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """An action and its arguments. `entry`: of a rejected event. `rate`: shipments or events per second.
+class ActionRequest:
+    """An action by its name, and its arguments. `entry`: of a rejected event. `rate`: shipments or events per second.
 
     `strategy`: None for any; '' is a cause without one.
     """
 
-    action: str
+    name: str
     merchant: str | None = None
     reason: str | None = None
     strategy: str | None = None
@@ -71,7 +71,7 @@ class Asked:
     @property
     def kind(self) -> Kind:
         """Title, bounds and words of the action."""
-        return KINDS[self.action]
+        return KINDS[self.name]
 
     @property
     def wanted(self) -> ReplayFilter:
@@ -110,13 +110,13 @@ class Asked:
     def command(self) -> str:
         """The command that does the same, for a shell."""
         line = shlex.join(("allocation", *self._words()))
-        is_exported = self.action == "requeue" and self.entry
+        is_exported = self.name == "requeue" and self.entry
         return f"{line} && allocation replay --rejected event.jsonl" if is_exported else line
 
     def _words(self) -> Iterator[str]:
-        match self.action:
+        match self.name:
             case "replay" | "dismiss":
-                yield from (self.action, *self._options("merchant", "reason", "strategy"))
+                yield from (self.name, *self._options("merchant", "reason", "strategy"))
             case "requeue" if self.entry:
                 yield from ("rejected", self.entry, "--export", "event.jsonl")
             case "requeue":
@@ -125,7 +125,7 @@ class Asked:
                 yield "dismiss"
                 yield from ("--rejected", self.entry) if self.entry else ("--rejected-all", *self._options("reason"))
             case _:
-                yield self.action
+                yield self.name
         if self.kind.limit and not self.entry:
             yield from ("--limit", str(self.limit), "--rate", f"{self.rate:g}")
         if self.kind.needs_why:
