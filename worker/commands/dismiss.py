@@ -35,6 +35,7 @@ def command(  # noqa: PLR0913  # one argument per option
     references: tuple[str, ...],
     merchant: str | None,
     reason: str | None,
+    strategy: str | None,
     everything: bool,
     stream_id: str | None,
     rejected_all: bool,
@@ -49,17 +50,18 @@ def command(  # noqa: PLR0913  # one argument per option
     They no longer count in `allocation status`, `failed` and `rejected`. Nothing is deleted: a dismissed shipment can
     still be explained and replayed by its reference.
     """
-    wanted = ReplayFilter(references=references, merchant=merchant, reason=reason)
+    wanted = ReplayFilter(references=references, merchant=merchant, reason=reason, strategy=strategy)
     is_rejected = bool(stream_id) or rejected_all
-    failed = bool(references or merchant or everything or (reason and not is_rejected))
+    failed = bool(references or merchant or strategy is not None or everything or (reason and not is_rejected))
     if sum((failed, bool(stream_id), rejected_all, lost)) != 1:
         raise click.UsageError(
-            "name what to dismiss: a REFERENCE, --merchant, --reason or --all; --rejected, --rejected-all; or --lost"
+            "name what to dismiss: a REFERENCE, --merchant, --reason, --strategy or --all; "
+            "--rejected, --rejected-all; or --lost"
         )
 
     async def work(store: Store, settings: Settings) -> int:
         if failed:
-            await check_selection(store.redis, settings, wanted)
+            await check_selection(store, settings, wanted)
             found = await select_failures(store.redis, settings, wanted)
             return len(found) if dry_run else await operator_actions.dismiss_failures(store, found, by, why)
         if is_rejected:

@@ -25,16 +25,25 @@ from worker.redis_client.store import Store
 @click.command(epilog=example("allocation failed --merchant acme", "allocation failed --reason conflict --list"))
 @click.option("--merchant", metavar="M", help="Only this merchant's.")
 @click.option("--reason", metavar="R", help="Only those of this reason.")
+@click.option("--strategy", metavar="S", help="Only those with this last strategy, as the table shows it.")
 @click.option("--order", metavar="N", help="Only those of this order, a row per shipment.")
 @click.option("--list", "as_list", is_flag=True, help="A row per shipment instead of a row per cause.")
 @click.option("--json", "as_json", is_flag=True, help="Print the causes, or with --list the shipments, as JSON.")
-def command(merchant: str | None, reason: str | None, order: str | None, *, as_list: bool, as_json: bool) -> None:
+def command(  # one argument per option
+    *,
+    merchant: str | None,
+    reason: str | None,
+    strategy: str | None,
+    order: str | None,
+    as_list: bool,
+    as_json: bool,
+) -> None:
     """Show failed shipments that are to be dealt with, grouped by cause, the most frequent first.
 
     A cause is a merchant, a reason and the last strategy. `allocation explain` shows the history of an example,
     `allocation replay` requeues shipments, `allocation dismiss` marks them as dealt with.
     """
-    wanted = ReplayFilter(merchant=merchant, reason=reason)
+    wanted = ReplayFilter(merchant=merchant, reason=reason, strategy=strategy)
     if as_list or order is not None:
         found = visit(partial(_read_list, wanted=wanted, order=order))
         _show_list(found, as_json=as_json)
@@ -44,7 +53,7 @@ def command(merchant: str | None, reason: str | None, order: str | None, *, as_l
 
 
 async def _read_list(store: Store, settings: Settings, *, wanted: ReplayFilter, order: str | None) -> list[Failure]:
-    await check_selection(store.redis, settings, wanted)
+    await check_selection(store, settings, wanted)
     found = await select_failures(store.redis, settings, wanted)
     if order is None:
         return found
@@ -55,8 +64,10 @@ async def _read_list(store: Store, settings: Settings, *, wanted: ReplayFilter, 
 
 
 async def _read_causes(store: Store, settings: Settings, *, wanted: ReplayFilter) -> list[Cause]:
-    await check_selection(store.redis, settings, wanted)
-    return await with_messages(store, settings, await read_causes(store, settings, wanted.merchant, wanted.reason))
+    await check_selection(store, settings, wanted)
+    causes = await read_causes(store, settings, wanted.merchant, wanted.reason)
+    chosen = [cause for cause in causes if wanted.strategy in {None, cause.strategy}]
+    return await with_messages(store, settings, chosen)
 
 
 def _show_list(found: Sequence[Failure], *, as_json: bool) -> None:

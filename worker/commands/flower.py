@@ -1,4 +1,4 @@
-"""`allocation flower`: starts Flower read-only, beyond loopback only with a password."""
+"""`allocation flower`: starts Flower, its own actions switched off, beyond loopback only with a password."""
 
 import asyncio
 import os
@@ -21,7 +21,9 @@ _MAX_TASKS = "10000"
 
 @click.command(epilog=example("allocation flower"))
 def command() -> None:
-    """Start Flower on ALLOCATION_FLOWER_ADDRESS:ALLOCATION_FLOWER_PORT, read-only.
+    """Start Flower on ALLOCATION_FLOWER_ADDRESS:ALLOCATION_FLOWER_PORT.
+
+    It is read-only unless ALLOCATION_FLOWER_ACTIONS is set.
 
     Beyond loopback ALLOCATION_FLOWER_BASIC_AUTH=user:password is needed.
     """

@@ -5,12 +5,9 @@ from typing import Any, TypeVar
 
 import click
 
-from worker.ledger.operator_actions import this_user
+from worker.ledger.operator_actions import checked_text, this_user
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-LONGEST_TEXT = 500
 
 
 class _Text(click.ParamType[str]):
@@ -19,11 +16,11 @@ class _Text(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuses blank and long text."""
-        text = str(value).strip()
-        if not text or len(text) > LONGEST_TEXT:
-            self.fail(f"must have 1 to {LONGEST_TEXT} characters, other than blanks", param, ctx)
-        return text
+        """Refuses what the audit log cannot take."""
+        try:
+            return checked_text(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def why(command: F) -> F:
@@ -33,10 +30,11 @@ def why(command: F) -> F:
 
 
 def failed_selection(command: F) -> F:
-    """Options that select failed shipments: references, `--merchant`, `--reason` and `--all`."""
+    """Options that select failed shipments: references, `--merchant`, `--reason`, `--strategy` and `--all`."""
     reason = "Failed shipments (or rejected events) with this reason."
     for option in (
         click.option("--all", "everything", is_flag=True, help="All failed shipments."),
+        click.option("--strategy", metavar="S", help="Failed shipments with this last strategy."),
         click.option("--reason", metavar="R", help=reason),
         click.option("--merchant", metavar="M", help="Failed shipments of this merchant."),
         click.argument("references", nargs=-1, metavar="[REFERENCE]..."),

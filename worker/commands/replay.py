@@ -1,7 +1,6 @@
 """`allocation replay`: requeues failed shipments and rejected events."""
 
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ from worker.commands.publish import EVENT_FILE
 from worker.commands.replay_rejected import How, replay_all_rejected, replay_file
 from worker.commands.selection import check_selection
 from worker.commands.session import visit
-from worker.ledger.operator_actions import record_action
-from worker.ledger.replay import WHY_KEPT, Replay, ReplayFilter, ReplayItem, prepare, requeue_failed
+from worker.ledger.replay import WHY_KEPT, Replay, ReplayFilter, prepare, replay_failed
 from worker.observability.text import count, duration
 from worker.redis_client.store import Store
 
@@ -70,6 +68,7 @@ def command(  # noqa: PLR0913  # one argument per option
     references: tuple[str, ...],
     merchant: str | None,
     reason: str | None,
+    strategy: str | None,
     everything: bool,
     rejected: Path | None,
     rejected_all: bool,
@@ -86,7 +85,7 @@ def command(  # noqa: PLR0913  # one argument per option
     read back before any call, so that it is not allocated twice. At least one condition is needed; all that are given
     must hold. Exit code 1: a selected shipment could not be requeued.
     """
-    wanted = ReplayFilter(references=references, merchant=merchant, reason=reason, most=limit)
+    wanted = ReplayFilter(references=references, merchant=merchant, reason=reason, strategy=strategy, most=limit)
     _check_usage(wanted, everything=everything, rejected=rejected is not None, rejected_all=rejected_all)
     how = How(rate=rate, by=by, dry_run=dry_run, as_json=as_json)
     if rejected is not None:
@@ -98,12 +97,14 @@ def command(  # noqa: PLR0913  # one argument per option
 
 
 def _check_usage(wanted: ReplayFilter, *, everything: bool, rejected: bool, rejected_all: bool) -> None:
-    failed = any((wanted.references, wanted.merchant, everything))
+    failed = any((wanted.references, wanted.merchant, wanted.strategy is not None, everything))
     modes = (failed, rejected, rejected_all)
     if sum(modes) > 1 or (rejected and wanted.reason):
         raise click.UsageError("failed shipments, --rejected and --rejected-all: one at a time")
     if not any(modes) and not wanted.reason:
-        raise click.UsageError("name what to requeue: a REFERENCE, --merchant, --reason, --all or --rejected-all")
+        raise click.UsageError(
+            "name what to requeue: a REFERENCE, --merchant, --reason, --strategy, --all or --rejected-all"
+        )
 
 
 def _replay_failed(wanted: ReplayFilter, how: _How, *, as_json: bool) -> None:
@@ -119,22 +120,19 @@ def _replay_failed(wanted: ReplayFilter, how: _How, *, as_json: bool) -> None:
 
 
 async def _requeue_failed(store: Store, settings: Settings, wanted: ReplayFilter, how: _How) -> Done:
-    await check_selection(store.redis, settings, wanted)
+    await check_selection(store, settings, wanted)
     replay = await prepare(store.redis, settings, wanted, how.rate)
     if how.dry_run:
         return Done(replay=replay, dry_run=True)
-    replayed = await requeue_failed(store, replay, 0 if how.force else MAX_REPLAYS)
-    subject = " ".join(filter(None, (*wanted.references[:3], wanted.merchant, wanted.reason))) or "all"
-    await record_action(store.redis, "replay", how.by, subject, count=len(replayed.items))
+    replayed = await replay_failed(store, wanted, replay, 0 if how.force else MAX_REPLAYS, how.by)
     return Done(replay=replayed, dry_run=False)
 
 
 def _print(done: Done) -> None:
     replay = done.replay
-    plans = Counter(_way(items) for items in replay.items)
-    if plans:
+    if replay.items:
         rows = table("#shipments", "merchant", "reason", "~plan before", "~plan now")
-        for way, shipments in plans.most_common():
+        for way, shipments in replay.ways:
             rows.add_row(*map(cell, (shipments, *way)))
         print_table(rows)
     last = f", the last one due in {duration(replay.items[-1].due_s)}" if len(replay.items) > 1 else ""
@@ -143,11 +141,6 @@ def _print(done: Done) -> None:
         say(f"{failure.reference} of {failure.merchant} was not requeued: {WHY_KEPT[why]}", error=True)
     if replay.left_over:
         say("more have failed; run the command again to requeue the next ones")
-
-
-def _way(items: ReplayItem) -> tuple[str, str, str, str]:
-    failure, before, now = items.failure, items.plan_before, items.plan_now
-    return failure.merchant, failure.reason, before, "the same" if now == before else now
 
 
 def _document(done: Done) -> dict[str, Any]:

@@ -13,11 +13,10 @@ from worker.commands.nearest import no_such
 from worker.commands.output import print_json, say
 from worker.commands.publish import progress_bar, publish_texts, read_events, refuse_wrong
 from worker.commands.session import visit
-from worker.ledger.operator_actions import record_action
 from worker.ledger.stream_arguments import RequeueRejectedRow
 from worker.observability.text import count
 from worker.redis_client.store import Store
-from worker.streams.rejected import acceptable_rejections, open_members, requeue_rejected
+from worker.streams.rejected import RequeueOrder, acceptable_rejections, open_members, requeue_rejected
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +27,10 @@ class How:
     by: str
     dry_run: bool
     as_json: bool
+
+    def order(self, subject: str = "rejected events") -> RequeueOrder:
+        """What is published again, for the audit log."""
+        return RequeueOrder(rate=self.rate, by=self.by, subject=subject)
 
 
 def replay_file(file: Path, how: How) -> None:
@@ -44,7 +47,7 @@ def replay_file(file: Path, how: How) -> None:
         ]
         if how.dry_run:
             return [""] * len(rows), len(exported) - len(rows)
-        return await _requeue(store, settings, rows, how, str(file)), len(exported) - len(rows)
+        return await _requeue(store, settings, rows, how.order(str(file))), len(exported) - len(rows)
 
     ids, done_before = visit(work)
     plain_ids = [""] * len(plain) if how.dry_run else publish_texts([event.text for event in plain], how.rate)
@@ -63,19 +66,16 @@ def replay_all_rejected(reason: str | None, limit: int | None, how: How) -> None
         rows = gathered.good[:limit]
         if how.dry_run:
             return [""] * len(rows), gathered.wrong
-        return await _requeue(store, settings, rows, how, "rejected events"), gathered.wrong
+        return await _requeue(store, settings, rows, how.order()), gathered.wrong
 
     _print(*visit(work), how)
 
 
 async def _requeue(
-    store: Store, settings: Settings, rows: Sequence[RequeueRejectedRow], how: How, subject: str
+    store: Store, settings: Settings, rows: Sequence[RequeueRejectedRow], order: RequeueOrder
 ) -> list[str]:
     with progress_bar(len(rows), slow=True) as on_progress:
-        ids = await requeue_rejected(store, settings.orders_stream, rows, how.rate, on_progress)
-    if rows:
-        await record_action(store.redis, "replay", how.by, subject, count=len(ids))
-    return ids
+        return await requeue_rejected(store, settings.orders_stream, rows, order, on_progress)
 
 
 def _print(ids: Sequence[str], wrong: Counter[str] | dict[str, int], how: How) -> None:

@@ -1,4 +1,4 @@
-"""Selecting failed shipments by reference, merchant and reason; a value that does not exist is an error."""
+"""Selecting failed shipments by reference, merchant, reason and strategy; a value that does not exist is an error."""
 
 from typing import get_args
 
@@ -8,17 +8,27 @@ from config.settings import Settings
 from tasks.rules.decision import FailReason
 from worker.commands.nearest import check_merchant, no_such
 from worker.ledger.replay import ReplayFilter, select_failures
-from worker.redis_client.store import Redis
+from worker.observability.failures import read_causes
+from worker.redis_client.store import Redis, Store
 
 
-async def check_selection(redis: Redis, settings: Settings, wanted: ReplayFilter) -> None:
-    """Raise an error for a merchant, reason or reference that does not exist, or a reference of several merchants."""
+async def check_selection(store: Store, settings: Settings, wanted: ReplayFilter) -> None:
+    """Raise an error for a value that does not exist, or for a reference of several merchants."""
     if wanted.merchant:
-        await check_merchant(redis, settings, wanted.merchant)
+        await check_merchant(store.redis, settings, wanted.merchant)
     if wanted.reason and wanted.reason not in get_args(FailReason):
         raise no_such("reason", wanted.reason, get_args(FailReason))
     if wanted.references:
-        await _check_references(redis, settings, wanted)
+        await _check_references(store.redis, settings, wanted)
+    elif wanted.strategy is not None:
+        await _check_strategy(store, settings, wanted, wanted.strategy)
+
+
+async def _check_strategy(store: Store, settings: Settings, wanted: ReplayFilter, strategy: str) -> None:
+    causes = await read_causes(store, settings, wanted.merchant, wanted.reason)
+    known = sorted({cause.strategy for cause in causes})
+    if strategy not in known:
+        raise no_such("failed shipment with the strategy", strategy, known)
 
 
 async def _check_references(redis: Redis, settings: Settings, wanted: ReplayFilter) -> None:

@@ -116,6 +116,11 @@ def split(merchant: str, step: str) -> str:
     return f"{PREFIX}split:{merchant}:{step}"
 
 
+def form(name: str) -> str:
+    """Present once the form of this name has been sent."""
+    return f"{PREFIX}form:{name}"
+
+
 def held_alone(stream_id: str) -> str:
     """Intakes that ended while they held only this entry."""
     return f"{PREFIX}held_alone:{stream_id}"

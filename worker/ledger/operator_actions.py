@@ -3,6 +3,7 @@
 import getpass
 import json
 import socket
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +21,9 @@ from worker.redis_client.store import Redis, Store
 AUDIT_ENTRIES = 100_000
 """About how many actions the audit log keeps."""
 
+LONGEST_TEXT = 500
+"""Characters of a reason or of an operator's name."""
+
 _AT_ONCE = 500
 
 
@@ -35,6 +39,19 @@ class Action:
     why: str
 
 
+def checked_text(text: str) -> str:
+    """Text for the audit log, without the blanks around it. Raises ValueError for what may not be in it."""
+    text = text.strip()
+    if not 1 <= len(text) <= LONGEST_TEXT:
+        raise ValueError(f"must have 1 to {LONGEST_TEXT} characters, other than blanks")
+    if any(unicodedata.category(letter) in _UNSEEN for letter in text):
+        raise ValueError("must have no line ends and no control characters")
+    return text
+
+
+_UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
 def this_user() -> str:
     """User and host of this process, for the audit log."""
     try:
@@ -42,6 +59,11 @@ def this_user() -> str:
     except (KeyError, OSError):  # a container's user without a name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
+
+
+async def first_use(redis: Redis, form: str, kept_s: int) -> bool:
+    """Note that a form is sent; False if it was sent before, in the last `kept_s` seconds."""
+    return bool(await redis.set(keys.form(form), "", nx=True, ex=kept_s))
 
 
 async def record_action(redis: Redis, action: str, by: str, subject: str, *, count: int, why: str = "") -> None:

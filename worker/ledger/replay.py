@@ -1,6 +1,7 @@
 """Requeues failed shipments."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
@@ -15,6 +16,7 @@ from tasks.rules.shipment import entry_field
 from worker.ledger.arguments import ReplayArgs, ReplayRow
 from worker.ledger.failures import Failure, failures, read_failures
 from worker.ledger.ledger import FARTHEST_WAIT_S
+from worker.ledger.operator_actions import record_action
 from worker.ledger.records import known_merchants, server_ms
 from worker.ledger.scripts import REPLAY
 from worker.ledger.stored_files import usable_files
@@ -44,6 +46,11 @@ class ReplayFilter:
     reason: str | None = None
     strategy: str | None = None
     most: int | None = None
+
+    @property
+    def subject(self) -> str:
+        """What is selected, for the audit log."""
+        return " ".join(filter(None, (*self.references[:3], self.merchant, self.reason, self.strategy))) or "all"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +84,16 @@ class Replay:
     items: tuple[ReplayItem, ...]
     kept: tuple[tuple[Failure, SkipReason], ...] = ()
     left_over: bool = False
+
+    @property
+    def ways(self) -> list[tuple[tuple[str, str, str, str], int]]:
+        """How many shipments have the same merchant, reason, plan before and plan now, the most frequent first."""
+        return Counter(map(_way, self.items)).most_common()
+
+
+def _way(item: ReplayItem) -> tuple[str, str, str, str]:
+    before, now = item.plan_before, item.plan_now
+    return item.failure.merchant, item.failure.reason, before, "the same" if now == before else now
 
 
 async def prepare(redis: Redis, settings: Settings, wanted: ReplayFilter, rate: float) -> Replay:
@@ -127,6 +144,13 @@ def _start(failure: Failure, good: dict[str, Merchant], now: float) -> NewPlan |
         return choose_new_plan(good[failure.merchant], failure.facts, failure.progress, now)
     except (ValueError, TypeError, LookupError, AttributeError):
         return "unreadable_record"
+
+
+async def replay_failed(store: Store, wanted: ReplayFilter, prepared: Replay, max_replays: int, by: str) -> Replay:
+    """Requeue what an operator had prepared, and write it to the audit log; see `requeue_failed`."""
+    replayed = await requeue_failed(store, prepared, max_replays)
+    await record_action(store.redis, "replay", by, wanted.subject, count=len(replayed.items))
+    return replayed
 
 
 async def requeue_failed(store: Store, replay: Replay, max_replays: int) -> Replay:

@@ -11,6 +11,7 @@ from config.settings import Settings
 from tasks.rules.order import IgnoredEvent, Order, Rejection, RejectReason, parse_order
 from tasks.rules.portions import portions
 from worker.ledger import keys
+from worker.ledger.operator_actions import record_action
 from worker.ledger.records import server_ms
 from worker.ledger.rejected_member import parse_member
 from worker.ledger.scripts import REQUEUE_REJECTED
@@ -56,13 +57,35 @@ async def open_rejections(store: Store, settings: Settings, reason: str | None =
     return found[::-1]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RequeueOrder:
+    """An operator's order to publish rejected events again. `rate`: at most so many a second. `subject`: which."""
+
+    rate: float
+    by: str
+    subject: str = "rejected events"
+
+
 async def requeue_rejected(
-    store: Store, stream: str, rows: Sequence[RequeueRejectedRow], rate: float, on_progress: Callable[[int], None]
+    store: Store,
+    stream: str,
+    rows: Sequence[RequeueRejectedRow],
+    order: RequeueOrder,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[str]:
-    """Publish rejected events again, at most `rate` a second, and mark them as dealt with.
+    """Publish rejected events again, mark them as dealt with, and write it to the audit log.
 
     Returns the ids of the new entries; an event that was dealt with meanwhile is not published.
     """
+    ids = await _publish_again(store, stream, rows, order.rate, on_progress)
+    if rows:
+        await record_action(store.redis, "replay", order.by, order.subject, count=len(ids))
+    return ids
+
+
+async def _publish_again(
+    store: Store, stream: str, rows: Sequence[RequeueRejectedRow], rate: float, on_progress: Callable[[int], None]
+) -> list[str]:
     began, done, ids = time.monotonic(), 0, list[str]()
     for chunk in portions(rows, max(1, min(_AT_ONCE, round(rate / 10)))):
         await asyncio.sleep(max(0.0, began + done / rate - time.monotonic()))
@@ -81,11 +104,15 @@ class AcceptableRejections:
     wrong: Counter[str]
 
 
-async def acceptable_rejections(store: Store, settings: Settings, reason: str | None) -> AcceptableRejections:
-    """Which rejected events would be accepted now; optionally of one reason."""
+async def acceptable_rejections(
+    store: Store, settings: Settings, reason: str | None, stream_id: str | None = None
+) -> AcceptableRejections:
+    """Which rejected events would be accepted now; optionally of one reason, or the one of this entry."""
     merchants = await usable_files(store.redis, settings)
     good, wrong = list[RequeueRejectedRow](), Counter[str]()
     for each in await open_rejections(store, settings, reason):
+        if stream_id not in {None, each.rejected.stream_id}:
+            continue
         # Only a part of an event that was too large is kept.
         if each.rejected.reason == "event_too_large":
             continue

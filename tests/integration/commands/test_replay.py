@@ -100,6 +100,22 @@ def test_conditions_are_combined(cli: CliHarness) -> None:
     assert second - first == 500
 
 
+def test_a_strategy_selects(cli: CliHarness) -> None:
+    """Failures of another last strategy stay; a strategy without failures is an error that lists the known ones."""
+    cli.merchant()
+    fail_order(cli, "light")
+    fail_order(cli, "heavy", weight_kg=30)
+    unknown = cli.run("replay", "--strategy", "virtual_service W")
+    assert unknown.code == 1
+    assert "known: service_group freight, virtual_service V" in unknown.err
+    by_strategy = ("--merchant", "acme", "--strategy", "service_group freight")
+    assert [cause["example"] for cause in cli.run("failed", *by_strategy, "--json").document] == ["heavy"]
+    assert "dismissed 1 failed shipment" in cli.run("dismiss", *by_strategy, "--why", "test").out
+    assert cli.run("replay", "--strategy", "virtual_service V").code == 0
+    assert set(due(cli)) == {"light"}
+    assert cli.run("replay", "--rejected-all", "--strategy", "virtual_service V").code == 2
+
+
 def test_one_shipment_of_two_merchants(cli: CliHarness) -> None:
     """A reference that failed for two merchants requires a merchant."""
     cli.merchant()

@@ -94,6 +94,15 @@ def test_redis_is_required(environment: pytest.MonkeyPatch) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_actions_require_a_login(environment: pytest.MonkeyPatch) -> None:
+    """Without a login nobody could be named in the audit log."""
+    environment.setenv("ALLOCATION_FLOWER_ACTIONS", "true")
+    with pytest.raises(SettingsError, match=r"^ALLOCATION_FLOWER_ACTIONS: needs a login"):
+        load()
+    environment.setenv("ALLOCATION_FLOWER_BASIC_AUTH", "me:sesame")
+    assert load().flower_actions
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -50,6 +50,7 @@
 -- ignored_events         string  events of other types, all time
 -- lost_orders            string  orders trimmed or deleted before they were read, to deal with; expires
 -- orders_counters:<s>    hash    counters of the orders stream, to find such orders
+-- form:<name>            string  present once an operator has sent the form of this name; expires
 -- held_alone:<entry>     set     intakes that ended while they held only this entry
 -- heartbeats             hash    the last heartbeat of each process
 -- last_sweep             string  time of the last sweep

@@ -44,4 +44,6 @@ def install(settings: Settings) -> None:
         url("/allocation/static/(.*)", Static, {"path": files}, name="allocation_static"),
     ]
     options.format_task = format_task
+    # Flower's script reads the cookie, so it is not HttpOnly.
+    flower.urls.settings["xsrf_cookie_kwargs"] = {"samesite": "Strict"}
     flower.urls.settings["template_loader"] = Templates(flower.urls.settings["template_path"])

@@ -42,7 +42,9 @@ class Page(BaseHandler):  # type: ignore[misc]  # Flower carries no types
         """Before every request: without a login, none is answered."""
 
     def check_xsrf_cookie(self) -> None:
-        """Refuse a forged request: by its origin, as Flower does, and by the token of the form."""
+        """Refuse a request without login, and a forged one: by its origin, as Flower does, and by the form's token."""
+        if not self.current_user:
+            raise tornado.web.HTTPError(401)
         super().check_xsrf_cookie()
         tornado.web.RequestHandler.check_xsrf_cookie(self)
 
@@ -120,8 +122,8 @@ class Page(BaseHandler):  # type: ignore[misc]  # Flower carries no types
             return f"{where} refuses commands; run `allocation status` for the reason."
         if status == 503:  # noqa: PLR2004  # unavailable
             return f"No response from {where}; check that the server is running."
-        if isinstance(error, tornado.web.HTTPError) and error.log_message:
-            return error.log_message
+        if isinstance(error, tornado.web.HTTPError) and (message := error.get_message()):
+            return str(message)
         return "This is a bug; the log of Flower has the details."
 
 
