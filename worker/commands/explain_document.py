@@ -9,6 +9,7 @@ from config.merchant_files.retry import Retry
 from tasks.rules.quiet_time import quiet_end
 from tasks.rules.shipment import iso
 from worker.ledger.records import Missing, Record, Scheduled, Settled, Working
+from worker.observability.files_of_records import FilesOfRecords
 from worker.observability.shipment_text import State, deadline, state, whereabouts
 
 
@@ -25,6 +26,15 @@ class OpenCall(_Document):
     """When the call ended, as RFC 3339 text."""
     quiet_until: str | None
     """The end of its quiet time; null without a valid merchant file."""
+
+
+class RuleBefore(_Document):
+    """A rule that did not match."""
+
+    rule: str
+    """Its name."""
+    why_not: str
+    """The fact that decided."""
 
 
 class ExplainedShipment(_Document):
@@ -48,6 +58,8 @@ class ExplainedShipment(_Document):
     """The rule that matched, or `default`."""
     why: str
     """Why it matched."""
+    rules_before: list[RuleBefore] | None
+    """The rules before it, which did not match; null when the version of the file is no longer kept."""
     unreadable: str | None
     """Why this version cannot parse the record; normally null."""
     facts: dict[str, Any]
@@ -118,9 +130,10 @@ class Explanation(_Document):
     """Without shipments: what to check."""
 
 
-def explained(record: Record, retry: Retry | None) -> ExplainedShipment:
-    """The record as a document. `retry`: of its merchant's file; None without a valid one."""
-    shipment, progress, fails_at = record.shipment, record.shipment.progress, deadline(record, retry)
+def explained(record: Record, files: FilesOfRecords) -> ExplainedShipment:
+    """The record as a document."""
+    shipment, progress, retry = record.shipment, record.shipment.progress, files.retry(record)
+    fails_at, before = deadline(record, retry), files.rules_before(record)
     return ExplainedShipment(
         merchant=shipment.merchant,
         reference=shipment.reference,
@@ -131,6 +144,7 @@ def explained(record: Record, retry: Retry | None) -> ExplainedShipment:
         merchant_file=shipment.merchant_file,
         rule=shipment.rule,
         why=record.why,
+        rules_before=None if before is None else [RuleBefore(rule=rule, why_not=reason) for rule, reason in before],
         unreadable=record.unreadable or None,
         facts=record.facts,
         plan=[step.table for step in shipment.steps],

@@ -23,6 +23,7 @@ from worker.ledger import keys
 from worker.ledger.counters import is_of_merchant
 from worker.ledger.operator_actions import record_action
 from worker.ledger.stored_files import StoredFile, read_stored, read_version
+from worker.observability.file_text import without_keys
 from worker.observability.merchant_counts import MerchantCounts
 from worker.observability.overview import read_overview
 from worker.observability.text import clock, visible
@@ -144,9 +145,7 @@ def _on_disk(settings: Settings, merchant: str) -> str | None:
     except OSError:
         return None
     valid, _ = read_all(settings.merchants_dir, settings.http_hosts)
-    for key in filter(None, (find_key(each.file.api.api_key) for each in valid.values())):
-        text = text.replace(key, "[key]")
-    return text
+    return without_keys(text, valid.values())
 
 
 def _print_text(text: str) -> None:

@@ -4,11 +4,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from config.merchant_files.retry import Retry
 from config.settings import Settings
 from worker.ledger.orders_index import find_order
 from worker.ledger.records import Record, known_merchants, merchants_of, read_record, server_ms
-from worker.ledger.stored_files import usable_files
+from worker.observability.files_of_records import FilesOfRecords, read_files
 from worker.observability.nearest import nearest, references
 from worker.observability.orders_lag import OrdersCounts, count_orders
 from worker.observability.text import visible
@@ -20,14 +19,11 @@ _REJECTED_LOOKED_AT = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """The shipments that a key finds; without any, possible causes. `by_reference`: the key is their reference.
-
-    `retries`: retry settings of the merchants with a valid file, by name.
-    """
+    """The shipments that a key finds; without any, possible causes. `by_reference`: the key is their reference."""
 
     records: tuple[Record, ...]
     by_reference: bool = True
-    retries: dict[str, Retry] = field(default_factory=dict)
+    files: FilesOfRecords = field(default_factory=FilesOfRecords)
     rejected: tuple[RejectedEvent, ...] = ()
     orders: OrdersCounts | None = None
     nearest: tuple[str, ...] = ()
@@ -44,9 +40,7 @@ async def find_shipments(store: Store, settings: Settings, key: str, merchant: s
     records = [await read_record(redis, settings, name, each) for name, each in hits]
     found = tuple(record for record in records if record)
     if found:
-        usable = await usable_files(redis, settings, {name for name, _ in hits})
-        retries = {name: usable[name].file.retry for name, _ in hits if name in usable}
-        return Found(records=found, by_reference=by_reference, retries=retries)
+        return Found(records=found, by_reference=by_reference, files=await read_files(redis, settings, found))
     return Found(
         records=(),
         rejected=tuple(await _mentions(store, settings, key)),

@@ -15,7 +15,7 @@ from tests.integration.commands.cli_harness import PROGRAM, CliHarness
 from tests.integration.sandbox.running_sandbox import until
 from worker.lab.embedded_server import EmbeddedServer, free_port
 
-LOGIN = ("mia", "flower-password")
+LOGIN = ("operator", "flower-password")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,5 +1,6 @@
 """Choosing a plan: the matching rule, and its steps."""
 
+import json
 import tomllib
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.merchant_files.conditions import Conditions
-from tasks.rules.plan import Facts, choose, facts_of, matches
+from tasks.rules.plan import Facts, choose, facts_of, matches, why_not
 from tests.factories.merchant_files import SERVICE, V2_API, file_of, rule
 from tests.factories.order_events import order, shipment
 
@@ -94,6 +95,61 @@ def test_a_missing_fact_matches_nothing(words: dict[str, Any], numbers: dict[str
     assert matches(Conditions.model_validate(words | numbers), Facts()) is None
     for name in numbers:
         assert matches(Conditions.model_validate({name: {"at_least": 0}}), Facts()) is None
+
+
+WORDS = st.lists(st.sampled_from(["GB", "gb", "M1", "M1 ", "M11", "oil"]), min_size=1, max_size=3)
+RANGES = st.dictionaries(st.sampled_from(["over", "under", "at_least", "at_most"]), st.integers(0, 3), min_size=1)
+CONDITIONS = st.one_of(
+    *(st.fixed_dictionaries({name: WORDS}) for name in NAMES),
+    *(st.fixed_dictionaries({name: RANGES | st.integers(0, 3)}) for name in ("weight_kg", "value", "shipments")),
+)
+WORD = st.none() | st.sampled_from(["GB", "ie", "M1 1AE", "M11"])
+NUMBER = st.none() | st.sampled_from(["0", "1.0", "2.5"])
+FACTS = st.builds(
+    Facts,
+    country=WORD,
+    postcode=WORD,
+    shipping_method=WORD,
+    tags=st.none() | st.lists(st.sampled_from(["oil", "GB", "M1"])).map(tuple),
+    currency=WORD,
+    weight_kg=NUMBER,
+    value=NUMBER,
+    shipments=st.integers(1, 3),
+)
+
+
+@given(CONDITIONS, CONDITIONS, FACTS)
+def test_conditions_hold_or_there_is_a_reason(one: dict[str, Any], other: dict[str, Any], facts: Facts) -> None:
+    """Either there is a reason why the conditions hold, or one why they do not."""
+    when = Conditions.model_validate(one | other)
+    assert (why_not(when, facts) is None) == (matches(when, facts) is not None)
+
+
+@pytest.mark.parametrize(
+    ("when", "facts", "expected"),
+    [
+        ({"country": "GB"}, {"country": "FR"}, "country FR is not GB"),
+        ({"country": ["GB", "IE"]}, {"country": "FR"}, "country FR is not one of GB, IE"),
+        ({"postcode_prefix": ["BT", "IM"]}, {"postcode": "M1 1AE"}, "postcode M1 1AE does not begin with BT or IM"),
+        ({"postcode_prefix": "BT"}, {}, "the order states no postcode"),
+        ({"tags_any": ["oil", "big"]}, {"tags": ("old",)}, "tags old lack oil and big"),
+        ({"tags_all": ["oil", "big"]}, {"tags": ("oil",)}, "tags oil lack big"),
+        ({"tags_all": "oil"}, {"tags": ()}, "the order states no tags"),
+        ({"weight_kg": {"over": 20}}, {"weight_kg": "1.2"}, "weight_kg 1.2 is not over 20"),
+        ({"weight_kg": {"over": 1, "at_most": 20}}, {"weight_kg": "20.5"}, "weight_kg 20.5 is not at most 20"),
+        ({"country": "GB", "value": 5}, {"country": "gb", "value": "4"}, "value 4 is not at least 5"),
+        ({"country": "GB"}, {"country": "gb"}, None),
+    ],
+)
+def test_why_conditions_do_not_hold(when: dict[str, Any], facts: dict[str, Any], expected: str | None) -> None:
+    """The reason names the fact that decided."""
+    assert why_not(Conditions.model_validate(when), Facts(**facts)) == expected
+
+
+def test_facts_are_read_from_the_ledger() -> None:
+    """They are as they were stored; a fact of a newer version is left out."""
+    stored = json.loads(json.dumps({**HEAVY._replace(tags=("oil",)).as_table(), "colour": "red"}))
+    assert Facts.from_table(stored) == HEAVY._replace(tags=("oil",))
 
 
 def test_facts_are_gathered_from_order_and_shipment() -> None:
