@@ -83,7 +83,7 @@ class Page(BaseHandler):  # type: ignore[misc]  # Flower carries no types
         """The server's clock, in seconds since the epoch."""
         return await server_ms(self.sources.store.redis) / 1000
 
-    def link(self, page: str, *parts: str, **arguments: str | float | None) -> str:
+    def link(self, page: str, /, *parts: str, **arguments: str | float | None) -> str:
         """The address of a page, with these arguments unless they are None."""
         given = {name: value for name, value in arguments.items() if value is not None}
         return f"{self.reverse_url(page, *parts)}{'?' if given else ''}{urlencode(given)}"
