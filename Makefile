@@ -49,7 +49,7 @@ unit: setup ## run the tests that need no server, in under a minute
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --quiet tests/unit tests/test_docs.py tests/test_house.py \
 		tests/test_glossary.py $(ARGS)
 
-bench: setup ## compare with Celery, Dramatiq and taskiq (16 minutes); ARGS='--json FILE' saves the figures
+bench: setup ## compare with Celery, Dramatiq and taskiq (18 minutes); ARGS='--json FILE' saves the figures
 	@$(BIN)/python -m tests.perf.bench $(ARGS)
 
 bench-quick: setup ## a short version of bench, under a minute

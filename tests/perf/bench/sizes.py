@@ -85,7 +85,7 @@ FULL = Sizes(
     failures=Content(merchants=1000, shipments=110_000, failed=100_000, rejected=300),
     page_rounds=7,
 )
-"""Under ten minutes on two cores."""
+"""About eighteen minutes on two cores."""
 
 QUICK = Sizes(
     contenders={
