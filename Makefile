@@ -55,7 +55,7 @@ test-ui: setup ## run the tests of alerts and pages; needs prometheus and chromi
 pictures: setup ## write the pictures of the docs from the demo's data; needs chromium
 	@$(BIN)/python -m tests.ui.pictures
 
-bench: setup ## compare with Celery, Dramatiq and taskiq (16 minutes); ARGS='--json FILE' saves the figures
+bench: setup ## compare with Celery, Dramatiq and taskiq (18 minutes); ARGS='--json FILE' saves the figures
 	@$(BIN)/python -m tests.perf.bench $(ARGS)
 
 bench-quick: setup ## a short version of bench, under a minute

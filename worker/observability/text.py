@@ -7,6 +7,8 @@ _DAY_S, _HOUR_S, _MINUTE_S = 86400, 3600, 60
 
 def visible(text: str) -> str:
     r"""The text with control characters, line ends and invisible characters escaped: `\n`, `\x1b`, `\u202e`."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else _written_out(letter) for letter in text)
 
 

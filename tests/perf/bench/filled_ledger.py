@@ -21,7 +21,7 @@ from tasks.rules.outcome import Allocated, Carrier, Feedback, Label, Price, Refu
 from tasks.rules.portions import portions
 from tasks.rules.shipment import Shipment
 from tasks.work.journal import CallRecord, Journal
-from tasks.work.ports import Claim
+from tasks.work.ports import Claim, Report
 from tests.acceptance.system import order_event
 from tests.factories.scripted_api import RecordedAlerts
 from tests.perf.bench.rig import BenchError
@@ -166,28 +166,51 @@ class Filler:
         for some, ids in classify(entries, self._files):
             await (ledger or self._ledger).accept(some.accepted, some.rejected, ids, GROUP, some.ignored)
 
-    async def _settle_due(self, failed: dict[str, FailReason]) -> None:
-        while claims := (await self._ledger.claim(_AT_ONCE, is_empty=True)).claims:
-            await asyncio.gather(*(self._settle(claim, failed) for claim in claims))
+    async def claimed(self) -> list[Report]:
+        """Claim all that is due; returns the reports with which it is allocated, not yet written."""
+        reports: list[Report] = []
+        while journals := await self._claim():
+            reports += [
+                journal.report_of(*_allocated(journal, each))
+                for journal in journals
+                for each in journal.claim.shipments
+            ]
+        return reports
 
-    async def _settle(self, claim: Claim, failed: dict[str, FailReason]) -> None:
+    async def _settle_due(self, failed: dict[str, FailReason]) -> None:
+        while journals := await self._claim():
+            leaving = (_leave(journal, each, failed) for journal in journals for each in journal.claim.shipments)
+            await asyncio.gather(*leaving)
+
+    async def _claim(self) -> list[Journal]:
+        return [self._journal(claim) for claim in (await self._ledger.claim(_AT_ONCE, is_empty=True)).claims]
+
+    def _journal(self, claim: Claim) -> Journal:
         account = self._files.account(claim.merchant)
         assert account is not None
-        journal = Journal(
+        return Journal(
             account=account, claim=claim, ledger=self._ledger, alerts=RecordedAlerts(), wake_after=lambda _: None
         )
-        await asyncio.gather(*(_leave(journal, each, failed) for each in claim.shipments))
+
+
+def _allocated(journal: Journal, found: Shipment) -> tuple[Settle, CallRecord]:
+    """One call, which allocated the shipment."""
+    shipment = found.called()
+    return Settle(shipment=shipment, allocated=_ALLOCATED, adopted=False), _called(journal, shipment, _ALLOCATED)
+
+
+def _called(journal: Journal, shipment: Shipment, finding: Allocated | Refused) -> CallRecord:
+    return CallRecord(journal.entry("allocate", shipment, finding, _CALL_S), Feedback("good", "allocate"))
 
 
 async def _leave(journal: Journal, found: Shipment, failed: dict[str, FailReason]) -> None:
     """Report one call, which settled the shipment."""
-    shipment, reason = found.called(), failed.get(found.reference)
-    finding = _ALLOCATED if reason is None else _REFUSED
-    record = CallRecord(journal.entry("allocate", shipment, finding, _CALL_S), Feedback("good", "allocate"))
-    if reason is None:
-        await journal.leave(Settle(shipment=shipment, allocated=_ALLOCATED, adopted=False), record)
-    else:
-        await journal.leave(Fail(shipment=shipment, reason=reason, message=_REFUSED.message), record)
+    if (reason := failed.get(found.reference)) is None:
+        await journal.leave(*_allocated(journal, found))
+        return
+    shipment = found.called()
+    record = _called(journal, shipment, _REFUSED)
+    await journal.leave(Fail(shipment=shipment, reason=reason, message=_REFUSED.message), record)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,15 +5,20 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from tests.perf.bench.contenders import CELERY_PREFORK, CELERY_THREADS, FLOOR, OURS, OURS_MANY, TASKIQ
-from tests.perf.bench.flow import Flow
+from tests.perf.bench.counting_cost import CountingCost
+from tests.perf.bench.flow import Flow, Load
 from tests.perf.bench.index_cost import AcceptCost, Memory
 from tests.perf.bench.measure import Row
 from tests.perf.bench.operators import CommandTime
+from tests.perf.bench.pages import PageTime
 from tests.perf.bench.scenarios import Idle, MerchantFiles, Part, Saturation, Scaled, Scheduled, Sweep
 from tests.perf.bench.stub_limit import StubLimit
 
 _SLOW_API_MS = 200
 _A_TRICKLE, _A_LOT = 20, 600
+
+_ORDER_MS = {Load(per_s=200, merchants=1000): 3.62, Load(per_s=600, merchants=1000): 1.85}
+"""CPU of an order in an even flow, processes and server, as in docs/performance.md: for runs without such a flow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +43,8 @@ def goals(parts: Sequence[Part]) -> list[Goal]:
     found = [*_flow([part for part in parts if isinstance(part, Flow)]), *_cpu(rows), *_slow_api(rows), *_lone(rows)]
     for part in parts:
         found += _of_part(part)
-    return found
+    counting = [part for part in parts if isinstance(part, CountingCost)]
+    return [*found, *_counting(counting, [part for part in parts if isinstance(part, Flow)])]
 
 
 def _at_most(name: str, limit: float, values: Iterable[float], unit: str = "") -> Iterator[Goal]:
@@ -100,6 +106,18 @@ def _lone(rows: Sequence[Row]) -> Iterator[Goal]:
     yield from _at_most(f"{name}: 99th percentile", 100, (row.lone_p99_ms - row.api_ms for row in ours), "ms")
 
 
+def _counting(costs: Sequence[CountingCost], flows: Sequence[Flow]) -> Iterator[Goal]:
+    """The flow in which orders come one by one is the price of a lone order, the one with larger scripts of others."""
+    a_few, many = _ORDER_MS
+    measured = {each.load: each.whole_ms for each in flows if each.system == OURS.name}
+    for cost in costs:
+        load = a_few if cost.at_once == 1 else many
+        source = "in this run" if load in measured else "in docs/performance.md"
+        order_us = measured.get(load, _ORDER_MS[load]) * 1000
+        name = f"counting, {cost.at_once} at once, as a share of an order's CPU at {load} {source}"
+        yield from _at_most(name, 3, [cost.cost_us / order_us * 100], "%")
+
+
 def _of_part(part: Part) -> Iterator[Goal]:
     match part:
         case Scheduled():
@@ -125,7 +143,10 @@ def _of_part(part: Part) -> Iterator[Goal]:
         case CommandTime():
             name = f"allocation {part.command}, {part.shipments:,} shipments of {part.merchants:,} merchants: median"
             yield from _at_most(name, part.most_s, [part.median_s], "s")
-        case Row() | Flow() | StubLimit() | Scaled() | Memory() | AcceptCost():
+        case PageTime():
+            name = f"{part.page}, {part.failed:,} failures of {part.merchants:,} merchants: median"
+            yield from _at_most(name, part.most_s, [part.median_s], "s")
+        case Row() | Flow() | StubLimit() | Scaled() | Memory() | AcceptCost() | CountingCost():
             return
         case _:
             assert_never(part)

@@ -22,7 +22,8 @@ _INDEX_CODE = re.compile(
 )
 _PARTS_OF_THE_INDEX = 3
 _NOT_NESTED = ("evalsha", "script|load", "config|resetstat", "info")
-_ROUNDS = 4
+ROUNDS = 4
+"""How often each of two scripts has its turn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +56,8 @@ class AcceptCost:
     without_commands: float
 
 
-class _Spent(NamedTuple):
-    """The time of scripts in µs, and the commands within them."""
+class Spent(NamedTuple):
+    """The server's time for scripts in µs, and the commands within them."""
 
     us: float
     commands: float
@@ -111,16 +112,16 @@ async def _bytes(redis: Redis, names: Sequence[str | bytes]) -> int:
 async def accept_cost(filler: Filler, settings: Settings, content: Content, orders: int, at_once: int) -> AcceptCost:
     """Accept orders with both scripts in turn, `at_once` in a script; `orders` with each of them."""
     ledgers = (Ledger(_StoreWithoutIndex(filler.store.redis), settings), Ledger(filler.store, settings))
-    spent: tuple[list[_Spent], list[_Spent]] = ([], [])
+    used: tuple[list[Spent], list[Spent]] = ([], [])
     first = int(await filler.store.redis.xlen(settings.orders_stream))
-    for turn in range(2 * _ROUNDS):
+    for turn in range(2 * ROUNDS):
         is_indexed = (turn + turn // 2) % 2  # the second of a round is the first of the next
-        numbers = range(first, first + orders // _ROUNDS)
+        numbers = range(first, first + orders // ROUNDS)
         first = numbers.stop
         entries = await filler.publish([order_text(number, content.merchants) for number in numbers])
-        spent[is_indexed].append(await _accept(filler, ledgers[is_indexed], entries, at_once))
+        used[is_indexed].append(await _accept(filler, ledgers[is_indexed], entries, at_once))
     without, indexed = (
-        _Spent(*(round(sum(values) / orders, 2) for values in zip(*rounds, strict=True))) for rounds in spent
+        Spent(*(round(sum(values) / orders, 2) for values in zip(*rounds, strict=True))) for rounds in used
     )
     return AcceptCost(
         at_once=at_once,
@@ -132,13 +133,18 @@ async def accept_cost(filler: Filler, settings: Settings, content: Content, orde
     )
 
 
-async def _accept(filler: Filler, ledger: Ledger, entries: Sequence[Entry], at_once: int) -> _Spent:
+async def _accept(filler: Filler, ledger: Ledger, entries: Sequence[Entry], at_once: int) -> Spent:
     """What the server spends on these orders, as it counts it."""
     redis = filler.store.redis
     await redis.config_resetstat()
     for some in portions(entries, at_once):
         await filler.accept(some, ledger)
+    return await spent(redis)
+
+
+async def spent(redis: Redis) -> Spent:
+    """What scripts have used since the server's statistics were reset."""
     counted = await redis.info("commandstats")
     stats = {name.removeprefix("cmdstat_"): stat for name, stat in counted.items()}
     nested = sum(stat["calls"] for name, stat in stats.items() if name not in _NOT_NESTED)
-    return _Spent(us=stats["evalsha"]["usec"], commands=nested)
+    return Spent(us=stats["evalsha"]["usec"], commands=nested)

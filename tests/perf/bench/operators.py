@@ -82,13 +82,13 @@ def scrape_time(content: Content, runs: int, environment: Mapping[str, str], log
     with started(["allocation", "metrics", "--port", "0"], log, environment, stdout=subprocess.PIPE) as process:
         assert process.stdout
         url = process.stdout.readline().decode().split()[-1]
-        for _ in range(runs + 1):
+        for run in range(runs + 1):
+            time.sleep(METRICS_KEPT_S if run else 0)
             began = time.monotonic()
             response = httpx.get(url, timeout=LONGEST_S)
             times.append(time.monotonic() - began)
             if "allocation_shipments_allocated_total{" not in response.text:
                 raise BenchError(f"a scrape got {response.status_code}: {response.text[:1000]}")
-            time.sleep(METRICS_KEPT_S)
         process.stdout.close()
     return CommandTime(
         command="metrics, a scrape",

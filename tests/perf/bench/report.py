@@ -7,11 +7,13 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, assert_never
 
+from tests.perf.bench.counting_cost import CountingCost
 from tests.perf.bench.flow import Flow
 from tests.perf.bench.goals import Goal, goals
 from tests.perf.bench.index_cost import AcceptCost, Memory
 from tests.perf.bench.measure import Row
 from tests.perf.bench.operators import CommandTime
+from tests.perf.bench.pages import PageTime
 from tests.perf.bench.scenarios import Idle, MerchantFiles, Part, Saturation, Scaled, Scheduled, Sweep
 from tests.perf.bench.stub_limit import StubLimit
 
@@ -23,6 +25,8 @@ _FLOW_HEAD = """\
                                                                        own   Redis      p50     p99                %"""
 _COMMAND_HEAD = """\
  operators' commands                 merchants  shipments  median, s  slowest, s  goal, s"""
+_PAGE_HEAD = """\
+ pages of Flower                                merchants   failures  first, s  median, s  slowest, s  goal, s"""
 _NOTE = """\
 CPU is user and system time over all of a system's processes: ours are intake, worker with four children, and beat.
 The publisher is not counted. A lone order is published after the event of the one before; a burst is all at once.
@@ -40,6 +44,8 @@ _KEYS: dict[type[Part], str] = {
     CommandTime: "commands",
     Memory: "memory",
     AcceptCost: "accept",
+    CountingCost: "counting",
+    PageTime: "pages",
 }
 
 
@@ -63,12 +69,14 @@ def text(parts: Sequence[Part]) -> str:
     rows = [_row(part) for part in parts if isinstance(part, Row)]
     flows = [_flow(part) for part in parts if isinstance(part, Flow)]
     times = [_command(part) for part in parts if isinstance(part, CommandTime)]
+    pages = [_page(part) for part in parts if isinstance(part, PageTime)]
     others = [line for part in parts for line in _other(part)]
     judged = [_goal(goal) for goal in goals(parts)]
     tables = [
         [_FLOW_HEAD, *flows] if flows else [],
         [_HEAD, *rows, _NOTE] if rows else [],
         [_COMMAND_HEAD, *times] if times else [],
+        [_PAGE_HEAD, *pages] if pages else [],
         others,
         judged,
     ]
@@ -79,6 +87,13 @@ def _command(time: CommandTime) -> str:
     return (
         f" allocation {time.command:24} {time.merchants:9,} {time.shipments:10,} {time.median_s:10.2f} "
         f"{time.slowest_s:11.2f} {time.most_s:8g}"
+    )
+
+
+def _page(time: PageTime) -> str:
+    return (
+        f" {time.page:46} {time.merchants:9,} {time.failed:10,} {time.first_s:9.3f} {time.median_s:10.3f} "
+        f"{time.slowest_s:11.3f} {time.most_s:8g}"
     )
 
 
@@ -131,15 +146,21 @@ def _other(part: Part) -> Iterator[str]:
         case Idle():
             yield f"idle: {part.cpu_percent:.2f} % of a core ({_listed(part.cpu_percent_by_role)})"
             yield f"idle: {part.commands_per_s:.1f} Redis commands/s ({_listed(part.commonest)})"
-        case Memory() | AcceptCost():
-            yield _index(part)
-        case Row() | Flow() | CommandTime():
+        case Memory() | AcceptCost() | CountingCost():
+            yield _cost(part)
+        case Row() | Flow() | CommandTime() | PageTime():
             return
         case _:
             assert_never(part)
 
 
-def _index(part: Memory | AcceptCost) -> str:
+def _cost(part: Memory | AcceptCost | CountingCost) -> str:
+    if isinstance(part, CountingCost):
+        return (
+            f"accept and report, {part.at_once:,} at once: {part.with_us:.1f} µs of Redis an order, of which counting "
+            f"takes {part.with_us - part.without_us:.1f}; {part.with_commands:.2f} commands an order, "
+            f"{part.without_commands:.2f} without counting; in the worker counting takes {part.worker_us:.1f} µs"
+        )
     if isinstance(part, Memory):
         return (
             f"memory of {part.shipments:,} settled shipments: {part.whole:,.0f} bytes each, of which the orders index "

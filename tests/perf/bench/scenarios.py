@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tests.perf.bench.contenders import CONTENDERS, OURS
+from tests.perf.bench.counting_cost import CountingCost, counting_cost
 from tests.perf.bench.filled_ledger import FilledPlace, filling, place_to_fill
 from tests.perf.bench.flow import LOADS, Flow, contenders, flow
 from tests.perf.bench.index_cost import AcceptCost, Memory, accept_cost, memory, used_bytes
 from tests.perf.bench.measure import Row, burst, steady, warm_up
 from tests.perf.bench.operators import CommandTime, command_times, scrape_time
+from tests.perf.bench.pages import PageTime, fill_for_pages, page_times
 from tests.perf.bench.rig import Rig, rig
 from tests.perf.bench.sizes import Sizes
 from tests.perf.bench.stub_limit import StubLimit, stub_limits
@@ -100,6 +102,8 @@ Part = (
     | CommandTime
     | Memory
     | AcceptCost
+    | CountingCost
+    | PageTime
 )
 
 Systems = Collection[str]
@@ -260,7 +264,7 @@ def idle(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
 
 
 def operators(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
-    """The operators' commands on a ledger with a history, then what its indexes cost."""
+    """The operators' commands on a ledger with a history, what counting and its indexes cost, then Flower's pages."""
     with place_to_fill(sizes.history.merchants) as place:
         say(f"filling a ledger with {sizes.history.shipments} shipments")
         yield asyncio.run(_fill(sizes, place))
@@ -268,8 +272,22 @@ def operators(sizes: Sizes, _systems: Systems) -> Iterator[Part]:
         yield from command_times(sizes.history, sizes.command_runs, place.environment, place.log)
         yield scrape_time(sizes.history, sizes.command_runs, place.environment, place.log)
         for at_once in sizes.accepted_at_once:
+            say(f"allocating {sizes.counted} orders with counting and without, {at_once} at once")
+            yield asyncio.run(_counting_cost(sizes, place, at_once))
+        for at_once in sizes.accepted_at_once:
             say(f"accepting {sizes.accepted} orders with the index and without, {at_once} at once")
             yield asyncio.run(_accept_cost(sizes, place, at_once))
+    yield from _pages(sizes)
+
+
+def _pages(sizes: Sizes) -> Iterator[Part]:
+    content, rounds = sizes.failures, sizes.page_rounds
+    with place_to_fill(content.merchants) as place:
+        say(f"filling a ledger with {content.failed} failures")
+        asyncio.run(fill_for_pages(content, place))
+        say(f"a scrape and the pages of Flower, {rounds} times")
+        yield scrape_time(content, rounds, place.environment, place.log)
+        yield from page_times(content, rounds, place.environment, place.log)
 
 
 async def _fill(sizes: Sizes, place: FilledPlace) -> Memory:
@@ -277,6 +295,11 @@ async def _fill(sizes: Sizes, place: FilledPlace) -> Memory:
         empty_bytes = await used_bytes(filler.store.redis)
         await filler.fill(sizes.history)
         return await memory(filler.store.redis, sizes.history, empty_bytes)
+
+
+async def _counting_cost(sizes: Sizes, place: FilledPlace, at_once: int) -> CountingCost:
+    async with filling(place.settings) as filler:
+        return await counting_cost(filler, place.settings, sizes.history, sizes.counted, at_once)
 
 
 async def _accept_cost(sizes: Sizes, place: FilledPlace, at_once: int) -> AcceptCost:

@@ -48,6 +48,12 @@ class Sizes:
     accepted: int
     accepted_at_once: tuple[int, ...]
     """Orders accepted with the index and without, and how many of them in one script."""
+    counted: int
+    """Orders accepted and allocated with counting and without."""
+
+    failures: Content
+    page_rounds: int
+    """What the ledger holds when Flower's pages are measured, and how often each of them is requested."""
 
 
 _WAITING_FOR_ANSWERS = tuple(name for name in CONTENDERS if name != FLOOR.name)
@@ -75,8 +81,11 @@ FULL = Sizes(
     command_runs=7,
     accepted=10_000,
     accepted_at_once=(1, 4, 100),
+    counted=4000,
+    failures=Content(merchants=1000, shipments=110_000, failed=100_000, rejected=300),
+    page_rounds=7,
 )
-"""Under ten minutes on two cores."""
+"""About eighteen minutes on two cores."""
 
 QUICK = Sizes(
     contenders={
@@ -103,5 +112,8 @@ QUICK = Sizes(
     command_runs=2,
     accepted=1000,
     accepted_at_once=(4,),
+    counted=400,
+    failures=Content(merchants=60, shipments=2000, failed=1500, rejected=20),
+    page_rounds=2,
 )
 """Under one minute: a rough result."""

@@ -8,16 +8,28 @@ import pytest
 
 from tasks.rules.order import Order, Rejection, parse_order
 from tests.perf.bench import meters
+from tests.perf.bench.counting_cost import nothing_counted, without_counting
 from tests.perf.bench.filled_ledger import Content, failed_references, order_text, rejected_text, rounds
 from tests.perf.bench.index_cost import without_index
 from tests.perf.bench.report import document, text
 from tests.perf.bench.rig import BenchError
-from tests.perf.bench.scenarios import SCENARIOS
+from tests.perf.bench.scenarios import SCENARIOS, Part
 from tests.perf.bench.sizes import FULL, QUICK
+from worker.ledger.arguments import ReportRow
 from worker.ledger.scripts import ACCEPT
 
 CONTENT = Content(merchants=3, shipments=60, failed=6, rejected=4)
-TINY = replace(QUICK, history=CONTENT, command_runs=1, accepted=16, accepted_at_once=(2,))
+FAILURES = Content(merchants=60, shipments=130, failed=120, rejected=4)
+TINY = replace(
+    QUICK,
+    history=CONTENT,
+    command_runs=1,
+    accepted=16,
+    accepted_at_once=(2,),
+    counted=16,
+    failures=FAILURES,
+    page_rounds=1,
+)
 
 
 def test_rounds_have_every_event_once() -> None:
@@ -56,14 +68,35 @@ def test_the_accept_script_without_its_index() -> None:
         without_index("\n".join(lines))
 
 
+def test_scripts_without_counting() -> None:
+    """Only the lines that count are left out of the accept script, and only the last value of a report's rows."""
+    removed = set(ACCEPT.text.splitlines()) - set(without_counting(ACCEPT.text).splitlines())
+    assert any("orders_by_minute" in line for line in removed)
+    assert [
+        line for line in removed if "count" not in line and "orders[" not in line and line.strip() in {"", "end"}
+    ] == []
+    with pytest.raises(BenchError):
+        without_counting(without_counting(ACCEPT.text))
+    head, row = ["lease_ms", "keep_s"], list(ReportRow._fields)
+    assert nothing_counted([*head, *row, *row]) == [*head, *row[:-1], "", *row[:-1], ""]
+
+
 @pytest.mark.skipif(not meters.AVAILABLE, reason="the benchmark reads /proc")
-def test_commands_and_indexes_are_measured() -> None:
-    """Every command has a row and a goal; the index takes memory and commands."""
-    parts = list(SCENARIOS["operators"](TINY, []))
+def test_commands_costs_and_pages_are_measured() -> None:
+    """Commands and pages each have a row and a goal; the index takes memory and commands, and so does counting."""
+    parts: list[Part] = []
+    with pytest.raises(
+        BenchError, match=r"^/allocation/shipments/.* lacks .*; /allocation/merchants/<name> lacks \S+$"
+    ):
+        parts.extend(SCENARIOS["operators"](TINY, []))
     found = json.loads(json.dumps(document(parts)))
     names = [row["command"] for row in found["commands"]]
-    assert len(names) == len(found["goals"]) == 8
+    pages = [row["page"] for row in found["pages"]]
+    assert (len(names), len(pages), len(found["goals"])) == (9, 6, 9 + 6 + 1)
+    assert [name for name in pages if name not in text(parts)] == []
     assert [name for name in names if f"allocation {name}" not in text(parts)] == []
-    ((memory,), (accept,)) = found["memory"], found["accept"]
+    ((memory,), (accept,), (counting,)) = found["memory"], found["accept"], found["counting"]
     assert memory["whole"] > memory["index"] > 0
     assert accept["with_commands"] > accept["without_commands"] > 0
+    assert counting["with_commands"] > counting["without_commands"] > 0
+    assert counting["worker_us"] > 0

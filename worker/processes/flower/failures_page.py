@@ -41,10 +41,11 @@ class CausePage(Page):
         merchant, reason, strategy = self.query("merchant"), self.query("reason"), self.query("strategy") or ""
         if not merchant or not reason:
             raise tornado.web.HTTPError(400, "merchant and reason are needed")
-        found = [cause for cause in await read_causes(store, settings, merchant, reason) if cause.strategy == strategy]
+        counts = [each for each in await read_causes(store, settings, merchant, reason) if each.strategy == strategy]
+        found, page = await with_messages(store, settings, counts), self.page_number()
         if not found:
             raise tornado.web.HTTPError(404, "No failure of this cause is to be dealt with.")
-        (cause,), page = await with_messages(store, settings, found), self.page_number()
+        cause = found[0]
         first = (page - 1) * _LISTED
         failures = await newest_failures(
             store.redis, settings, merchant, f"{reason} {strategy}", first=first, most=_LISTED

@@ -1,5 +1,7 @@
 """How pages write numbers, times and text; templates call it `text`."""
 
+from functools import cache
+
 from worker.observability.text import clock, count, duration, visible
 
 __all__ = ["age", "clock", "count", "duration", "percent", "seconds", "sparkline", "visible"]
@@ -26,8 +28,12 @@ def percent(share: float | None) -> str:
 
 def sparkline(values: tuple[int, ...]) -> str:
     """The points of an SVG polyline of these values, in a box of 120 to 20."""
-    most, step = max(*values, 1), _WIDTH / max(1, len(values) - 1)
-    points = (
-        (round(i * step, 1), round(_HEIGHT - 1 - value / most * (_HEIGHT - 2), 1)) for i, value in enumerate(values)
-    )
-    return " ".join(f"{x:g},{y:g}" for x, y in points)
+    most = max(*values, 1)
+    heights = {value: f"{round(_HEIGHT - 1 - value / most * (_HEIGHT - 2), 1):g}" for value in set(values)}
+    return " ".join(f"{x},{heights[value]}" for x, value in zip(_columns(len(values)), values, strict=True))
+
+
+@cache
+def _columns(number: int) -> tuple[str, ...]:
+    step = _WIDTH / max(1, number - 1)
+    return tuple(f"{round(i * step, 1):g}" for i in range(number))

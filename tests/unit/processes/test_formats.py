@@ -1,0 +1,13 @@
+"""How pages write what they show."""
+
+from worker.processes.flower.formats import sparkline
+
+
+def test_a_sparkline_fills_its_box() -> None:
+    """The highest value is at the top, 0 at the bottom, the first one at the left, the last one at the right."""
+    assert sparkline((0, 2, 1)) == "0,19 60,1 120,10"
+
+
+def test_a_sparkline_without_any_order_is_flat() -> None:
+    """Every value is at the bottom."""
+    assert sparkline((0, 0)) == "0,19 120,19"
