@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from worker.ledger.throttling import Breaker, Slowed
 from worker.observability.heartbeat import Heartbeat
 from worker.observability.merchant_counts import MerchantCounts
-from worker.observability.metrics import Readings, exposition
+from worker.observability.metrics import Readings, families
 from worker.observability.orders_lag import OrdersCounts
 from worker.observability.overview import Overview, RejectedCount
 from worker.observability.problems.problem import Problem
@@ -67,7 +65,7 @@ READINGS = Readings(overview=OVERVIEW, problems=(PROBLEM,), counters=COUNTERS, q
 def exposed() -> dict[str, tuple[str, tuple[str, ...]]]:
     """The type of every metric, and the names of its labels, sorted; those of a histogram without its own."""
     found = {}
-    for family in text_string_to_metric_families(exposition(READINGS).decode()):
+    for family in families(READINGS):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         found[name] = family.type, tuple(sorted(labels))

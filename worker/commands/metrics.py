@@ -11,8 +11,8 @@ from worker.commands.example_lines import example
 from worker.commands.output import say
 from worker.commands.session import away
 from worker.ledger.format import introduce
-from worker.observability.exposition import CONTENT_TYPE
 from worker.observability.logs import start_logging
+from worker.observability.metrics import CONTENT_TYPE
 from worker.processes.environment import load
 from worker.processes.readings import METRICS_PATH, ReadingsSource
 from worker.redis_client.store import RedisError, Store, connect

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from worker.observability.exposition import Family, single
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+
 from worker.observability.merchant_counts import MerchantCounts
 from worker.observability.overview import Overview
 from worker.observability.problems.problem import Problem
@@ -13,7 +14,7 @@ Values = dict[tuple[str, ...], float]
 """Values by labels."""
 
 
-def gauges(overview: Overview, problems: Sequence[Problem], queues: Mapping[str, int]) -> Iterator[Family]:
+def gauges(overview: Overview, problems: Sequence[Problem], queues: Mapping[str, int]) -> Iterator[Metric]:
     """All gauges. `queues`: messages by queue of the broker."""
     yield from _of_merchants(overview)
     yield from _of_the_system(overview, queues)
@@ -35,7 +36,7 @@ _OF_A_MERCHANT: tuple[tuple[str, str, Callable[[MerchantCounts], float]], ...] =
 """Gauges that are 0 for most merchants, who are then left out."""
 
 
-def _of_merchants(overview: Overview) -> Iterator[Family]:
+def _of_merchants(overview: Overview) -> Iterator[Metric]:
     merchants = overview.merchants
     states = {
         (each.merchant, state): getattr(each, state) for each in merchants for state in ("due", "parked", "working")
@@ -49,7 +50,7 @@ def _of_merchants(overview: Overview) -> Iterator[Family]:
     yield _gauge("merchant_window", about, ["merchant"], windows)
 
 
-def _of_the_system(overview: Overview, queues: Mapping[str, int]) -> Iterator[Family]:
+def _of_the_system(overview: Overview, queues: Mapping[str, int]) -> Iterator[Metric]:
     yield from _of_orders(overview)
     breakers: Values = {(each.api,): 1.0 for each in overview.breakers}
     yield _gauge("breaker_open", "1 while calls to an API are stopped.", ["api"], breakers)
@@ -62,7 +63,7 @@ def _of_the_system(overview: Overview, queues: Mapping[str, int]) -> Iterator[Fa
     yield _gauge("redis_memory_ratio", "The used share of the server's maxmemory.", [], memory)
 
 
-def _of_orders(overview: Overview) -> Iterator[Family]:
+def _of_orders(overview: Overview) -> Iterator[Metric]:
     unread: Values = {} if overview.orders.undelivered is None else {(): float(overview.orders.undelivered)}
     yield _gauge("orders_unread", "Entries of the orders stream that no intake has read.", [], unread)
     pending: Values = {(): float(overview.orders.unacknowledged)}
@@ -76,7 +77,7 @@ def _of_orders(overview: Overview) -> Iterator[Family]:
     yield _gauge("events_rejected_unresolved", "Rejected events to deal with.", ["reason"], rejected)
 
 
-def _of_processes(overview: Overview) -> Iterator[Family]:
+def _of_processes(overview: Overview) -> Iterator[Metric]:
     alive: Values = dict.fromkeys(((role,) for role in ("intake", "worker", "beat")), 0.0)
     for name in overview.processes:
         alive[name.partition("@")[0],] += 1
@@ -89,7 +90,7 @@ def _of_processes(overview: Overview) -> Iterator[Family]:
     yield _gauge("heartbeat_age_seconds", about, ["role"], ages)
 
 
-def _problems(overview: Overview, problems: Sequence[Problem]) -> Family:
+def _problems(overview: Overview, problems: Sequence[Problem]) -> Metric:
     # Labels come from files, never from events: an order may name any merchant.
     known = {"intake", "worker", "beat", *(each.merchant for each in overview.merchants)}
     known |= {each.host for each in overview.breakers}
@@ -100,5 +101,8 @@ def _problems(overview: Overview, problems: Sequence[Problem]) -> Family:
     return _gauge("problem", about, ["problem", "severity", "subject"], values)
 
 
-def _gauge(name: str, about: str, labels: Sequence[str], values: Mapping[Any, float]) -> Family:
-    return single("gauge", f"allocation_{name}", about, labels, values)
+def _gauge(name: str, about: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
+    family = GaugeMetricFamily(f"allocation_{name}", about, labels=labels)
+    for each, value in sorted(values.items()):
+        family.add_metric(each, value)
+    return family

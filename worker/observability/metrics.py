@@ -5,17 +5,26 @@ report is repeated because its reply was lost may be counted twice.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
+from prometheus_client.registry import Collector
 
 from worker.ledger.counters import CALL_BUCKETS_S, SETTLE_BUCKETS_S
 from worker.observability.activity import Activity
-from worker.observability.exposition import Family, Series, single, written
 from worker.observability.gauges import Values, gauges
 from worker.observability.overview import Overview
 from worker.observability.problems.problem import Problem
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,10 +45,25 @@ class Readings:
 
 def exposition(readings: Readings) -> bytes:
     """The metrics as Prometheus text."""
-    return written(families(readings))
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once([*families(readings)]))
+    return generate_latest(registry)
 
 
-def families(readings: Readings) -> Iterator[Family]:
+class _Once(Collector):
+    def __init__(self, found: list[Metric]) -> None:
+        self._found = found
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics of one scrape."""
+        return self._found
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: names are not checked against other collectors."""
+        return ()
+
+
+def families(readings: Readings) -> Iterator[Metric]:
     """Every metric, in the order of the table in docs/operating.md."""
     kinds: dict[str, dict[tuple[Any, ...], int]] = defaultdict(dict)
     for (kind, *labels), number in readings.counters.items():
@@ -50,7 +74,7 @@ def families(readings: Readings) -> Iterator[Family]:
     yield from gauges(readings.overview, readings.problems, readings.queues)
 
 
-def _counters(kinds: Mapping[str, Mapping[tuple[Any, ...], int]]) -> Iterator[Family]:
+def _counters(kinds: Mapping[str, Mapping[tuple[Any, ...], int]]) -> Iterator[Metric]:
     yield _counter("orders_accepted", "Orders with at least one new shipment.", ["merchant"], kinds["orders"])
     yield _counter("shipments_accepted", "New shipments.", ["merchant"], kinds["accepted"])
     yield _counter("events_rejected", "Events of the orders stream that were rejected.", ["reason"], kinds["rejected"])
@@ -70,11 +94,14 @@ def _word(flag: int) -> str:
     return "true" if flag else "false"
 
 
-def _counter(name: str, about: str, labels: Sequence[str], values: Mapping[Any, float]) -> Family:
-    return single("counter", f"allocation_{name}_total", about, labels, values)
+def _counter(name: str, about: str, labels: Sequence[str], values: Mapping[Any, float]) -> Metric:
+    family = CounterMetricFamily(f"allocation_{name}", about, labels=labels)
+    for each, value in sorted(values.items()):
+        family.add_metric(each, value)
+    return family
 
 
-def _times(kinds: Mapping[str, Mapping[tuple[Any, ...], int]]) -> Iterator[Family]:
+def _times(kinds: Mapping[str, Mapping[tuple[Any, ...], int]]) -> Iterator[Metric]:
     yield _histogram(
         "settle_seconds",
         "Time from an order's event until its shipment was settled.",
@@ -103,35 +130,25 @@ def _histogram(
     about: str,
     labels: Sequence[str],
     found: tuple[Mapping[tuple[Any, ...], int], Mapping[tuple[Any, ...], int], Sequence[float]],
-) -> Family:
+) -> Metric:
     by_bucket, sums_ms, bounds = found
-    names, sums = [*(str(bound) for bound in bounds), "+Inf"], sorted(sums_ms.items())
-    running = {
-        each: list(accumulate(by_bucket.get((*each, index), 0) for index in range(len(names)))) for each, _ in sums
-    }
-    buckets = [
-        ((*each, le), number) for each, of_each in running.items() for le, number in zip(names, of_each, strict=True)
-    ]
-    return Family(
-        f"allocation_{name}",
-        "histogram",
-        about,
-        [
-            Series("_bucket", [*labels, "le"], buckets),
-            Series("_count", labels, [(each, of_each[-1]) for each, of_each in running.items()]),
-            Series("_sum", labels, [(each, total_ms / 1000) for each, total_ms in sums]),
-        ],
-    )
+    family = HistogramMetricFamily(f"allocation_{name}", about, labels=labels)
+    names = [*(str(bound) for bound in bounds), "+Inf"]
+    for each, total_ms in sorted(sums_ms.items()):
+        counts = [by_bucket.get((*each, index), 0) for index in range(len(names))]
+        running = [sum(counts[: index + 1]) for index in range(len(names))]
+        family.add_metric(each, list(zip(names, running, strict=True)), total_ms / 1000)
+    return family
 
 
-def _summary(name: str, about: str, numbers: Values, sums_ms: Mapping[tuple[Any, ...], int]) -> Family:
-    counts = sorted(numbers.items())
-    sums = [(each, sums_ms.get(each, 0) / 1000) for each, _ in counts]
-    series = [Series("_count", ["merchant"], counts), Series("_sum", ["merchant"], sums)]
-    return Family(f"allocation_{name}", "summary", about, series)
+def _summary(name: str, about: str, numbers: Values, sums_ms: Mapping[tuple[Any, ...], int]) -> Metric:
+    family = SummaryMetricFamily(f"allocation_{name}", about, labels=["merchant"])
+    for each, number in sorted(numbers.items()):
+        family.add_metric(each, int(number), sums_ms.get(each, 0) / 1000)
+    return family
 
 
-def _of_all_time(overview: Overview) -> Iterator[Family]:
+def _of_all_time(overview: Overview) -> Iterator[Metric]:
     repeated = {(each.merchant,): each.repeated_calls for each in overview.merchants if each.repeated_calls}
     yield _counter("calls_repeated", "Calls that were made after an open one.", ["merchant"], repeated)
     changed = {(each.merchant,): each.carrier_changed for each in overview.merchants if each.carrier_changed}

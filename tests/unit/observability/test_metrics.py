@@ -1,7 +1,5 @@
 """The Prometheus text: names, types and values, and no label from an event."""
 
-from dataclasses import replace
-
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.factories.readings import READINGS
@@ -62,16 +60,3 @@ def test_no_label_is_from_an_event() -> None:
     """An order may name any merchant; a problem that is about such a one has no subject."""
     assert value("allocation_problem", problem="file_missing", severity="attention", subject="") == 1
     assert "own text" not in exposition(READINGS).decode()
-
-
-def test_labels_are_escaped() -> None:
-    """Backslashes, quotes and line ends in a label are read back as they were."""
-    reason = 'a"b\\n\nc'
-    text = exposition(replace(READINGS, counters={("rejected", reason): 1})).decode()
-    (found,) = [
-        sample
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "allocation_events_rejected_total"
-    ]
-    assert found.labels == {"reason": reason}

@@ -1,6 +1,6 @@
 """The metrics."""
 
-from worker.observability.exposition import CONTENT_TYPE
+from worker.observability.metrics import CONTENT_TYPE
 from worker.processes.flower.page import Page
 from worker.redis_client.store import RedisError
 
