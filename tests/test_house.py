@@ -147,9 +147,11 @@ def test_own_merchant_files_are_not_tracked() -> None:
 
 
 def test_wheel_is_complete(build: Build) -> None:
-    """It holds every module, Lua script and example of the three packages, and no other file of theirs."""
+    """It holds every module, Lua script, page and example of the three packages, and no other file of theirs."""
     names = {name for name in build.wheel.namelist() if name.split("/")[0] in PACKAGES}
-    assert names == on_disk(".py", ".lua") | {f"worker/commands/examples/{file}" for file in EXAMPLES}
+    assert names == on_disk(".py", ".lua", ".html", ".css", ".js") | {
+        f"worker/commands/examples/{file}" for file in EXAMPLES
+    }
 
 
 def test_wheel_describes_itself(build: Build) -> None:
