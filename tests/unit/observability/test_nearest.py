@@ -4,7 +4,8 @@ from worker.observability.nearest import nearest
 
 
 def test_of_many() -> None:
-    """The most similar ones are found among many, without comparing all of them in every way."""
+    """The most similar one is found among many, without comparing all of them in every way."""
     known = [f"sp_{number:05}" for number in range(20_000)]
-    assert sorted(nearest("sp_1O007", known)) == [f"sp_1{digit}007" for digit in range(10)]
+    found = nearest("sp_10007x", known)
+    assert (found[0], len(found)) == ("sp_10007", 10)
     assert nearest("x", []) == []
