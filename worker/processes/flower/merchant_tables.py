@@ -79,7 +79,7 @@ def _wanted(wanted: Range | tuple[str, ...]) -> str:
     if isinstance(wanted, tuple):
         return ", ".join(wanted)
     bounds = wanted.model_dump(exclude_none=True)
-    if len(set(bounds.values())) == 1 and len(bounds) > 1:
+    if bounds.keys() == {"at_least", "at_most"} and wanted.at_least == wanted.at_most:
         return str(wanted.at_least)
     return " and ".join(f"{word.replace('_', ' ')} {bound}" for word, bound in bounds.items())
 
