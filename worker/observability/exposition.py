@@ -1,7 +1,7 @@
 """The text format of Prometheus, version 0.0.4. Pure.
 
 A scrape has tens of thousands of samples when many merchants have failures of many kinds: each is one formatting of a
-template, a third of what `prometheus_client` takes.
+template, a quarter of what `prometheus_client` takes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
