@@ -39,6 +39,7 @@ _AT_ONCE = 1000
 _SEED = 1
 _CALL_S = 0.2
 _COUNTRIES = ("GB", "IE", "FR", "DE", "US")
+_REASONS_OF_A_MERCHANT = 3
 _REASONS: tuple[FailReason, ...] = get_args(FailReason)
 _ALLOCATED = Allocated(
     carrier=Carrier(reference="CARRIER", name="Carrier", service_reference="FF_LINET-00001", service_name="Next day"),
@@ -121,9 +122,11 @@ def rounds(content: Content) -> Iterator[list[bytes]]:
 
 
 def failed_references(content: Content) -> dict[str, FailReason]:
-    """The shipments that fail, over all merchants and reasons at random, always the same."""
+    """The shipments that fail, over all merchants at random, those of one for few reasons; always the same."""
     chosen = random.Random(_SEED)  # noqa: S311  # not a secret
-    return {reference(n): chosen.choice(_REASONS) for n in chosen.sample(range(content.shipments), content.failed)}
+    reasons = [chosen.sample(_REASONS, _REASONS_OF_A_MERCHANT) for _ in range(content.merchants)]
+    failed = chosen.sample(range(content.shipments), content.failed)
+    return {reference(n): chosen.choice(reasons[n % content.merchants]) for n in failed}
 
 
 class Filler:
