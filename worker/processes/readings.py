@@ -1,6 +1,7 @@
 """Reads what metrics and pages show, at most every few seconds."""
 
 import asyncio
+import gc
 import time
 from typing import Any
 
@@ -43,8 +44,12 @@ class ReadingsSource:
         """Readings that are at most so old. Raises the server's errors."""
         async with self._lock:
             if self._readings is None or time.monotonic() - self._read_at > max_age_s:
+                is_first = self._readings is None
                 self._readings = await self._read()
                 self._read_at = time.monotonic()
+                if is_first:
+                    # The merchant files stay: looking for garbage in thousands of them takes longer than a reading.
+                    gc.freeze()
             return self._readings
 
     async def metrics(self) -> bytes:
@@ -55,8 +60,8 @@ class ReadingsSource:
         return self._text_of[1]
 
     async def _read(self) -> Readings:
-        queues = await asyncio.to_thread(queue_depths, self._broker, self._settings)
-        overview = await read_overview(self._store, self._settings)
+        reading = asyncio.to_thread(queue_depths, self._broker, self._settings)
+        overview, queues = await asyncio.gather(read_overview(self._store, self._settings), reading)
         files = files_of(self.files)
         found: Any = await self._store.redis.hgetall(keys.METRICS)
         return Readings(

@@ -1,9 +1,25 @@
 """The Prometheus text: names, types and values, and no label from an event."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from tests.factories.readings import READINGS
-from worker.observability.metrics import exposition
+from worker.observability.metrics import exposition, families
+
+
+@dataclass(frozen=True, eq=False)
+class Collected(Collector):
+    """Metrics for the library's own writer."""
+
+    found: list[Metric]
+
+    def collect(self) -> Iterator[Metric]:
+        """All of them."""
+        yield from self.found
 
 
 def samples() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -27,6 +43,15 @@ def test_counters() -> None:
     assert value("allocation_shipments_allocated_total", merchant="acme", **labels) == 4
     assert value("allocation_shipments_failed_total", merchant="acme", rule="default", reason="conflict") == 5
     assert value("allocation_events_rejected_total", reason="bad_json") == 3
+
+
+def test_the_text_is_that_of_the_library() -> None:
+    """Byte by byte, also with names of rules that need escaping."""
+    odd = {("failed", "acme", 'a "b"\n\\ é', "conflict"): 1}
+    readings = replace(READINGS, counters={**READINGS.counters, **odd})
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collected([*families(readings)]))
+    assert exposition(readings).decode() == generate_latest(registry).decode()
 
 
 def test_histograms() -> None:
