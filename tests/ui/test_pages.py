@@ -142,7 +142,8 @@ def test_every_page_opens(visit: Visit) -> None:
 def test_hostile_text_is_shown_as_text(visit: Visit) -> None:
     """Markup of an event is visible, and not part of the page."""
     assert MARKUP in visit.open("/allocation/shipments/fallen/fallen-3")
-    assert MARKUP.split('"', maxsplit=1)[0] in visit.open("/allocation/rejected")
+    visit.open("/allocation/rejected?reason=bad_json")
+    assert f'{{"broken": {MARKUP}' in visit.click("h2 ~ table a")
 
 
 def test_the_rule_that_did_not_match(visit: Visit) -> None:
