@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,9 @@ class FlowerServer:
 
 
 @contextmanager
-def running_flower(server: EmbeddedServer, folder: Path, **more: str) -> Iterator[FlowerServer]:
+def running_flower(
+    server: EmbeddedServer, folder: Path, *, command: Sequence[str] = (str(PROGRAM), "flower"), **more: str
+) -> Iterator[FlowerServer]:
     """Flower on this server, with these settings more."""
     port = free_port()
     (merchants := folder / "merchants").mkdir()
@@ -36,13 +38,14 @@ def running_flower(server: EmbeddedServer, folder: Path, **more: str) -> Iterato
         "ALLOCATION_REDIS_URL": server.url,
         "ALLOCATION_MERCHANTS_DIR": str(merchants),
         "ALLOCATION_FLOWER_PORT": str(port),
+        "FLOWER_PORT": str(port),
         "ALLOCATION_FLOWER_BASIC_AUTH": ":".join(LOGIN),
         "ACME_KEY": "opens-nothing",
         **more,
     }
     with (
         (folder / "log").open("wb") as log,
-        subprocess.Popen([PROGRAM, "flower"], cwd=folder, env=environment, stdout=log, stderr=log) as process,
+        subprocess.Popen([*command], cwd=folder, env=environment, stdout=log, stderr=log) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=LOGIN, timeout=30) as client,
     ):
         try:

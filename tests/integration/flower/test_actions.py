@@ -3,7 +3,9 @@
 import html
 import re
 import shlex
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -367,6 +369,15 @@ def without_actions(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFac
     """Flower on the shared server, with a login and without actions."""
     with running_flower(server, tmp_path_factory.mktemp("read_only")) as flower:
         yield flower
+
+
+def test_no_actions_without_login(server: EmbeddedServer, tmp_path: Path) -> None:
+    """Flower may be started without ours, and so without the login that the settings have."""
+    command = [sys.executable, "-m", "celery", "-A", "worker", "flower"]
+    with running_flower(server, tmp_path, command=command, ALLOCATION_FLOWER_ACTIONS="true") as flower:
+        response = flower.client.get("/allocation/actions/replay?merchant=acme")
+        assert response.status_code == 403
+        assert "switched off" in response.text
 
 
 def test_actions_are_off_by_default(three_failed: CliHarness, without_actions: FlowerServer) -> None:

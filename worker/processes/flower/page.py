@@ -4,7 +4,6 @@ from base64 import b64decode
 from typing import Any
 from urllib.parse import urlencode
 
-import structlog
 import tornado.web
 from flower.views import BaseHandler
 
@@ -13,8 +12,6 @@ from worker.ledger.records import server_ms
 from worker.processes.flower import formats
 from worker.processes.flower.sources import Sources
 from worker.redis_client.store import REFUSALS, RedisError
-
-log = structlog.get_logger(__name__)
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -50,8 +47,9 @@ class Page(BaseHandler):  # type: ignore[misc]  # Flower carries no types
 
     @property
     def can_act(self) -> bool:
-        """Whether pages offer actions."""
-        return bool(self.sources.settings.flower_actions)
+        """Whether pages offer actions: never without a login, also if Flower was started in another way."""
+        options = self.application.options
+        return bool(self.sources.settings.flower_actions and (options.basic_auth or options.auth))
 
     @property
     def operator(self) -> str:
