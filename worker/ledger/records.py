@@ -34,6 +34,7 @@ __all__ = [
     "merchants_of",
     "read_record",
     "server_ms",
+    "unfinished_shipments",
 ]
 
 _READ_AT_ONCE = 500
@@ -75,6 +76,18 @@ async def known_merchants(redis: Redis, folder: Path) -> list[str]:
 
 def _file_names(folder: Path) -> Iterable[str]:
     return (path.stem for path in folder.glob("*.toml") if NAME.fullmatch(path.stem))
+
+
+async def unfinished_shipments(redis: Redis, merchant: str, most: int) -> list[tuple[str, Scheduled | Working]]:
+    """References and states of shipments that are not settled: `most` working ones, then as many by due time."""
+    pipe = redis.pipeline(transaction=False)
+    pipe.zrange(keys.working(merchant), 0, most - 1, withscores=True)
+    pipe.zrange(keys.schedule(merchant), 0, most - 1, withscores=True)
+    working, scheduled = await pipe.execute()
+    return [
+        *((reference.decode(), Working(lease_end=end / 1000, phase="", called_at=None)) for reference, end in working),
+        *((reference.decode(), Scheduled(due=due / 1000)) for reference, due in scheduled),
+    ]
 
 
 async def merchants_of(redis: Redis, reference: str, merchants: Iterable[str]) -> list[str]:

@@ -33,6 +33,8 @@ def test_counts_and_failures(cli: CliHarness, pages: httpx.Client) -> None:
     cli.accept(order("sp_3", "sp_4", id="evt-3"))
     text = text_with(pages, "<dt>due</dt><dd>2, the first for ")
     assert "<dt>allocated</dt><dd>1</dd>" in text
+    assert 'href="/allocation/shipments/acme/sp_3"' in text
+    assert text.count('data-label="state">due for ') == 2
     assert "<dt>failed</dt><dd>1</dd>" in text
     assert 'href="/allocation/failures/cause?merchant=acme&amp;reason=all_steps_refused&amp;strategy=' in text
     assert 'class="shipment" href="/allocation/shipments/acme/sp_2"' in text

@@ -1,6 +1,7 @@
 """How pages write what they show."""
 
-from worker.processes.flower.formats import sparkline
+from worker.ledger.shipment_state import Scheduled, Working
+from worker.processes.flower.formats import sparkline, unfinished
 
 
 def test_a_sparkline_fills_its_box() -> None:
@@ -11,3 +12,10 @@ def test_a_sparkline_fills_its_box() -> None:
 def test_a_sparkline_without_any_order_is_flat() -> None:
     """Every value is at the bottom."""
     assert sparkline((0, 0)) == "0,19 120,19"
+
+
+def test_unfinished_shipments() -> None:
+    """What is waited for."""
+    assert unfinished(Working(lease_end=110, phase="", called_at=None), 100) == "working, its lease expires in 10 s"
+    assert unfinished(Scheduled(due=142), 100) == "parked, due in 42 s"
+    assert unfinished(Scheduled(due=95), 100) == "due for 5 s"

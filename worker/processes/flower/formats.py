@@ -2,9 +2,10 @@
 
 from functools import cache
 
+from worker.ledger.shipment_state import Scheduled, Working
 from worker.observability.text import clock, count, duration, visible
 
-__all__ = ["age", "clock", "count", "duration", "percent", "seconds", "sparkline", "visible"]
+__all__ = ["age", "clock", "count", "duration", "percent", "seconds", "sparkline", "unfinished", "visible"]
 
 _WIDTH, _HEIGHT = 120, 20
 
@@ -12,6 +13,17 @@ _WIDTH, _HEIGHT = 120, 20
 def age(since: float, now: float) -> str:
     """How long ago a time was: `42 s ago`. Both in seconds since the epoch."""
     return f"{duration(max(0.0, now - since))} ago"
+
+
+def unfinished(state: Scheduled | Working, now: float) -> str:
+    """The state of a shipment that is not settled: `parked, due in 42 s`. `now` in seconds since the epoch."""
+    match state:
+        case Working(lease_end=end):
+            return f"working, its lease expires in {duration(max(0.0, end - now))}"
+        case Scheduled(due=due) if due > now:
+            return f"parked, due in {duration(due - now)}"
+        case Scheduled(due=due):
+            return f"due for {duration(now - due)}"
 
 
 def seconds(value: float | None) -> str:

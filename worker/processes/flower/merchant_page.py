@@ -2,6 +2,7 @@
 
 from config.merchant_files.merchant_file import Merchant
 from worker.ledger.failures import newest_failures
+from worker.ledger.records import unfinished_shipments
 from worker.ledger.stored_files import StoredFile, parse_stored, read_stored
 from worker.observability.failures import order_of, read_causes, with_messages
 from worker.observability.file_text import without_keys
@@ -45,6 +46,7 @@ class MerchantPage(Page):
             file_text=self._without_keys(stored, in_use),
             rules=rule_rows(in_use.file if in_use else None, name, readings.counters),
             strategies=strategy_rows(name, readings.counters),
+            unfinished=await unfinished_shipments(store.redis, name, _LISTED),
             causes=await with_messages(store, settings, causes[:_LISTED]),
             more_causes=max(0, len(causes) - _LISTED),
             failures=[(failure, order_of(failure)) for failure in newest],
