@@ -253,6 +253,7 @@ def test_from_the_alert_to_settled_shipments(visit: Visit, system: System) -> No
     assert "FF_LINET-00001" in preview
     assert f"{FAILED} shipments" in visit.click("main form[method=post] button")
     wait_until(lambda: _allocated_on_page(visit) == FAILED, 60, "all are allocated")
+    assert system.counted_wrongly() == 0
     visit.open("/allocation/failures")
     assert merchant not in visit.page.locator("[data-label=merchant]").all_inner_texts()
     assert "replay" in visit.open("/allocation/audit")
