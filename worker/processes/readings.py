@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import time
-from typing import Any
+from collections.abc import Awaitable
+from typing import cast
 
 from celery import Celery
 from pydantic_core import from_json
@@ -11,6 +12,7 @@ from pydantic_core import from_json
 from config.settings import Settings
 from worker.dispatch.broker import configure, queue_depths
 from worker.ledger import keys
+from worker.ledger.records import server_ms
 from worker.observability.activity import ActivityReader
 from worker.observability.metrics import Readings, exposition
 from worker.observability.overview import read_overview
@@ -60,15 +62,19 @@ class ReadingsSource:
         return self._text_of[1]
 
     async def _read(self) -> Readings:
-        reading = asyncio.to_thread(queue_depths, self._broker, self._settings)
-        overview, queues = await asyncio.gather(read_overview(self._store, self._settings), reading)
+        redis = self._store.redis
+        overview, queues, found, activity = await asyncio.gather(
+            read_overview(self._store, self._settings),
+            asyncio.to_thread(queue_depths, self._broker, self._settings),
+            cast("Awaitable[dict[bytes, bytes]]", redis.hgetall(keys.METRICS)),
+            self._activity.read(await server_ms(redis)),
+        )
         files = files_of(self.files)
-        found: Any = await self._store.redis.hgetall(keys.METRICS)
         return Readings(
             overview=overview,
             problems=find_problems(overview, queues, files, self._settings),
             counters={tuple(from_json(field)): int(number) for field, number in found.items()},
             queues={} if isinstance(queues, str) else queues,
             apis=files.apis,
-            activity=await self._activity.read(round(overview.now * 1000)),
+            activity=activity,
         )
