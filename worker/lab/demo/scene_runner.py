@@ -117,7 +117,7 @@ class Play:
         self.screen.say(f"Ready after {self._elapsed():.1f} s:", style="bold")
         self.screen.line(f"server   {self.stage.server} (embedded Valkey)", indent=3)
         self.screen.line(f"PRO API  {api} (simulated, both generations)", indent=3)
-        self.screen.line(f"pages    {self.stage.pages} (in Flower; user {LOGIN}, password {LOGIN})", indent=3)
+        self.screen.line(f"pages    {self.stage.pages} (in Flower; login {LOGIN}:{LOGIN})", indent=3)
 
     async def perform(self, control: Control) -> list[str]:
         """Play every scene; returns one line per unexpected result."""

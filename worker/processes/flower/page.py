@@ -72,7 +72,7 @@ class Page(BaseHandler):  # type: ignore[misc]  # Flower carries no types
         except ValueError:
             value = float("nan")
         if not least <= value <= most:
-            raise tornado.web.HTTPError(400, f"{name} must be a number from {least:g} to {most:g}")
+            raise tornado.web.HTTPError(400, f"{name} must be a number from {least:,.12g} to {most:,.12g}")
         return value
 
     def page_number(self) -> int:
