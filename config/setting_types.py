@@ -36,6 +36,9 @@ def _logins(auth: SecretStr) -> SecretStr:
     people = [login.partition(":") for login in auth.get_secret_value().split(",")]
     if not all(user and password for user, _, password in people):
         raise ValueError("must be user:password, or several with commas between; choose a password without a comma")
+    # Flower compares ASCII only.
+    if not auth.get_secret_value().isascii():
+        raise ValueError("must be ASCII; choose a name and a password without other letters")
     return auth
 
 

@@ -107,6 +107,7 @@ WRONG = [
     ("flower_basic_auth", "me:ses,ame"),
     ("flower_basic_auth", ":sesame"),
     ("flower_basic_auth", "me:"),
+    ("flower_basic_auth", "me:sesamé"),
     ("allow_http_hosts", "https://sesame"),
     ("allow_http_hosts", "a, sesame/path"),
     ("allow_http_hosts", "a;sesame b"),

@@ -30,7 +30,8 @@ def install(settings: Settings) -> None:
     files = str(resources.files("worker.processes.flower") / "static")
     shared = {"sources": Sources(settings)}
     flower.urls.handlers[:0] = [
-        url("/allocation/?", OverviewPage, shared, name="allocation"),
+        url("/allocation", OverviewPage, shared, name="allocation"),
+        url("/allocation/", OverviewPage, shared),
         url(METRICS_PATH, MetricsPage, shared, name="allocation_metrics"),
         url("/allocation/failures", FailuresPage, shared, name="allocation_failures"),
         url("/allocation/failures/cause", CausePage, shared, name="allocation_cause"),

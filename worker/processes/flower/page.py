@@ -1,6 +1,7 @@
 """The base of the operator's pages: login, headers, forged requests, errors, links."""
 
 from base64 import b64decode
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,6 +38,13 @@ class Page(BaseHandler):  # type: ignore[misc]  # Flower carries no types
     @tornado.web.authenticated
     def prepare(self) -> None:
         """Before every request: without a login, none is answered."""
+
+    def get_current_user(self) -> Any:
+        """Whether, or who, is logged in. Flower cannot compare credentials that are not ASCII: they are wrong."""
+        try:
+            return super().get_current_user()
+        except TypeError:
+            raise tornado.web.HTTPError(401) from None
 
     def check_xsrf_cookie(self) -> None:
         """Refuse a request without login, and a forged one: by its origin, as Flower does, and by the form's token."""
@@ -120,8 +128,8 @@ class Page(BaseHandler):  # type: ignore[misc]  # Flower carries no types
             return f"{where} refuses commands; run `allocation status` for the reason."
         if status == 503:  # noqa: PLR2004  # unavailable
             return f"No response from {where}; check that the server is running."
-        if isinstance(error, tornado.web.HTTPError) and (message := error.get_message()):
-            return str(message)
+        if isinstance(error, tornado.web.HTTPError):
+            return str(error.get_message() or HTTPStatus(status).phrase)
         return "This is a bug; the log of Flower has the details."
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections import defaultdict
-from typing import Any
 
 import tornado.web
 
@@ -50,9 +49,9 @@ class RejectionPage(Page):
 
 def _readable(event: bytes) -> str:
     """The event indented if it is JSON, else as it is."""
-    text = event[:_SHOWN_BYTES].decode(errors="replace")
     try:
-        document: Any = json.loads(event)
+        text = json.dumps(json.loads(event), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
-        return text
-    return json.dumps(document, indent=2, ensure_ascii=False)[:_SHOWN_BYTES]
+        return event[:_SHOWN_BYTES].decode(errors="replace")
+    # JSON may escape one half of a surrogate pair, which cannot be sent.
+    return text[:_SHOWN_BYTES].encode(errors="backslashreplace").decode()
