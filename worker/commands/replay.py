@@ -121,10 +121,11 @@ def _replay_failed(wanted: ReplayFilter, how: _How, *, as_json: bool) -> None:
 
 async def _requeue_failed(store: Store, settings: Settings, wanted: ReplayFilter, how: _How) -> Done:
     await check_selection(store, settings, wanted)
-    replay = await prepare(store.redis, settings, wanted, how.rate)
+    max_replays = 0 if how.force else MAX_REPLAYS
+    replay = await prepare(store.redis, settings, wanted, how.rate, max_replays)
     if how.dry_run:
         return Done(replay=replay, dry_run=True)
-    replayed = await replay_failed(store, wanted, replay, 0 if how.force else MAX_REPLAYS, how.by)
+    replayed = await replay_failed(store, wanted, replay, max_replays, how.by)
     return Done(replay=replayed, dry_run=False)
 
 

@@ -1,7 +1,7 @@
 """Reads failed shipments that are to be dealt with; nothing is changed."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,27 +39,28 @@ async def failures(  # conditions, all of which must hold
     *,
     reason: str | None = None,
     strategy: str | None = None,
-    most: int | None = None,
+    until_ms: int | None = None,
+    is_enough: Callable[[Sequence[Failure]], bool] = lambda _: False,
 ) -> list[Failure]:
-    """The merchants' failed shipments, oldest first per merchant, at most `most`.
+    """The merchants' failed shipments, oldest first per merchant, until those read so far are enough.
 
-    Optionally those of one reason, or of one last strategy.
+    Optionally those of one reason, of one last strategy, or settled until a time in milliseconds since the epoch.
     """
     since = settings.kept_since(await server_ms(redis))
     is_cause = reason is not None and strategy is not None
     pipe = redis.pipeline(transaction=False)
     for merchant in merchants:
         key = keys.failed_cause(merchant, f"{reason} {strategy}") if is_cause else keys.failed(merchant)
-        pipe.zrangebyscore(key, since, "+inf")
+        pipe.zrangebyscore(key, since, "+inf" if until_ms is None else until_ms)
     replies = zip(merchants, await pipe.execute(), strict=True)
     names = [(merchant, reference.decode()) for merchant, references in replies for reference in references]
     found: list[Failure] = []
     for some in portions(names, _READ_AT_ONCE):
         read = await read_failures(redis, some)
         found += [each for each in read if reason in {None, each.reason} and strategy in {None, each.strategy}]
-        if most is not None and len(found) >= most:
+        if is_enough(found):
             break
-    return found[:most]
+    return found
 
 
 async def newest_failures(

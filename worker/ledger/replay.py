@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
@@ -46,6 +46,7 @@ class ReplayFilter:
     reason: str | None = None
     strategy: str | None = None
     most: int | None = None
+    until_ms: int | None = None
 
     @property
     def subject(self) -> str:
@@ -96,50 +97,68 @@ def _way(item: ReplayItem) -> tuple[str, str, str, str]:
     return item.failure.merchant, item.failure.reason, before, "the same" if now == before else now
 
 
-async def prepare(redis: Redis, settings: Settings, wanted: ReplayFilter, rate: float) -> Replay:
-    """Select failures and choose their new plans; nothing is written. `rate`: shipments per second."""
+async def prepare(
+    redis: Redis, settings: Settings, wanted: ReplayFilter, rate: float, max_replays: int = MAX_REPLAYS
+) -> Replay:
+    """Select failures and choose their new plans; nothing is written. `rate`: shipments per second.
+
+    The limit counts shipments that can be requeued: one that cannot does not keep others from it.
+    """
     fit = max(1, round(SPREAD_MOST_S * rate))
     most = fit if wanted.most is None else min(wanted.most, fit)
-    found = await select_failures(redis, settings, wanted, most + 1)
-    good = await usable_files(redis, settings)
-    items, kept = _begin(found[:most], good, await server_ms(redis) / 1000, rate)
-    return Replay(items=items, kept=kept, left_over=len(found) > most)
+    good, now = await usable_files(redis, settings), await server_ms(redis) / 1000
+
+    def can_start(failure: Failure) -> bool:
+        return isinstance(_start(failure, good, now, max_replays), NewPlan)
+
+    found = await select_failures(redis, settings, wanted, lambda read: sum(map(can_start, read)) > most)
+    starts = [(failure, _start(failure, good, now, max_replays)) for failure in found]
+    items = [(failure, start) for failure, start in starts if isinstance(start, NewPlan)]
+    return Replay(
+        items=tuple(
+            ReplayItem(failure=failure, start=start, due_s=number / rate)
+            for number, (failure, start) in enumerate(items[:most])
+        ),
+        kept=tuple((failure, why) for failure, why in starts if not isinstance(why, NewPlan)),
+        left_over=len(items) > most,
+    )
 
 
 async def select_failures(
-    redis: Redis, settings: Settings, wanted: ReplayFilter, most: int | None = None
+    redis: Redis,
+    settings: Settings,
+    wanted: ReplayFilter,
+    is_enough: Callable[[Sequence[Failure]], bool] = lambda _: False,
 ) -> list[Failure]:
-    """The selected failures, oldest first per merchant, at most `most`; by reference also dismissed ones."""
+    """The selected failures, oldest first per merchant, until they are enough; by reference also dismissed ones."""
     merchants = [wanted.merchant] if wanted.merchant else await known_merchants(redis, settings.merchants_dir)
     if not wanted.references:
-        return await failures(redis, settings, merchants, reason=wanted.reason, strategy=wanted.strategy, most=most)
+        return await failures(
+            redis,
+            settings,
+            merchants,
+            reason=wanted.reason,
+            strategy=wanted.strategy,
+            until_ms=wanted.until_ms,
+            is_enough=is_enough,
+        )
     named = await read_failures(redis, list(product(merchants, wanted.references)))
     return [
         failure
         for failure in named
-        if wanted.reason in {None, failure.reason} and wanted.strategy in {None, failure.strategy}
-    ][:most]
+        if wanted.reason in {None, failure.reason}
+        and wanted.strategy in {None, failure.strategy}
+        and (wanted.until_ms is None or failure.settled_ms <= wanted.until_ms)
+    ]
 
 
-def _begin(
-    chosen: Iterable[Failure], good: dict[str, Merchant], now: float, rate: float
-) -> tuple[tuple[ReplayItem, ...], tuple[tuple[Failure, SkipReason], ...]]:
-    items: list[ReplayItem] = []
-    kept: list[tuple[Failure, SkipReason]] = []
-    for failure in chosen:
-        match _start(failure, good, now):
-            case NewPlan() as start:
-                items.append(ReplayItem(failure=failure, start=start, due_s=len(items) / rate))
-            case why:
-                kept.append((failure, why))
-    return tuple(items), tuple(kept)
-
-
-def _start(failure: Failure, good: dict[str, Merchant], now: float) -> NewPlan | SkipReason:
+def _start(failure: Failure, good: dict[str, Merchant], now: float, max_replays: int) -> NewPlan | SkipReason:
     if failure.merchant not in good:
         return "no_merchant_file"
     if failure.progress is None:
         return "unreadable_record"
+    if max_replays and failure.replays >= max_replays:
+        return "too_often"
     try:
         return choose_new_plan(good[failure.merchant], failure.facts, failure.progress, now)
     except (ValueError, TypeError, LookupError, AttributeError):

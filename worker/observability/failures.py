@@ -91,7 +91,7 @@ async def _read(redis: Redis, settings: Settings, counts: Sequence[CauseCount]) 
     return [
         Cause(**each._asdict(), oldest=oldest[0][1] / 1000, newest=newest[0][1] / 1000, example=newest[0][0].decode())
         for each, oldest, newest in zip(counts, replies[::2], replies[1::2], strict=True)
-        if oldest
+        if oldest and newest
     ]
 
 

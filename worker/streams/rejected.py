@@ -44,8 +44,10 @@ async def open_members(redis: Redis, settings: Settings) -> dict[str, tuple[str,
     return {parse_member(member.decode())[2]: (member.decode(), score / 1000) for member, score in found}
 
 
-async def open_rejections(store: Store, settings: Settings, reason: str | None = None) -> list[OpenRejection]:
-    """The rejected events to deal with, oldest first; optionally of one reason."""
+async def open_rejections(
+    store: Store, settings: Settings, reason: str | None = None, until_ms: int | None = None
+) -> list[OpenRejection]:
+    """The rejected events to deal with, oldest first; optionally of one reason, or rejected until a time."""
     members, found = await open_members(store.redis, settings), []
     if members:
         async for rejected in rejected_events(store.redis, settings.rejected_stream):
@@ -54,7 +56,7 @@ async def open_rejections(store: Store, settings: Settings, reason: str | None =
                 found.append(OpenRejection(member=member, at=at, rejected=rejected))
             if not members:
                 break
-    return found[::-1]
+    return [each for each in found[::-1] if until_ms is None or each.at * 1000 <= until_ms]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,12 +107,12 @@ class AcceptableRejections:
 
 
 async def acceptable_rejections(
-    store: Store, settings: Settings, reason: str | None, stream_id: str | None = None
+    store: Store, settings: Settings, reason: str | None, stream_id: str | None = None, until_ms: int | None = None
 ) -> AcceptableRejections:
-    """Which rejected events would be accepted now; optionally of one reason, or the one of this entry."""
+    """Which rejected events would be accepted now; optionally of one reason, of this entry, or until a time."""
     merchants = await usable_files(store.redis, settings)
     good, wrong = list[RequeueRejectedRow](), Counter[str]()
-    for each in await open_rejections(store, settings, reason):
+    for each in await open_rejections(store, settings, reason, until_ms):
         if stream_id not in {None, each.rejected.stream_id}:
             continue
         # Only a part of an event that was too large is kept.

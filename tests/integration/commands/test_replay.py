@@ -32,8 +32,9 @@ def replay_failed(cli: CliHarness, *, force: bool = False) -> Replay:
     """Replay every failed shipment, in this process."""
 
     async def act(store: Any, _: Any) -> Replay:
-        prepared = await prepare(store.redis, cli.settings, ReplayFilter(), rate=1000)
-        return await requeue_failed(store, prepared, 0 if force else MAX_REPLAYS)
+        max_replays = 0 if force else MAX_REPLAYS
+        prepared = await prepare(store.redis, cli.settings, ReplayFilter(), 1000, max_replays)
+        return await requeue_failed(store, prepared, max_replays)
 
     return cli.do(act)
 

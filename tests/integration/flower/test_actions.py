@@ -135,11 +135,34 @@ def test_a_form_is_used_once(three_failed: CliHarness, pages: httpx.Client) -> N
     assert (due(three_failed), len(audit(three_failed))) == ({}, 1)
 
 
+@pytest.mark.parametrize("action", ["replay", "dismiss"])
+def test_nothing_newer_than_the_preview(three_failed: CliHarness, pages: httpx.Client, action: str) -> None:
+    """What failed while the preview was read stays."""
+    data = form_of(preview(pages, action, **CAUSE)) | ({"why": "test"} if action == "dismiss" else {})
+    three_failed.accept(order("sp_newer", id="evt-newer"))
+    three_failed.fail()
+    assert pages.post(f"/allocation/actions/{action}", data=data).status_code == 200
+    assert failed(three_failed) == {"sp_newer", "other"}
+
+
+def test_the_limit_counts_what_can_be_requeued(three_failed: CliHarness, pages: httpx.Client) -> None:
+    """The oldest ones were replayed too often, and keep no other one from its replay."""
+
+    async def count_replays(store: Any, _: Any) -> None:
+        for reference in ("sp_1", "sp_2"):
+            await store.redis.hset(keys.record("acme", reference), "replays", 50)
+
+    three_failed.do(count_replays)
+    assert "Would requeue 1 shipment" in seen(preview(pages, "replay", **CAUSE, limit="1"))
+    assert "Requeued 1 shipment" in seen(act(pages, "replay", **CAUSE, limit="1"))
+    assert set(due(three_failed)) == {"sp_3"}
+
+
 def test_an_old_form_is_refused(three_failed: CliHarness, pages: httpx.Client) -> None:
     """So that the note that it was sent need not be kept for ever."""
     data = form_of(preview(pages, "replay", **CAUSE))
     made, _, name = data["form"].partition("-")
-    data["form"] = f"{int(made) - 3601}-{name}"
+    data["form"] = f"{int(made) - 3_601_000}-{name}"
     assert pages.post("/allocation/actions/replay", data=data).status_code == 409
     assert due(three_failed) == {}
 

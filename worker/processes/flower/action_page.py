@@ -10,7 +10,7 @@ import tornado.web
 from tasks.rules.decision import FailReason
 from tasks.rules.order import RejectReason
 from worker.ledger.operator_actions import LONGEST_TEXT, checked_text, first_use
-from worker.ledger.records import known_merchants
+from worker.ledger.records import known_merchants, server_ms
 from worker.ledger.replay import WHY_KEPT
 from worker.observability.text import visible
 from worker.processes.flower.action_request import KINDS, LONGEST_S, ActionRequest
@@ -22,7 +22,8 @@ _OFF = (
     "ALLOCATION_FLOWER_BASIC_AUTH=user:password, and restart Flower."
 )
 _FORM_VALID_S = 3600
-_FORM = re.compile(r"([0-9]{1,12})-[0-9a-f]{32}")
+_FORM = re.compile(r"([0-9]{1,15})-[0-9a-f]{32}")
+"""When the preview was made, in milliseconds since the epoch, and a name."""
 _LISTED = 200
 _RATE, _MOST_RATE = 50, 1000
 
@@ -38,17 +39,17 @@ class ActionPage(Page):
 
     async def get(self, action: str) -> None:
         """Show what would be done. Arguments: those of `ActionRequest`."""
-        request = await self._requested(action)
+        now_ms = await server_ms(self.sources.store.redis)
+        request = replace(await self._requested(action), until_ms=now_ms)
         outcome = await carry_out(self.sources, request, self.operator, dry_run=True)
-        now = await self.server_time()
-        self._show(request, outcome, form=f"{int(now)}-{secrets.token_hex(16)}")
+        self._show(request, outcome, form=f"{now_ms}-{secrets.token_hex(16)}")
 
     async def post(self, action: str) -> None:
-        """Do it, once per form, and show the result."""
+        """Do it, once per form, to nothing that is newer than the preview, and show the result."""
         request = await self._requested(action)
         if request.kind.needs_why:
             request = replace(request, why=self._why())
-        await self._use_form()
+        request = replace(request, until_ms=await self._use_form())
         outcome = await carry_out(self.sources, request, self.operator, dry_run=False)
         self._show(request, outcome, form=None)
 
@@ -96,16 +97,17 @@ class ActionPage(Page):
         except ValueError as error:
             raise tornado.web.HTTPError(400, f"why {error}") from None
 
-    async def _use_form(self) -> None:
-        """Refuse a form that was sent before, as by a double click or a reload, and an old one."""
+    async def _use_form(self) -> int:
+        """When the preview was made. Refuses a form that was sent before, as by a double click, and an old one."""
         form = self.query("form") or ""
         made = _FORM.fullmatch(form)
         if not made:
             raise tornado.web.HTTPError(400, "form is missing or wrong; open the page of the action again")
-        if abs(await self.server_time() - int(made[1])) > _FORM_VALID_S:
+        if abs(await self.server_time() - int(made[1]) / 1000) > _FORM_VALID_S:
             raise tornado.web.HTTPError(409, "The preview is older than an hour; open the page of the action again.")
         if not await first_use(self.sources.store.redis, form, 2 * _FORM_VALID_S):
             raise tornado.web.HTTPError(409, "This form was sent before. The audit log has what it did.")
+        return int(made[1])
 
     def _show(self, request: ActionRequest, outcome: Outcome, form: str | None) -> None:
         """`form`: the name of the form; None after it was sent."""

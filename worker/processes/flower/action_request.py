@@ -67,6 +67,7 @@ class ActionRequest:
     limit: int = 0
     rate: float = 50.0
     why: str = ""
+    until_ms: int | None = None
 
     @property
     def kind(self) -> Kind:
@@ -82,6 +83,7 @@ class ActionRequest:
             reason=self.reason,
             strategy=self.strategy,
             most=self.limit or None,
+            until_ms=self.until_ms,
         )
 
     @property

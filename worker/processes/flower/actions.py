@@ -64,7 +64,7 @@ async def _dismiss(sources: Sources, request: ActionRequest, by: str, *, dry_run
 
 async def _requeue(sources: Sources, request: ActionRequest, by: str, *, dry_run: bool) -> Outcome:
     store, settings = sources.store, sources.settings
-    found = await acceptable_rejections(store, settings, request.reason, request.entry)
+    found = await acceptable_rejections(store, settings, request.reason, request.entry, request.until_ms)
     rows, number = found.good[: request.limit], 0
     if dry_run:
         number = len(rows)
@@ -75,7 +75,7 @@ async def _requeue(sources: Sources, request: ActionRequest, by: str, *, dry_run
 
 
 async def _dismiss_rejected(sources: Sources, request: ActionRequest, by: str, *, dry_run: bool) -> Outcome:
-    found = await open_rejections(sources.store, sources.settings, request.reason)
+    found = await open_rejections(sources.store, sources.settings, request.reason, request.until_ms)
     members = [each.member for each in found if request.entry in {None, each.rejected.stream_id}]
     if dry_run:
         return Outcome(number=len(members))
