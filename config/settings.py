@@ -65,7 +65,9 @@ class Settings(BaseSettings):
     flower_address: Address = Field("127.0.0.1", description="where Flower listens")
     flower_port: int = Field(5555, ge=1, le=65535)
     flower_basic_auth: Logins | None = Field(None, description="user:password; needed beyond loopback")
-    flower_actions: bool = Field(False, description="whether the operator's pages may change anything; needs a login")  # noqa: FBT003  # the default
+    flower_actions: bool = Field(
+        default=False, description="whether the operator's pages may change anything; needs a login"
+    )
     allow_http_hosts: HostNames = Field("", description="comma-separated hosts whose base_url may be plain http")
     sentry_dsn: SecretStr | None = Field(None, validation_alias="SENTRY_DSN")
 

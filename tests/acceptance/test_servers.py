@@ -60,7 +60,7 @@ def with_flower() -> dict[str, str]:
     return {
         "ALLOCATION_FLOWER_PORT": str(free_port()),
         "ALLOCATION_FLOWER_BASIC_AUTH": ":".join(LOGIN),
-        # So many that a task always waits for its work.
+        # Enough children that a task always waits for its work.
         "ALLOCATION_CONCURRENCY": "6",
     }
 
@@ -155,7 +155,7 @@ def lines(client: httpx.Client, name: str) -> set[tuple[str, str]]:
 
 
 def test_flower_shows_tasks_as_lines(system: System) -> None:
-    """What a task is for and what came of it is plain text, in the list and on the task's page."""
+    """Arguments and results are plain text, in the list and on the task's page."""
     with flower(system) as client:
         # Workers send their events a moment later, and Flower reads them then.
         settled = ("chain, 1 shipment, carrier_service", "1 allocated; 1 merchant")

@@ -26,6 +26,9 @@ ACME = MerchantCounts(
     near_deadline=8,
     repeated_calls=9,
     carrier_changed=10,
+    window=200,
+    limit_in_flight=5,
+    limit_per_second=2.5,
 )
 OVERVIEW = Overview(
     now=1_795_255_200.0,

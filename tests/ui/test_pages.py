@@ -1,6 +1,7 @@
 """The operator's pages in a real browser, in a run with faults."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 
@@ -205,6 +206,19 @@ def test_narrow_screens(browser: Browser, address: str) -> None:
             visit.open(f"/allocation{path}")
             width = visit.page.evaluate("document.documentElement.scrollWidth")
             assert width <= 390, f"{path} is {width} pixels wide"
+
+
+def test_the_list_of_tasks_fits(browser: Browser, address: str) -> None:
+    """State, time and result are in sight at 1280 pixels, and a line says whose shipments a task has."""
+    with visiting(browser, address, LOGIN) as visit:
+        visit.page.goto(f"{address}/tasks")
+        row = visit.page.locator("tbody tr", has_text="carrier_service").first
+        expect(row).to_contain_text(re.compile(r"\w+, \d+ shipments?, carrier_service"))
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 1280
+        for cell in row.locator("td").all():
+            box = cell.bounding_box()
+            assert box
+            assert box["x"] + box["width"] <= 1280
 
 
 def test_keyboard(browser: Browser, address: str) -> None:

@@ -108,11 +108,13 @@ async def prepare(
     most = fit if wanted.most is None else min(wanted.most, fit)
     good, now = await usable_files(redis, settings), await server_ms(redis) / 1000
 
-    def can_start(failure: Failure) -> bool:
-        return isinstance(_start(failure, good, now, max_replays), NewPlan)
+    starts: list[tuple[Failure, NewPlan | SkipReason]] = []
 
-    found = await select_failures(redis, settings, wanted, lambda read: sum(map(can_start, read)) > most)
-    starts = [(failure, _start(failure, good, now, max_replays)) for failure in found]
+    def is_enough(read: Sequence[Failure]) -> bool:
+        starts.extend((failure, _start(failure, good, now, max_replays)) for failure in read[len(starts) :])
+        return sum(isinstance(start, NewPlan) for _, start in starts) > most
+
+    is_enough(await select_failures(redis, settings, wanted, is_enough))
     items = [(failure, start) for failure, start in starts if isinstance(start, NewPlan)]
     return Replay(
         items=tuple(

@@ -61,6 +61,12 @@ class MerchantCounts:
     """Calls of all time that were made after an open one."""
     carrier_changed: int
     """Shipments of all time with such a call whose carrier had changed at their recheck."""
+    window: int
+    """How many of its shipments may be working at present: fewer after a 429, more after good responses."""
+    limit_in_flight: int
+    """How many calls its file allows at once, over all workers; 0 without a limit."""
+    limit_per_second: float
+    """How many calls its file allows per second, over all workers; 0 without a limit."""
 
     @property
     def unfinished(self) -> int:
@@ -114,7 +120,7 @@ def _seconds(at: str | None) -> float | None:
 
 
 def _by_state(reply: Sequence[Any], now: int) -> dict[str, Any]:
-    due, parked, working, failed, first_ms, failed_ms, *of_all_time = reply
+    due, parked, working, failed, first_ms, failed_ms, *of_all_time, window, in_flight, per_second = reply
     allocated, repeated_calls, carrier_changed = map(int, of_all_time)
     return {
         "due": due,
@@ -126,4 +132,7 @@ def _by_state(reply: Sequence[Any], now: int) -> dict[str, Any]:
         "oldest_due_s": (now - float(first_ms)) / 1000 if due else None,
         "repeated_calls": repeated_calls,
         "carrier_changed": carrier_changed,
+        "window": int(float(window)),
+        "limit_in_flight": int(in_flight),
+        "limit_per_second": float(per_second),
     }

@@ -61,7 +61,7 @@ async def open_rejections(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequeueOrder:
-    """An operator's order to publish rejected events again. `rate`: at most so many a second. `subject`: which."""
+    """An operator's order to publish rejected events again. `rate`: events per second. `subject`: for the audit log."""
 
     rate: float
     by: str

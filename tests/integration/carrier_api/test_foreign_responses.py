@@ -40,7 +40,7 @@ ASKING = ["quote", "read"]
 
 @pytest.mark.parametrize(("bodies", "form"), [(PAGES, "foreign"), (OWN, "own"), (EMPTY, "empty")])
 def test_form(bodies: list[bytes], form: str) -> None:
-    """A page that is well-formed XML is foreign too: the API responds with documents of its own."""
+    """Well-formed XML is foreign unless it is a document of the API."""
     assert {api_response(404, body).form for body in bodies} == {form}
 
 

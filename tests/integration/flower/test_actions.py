@@ -159,7 +159,7 @@ def test_the_limit_counts_what_can_be_requeued(three_failed: CliHarness, pages: 
 
 
 def test_an_old_form_is_refused(three_failed: CliHarness, pages: httpx.Client) -> None:
-    """So that the note that it was sent need not be kept for ever."""
+    """A form expires, so that its use is remembered for a bounded time."""
     data = form_of(preview(pages, "replay", **CAUSE))
     made, _, name = data["form"].partition("-")
     data["form"] = f"{int(made) - 3_601_000}-{name}"
@@ -224,7 +224,7 @@ def test_requeue_of_rejected_events(two_rejected: CliHarness, pages: httpx.Clien
 
 
 def test_requeue_of_one_event(two_rejected: CliHarness, pages: httpx.Client) -> None:
-    """By its entry; and of one reason, at most so many."""
+    """One event by its entry, or a limited number of one reason."""
     before = published(two_rejected)
     entry = rejected(two_rejected)[0]["stream_id"]
     assert "Published again: 1 event." in seen(act(pages, "requeue", entry=entry))

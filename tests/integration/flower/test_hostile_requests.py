@@ -37,7 +37,7 @@ def test_a_login_that_is_not_ascii(pages: httpx.Client, method: str) -> None:
 
 
 def test_an_unknown_method(pages: httpx.Client) -> None:
-    """The message says what is wrong."""
+    """The error message names the problem."""
     page = pages.request("TRACE", "/allocation")
     assert page.status_code == 405
     assert "Method Not Allowed" in seen(page)

@@ -58,3 +58,13 @@ async def test_counts_can_be_encoded(harness: Harness) -> None:
     counts = await counts_of(harness)
     figures = [counts.allocated, counts.repeated_calls, counts.carrier_changed]
     assert json.loads(json.dumps(figures)) == [1, 1, 0]
+
+
+async def test_window_and_limits(harness: Harness) -> None:
+    """The window is the one that every merchant begins with; the limits are those of its file."""
+    await harness.accept("acme", "sp_1")
+    counts = await counts_of(harness)
+    assert (counts.window, counts.limit_in_flight, counts.limit_per_second) == (200, 0, 0.0)
+    await harness.ledger.set_limits("acme", 5, 2.5)
+    counts = await counts_of(harness)
+    assert (counts.window, counts.limit_in_flight, counts.limit_per_second) == (200, 5, 2.5)

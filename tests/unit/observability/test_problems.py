@@ -33,6 +33,9 @@ ACME = MerchantCounts(
     near_deadline=0,
     repeated_calls=0,
     carrier_changed=0,
+    window=200,
+    limit_in_flight=0,
+    limit_per_second=0.0,
 )
 
 

@@ -1,7 +1,10 @@
 """How pages write what they show."""
 
+from dataclasses import replace
+
+from tests.factories.readings import ACME
 from worker.ledger.shipment_state import Scheduled, Working
-from worker.processes.flower.formats import sparkline, unfinished
+from worker.processes.flower.formats import bounds, sparkline, unfinished
 
 
 def test_a_sparkline_fills_its_box() -> None:
@@ -12,6 +15,13 @@ def test_a_sparkline_fills_its_box() -> None:
 def test_a_sparkline_without_any_order_is_flat() -> None:
     """Every value is at the bottom."""
     assert sparkline((0, 0)) == "0,19 120,19"
+
+
+def test_bounds() -> None:
+    """The window, and those limits that the merchant's file has."""
+    assert bounds(ACME) == "200; 5 in flight, 2.5 a second"
+    assert bounds(replace(ACME, limit_in_flight=0)) == "200; 2.5 a second"
+    assert bounds(replace(ACME, limit_in_flight=0, limit_per_second=0.0)) == "200"
 
 
 def test_unfinished_shipments() -> None:

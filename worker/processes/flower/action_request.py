@@ -99,7 +99,7 @@ class ActionRequest:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the arguments; None if nothing is."""
+        """The problem of the arguments; None if they are valid."""
         if self.kind.subject == "shipment" and not (self.merchant or self.reason):
             return "merchant or reason is needed"
         if (self.kind.subject == "merchant" or self.reference) and not self.merchant:

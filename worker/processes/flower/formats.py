@@ -3,9 +3,10 @@
 from functools import cache
 
 from worker.ledger.shipment_state import Scheduled, Working
+from worker.observability.merchant_counts import MerchantCounts
 from worker.observability.text import clock, count, duration, visible
 
-__all__ = ["age", "clock", "count", "duration", "percent", "seconds", "sparkline", "unfinished", "visible"]
+__all__ = ["age", "bounds", "clock", "count", "duration", "percent", "seconds", "sparkline", "unfinished", "visible"]
 
 _WIDTH, _HEIGHT = 120, 20
 
@@ -13,6 +14,16 @@ _WIDTH, _HEIGHT = 120, 20
 def age(since: float, now: float) -> str:
     """How long ago a time was: `42 s ago`. Both in seconds since the epoch."""
     return f"{duration(max(0.0, now - since))} ago"
+
+
+def bounds(counts: MerchantCounts) -> str:
+    """Window and limits of a merchant: `200`, or `200; 5 in flight, 2.5 a second`."""
+    limits = (
+        f"{counts.limit_in_flight} in flight" if counts.limit_in_flight else "",
+        f"{counts.limit_per_second:g} a second" if counts.limit_per_second else "",
+    )
+    stated = ", ".join(filter(None, limits))
+    return f"{counts.window}; {stated}" if stated else str(counts.window)
 
 
 def unfinished(state: Scheduled | Working, now: float) -> str:

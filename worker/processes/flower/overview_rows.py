@@ -22,7 +22,6 @@ class MerchantRow:
     urgent: int
     attention: int
     stopped: tuple[str, ...]
-    window: int | None
 
     @property
     def name(self) -> str:
@@ -51,7 +50,6 @@ def merchant_rows(readings: Readings) -> list[MerchantRow]:
             urgent=urgent[counts.merchant],
             attention=attention[counts.merchant],
             stopped=tuple(_stopped(counts, _breakers_of(counts.merchant, readings), slowed.get(counts.merchant))),
-            window=slowed[counts.merchant].window if counts.merchant in slowed else None,
         )
         for counts in readings.overview.merchants
     ]
@@ -78,4 +76,4 @@ def _stopped(counts: MerchantCounts, breakers: list[Breaker], slow: Slowed | Non
         probe = f"next probe in {duration(breaker.probe_in_s)}" if breaker.probe_in_s else "a probe is in flight"
         yield f"breaker open: {breaker.host}; {probe}"
     if slow:
-        yield f"throttled {duration(slow.throttled_s)} ago: window {slow.window}"
+        yield f"throttled {duration(slow.throttled_s)} ago"
