@@ -199,13 +199,14 @@ def test_a_forged_request_does_nothing(system: System, address: str) -> None:
     assert system.redis.zcard("allocation:failed:bust") == FAILED
 
 
-def test_narrow_screens(browser: Browser, address: str) -> None:
-    """On a telephone nothing is wider than the screen."""
-    with visiting(browser, address, LOGIN, width=390) as visit:
+@pytest.mark.parametrize("screen", [390, 1280])
+def test_pages_fit_the_screen(browser: Browser, address: str, screen: int) -> None:
+    """Nothing is wider than the screen, on a telephone and on a desk."""
+    with visiting(browser, address, LOGIN, width=screen) as visit:
         for path in (*PAGES, "/merchants/acme", "/shipments/fallen/fallen-3"):
             visit.open(f"/allocation{path}")
             width = visit.page.evaluate("document.documentElement.scrollWidth")
-            assert width <= 390, f"{path} is {width} pixels wide"
+            assert width <= screen, f"{path} is {width} pixels wide"
 
 
 def test_the_list_of_tasks_fits(browser: Browser, address: str) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from config.settings import Settings
 from tasks.rules.portions import portions
 from tasks.work.ports import Report
-from tests.perf.bench.filled_ledger import Content, Filler, order_text
-from tests.perf.bench.index_cost import ROUNDS, Spent, spent
+from tests.perf.bench.filled_ledger import Content, Filler
+from tests.perf.bench.index_cost import Spent, spent, spent_in_turn
 from tests.perf.bench.rig import BenchError
 from worker.ledger.arguments import ReportArgs, ReportRow
 from worker.ledger.counters import counted
@@ -86,19 +86,15 @@ async def counting_cost(
 ) -> CountingCost:
     """Accept and allocate orders with counting and without in turn, `at_once` in a script; `orders` of each kind."""
     ledgers = (Ledger(_StoreWithoutCounting(filler.store.redis), settings), Ledger(filler.store, settings))
-    used: tuple[list[Spent], list[Spent]] = ([], [])
-    worker_s, first = 0.0, int(await filler.store.redis.xlen(settings.orders_stream))
-    for turn in range(2 * ROUNDS):
-        is_counted = (turn + turn // 2) % 2  # the second of a round is the first of the next
-        numbers = range(first, first + orders // ROUNDS)
-        first = numbers.stop
-        entries = await filler.publish([order_text(number, content.merchants) for number in numbers])
-        server, reports = await _accept_and_report(filler, ledgers[is_counted], entries, at_once)
-        used[is_counted].append(server)
+    worker_s = 0.0
+
+    async def handle(ledger: Ledger, entries: Sequence[Entry]) -> Spent:
+        nonlocal worker_s
+        server, reports = await _accept_and_report(filler, ledger, entries, at_once)
         worker_s += _counting_s(reports)
-    without, counting = (
-        Spent(*(round(sum(values) / orders, 2) for values in zip(*rounds, strict=True))) for rounds in used
-    )
+        return server
+
+    without, counting = await spent_in_turn(filler, ledgers, content, orders, handle)
     return CountingCost(
         at_once=at_once,
         orders=orders,

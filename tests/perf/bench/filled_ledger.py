@@ -135,7 +135,7 @@ class Filler:
     def __init__(self, settings: Settings, store: Store) -> None:
         """No round trip is made."""
         self.store = store
-        self._settings = settings
+        self.settings = settings
         self._files = MerchantFiles(settings.merchants_dir, settings.http_hosts, logs=False)
         self._stored_files = StoredFiles(store, self._files, settings)
         self._ledger = Ledger(store, settings)
@@ -150,7 +150,7 @@ class Filler:
             await self._stored_files.sync()
             await self.accept(await self.publish(events))
             await self._settle_due(failed)
-        settings, count = self._settings, self.store.redis.xlen
+        settings, count = self.settings, self.store.redis.xlen
         streams = (settings.allocated_stream, settings.failed_stream, settings.rejected_stream)
         found = tuple([await count(stream) for stream in streams])
         if found != (content.shipments - content.failed, content.failed, content.rejected):
@@ -158,7 +158,7 @@ class Filler:
 
     async def publish(self, events: Sequence[bytes]) -> list[Entry]:
         """Publish events; returns their entries, read as an intake does, and not yet accepted."""
-        await publish(self.store.redis, self._settings.orders_stream, events, None, lambda _: None)
+        await publish(self.store.redis, self.settings.orders_stream, events, None, lambda _: None)
         entries: list[Entry] = []
         while len(entries) < len(events):
             entries += await self._orders.read()

@@ -1,7 +1,7 @@
 """What the indexes for operators cost: memory, and the server's time and commands when orders are accepted."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ _INDEX_CODE = re.compile(
 )
 _PARTS_OF_THE_INDEX = 3
 _NOT_NESTED = ("evalsha", "script|load", "config|resetstat", "info")
-ROUNDS = 4
+_ROUNDS = 4
 """How often each of two scripts has its turn."""
 
 
@@ -112,17 +112,11 @@ async def _bytes(redis: Redis, names: Sequence[str | bytes]) -> int:
 async def accept_cost(filler: Filler, settings: Settings, content: Content, orders: int, at_once: int) -> AcceptCost:
     """Accept orders with both scripts in turn, `at_once` in a script; `orders` with each of them."""
     ledgers = (Ledger(_StoreWithoutIndex(filler.store.redis), settings), Ledger(filler.store, settings))
-    used: tuple[list[Spent], list[Spent]] = ([], [])
-    first = int(await filler.store.redis.xlen(settings.orders_stream))
-    for turn in range(2 * ROUNDS):
-        is_indexed = (turn + turn // 2) % 2  # the second of a round is the first of the next
-        numbers = range(first, first + orders // ROUNDS)
-        first = numbers.stop
-        entries = await filler.publish([order_text(number, content.merchants) for number in numbers])
-        used[is_indexed].append(await _accept(filler, ledgers[is_indexed], entries, at_once))
-    without, indexed = (
-        Spent(*(round(sum(values) / orders, 2) for values in zip(*rounds, strict=True))) for rounds in used
-    )
+
+    async def accept(ledger: Ledger, entries: Sequence[Entry]) -> Spent:
+        return await _accept(filler, ledger, entries, at_once)
+
+    without, indexed = await spent_in_turn(filler, ledgers, content, orders, accept)
     return AcceptCost(
         at_once=at_once,
         orders=orders,
@@ -131,6 +125,26 @@ async def accept_cost(filler: Filler, settings: Settings, content: Content, orde
         with_commands=indexed.commands,
         without_commands=without.commands,
     )
+
+
+async def spent_in_turn(
+    filler: Filler,
+    ledgers: tuple[Ledger, Ledger],
+    content: Content,
+    orders: int,
+    handle: Callable[[Ledger, Sequence[Entry]], Awaitable[Spent]],
+) -> tuple[Spent, Spent]:
+    """What an order costs with each ledger: new orders are published and handled by both in turn, `orders` by each."""
+    used: tuple[list[Spent], list[Spent]] = ([], [])
+    first = int(await filler.store.redis.xlen(filler.settings.orders_stream))
+    for turn in range(2 * _ROUNDS):
+        which = (turn + turn // 2) % 2  # the second of a round is the first of the next
+        numbers = range(first, first + orders // _ROUNDS)
+        first = numbers.stop
+        entries = await filler.publish([order_text(number, content.merchants) for number in numbers])
+        used[which].append(await handle(ledgers[which], entries))
+    one, other = (Spent(*(round(sum(values) / orders, 2) for values in zip(*rounds, strict=True))) for rounds in used)
+    return one, other
 
 
 async def _accept(filler: Filler, ledger: Ledger, entries: Sequence[Entry], at_once: int) -> Spent:

@@ -4,6 +4,7 @@ from importlib import resources
 
 import flower.urls
 from flower.options import options
+from tornado.ioloop import IOLoop
 from tornado.web import url
 
 from config.settings import Settings
@@ -28,7 +29,8 @@ _MERCHANT = "([A-Za-z0-9_-]+)"
 def install(settings: Settings) -> None:
     """Add our pages before Flower's last one, which matches any path. Call it before Flower creates its server."""
     files = str(resources.files("worker.processes.flower") / "static")
-    shared = {"sources": Sources(settings)}
+    sources = Sources(settings)
+    shared = {"sources": sources}
     flower.urls.handlers[:0] = [
         url("/allocation", OverviewPage, shared, name="allocation"),
         url("/allocation/", OverviewPage, shared),
@@ -44,6 +46,7 @@ def install(settings: Settings) -> None:
         url("/allocation/actions/([a-z_]+)", ActionPage, shared, name="allocation_action"),
         url("/allocation/static/(.*)", Static, {"path": files}, name="allocation_static"),
     ]
+    IOLoop.current().add_callback(sources.warm_up)
     options.format_task = format_task
     # Flower's script reads the cookie, so it is not HttpOnly.
     flower.urls.settings["xsrf_cookie_kwargs"] = {"samesite": "Strict"}
