@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.commands.cli_harness import CliHarness
 from tests.integration.flower.test_actions import seen
+from tests.integration.sandbox.running_sandbox import until
 
 UNUSUAL = {
     b'{"half": "\\ud800"}': r"\ud800",
@@ -47,6 +48,8 @@ def test_an_unknown_method(pages: httpx.Client) -> None:
 def test_all_merchants_are_a_link_away(cli: CliHarness, pages: httpx.Client, address: str) -> None:
     """The overview hides idle merchants; its link lists them."""
     cli.merchant("idle")
+    # Figures are up to a second old.
+    until(lambda: "/allocation/merchants/idle" in pages.get(f"{address}?all=1").text)
     page = pages.get(address)
     assert "/allocation/merchants/idle" not in page.text
     link = re.search(r'href="([^"]+)">show all<', page.text)
