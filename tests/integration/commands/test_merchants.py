@@ -60,6 +60,7 @@ def test_forgetting(cli: CliHarness) -> None:
     assert cli.run("merchants", "--json").document == []
     counted = cli.do(lambda store, _: store.redis.hkeys("allocation:metrics"))
     assert [name for name in counted if b"acme" in name] == []
+    assert cli.do(lambda store, _: store.redis.keys("allocation:failed*acme*")) == []
     assert cli.run("audit", "--json").document[0]["action"] == "forget"
 
 

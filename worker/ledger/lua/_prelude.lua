@@ -125,9 +125,12 @@ local function check_stream(key) redis.call('XLEN', key) end
 local RECENT_S = 3600
 local function count_recent(name, period_ms, now, numbers)
   if not next(numbers) then return end
-  local key = P .. name .. ':' .. math.floor(now / period_ms)
-  for field, number in pairs(numbers) do redis.call('HINCRBY', key, field, number) end
-  redis.call('EXPIRE', key, RECENT_S + math.ceil(period_ms / 500))
+  local key, is_new = P .. name .. ':' .. math.floor(now / period_ms), false
+  for field, number in pairs(numbers) do
+    if redis.call('HINCRBY', key, field, number) == number then is_new = true end
+  end
+  -- A new hash begins with a new field.
+  if is_new then redis.call('EXPIRE', key, RECENT_S + math.ceil(period_ms / 500)) end
 end
 
 -- The score of the first member, or nil.
