@@ -43,6 +43,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         system.faults({"fault": "drop", "references": ["sp_lost"], "acts": True, "times": 1})
         system.publish(_events())
         system.wait_settled(len(FAILING) * FAILED + 13, 90)
+        wait_until(lambda: bool(system.redis.hexists("allocation:paused", "nokey")), 30, "the pause without a key")
         wait_until(lambda: _responds(port), 30, "Flower responds")
         yield system
 
@@ -95,8 +96,9 @@ def visit(browser: Browser, address: str, request: pytest.FixtureRequest) -> Ite
 
 def test_overview(visit: Visit) -> None:
     """Health first, in the words of `allocation status`; then merchants, the worst first."""
-    text = visit.open("/allocation")
-    assert "nokey: paused: its API key cannot be found" in text
+    # Figures are up to a second old.
+    wait_until(lambda: "nokey: paused: its API key cannot be found" in visit.open("/allocation"), 10, "the problem")
+    text = visit.text()
     assert f"bust: {FAILED} failed shipments to deal with" in text
     names = visit.page.locator("tbody th").all_inner_texts()
     assert names == ["nokey", "bust", "crash", "acme", "fallen"]
